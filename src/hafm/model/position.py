@@ -1,0 +1,101 @@
+"""Relative position bias after T5: the only position signal of the stages.
+
+In: how many positions there are. Out: one number a head and pair (query, key), added to the
+attention scores. It depends on the distance between query and key alone, falls into buckets
+that are exact nearby and logarithmic far away, and is shared by all layers.
+
+    causal,   32 buckets   0 1 2 ... 15 | 16 .................. 31     distance = query - key >= 0
+                           exact        | log-spaced up to max_distance, then constant
+
+    two-way,  32 buckets   the first 16 as above (8 exact + 8 log) for keys before the query,
+                           the last 16 for keys after it
+
+Source: paper 3.4 "T5 Relative Position Bias"; Raffel et al. 2020, section 2.1.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+def bucket_of(
+    distance: Int[Tensor, "*N"], *, num_buckets: int, max_distance: int, causal: bool
+) -> Int[Tensor, "*N"]:
+    """The bucket of every distance ``query - key``.
+
+    Args:
+        distance: query position minus key position; negative when the key comes later.
+        num_buckets: how many buckets in all, even, at least 4.
+        max_distance: the distance from which on all fall into the last bucket.
+        causal: later keys are never looked at, so that all buckets serve earlier ones.
+
+    Shape: ``[*N] -> [*N]``, values in ``[0, num_buckets)``.
+
+    Source: paper 3.4; T5's ``_relative_position_bucket``.
+
+    >>> d = torch.tensor([0, 1, 15, 16, 127, 10_000])
+    >>> bucket_of(d, num_buckets=32, max_distance=128, causal=True).tolist()
+    [0, 1, 15, 16, 31, 31]
+    """
+    if causal:
+        base = torch.zeros_like(distance)
+        distance = distance.clamp_min(0)
+    else:
+        num_buckets //= 2
+        base = (distance < 0).long() * num_buckets
+        distance = distance.abs()
+    num_exact = num_buckets // 2
+    # Bucket e + (n - e) * log(d / e) / log(max / e): d = e gives e, d = max gives n.
+    far = distance.clamp_min(num_exact).double() / num_exact
+    scale = (num_buckets - num_exact) / math.log(max_distance / num_exact)
+    logarithmic = (num_exact + far.log() * scale).long().clamp_max(num_buckets - 1)
+    return base + torch.where(distance < num_exact, distance, logarithmic)
+
+
+class RelativeBias(nn.Module):
+    """A learned score a bucket and head.
+
+    Args:
+        num_heads: attention heads H.
+        num_buckets: buckets, 32 in the paper.
+        max_distance: where the logarithmic part ends; the trained sequence length.
+        causal: whether keys after the query are hidden.
+
+    >>> bias = RelativeBias(num_heads=2, num_buckets=32, max_distance=100, causal=True)
+    >>> bias(3, 5).shape
+    torch.Size([2, 3, 5])
+    """
+
+    def __init__(self, *, num_heads: int, num_buckets: int, max_distance: int, causal: bool) -> None:
+        super().__init__()
+        self.num_buckets = num_buckets
+        self.max_distance = max_distance
+        self.causal = causal
+        self.weight = nn.Parameter(torch.empty(num_buckets, num_heads))
+        nn.init.normal_(self.weight, std=0.02)
+
+    def by_distance(self, distance: Int[Tensor, " N"]) -> Float[Tensor, "H N"]:
+        """The bias of every distance ``query - key``."""
+        bucket = bucket_of(
+            distance, num_buckets=self.num_buckets, max_distance=self.max_distance, causal=self.causal
+        )
+        return self.weight[bucket].T
+
+    def forward(self, num_queries: int, num_keys: int) -> Float[Tensor, "H Q S"]:
+        """The bias of the last ``num_queries`` positions against all ``num_keys``.
+
+        Hidden keys (those after the query, when causal) get ``-inf``.
+        """
+        device = self.weight.device
+        query = torch.arange(num_keys - num_queries, num_keys, device=device)
+        key = torch.arange(num_keys, device=device)
+        distance = query[:, None] - key[None, :]
+        # The table of all distances is small; gathering from it keeps the backward pass small too.
+        first = -(num_keys - 1)
+        table = self.by_distance(torch.arange(first, num_keys, device=device))
+        bias = table[:, distance - first]
+        if self.causal:
+            bias = bias.masked_fill(distance < 0, float("-inf"))
+        return bias

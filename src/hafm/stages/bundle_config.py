@@ -1,0 +1,181 @@
+"""`config.json` of a bundle: what it is, what it is made of, and the hash of every file.
+
+In: a JSON object. Out: a frozen `BundleConfig`, or a `BundleDamaged` that names what is wrong with it.
+
+    {"format": 1, "name": ..., "version": ..., "licence": ..., "data": ...,          what it is
+     "features": {"vocal": {...}, "instrumental": {...}}, "codec": {"kind": ...},    parts that need no training here
+     "stages": {"semantic": {...}, "coarse": {...}, "fine": {...}},                  one `StageSpec` each
+     "generation": {...}, "measured": {...},                                         defaults; figures for `hafm info`
+     "fingerprints": {...}, "files": {"semantic.safetensors": "<sha256>", ...},      what belongs together
+     "digest": "<sha256>"}                                                           of all of the above
+
+Conventions: unknown keys, missing keys and other formats are refused. `digest` is the SHA-256 of the object without it,
+as JSON with sorted keys and no spaces; since it covers the hash of every file, it is the fingerprint of the bundle. The
+model card (`README.md`) is not among the files: people edit it, on the hub for instance, and it changes no sound.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from hafm.errors import BundleDamaged, UsageError
+from hafm.stages.spec import StageSpec
+
+__all__ = ["FORMAT", "SIDES", "STAGES", "BundleConfig", "GenerationDefaults"]
+
+FORMAT = 1
+"""Format of the folder; a reader refuses any other."""
+
+STAGES = ("semantic", "coarse", "fine")
+"""In the order in which they run."""
+
+SIDES = ("vocal", "instrumental")
+"""Each has its own semantic features and k-means (section 3.2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationDefaults:
+    """What `generate` uses where its caller says nothing.
+
+    Args:
+        temperature: 0 (the likeliest token always) or more.
+        top_k: tokens to choose from, 1 or more; 0 for all.
+        guidance: lambda of eq. 5; 1 is without.
+        level_lufs: loudness that accompaniments are brought to.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    >>> GenerationDefaults(temperature=-1.0)
+    Traceback (most recent call last):
+    ...
+    hafm.errors.UsageError: temperature=-1.0: must be 0 or more
+    """
+
+    temperature: float = 0.9
+    top_k: int = 250
+    guidance: float = 3.0
+    level_lufs: float = -18.0
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "top_k", "guidance"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise UsageError(f"{name}={value!r}: must be 0 or more")
+        if not -60 <= self.level_lufs <= 0:
+            raise UsageError(f"level_lufs={self.level_lufs!r}: must be from -60 to 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleConfig:
+    """The contents of `config.json`.
+
+    Args:
+        name: what people call the bundle.
+        version: of this bundle, free text.
+        licence: of the weights, an SPDX identifier.
+        data: what it was trained on, one sentence.
+        features: of each side, `{"kind": ..., ...}`: see `hafm.stages.parts`.
+        vocal_noise_sigma: noise that vocals were given before tokenisation in training, and are given in use.
+        codec: `{"kind": ...}`.
+        stages: the three specs by name.
+        generation: defaults.
+        measured: figures that describe its quality; JSON values, shown and not interpreted.
+        fingerprints: of `features_vocal`, `features_instrumental`, `kmeans_vocal`, `kmeans_instrumental`, `codec` and of
+            each stage.
+        files: SHA-256 by path inside the folder.
+    """
+
+    name: str
+    version: str
+    licence: str
+    data: str
+    features: Mapping[str, Mapping[str, Any]]
+    vocal_noise_sigma: float
+    codec: Mapping[str, Any]
+    stages: Mapping[str, StageSpec]
+    generation: GenerationDefaults
+    measured: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+    files: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        _require_keys("features", self.features, SIDES)
+        _require_keys("stages", self.stages, STAGES)
+        _require_keys("fingerprints", self.fingerprints, _FINGERPRINTS)
+        for name in self.files:
+            if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+                raise BundleDamaged(f"a bundle lists the file {name!r}, which is outside of it; get it again")
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of everything in the bundle but its model card."""
+        return _digest(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, without the digest; `from_json` reads them with it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["stages"] = {name: self.stages[name].to_dict() for name in STAGES}
+        values["generation"] = asdict(self.generation)
+        return {"format": FORMAT, **values}
+
+    def to_json(self) -> str:
+        """The text of `config.json`."""
+        values = self.to_dict()
+        return json.dumps({**values, "digest": _digest(values)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "config.json") -> Self:
+        """Reads what `to_json` wrote.
+
+        Args:
+            text: of the file.
+            where: what messages call it.
+
+        Raises:
+            BundleDamaged: no JSON object, another format, unknown or missing keys, values out of range, or another digest.
+
+        >>> BundleConfig.from_json('{"format": 2}')
+        Traceback (most recent call last):
+        ...
+        hafm.errors.BundleDamaged: config.json is of format 2, and this version of hafm reads format 1; update hafm or ...
+        """
+        try:
+            values = json.loads(text)
+            if not isinstance(values, dict):
+                raise ValueError("no JSON object")
+        except ValueError as error:
+            raise BundleDamaged(f"{where} is not the configuration of a bundle ({error}); get it again") from error
+        if values.get("format") != FORMAT:
+            raise BundleDamaged(
+                f"{where} is of format {values.get('format')!r}, and this version of hafm reads format {FORMAT}; "
+                "update hafm or the bundle"
+            )
+        recorded = values.pop("digest", None)
+        known = {"format", *(field.name for field in fields(cls))}
+        unknown, missing = sorted(set(values) - known), sorted(known - set(values))
+        if unknown or missing:
+            raise BundleDamaged(f"{where} has unknown keys {unknown} and lacks {missing}; get the bundle again")
+        if recorded != _digest(values):
+            raise BundleDamaged(f"{where} was changed after it was written (its digest differs); get the bundle again")
+        del values["format"]
+        try:
+            values["stages"] = {name: StageSpec.from_dict(spec) for name, spec in values["stages"].items()}
+            values["generation"] = GenerationDefaults(**values["generation"])
+            return cls(**values)
+        except (UsageError, TypeError, AttributeError) as error:
+            raise BundleDamaged(f"{where}: {error}") from error
+
+
+_FINGERPRINTS = (*(f"features_{side}" for side in SIDES), *(f"kmeans_{side}" for side in SIDES), "codec", *STAGES)
+
+
+def _require_keys(what: str, values: Mapping[str, Any], expected: tuple[str, ...]) -> None:
+    if set(values) != set(expected):
+        raise BundleDamaged(f"a bundle's {what} are {', '.join(expected)}; found {', '.join(values) or 'none'}")
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,94 @@
+"""Tokens to vectors: the sources of a stage, and the shifted target (paper 3.4 "Input Embeddings").
+
+    target a1_1 a2_1 a3_1 a4_1 a1_2 ...  ->  input   BOS  a1_1 a2_1 a3_1 a4_1 ...      (shifted right)
+                                             table    4    1    2    3    4            whose token it is
+                                             offset   1    2    3    4    1            what is predicted
+
+The token at input position p came from codebook (p - 1) mod K and is looked up in that codebook's
+table; BOS is row V of the last table, which keeps the rule for p = 0. The offset embedding names the
+codebook that position p predicts. Every source has a row V as well, the mask of guidance dropout.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from hafm.stages.spec import DroppedCondition, StageSpec, TokenStream
+from hafm.tokens.interleave import codebook_of
+
+
+def _embedding(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(*shape).normal_(std=0.02))
+
+
+class SourceEmbedding(nn.Module):
+    """One source to one vector a frame; the embeddings of several codebooks are summed (3.3, stage 3).
+
+    Shape: ids ``[B, K, F] -> [B, F, D]``.
+    """
+
+    def __init__(self, stream: TokenStream, *, width: int) -> None:
+        super().__init__()
+        self.mask = stream.cardinality
+        self.weight = _embedding(stream.num_codebooks, stream.cardinality + 1, width)
+
+    def forward(self, ids: Int[Tensor, "B K F"]) -> Float[Tensor, "B F D"]:
+        K = ids.shape[1]
+        codebook = torch.arange(K, device=ids.device)[None, :, None]
+        return self.weight[codebook, ids].sum(1)
+
+
+class ConditionEmbedding(nn.Module):
+    """All sources, each with its segment embedding; some rows dropped.
+
+    Args:
+        spec: the stage.
+    """
+
+    def __init__(self, spec: StageSpec) -> None:
+        super().__init__()
+        self.dropped: DroppedCondition = spec.dropped_condition
+        self.sources = nn.ModuleList(SourceEmbedding(source, width=spec.width) for source in spec.sources)
+        self.segment = _embedding(len(spec.sources), spec.width)
+
+    def forward(
+        self, conditions: tuple[Int[Tensor, "B _K _F"], ...], drop: Bool[Tensor, " B"] | None = None
+    ) -> list[Float[Tensor, "B _F D"]]:
+        """One ``[B, F, D]`` a source. Rows marked in ``drop`` carry no condition:
+        every id is the mask row and the segment stays (3.4), or the token part is zero (3.5)."""
+        embedded = []
+        for source, ids, segment in zip(self.sources, conditions, self.segment, strict=True):
+            if drop is not None and self.dropped == "mask":
+                ids = torch.where(drop[:, None, None], source.mask, ids)
+            x = source(ids)
+            if drop is not None and self.dropped == "zeros":
+                x = x.masked_fill(drop[:, None, None], 0.0)
+            embedded.append(x + segment)
+        return embedded
+
+
+class TargetEmbedding(nn.Module):
+    """Shifted target tokens to vectors.
+
+    Args:
+        spec: the stage.
+    """
+
+    def __init__(self, spec: StageSpec) -> None:
+        super().__init__()
+        self.num_codebooks = spec.target.num_codebooks
+        self.bos = spec.target.cardinality
+        self.weight = _embedding(self.num_codebooks, spec.target.cardinality + 1, spec.width)
+        self.offset = _embedding(self.num_codebooks, spec.width)
+        self.segment = _embedding(spec.width)
+
+    def shift(self, flat: Int[Tensor, "B S"]) -> Int[Tensor, "B S"]:
+        """The interleaved target, shifted right behind BOS."""
+        return torch.cat([flat.new_full((flat.shape[0], 1), self.bos), flat[:, :-1]], dim=1)
+
+    def forward(self, shifted: Int[Tensor, "B S"], *, start: int = 0) -> Float[Tensor, "B S D"]:
+        """Embeds the inputs of the positions ``start ... start + S - 1``."""
+        position = torch.arange(start, start + shifted.shape[1], device=shifted.device)
+        predicted = codebook_of(position, num_codebooks=self.num_codebooks)
+        came_from = (predicted - 1) % self.num_codebooks
+        return self.weight[came_from, shifted] + self.offset[predicted] + self.segment

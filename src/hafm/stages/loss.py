@@ -1,0 +1,26 @@
+"""The training loss (paper eq. 6): cross-entropy, the mean over frames a codebook, then over codebooks.
+
+    L = - 1/Q sum_q 1/T_q sum_t log P(y_q,t | y_<t, x)
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def codebook_losses(
+    logits: Float[Tensor, "B K F V"], target: Int[Tensor, "B K F"]
+) -> Float[Tensor, " K"]:
+    """Mean cross-entropy of every codebook, in nats a token.
+
+    >>> import torch
+    >>> codebook_losses(torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, dtype=torch.long)).exp()
+    tensor([8., 8.])
+    """
+    losses = F.cross_entropy(logits.float().movedim(-1, 1), target, reduction="none")
+    return losses.mean(dim=(0, 2))
+
+
+def stage_loss(logits: Float[Tensor, "B K F V"], target: Int[Tensor, "B K F"]) -> Float[Tensor, ""]:
+    """Eq. 6: the codebooks' means, averaged. Nats a token."""
+    return codebook_losses(logits, target).mean()

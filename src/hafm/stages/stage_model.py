@@ -1,0 +1,145 @@
+"""One stage of HAFM: a causal Transformer that predicts target tokens under a condition.
+
+In: conditions (one ``[B, K, F]`` a source) and the target codes ``[B, K, F]``. Out: logits
+``[B, K, F, V]``. The same class is the semantic, the coarse and the fine stage; a ``StageSpec``
+makes the difference. Training calls the model whole; generation uses its parts step by step:
+
+    condition(...)  ->  Conditioned: what precedes the target (prefix) or joins its slots (aligned)
+    embed(...)      ->  inputs of some positions
+    transformer(...) with a cache, then logits(...)
+
+Source: paper 3.3-3.5, Fig. 2.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from hafm.model.transformer import Transformer
+from hafm.stages.embed import ConditionEmbedding, TargetEmbedding
+from hafm.stages.spec import StageSpec
+from hafm.tokens.interleave import frame_of, interleave
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """The condition, ready for the Transformer: exactly one of the two is there."""
+
+    prefix: Tensor | None
+    """``[B, P, D]``: goes before the target."""
+    slots: Tensor | None
+    """``[B, S, D]``: is added to the target's slots."""
+
+    @property
+    def num_prefix(self) -> int:
+        """Positions before the target."""
+        return 0 if self.prefix is None else self.prefix.shape[1]
+
+
+class StageModel(nn.Module):
+    """One stage.
+
+    Args:
+        spec: its shapes.
+
+    >>> from hafm.stages.spec import SEMANTIC, COARSE, FINE
+    >>> with torch.device("meta"):
+    ...     [round(StageModel(spec).num_parameters() / 1e6, 2) for spec in (SEMANTIC, COARSE, FINE)]
+    [38.53, 42.47, 44.06]
+    """
+
+    def __init__(self, spec: StageSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.condition_embedding = ConditionEmbedding(spec)
+        self.target_embedding = TargetEmbedding(spec)
+        self.encoder: Transformer | None = None
+        if spec.encoder_layers:
+            self.encoder = self._transformer(
+                spec.encoder_layers, causal=False, max_distance=max(spec.source_frames(spec.target_frames))
+            )
+        self.transformer = self._transformer(
+            spec.num_layers, causal=True, max_distance=spec.sequence_length
+        )
+        self.heads = nn.Parameter(
+            torch.empty(spec.target.num_codebooks, spec.target.cardinality, spec.width).normal_(std=0.02)
+        )
+
+    def _transformer(self, num_layers: int, *, causal: bool, max_distance: int) -> Transformer:
+        spec = self.spec
+        return Transformer(
+            num_layers=num_layers,
+            width=spec.width,
+            num_heads=spec.num_heads,
+            feedforward_multiplier=spec.feedforward_multiplier,
+            num_buckets=spec.num_buckets,
+            max_distance=max_distance,
+            causal=causal,
+        )
+
+    def num_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def condition(
+        self,
+        conditions: tuple[Int[Tensor, "B _K _F"], ...],
+        *,
+        target_frames: int,
+        drop: Bool[Tensor, " B"] | None = None,
+    ) -> Conditioned:
+        """Embeds the condition of ``target_frames`` target frames.
+
+        Args:
+            conditions: one ``[B, K, F]`` a source, F as ``spec.source_frames(target_frames)`` says.
+            drop: rows that are generated without condition.
+        """
+        expected = self.spec.source_frames(target_frames)
+        got = tuple(ids.shape[2] for ids in conditions)
+        assert got == expected, f"{self.spec.name}: sources of {got} frames, expected {expected}"
+        embedded = self.condition_embedding(conditions, drop)
+        if self.spec.conditioning == "prefix":
+            return Conditioned(prefix=torch.cat(embedded, dim=1), slots=None)
+        frames = torch.stack(embedded).sum(0)
+        if self.encoder is not None:
+            frames = self.encoder(frames)
+        num_slots = target_frames * self.spec.target.num_codebooks
+        slot = torch.arange(num_slots, device=frames.device)
+        target_frame = frame_of(slot, num_codebooks=self.spec.target.num_codebooks)
+        # The source frame that sounds when the target frame begins, in exact arithmetic.
+        ratio = self.spec.sources[0].frame_rate / self.spec.target.frame_rate
+        source_frame = target_frame * ratio.numerator // ratio.denominator
+        return Conditioned(prefix=None, slots=frames[:, source_frame])
+
+    def embed(
+        self, shifted: Int[Tensor, "B S"], conditioned: Conditioned, *, start: int = 0
+    ) -> Float[Tensor, "B S D"]:
+        """Inputs of the target positions ``start ... start + S - 1``, from the tokens before them."""
+        x: Tensor = self.target_embedding(shifted, start=start)
+        if conditioned.slots is not None:
+            x = x + conditioned.slots[:, start : start + shifted.shape[1]]
+        return x
+
+    def logits(self, hidden: Float[Tensor, "B D"], *, codebook: int) -> Float[Tensor, "B V"]:
+        """Scores of the next token of one codebook, each row by itself (see model/linear.py)."""
+        head = self.heads[codebook].t().expand(hidden.shape[0], -1, -1)
+        return torch.bmm(hidden[:, None], head)[:, 0]
+
+    def forward(
+        self,
+        target: Int[Tensor, "B K F"],
+        conditions: tuple[Int[Tensor, "B _K _F"], ...],
+        *,
+        drop: Bool[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B K F V"]:
+        """Teacher-forced logits: entry ``[b, k, f]`` sees the condition and all tokens before it."""
+        K, F = target.shape[1:]
+        conditioned = self.condition(conditions, target_frames=F, drop=drop)
+        x = self.embed(self.target_embedding.shift(interleave(target)), conditioned)
+        if conditioned.prefix is not None:
+            x = torch.cat([conditioned.prefix, x], dim=1)
+        hidden = self.transformer(x)[:, conditioned.num_prefix :]
+        by_codebook = hidden.unflatten(1, (F, K))
+        return torch.einsum("bfkd,kvd->bkfv", by_codebook, self.heads.to(hidden.dtype))
