@@ -1,0 +1,62 @@
+# Every way to run this project, for people and for CI alike. `make` alone lists the targets.
+#
+# The environment lives in .venv. Two stamp files in it say what is installed; they are older than pyproject.toml or
+# constraints.txt when it must be brought up to date.
+
+PYTHON  ?= python3
+WORKERS ?= 2
+
+BIN    := .venv/bin
+PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -c constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+VOCAL  := src/hafm/assets/demo_vocal.flac
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check check-full lint format recipe-env clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/user.stamp  ## turn the bundled vocal into an accompaniment and a mix, in out/demo/
+	$(BIN)/hafm generate $(VOCAL) -o out/demo --seed 1 --overwrite
+
+test: .venv/dev.stamp  ## run the tests that take seconds
+	$(PYTEST)
+
+check: lint test  ## what CI runs: lint, tests, demo
+	$(MAKE) --no-print-directory demo
+
+check-full: lint .venv/dev.stamp  ## `check`, and the slow tests too
+	$(PYTEST) -m "slow or not slow"
+	$(MAKE) --no-print-directory demo
+
+lint: .venv/dev.stamp  ## style, types and the layer contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/dev.stamp  ## put the code into its one form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+recipe-env: .venv/dev.stamp  ## add the synthesiser that recipes/builtin renders with
+	$(PIP) --no-deps tinysoundfont
+
+clean:  ## remove the environment, caches and out/
+	rm -rf .venv out build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "HAFM needs Python 3.11 or newer, and $(PYTHON) is not that:" \
+	    "name one that is, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+.venv/user.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP) -e '.[plot]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP) -e '.[dev]'
+	@touch $@ .venv/user.stamp

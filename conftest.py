@@ -1,0 +1,76 @@
+"""What holds for every test and every doctest: one thread, fixed seeds, checked shapes, no network.
+
+It stands at the root, not in `tests/`, so that the doctests of `src/` are under the same rules.
+
+* One thread a process: the suite runs on two workers, and OpenMP's waiting threads collapse on busy machines.
+* `hafm` is imported through jaxtyping's hook, so that every annotated shape and type is checked at each call.
+* Any connection to something other than this machine raises, whoever opens it.
+"""
+
+import os
+
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_variable] = "1"  # read when numpy and torch are imported, so it comes before the imports
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import random
+import sys
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import hypothesis
+import jaxtyping
+import numpy
+import pytest
+import torch
+from beartype import beartype
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def check_types(function: F) -> F:
+    """`function`, with types and shapes checked at each call.
+
+    beartype sees functions one by one here, and refuses `Self` outside a class that it decorates as a whole.
+    Which class `Self` is, mypy knows already; so that one is left to mypy.
+    """
+    hints = function.__annotations__
+    function.__annotations__ = {name: Any if hint is Self else hint for name, hint in hints.items()}
+    return beartype(function)
+
+
+jaxtyping.install_import_hook("hafm", "conftest.check_types")
+
+
+class NetworkInTest(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+def stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
+    """Audit hook: lets unix sockets and the loopback through, and nothing else."""
+    if event == "socket.connect":
+        host = args[1][0] if isinstance(args[1], tuple) else None
+    elif event == "socket.getaddrinfo":
+        host = args[0]
+    else:
+        return
+    if isinstance(host, bytes):
+        host = host.decode(errors="replace")
+    if host is None or host in ("localhost", "::1") or host.startswith("127."):
+        return
+    raise NetworkInTest(f"{event} to {host!r}: tests run without a network")
+
+
+sys.addaudithook(stay_on_this_machine)
+
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """Every test starts from the same random state."""
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)

@@ -1,0 +1,37 @@
+"""HAFM: sing, and get the band.
+
+    >>> import hafm
+    >>> sorted(hafm.__all__)
+    ['Accompaniment', 'Accompanist', 'HafmError', '__version__']
+
+In: a sung vocal. Out: an instrumental accompaniment of exactly the same length, and a mix. Importing this
+package loads nothing heavy: each name is fetched when it is first used (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hafm.errors import HafmError
+    from hafm.generate.accompaniment import Accompaniment
+    from hafm.generate.accompany import Accompanist
+
+__all__ = ["Accompaniment", "Accompanist", "HafmError", "__version__"]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Accompaniment": "hafm.generate.accompaniment",
+    "Accompanist": "hafm.generate.accompany",
+    "HafmError": "hafm.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,235 @@
+"""Prose that nothing executes rots: the docs' commands, examples, links, names and file tree are checked."""
+
+import ast
+import contextlib
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import soundfile
+import typer
+
+from hafm.app import cli as hafm_cli
+from tests.tiny import make_tiny_bundle
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/**/*.md")])
+page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+
+
+def blocks(path: Path) -> list[Block]:
+    """Every fenced block of a page, in order."""
+    return [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", path.read_text(), re.M | re.S)]
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Every command line in the shell blocks of a page, without comments, split as a shell would."""
+    lines = [
+        line
+        for block in blocks(path)
+        if block.language in {"sh", "bash", "console"}
+        for line in block.text.replace("\\\n", " ").splitlines()
+    ]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+# ---- commands
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def parse_hafm(arguments: list[str]) -> None:
+    """Parses a command line of `hafm` as the program would, without running it."""
+    group: Any = typer.main.get_command(hafm_cli.app)
+    with contextlib.suppress(typer.Exit, SystemExit):  # `--help` prints and leaves
+        name, command, rest = group.resolve_command(
+            group.make_context("hafm", [], resilient_parsing=True), arguments
+        )
+        command.make_context(name, rest)
+
+
+def check_command(words: list[str]) -> None:
+    """Raises if a documented command line could not work."""
+    while words and (words[0] == "do" or re.fullmatch(r"[A-Z_]+=.*", words[0])):
+        words = words[1:]
+    program, *arguments = words or ["done"]
+    if program in {"for", "done", "cd", "export"}:
+        return
+    if program == "make":
+        named = [word for word in arguments if "=" not in word]
+        unknown = set(named) - make_targets()
+        assert not unknown, f"no such make target: {unknown}"
+    elif program == "hafm":
+        parse_hafm(arguments)
+    elif program == "python" and arguments[0] == "-m":
+        assert (ROOT / Path(*arguments[1].split("."))).with_suffix(".py").is_file(), arguments[1]
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file(), arguments[0]
+    else:
+        assert program in {"pip", "git", "apt"}, f"this test does not know how to check {program!r}"
+
+
+@page
+def test_documented_commands_would_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in commands(page):
+        check_command(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make nothing",
+        "hafm generate vocal.wav --no-such-option",
+        "hafm sing",
+        "python -m recipes.none",
+        "curl x",
+    ],
+)
+def test_a_wrong_command_is_noticed(line: str) -> None:
+    with pytest.raises(Exception, match=r"."):
+        check_command(shlex.split(line))
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    assert [words[:2] for words in commands(README)[:2]] == [["make", "demo"], ["make", "test"]]
+
+
+def test_ci_runs_make_and_nothing_else() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    code = [line for line in lines if line and not line.startswith("#")]
+    assert code[0] == "set -euo pipefail"
+    assert [line.split()[:2] for line in code if "make" in line] == [["exec", "make"]]
+
+
+@pytest.fixture
+def beside_a_vocal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with `vocal.wav` (12 s) in it; the built-in bundle is a tiny one."""
+    (tmp_path / "assets").mkdir()
+    make_tiny_bundle(tmp_path / "assets" / "builtin")
+    monkeypatch.setattr("hafm.stages.hub._ASSETS", tmp_path / "assets")
+    sound, sample_rate_hz = soundfile.read(ROOT / "src/hafm/assets/demo_vocal.flac", stop=12 * 24_000)
+    soundfile.write(tmp_path / "vocal.wav", sound, sample_rate_hz)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_readme_runs(beside_a_vocal: Path) -> None:
+    (example,) = [block.text for block in blocks(README) if block.language == "python"]
+    assert len(example.splitlines()) <= 10
+    exec(compile(example, str(README), "exec"), {})
+    written = {path.name for path in (beside_a_vocal / "out").iterdir()}
+    assert written == {"accompaniment.wav", "mix.wav", "generation.json"}
+
+
+@pytest.mark.slow
+def test_the_hafm_commands_of_the_readme_run(beside_a_vocal: Path) -> None:
+    for program, *arguments in commands(README):
+        if program == "hafm":
+            assert hafm_cli.run(arguments) == 0
+    assert (beside_a_vocal / "four" / "take-4" / "mix.wav").is_file()
+    assert (beside_a_vocal / "part" / "plot.png").is_file()
+    for name in ("accompaniment.wav", "mix.wav"):
+        assert (beside_a_vocal / "again" / name).read_bytes() == (beside_a_vocal / "out" / name).read_bytes()
+
+
+# ---- names, links, trees
+
+
+@page
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if not re.match(r"https?://|mailto:", target):
+            name, _, anchor = target.partition("#")
+            goal = page.parent / name if name else page
+            assert goal.exists(), target
+            if anchor:
+                titles = re.findall(r"^#+ (.*)$", goal.read_text(), re.MULTILINE)
+                slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+                assert anchor in slugs, target
+
+
+def defined(path: Path) -> set[str]:
+    """`name` and `Class.name` of all that a Python file defines or assigns at its top or in a class."""
+    names: set[str] = set()
+
+    def visit(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                names.add(prefix + node.name)
+            if isinstance(node, ast.ClassDef):
+                visit(node.body, f"{prefix}{node.name}.")
+            for target in getattr(node, "targets", [getattr(node, "target", None)]):
+                if isinstance(target, ast.Name):
+                    names.add(prefix + target.id)
+
+    visit(ast.parse(path.read_text()).body, "")
+    return names
+
+
+def check_reference(reference: str) -> None:
+    """Raises if `path.py` or `path.py::symbol`, from the package or from the root, is not there."""
+    name, _, symbol = reference.partition("::")
+    found = [base / name for base in (ROOT / "src" / "hafm", ROOT) if (base / name).is_file()]
+    assert found, f"no file {name}"
+    assert not symbol or symbol in defined(found[0]), f"no {symbol} in {name}"
+
+
+@page
+def test_files_and_symbols_named_in_prose_exist(page: Path) -> None:
+    for reference in re.findall(r"`([\w/]+\.py(?:::[\w.]+)?)`", page.read_text()):
+        check_reference(reference)
+
+
+@pytest.mark.parametrize("reference", ["none.py", "rates.py::frames_of", "errors.py::HafmError.nothing"])
+def test_a_wrong_reference_is_noticed(reference: str) -> None:
+    with pytest.raises(AssertionError):
+        check_reference(reference)
+
+
+def tree_of(text: str) -> list[str]:
+    """The paths of an indented file tree: a path, two spaces or more, then words about it.
+
+    >>> tree_of("src/        code\\n    a/      layer\\n        b.py  file\\ndocs/       pages")
+    ['src', 'src/a', 'src/a/b.py', 'docs']
+    """
+    paths: list[str] = []
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        indent, name = len(line) - len(line.lstrip()), line.split()[0].rstrip("/")
+        above = [(depth, path) for depth, path in above if depth < indent]
+        paths.append(f"{above[-1][1]}/{name}" if above else name)
+        above.append((indent, paths[-1]))
+    return paths
+
+
+def test_the_file_tree_of_the_readme_is_the_real_one() -> None:
+    (tree,) = [block.text for block in blocks(README) if block.language == "text"]
+    drawn = tree_of(tree)
+    assert [path for path in drawn if not (ROOT / path).exists()] == []
+    packages = {
+        path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "src/hafm").glob("*/__init__.py")
+    }
+    assert packages - set(drawn) == set()
+
+
+def test_the_readme_explains_where_a_demo_comes_from() -> None:
+    """The demo of the Makefile uses a file that is in the package."""
+    (vocal,) = re.findall(r"^VOCAL *:= *(\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert (ROOT / vocal).is_file()
+    assert shutil.which("make")

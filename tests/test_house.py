@@ -1,0 +1,199 @@
+"""The rules of the house that no single layer can test: exports, light imports, packaging, the conftest."""
+
+import ast
+import doctest
+import importlib
+import re
+import resource
+import socket
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+
+import pytest
+from packaging.requirements import Requirement
+
+import hafm
+from hafm.rates import frames_for
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "hafm"
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+HAFM = Path(sys.executable).with_name("hafm")
+HEAVY = {
+    "matplotlib",
+    "numpy",
+    "pyloudnorm",
+    "scipy",
+    "sklearn",
+    "soundfile",
+    "soxr",
+    "torch",
+    "transformers",
+}
+
+
+# ---- exports
+
+
+def test_every_exported_name_is_there() -> None:
+    for name in hafm.__all__:
+        assert getattr(hafm, name) is not None
+        assert name in dir(hafm)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Acompanist"):
+        _ = hafm.Acompanist
+
+
+def test_type_checkers_see_the_same_exports() -> None:
+    """What is fetched lazily and what stands under `TYPE_CHECKING` are two lists that must agree."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    seen = {
+        f"{node.module}.{alias.name}"
+        for node in imports
+        if node.module is not None and node.module.startswith("hafm.")
+        for alias in node.names
+    }
+    lazy = {name for name in hafm.__all__ if name != "__version__"}
+    assert {name.rpartition(".")[2] for name in seen} == lazy
+    assert {f"{getattr(hafm, name).__module__}.{name}" for name in lazy} == seen
+
+
+# ---- light imports
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level packages in memory after `statement` in a fresh interpreter."""
+    code = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("statement", ["import hafm", "import hafm.app.cli"])
+def test_nothing_heavy_is_imported_on_start(statement: str) -> None:
+    assert loaded_after(statement) & HEAVY == set()
+
+
+def test_the_check_for_heavy_imports_can_fail() -> None:
+    assert "numpy" in loaded_after("import hafm, numpy")
+
+
+def test_help_answers_at_once() -> None:
+    """Half a second is the promise; processor time is measured, since a busy machine stretches the clock."""
+    spent_seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([HAFM, "--help"], capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent_seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert "generate" in done.stdout
+    assert 0 < min(spent_seconds) < 0.5
+
+
+# ---- packaging
+
+
+def test_the_version_is_told_once() -> None:
+    assert "version" not in PROJECT["project"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "hafm.__version__"}
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest.group(1) == hafm.__version__
+
+
+def test_every_dependency_is_pinned_within_its_range() -> None:
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, pinned = line.partition("==")
+            pins[name.lower().replace("_", "-")] = pinned
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    for text in [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]:
+        requirement = Requirement(text)
+        if requirement.name != "hafm":
+            assert requirement.specifier.contains(pins[requirement.name]), text
+
+
+def test_package_data_covers_every_file_that_is_not_code() -> None:
+    covered = {
+        path
+        for pattern in PROJECT["tool"]["setuptools"]["package-data"]["hafm"]
+        for path in PACKAGE.glob(pattern)
+    }
+    beside = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert PACKAGE / "py.typed" in beside
+    assert beside - covered == set()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+    source = tmp_path
+    copytree(PACKAGE, source / "src" / "hafm", ignore=ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    # setuptools is at hand (torch needs it), so the build needs no network.
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", ".", "."]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (wheel,) = source.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert inside == {
+        str(path.relative_to(source / "src"))
+        for path in (source / "src" / "hafm").rglob("*")
+        if path.is_file()
+    }
+
+
+# ---- what the conftest promises
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "example.org"])
+def test_there_is_no_network(host: str) -> None:
+    with pytest.raises(RuntimeError, match="tests run without a network"):
+        socket.create_connection((host, 80), timeout=0.1)
+
+
+def test_the_loopback_is_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        pass
+
+
+def test_types_are_checked_while_testing() -> None:
+    with pytest.raises(TypeError, match="Type-check error"):
+        frames_for("240000", sample_rate=24_000, frame_rate=75)
+
+
+def examples_written(module: str) -> set[str]:
+    """Dotted names whose docstring holds an example, read from the source."""
+    path = ROOT / "src" / Path(*module.split("."))
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+    found: set[str] = set()
+
+    def visit(node: ast.Module | ast.ClassDef | ast.FunctionDef, name: str) -> None:
+        if ">>> " in (ast.get_docstring(node) or ""):
+            found.add(name)
+        for child in node.body:
+            if isinstance(child, ast.ClassDef | ast.FunctionDef):
+                visit(child, f"{name}.{child.name}")
+
+    visit(tree, module)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_example_escapes_the_doctests(module: str) -> None:
+    """A decorator that forgets `functools.wraps` hides a docstring, and its example never runs."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    collected = {test.name for test in finder.find(importlib.import_module(module)) if test.examples}
+    assert examples_written(module) - collected == set()
