@@ -1,0 +1,122 @@
+"""Containers that libsndfile cannot read (m4a, mp4, webm, aac), through the ffmpeg program.
+
+In: a file on disk of a kind that `sniff` settled. Out: its first audio stream, block by block, as float32.
+
+ffmpeg can do far more than decode one file, so everything that a hostile file could reach is closed: the
+demuxer is forced (no playlists, no concatenation), protocols are limited to this file and the pipe, nothing
+is read from the terminal, the arguments are fixed, the path is absolute and carries its protocol (so that a
+name such as `-y` or `http:x` stays a name), the duration is limited, and a watchdog ends a process that
+hangs.
+
+The samples come through a pipe as a Sun AU stream: 24 bytes of header tell rate and channels (big-endian
+words: magic, offset of the data, size, encoding, sample rate, channels), then come big-endian float32
+samples. Encoding 6 is float32.
+"""
+
+import contextlib
+import shutil
+import struct
+import subprocess
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from hafm.audio.sniff import Kind
+from hafm.audio.stream import DecodedStream
+from hafm.errors import AudioContentError, AudioReadError
+
+__all__ = ["open_ffmpeg"]
+
+INSTALL_HINT = (
+    "install it (apt install ffmpeg, brew install ffmpeg, winget install ffmpeg) or convert the file to WAV"
+)
+TIMEOUT_SECONDS = 120.0
+
+_BLOCK_FRAMES = 1 << 14
+_AU_HEADER = struct.Struct(">4s5I")
+_AU_FLOAT32 = 6
+
+
+@contextlib.contextmanager
+def open_ffmpeg(
+    path: Path, *, kind: Kind, name: str, start_seconds: float, seconds: float
+) -> Generator[DecodedStream]:
+    """Decode a part of a file's first audio stream.
+
+    Args:
+        path: the file.
+        kind: its kind, from `sniff`.
+        name: what messages call it.
+        start_seconds: where to begin.
+        seconds: the most to decode.
+
+    Yields:
+        The stream. The process ends with the context, however that is left.
+
+    Raises:
+        AudioReadError: ffmpeg is not installed, hangs, or cannot decode the file.
+        AudioContentError: the file has no audio stream.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise AudioReadError(f"{name} is {kind.name}, which needs the ffmpeg program; {INSTALL_HINT}")
+    command = [program, "-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe"]
+    command += ["-f", kind.demuxer, "-ss", f"{start_seconds:.6f}", "-t", f"{seconds:.6f}"]
+    command += ["-i", f"file:{path.absolute()}", "-map", "0:a:0", "-map_metadata", "-1"]
+    command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        assert process.stdout is not None, "a pipe was asked for"
+        watchdog = threading.Timer(TIMEOUT_SECONDS, process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield _stream(process, process.stdout, log, watchdog, name)
+        finally:
+            watchdog.cancel()
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+
+def _stream(
+    process: subprocess.Popen[bytes], pipe: IO[bytes], log: IO[bytes], watchdog: threading.Timer, name: str
+) -> DecodedStream:
+    def complaint() -> str:
+        process.wait()
+        if not watchdog.is_alive():
+            raise AudioReadError(f"{name} took ffmpeg over {TIMEOUT_SECONDS:g} s; convert it to WAV first")
+        log.seek(0)
+        return log.read().decode("utf-8", "replace").strip()
+
+    header = pipe.read(_AU_HEADER.size)
+    if len(header) < _AU_HEADER.size:
+        why = complaint()
+        if "matches no streams" in why:
+            raise AudioContentError(f"{name} has no audio stream; give a recording that has sound")
+        last_line = why.splitlines()[-1].rpartition(": ")[2] if why else "no reason given"
+        raise AudioReadError(
+            f"{name} cannot be decoded by ffmpeg ({last_line}); export it again as WAV or FLAC"
+        )
+    magic, data_offset, _, encoding, sample_rate, channels = _AU_HEADER.unpack(header)
+    assert (magic, encoding) == (b".snd", _AU_FLOAT32), "ffmpeg was asked for an AU stream of float32"
+    pipe.read(data_offset - _AU_HEADER.size)
+    return DecodedStream(
+        sample_rate=sample_rate,
+        num_channels=channels,
+        claimed_frames=None,
+        blocks=_blocks(pipe, channels),
+        complaint=complaint,
+    )
+
+
+def _blocks(pipe: IO[bytes], channels: int) -> Iterator[npt.NDArray[np.float32]]:
+    frame_bytes = 4 * channels
+    while data := pipe.read(_BLOCK_FRAMES * frame_bytes):
+        whole = len(data) // frame_bytes * frame_bytes
+        yield np.frombuffer(data[:whole], dtype=">f4").astype(np.float32).reshape(-1, channels)

@@ -1,0 +1,141 @@
+"""WAV, FLAC, MP3, Ogg, Opus, AIFF and CAF, through libsndfile.
+
+In: an open file of a kind that `sniff` settled. Out: its samples from a given second on, block by block.
+
+What libsndfile does that a gateway has to know (1.2.2, measured): it fits the claimed length of a WAV to the
+file without a word, but believes a FLAC or an MP3 that claims more than it holds; a FLAC of unknown length
+claims 2^63 - 1; at the first damaged FLAC frame it stops for good; where the claim is too long, the last
+block before the end is lost to an error, so blocks are small; its MP3 decoder writes on the process's
+standard error.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Generator, Iterator
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from hafm.audio.sniff import MP3, Kind
+from hafm.audio.sound import clock
+from hafm.audio.stream import DecodedStream
+from hafm.errors import AudioContentError, AudioReadError
+
+__all__ = ["open_libsndfile"]
+
+_BLOCK_FRAMES = 4096
+_UNKNOWN_FRAMES = 1 << 40
+_PLAIN_REASONS = (  # where libsndfile's own words mislead
+    ("SF_INFO struct incomplete", "its header gives an impossible sample rate"),
+    ("File does not exist", "it holds no sound"),
+    ("Format not recognised", "it holds no sound"),
+)
+_STDERR_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def open_libsndfile(
+    file: IO[bytes], *, kind: Kind, name: str, start_seconds: float
+) -> Generator[DecodedStream]:
+    """Decode a file from a given second on.
+
+    Args:
+        file: a real file, open for reading.
+        kind: its kind, from `sniff`.
+        name: what messages call it.
+        start_seconds: where to begin.
+
+    Yields:
+        The stream, which ends with the context.
+
+    Raises:
+        AudioReadError: libsndfile does not accept the file or cannot find the start in it.
+        AudioContentError: the start lies past the end.
+    """
+    with contextlib.ExitStack() as stack:
+        if kind is MP3:
+            stack.enter_context(_silent_stderr())
+        # By descriptor: libsndfile cannot be misled by the name, and no callback stands between it and
+        # Ctrl-C.
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        try:
+            decoder = stack.enter_context(soundfile.SoundFile(file.fileno(), closefd=False))
+        except soundfile.LibsndfileError as error:
+            raise AudioReadError(
+                f"{name} looks like {kind.name} but cannot be decoded ({_reason(error)}); export it again "
+                f"as WAV or FLAC"
+            ) from error
+        if decoder.format not in kind.libsndfile:
+            raise AudioReadError(
+                f"{name} looks like {kind.name} but decodes as {decoder.format}; export it again as WAV or "
+                f"FLAC"
+            )
+        claimed = decoder.frames if decoder.frames < _UNKNOWN_FRAMES else None
+        _seek(decoder, start_seconds, claimed, name)
+        complaints: list[str] = []
+        yield DecodedStream(
+            sample_rate=decoder.samplerate,
+            num_channels=decoder.channels,
+            claimed_frames=claimed,
+            blocks=_blocks(decoder, complaints),
+            complaint=lambda: "; ".join(complaints),
+        )
+
+
+def _seek(decoder: soundfile.SoundFile, start_seconds: float, claimed: int | None, name: str) -> None:
+    start = round(start_seconds * decoder.samplerate)
+    if start == 0:
+        return
+    if claimed is not None and start >= claimed:
+        raise AudioContentError(
+            f"{name} lasts {clock(claimed / decoder.samplerate)}, so it cannot be read from "
+            f"{clock(start_seconds)} on; "
+            "choose an earlier --start (start_seconds= in Python)"
+        )
+    try:
+        decoder.seek(start)
+    except soundfile.LibsndfileError as error:
+        raise AudioReadError(
+            f"{name} cannot be read from {clock(start_seconds)} on ({_reason(error)}); choose an earlier "
+            f"--start "
+            "(start_seconds= in Python) or export it again"
+        ) from error
+
+
+def _blocks(decoder: soundfile.SoundFile, complaints: list[str]) -> Iterator[npt.NDArray[np.float32]]:
+    while True:
+        try:
+            block = decoder.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            complaints.append(_reason(error))
+            return
+        if not len(block):
+            return
+        yield block
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    reason = str(error.error_string).removeprefix("Error : ").strip().rstrip(".")
+    return next((ours for theirs, ours in _PLAIN_REASONS if theirs in reason), reason or "no reason given")
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Generator[None]:
+    """Keep what C code writes on standard error from the terminal. One thread at a time."""
+    with _STDERR_LOCK:
+        try:
+            saved = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,153 @@
+"""Files that appear whole or not at all, and folders that are fit to take them.
+
+In: a path and bytes. Out: the file, or an `OutputError` and nothing left behind.
+
+A file is written under another name beside its target (on the same disk), flushed to the disk, and only then
+renamed, which the file system does in one step. Whoever looks at the target sees the old bytes or the new
+ones.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO
+
+from hafm.errors import OutputError
+
+__all__ = ["atomic_file", "check_output_folder"]
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
+    """A binary file to write to, which takes its name when the block ends well.
+
+    Args:
+        path: the target; its folder must exist. An existing file is replaced.
+
+    Yields:
+        The open file.
+
+    Raises:
+        OutputError: the disk is full, the folder is missing or not writable. Whatever is raised, Ctrl-C
+            included, the target keeps its old bytes and no other file is left.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_file(Path(folder) / "a.txt") as file:
+    ...         _ = file.write(b"whole")
+    ...     os.listdir(folder)
+    ['a.txt']
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        # Not by `tempfile`: its files are readable by their owner alone.
+        with open(partial, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+        _sync_folder(target.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _explained(error, target) from error
+        raise
+
+
+def check_output_folder(
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    needed_bytes: int = 0,
+    source: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Refuse a folder that results must not or cannot go to, before any work is done. Creates nothing.
+
+    Args:
+        folder: where results are to go; need not exist.
+        overwrite: whether results may go beside (and replace) what is there.
+        needed_bytes: what will be written, 0 or more.
+        source: the file that came in, which must not lie in the folder: it could be replaced.
+
+    Returns:
+        The folder as a path.
+
+    Raises:
+        OutputError: it is a file, holds files without `overwrite`, holds `source`, cannot be written to, or
+            its disk has too little room.
+    """
+    folder = Path(folder)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"output folder '{folder}' is a file; give another name with -o")
+        if folder.is_symlink() and not folder.exists():
+            raise OutputError(
+                f"output folder '{folder}' is a link that points to nothing; give another name with -o"
+            )
+        if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+            raise OutputError(
+                f"output folder '{folder}' already holds files; give another with -o, or allow replacing "
+                f"with --overwrite"
+            )
+        if source is not None and Path(source).resolve().parent == folder.resolve():
+            raise OutputError(
+                f"output folder '{folder}' holds the vocal itself, which must not be replaced; give another "
+                f"folder with -o"
+            )
+        standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not standing.is_dir():
+            raise OutputError(
+                f"output folder '{folder}' cannot be made: '{standing}' is a file; give another with -o"
+            )
+        if not os.access(standing, os.W_OK | os.X_OK):
+            raise OutputError(f"no permission to write to '{standing}'; give another folder with -o")
+        free = shutil.disk_usage(standing).free
+    except OSError as error:
+        raise _explained(error, folder) from error
+    if free < needed_bytes:
+        raise OutputError(
+            f"output folder '{folder}' is on a disk with {_size(free)} free, and {_size(needed_bytes)} are "
+            f"needed; "
+            "make room or give another folder with -o"
+        )
+    return folder
+
+
+def _explained(error: OSError, path: Path) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return OutputError(
+            f"cannot write '{path}': the disk is full{_free(path)}; make room or write elsewhere"
+        )
+    if isinstance(error, PermissionError):
+        return OutputError(f"cannot write '{path}': no permission; choose a folder that is yours")
+    if isinstance(error, FileNotFoundError):
+        return OutputError(f"cannot write '{path}': there is no folder '{path.parent}'; create it first")
+    return OutputError(f"cannot write '{path}': {error.strerror or error}; write elsewhere")
+
+
+def _free(path: Path) -> str:
+    try:
+        return f" ({_size(shutil.disk_usage(path.parent).free)} free)"
+    except OSError:
+        return ""
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk only when its folder is. Windows cannot open folders, and some file systems
+    # refuse.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,169 @@
+"""Containers through the ffmpeg program, and what happens without it."""
+
+import io
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from hafm.audio.io import read_audio
+from hafm.errors import AudioContentError, AudioReadError
+
+RATE = 24_000
+CONTAINERS = {"a.m4a": ["-c:a", "aac"], "a.webm": ["-c:a", "libopus"], "a.mkv": ["-c:a", "flac"], "a.aac": []}
+
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="the ffmpeg program is not installed"
+)
+
+
+def sine(seconds: float = 3.0, channels: int = 1) -> np.ndarray:
+    time = np.arange(round(seconds * RATE)) / RATE
+    return np.tile(0.5 * np.sin(2 * np.pi * 220 * time)[:, None], channels) * np.linspace(1, 0.5, channels)
+
+
+def convert(samples: np.ndarray, target: Path, *options: str) -> Path:
+    source = target.with_name("source.wav")
+    soundfile.write(source, samples, RATE)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", source, *options, f"file:{target}"], check=True)
+    return target
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_containers(name: str, channels: int, tmp_path: Path) -> None:
+    path = convert(sine(channels=channels), tmp_path / name, *CONTAINERS[name])
+    audio = read_audio(path)
+    assert audio.num_channels == channels
+    assert audio.sample_rate in (RATE, 48_000)
+    assert abs(audio.seconds - 3) < 0.1
+    assert audio.notes == ()
+    middle = audio.waveform[:, audio.sample_rate : 2 * audio.sample_rate]
+    torch.testing.assert_close(middle.amax(dim=1), torch.linspace(0.5, 0.25, channels), atol=0.05, rtol=0)
+    assert int(torch.fft.rfft(middle[0]).abs().argmax()) == 220
+    assert read_audio(io.BytesIO(path.read_bytes())).waveform.equal(audio.waveform)
+
+
+@needs_ffmpeg
+def test_lossless_containers_are_bit_exact(tmp_path: Path) -> None:
+    path = convert(sine(), tmp_path / "a.mkv", "-c:a", "flac")
+    expected = read_audio(tmp_path / "source.wav")
+    assert read_audio(path).waveform.equal(expected.waveform)
+    part = read_audio(path, start_seconds=1.25, seconds=1.0)
+    assert part.waveform.equal(expected.waveform[:, 30_000:54_000])
+
+
+@needs_ffmpeg
+def test_too_long_and_past_the_end(tmp_path: Path) -> None:
+    path = convert(sine(5), tmp_path / "a.m4a")
+    with pytest.raises(AudioContentError, match="over the limit of 0:02; choose a part with --start"):
+        read_audio(path, max_seconds=2.0)
+    assert read_audio(path, start_seconds=2.0, seconds=2.0, max_seconds=2.0).seconds == 2
+    with pytest.raises(AudioContentError, match=r"no sound|ends before"):
+        read_audio(path, start_seconds=100.0, seconds=2.0)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["-y.m4a", "http:x.m4a", "concat:a|b.m4a", "a b'ü\".m4a"])
+def test_a_name_stays_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert(sine(), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert read_audio(name).num_channels == 1
+
+
+@needs_ffmpeg
+def test_a_video_without_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    make = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=64x64", path]
+    subprocess.run(make, check=True)
+    with pytest.raises(AudioContentError, match="has no audio stream"):
+        read_audio(path)
+
+
+@needs_ffmpeg
+def test_damage(tmp_path: Path) -> None:
+    whole = convert(sine(20), tmp_path / "a.m4a").read_bytes()
+    (tmp_path / "cut.m4a").write_bytes(whole[: len(whole) // 2])  # the index stands at the end
+    with pytest.raises(AudioReadError, match="cannot be decoded by ffmpeg") as caught:
+        read_audio(tmp_path / "cut.m4a")
+    assert len(str(caught.value).splitlines()) == 1
+    whole = convert(sine(20), tmp_path / "a.webm").read_bytes()
+    (tmp_path / "cut.webm").write_bytes(whole[: len(whole) // 2])
+    audio = read_audio(tmp_path / "cut.webm")
+    assert 5 < audio.seconds < 15
+    assert len(audio.notes) == 1
+    assert "damaged or cut short" in audio.notes[0]
+
+
+@needs_ffmpeg
+def test_a_playlist_in_disguise_opens_nothing(tmp_path: Path) -> None:
+    """Left to guess, ffmpeg would follow this list to the other file: the control shows it."""
+    convert(sine(), tmp_path / "secret.wav")
+    playlist = tmp_path / "a.mp4"
+    playlist.write_text("ffconcat version 1.0\nfile secret.wav\n")
+    follow = ["ffmpeg", "-v", "error", "-i", playlist, "-f", "null", "-"]
+    assert subprocess.run(follow, check=False).returncode == 0
+    with pytest.raises(AudioReadError, match="is a text file"):
+        read_audio(playlist)
+    playlist.write_bytes(b"\0\0\0\x18ftypmp42" + b"\nffconcat version 1.0\nfile secret.wav\n")
+    with pytest.raises(AudioReadError, match="cannot be decoded"):
+        read_audio(playlist)
+
+
+def fake_ffmpeg(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = folder / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+M4A_HEAD = b"\0\0\0\x18ftypM4A " + bytes(100)
+
+
+def test_without_ffmpeg_the_message_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.m4a").write_bytes(M4A_HEAD)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AudioReadError, match=r"needs the ffmpeg program; install it .*apt install ffmpeg"):
+        read_audio(tmp_path / "a.m4a")
+
+
+def test_an_ffmpeg_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.m4a").write_bytes(M4A_HEAD)
+    fake_ffmpeg(tmp_path, monkeypatch, "exec sleep 60")
+    monkeypatch.setattr("hafm.audio.ffmpeg.TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(AudioReadError, match=r"took ffmpeg over 0\.2 s"):
+        read_audio(tmp_path / "a.m4a")
+
+
+def test_an_ffmpeg_that_never_stops_writing_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.m4a").write_bytes(M4A_HEAD)
+    header = r"\056snd\000\000\000\030\377\377\377\377\000\000\000\006\000\000\135\300\000\000\000\001"
+    fake_ffmpeg(tmp_path, monkeypatch, f"printf '{header}'; exec cat /dev/zero")
+    with pytest.raises(AudioContentError, match="over the limit of 0:03"):
+        read_audio(tmp_path / "a.m4a", max_seconds=3.0)
+
+
+def test_the_command_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.m4a").write_bytes(M4A_HEAD)
+    fake_ffmpeg(tmp_path, monkeypatch, f'printf "%s\\n" "$@" > {tmp_path}/arguments; exit 1')
+    with pytest.raises(AudioReadError):
+        read_audio(tmp_path / "a.m4a", start_seconds=1.0, seconds=2.0)
+    arguments = (tmp_path / "arguments").read_text().splitlines()
+    pairs = dict(itertools.pairwise(arguments))
+    assert arguments[0] == "-nostdin"
+    assert pairs["-protocol_whitelist"] == "file,pipe"
+    assert arguments.index("-f") < arguments.index("-i"), "the demuxer is forced"
+    assert arguments[arguments.index("-f") + 1] == "mov"
+    assert pairs["-i"] == f"file:{tmp_path}/a.m4a"
+    assert (pairs["-ss"], pairs["-t"]) == ("1.000000", "3.000000")

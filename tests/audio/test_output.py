@@ -1,0 +1,147 @@
+"""Files that appear whole or not at all, and folders that are refused before work begins."""
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hafm.audio.output import atomic_file, check_output_folder
+from hafm.errors import OutputError
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    with atomic_file(target) as file:
+        file.write(b"new")
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(1)])
+def test_whatever_is_raised_the_old_bytes_stay(error: BaseException, tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    target.write_bytes(b"old")
+    with pytest.raises(type(error)), atomic_file(target) as file:
+        file.write(b"new")
+        raise error
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.ENOSPC, r"the disk is full \(.* free\); make room"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EACCES, "no permission; choose a folder that is yours"),
+        (errno.EIO, "Input/output error; write elsewhere"),
+    ],
+)
+def test_errors_of_the_disk(
+    step: str, number: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a"
+    target.write_bytes(b"old")
+
+    def fail(*args: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(f"hafm.audio.output.os.{step}", fail)
+    with pytest.raises(OutputError, match=says), atomic_file(target) as file:
+        file.write(b"new")
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_long_names(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 255)
+    with atomic_file(target) as file:
+        file.write(b"new")
+    assert os.listdir(tmp_path) == [target.name]
+
+
+WRITER = """
+import sys
+sys.path.insert(0, "src")
+from hafm.audio.output import atomic_file
+version, block = 0, 1 << 22
+while True:
+    version += 1
+    data = bytes([version % 256]) * block
+    if sys.argv[2] == "atomic":
+        with atomic_file(sys.argv[1]) as file:
+            file.write(data)
+    else:
+        with open(sys.argv[1], "wb") as file:
+            for start in range(0, block, 1 << 16):
+                file.write(data[start : start + (1 << 16)])
+"""
+
+
+def torn_files(folder: Path, how: str, kills: int) -> int:
+    """How often a reader finds a file that is not whole after its writer was killed."""
+    target = folder / how
+    torn = 0
+    for kill in range(kills):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, target, how])
+        while not target.exists():
+            time.sleep(0.01)
+        time.sleep(0.05 + 0.013 * kill)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        data = target.read_bytes()
+        torn += len(data) != 1 << 22 or len(set(data)) != 1
+    return torn
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
+    assert torn_files(tmp_path, "atomic", 6) == 0
+    assert torn_files(tmp_path, "in place", 6) > 0, "the control must fail"
+
+
+def test_folders_that_are_fit(tmp_path: Path) -> None:
+    assert check_output_folder(tmp_path) == tmp_path
+    assert check_output_folder(tmp_path / "new" / "deep") == tmp_path / "new" / "deep"
+    assert os.listdir(tmp_path) == [], "the check creates nothing"
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mix.wav").touch()
+    check_output_folder(tmp_path / "old", overwrite=True, needed_bytes=1)
+    check_output_folder(tmp_path / "old", overwrite=True, source=tmp_path / "vocal.wav")
+
+
+def test_folders_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("none")
+    with pytest.raises(OutputError, match="already holds files; .*--overwrite"):
+        check_output_folder(tmp_path)
+    with pytest.raises(OutputError, match="'.*file' is a file; give another"):
+        check_output_folder(tmp_path / "file", overwrite=True)
+    with pytest.raises(OutputError, match="cannot be made: '.*file' is a file"):
+        check_output_folder(tmp_path / "file" / "deeper")
+    with pytest.raises(OutputError, match="a link that points to nothing"):
+        check_output_folder(tmp_path / "link")
+    with pytest.raises(OutputError, match=r"disk with .* free, and 10000000\.0 GB are needed; make room"):
+        check_output_folder(tmp_path / "new", needed_bytes=10**16)
+    (tmp_path / "other").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match="holds the vocal itself"):
+        check_output_folder(tmp_path / "other", overwrite=True, source=tmp_path / "file")
+    monkeypatch.setattr("hafm.audio.output.os.access", lambda *args: False)  # the tests may run as root
+    with pytest.raises(OutputError, match="no permission to write"):
+        check_output_folder(tmp_path / "new")
+    monkeypatch.undo()
+    monkeypatch.setattr("hafm.audio.output.shutil.disk_usage", lambda path: SimpleNamespace(free=999))
+    with pytest.raises(OutputError, match=r"0\.0 MB free, and 0\.0 MB are needed"):
+        check_output_folder(tmp_path / "new", needed_bytes=1000)
+    check_output_folder(tmp_path / "new", needed_bytes=999)
