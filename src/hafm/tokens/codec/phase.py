@@ -1,0 +1,99 @@
+"""A phase for magnitudes that came without one.
+
+In:  magnitude [B, F, bins] and phase advance [B, F, bins] (radians from the frame before, beyond what the
+     bin's own centre frequency turns). Out: a consistent spectrum, complex [B, F, bins].
+
+Two steps:
+
+1. *Accumulate.* A sine between bins turns its bin's phase by a constant angle a frame. Adding the predicted
+angles
+   up gives every partial a steady phase, whatever happened before:
+
+       phase_t = phase_{t-1} + 2 pi hop/window bin + advance_t
+
+   This is a running sum from the first frame on, so a long piece hands the last frame's phase to the next
+   piece.
+
+2. *Make consistent.* Windows overlap, so neighbouring frames must agree on the samples they share.
+Griffin-Lim
+   iterations (overlap-add, analyse again, keep the phase, put the magnitude back) move the phase towards
+   agreement, across bins too, which the sum does not do. One iteration reaches `window/hop - 1` frames: see
+   `CodecConfig.phase_context_frames`.
+
+Source: phase accumulation: Flanagan & Golden, "Phase vocoder", 1966. Griffin & Lim, 1984, with the momentum
+of Perraudin, Balazs & Sondergaard, "A fast Griffin-Lim algorithm", 2013.
+"""
+
+import math
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from hafm.tokens.codec.config import CodecConfig
+from hafm.tokens.codec.stft import analyse, overlap_add
+
+__all__ = ["accumulate", "advances", "make_consistent"]
+
+TINY = 1e-12
+"""Below this magnitude (-240 dB) a bin has no phase worth keeping."""
+
+
+def accumulate(
+    advance: Float[Tensor, "B F bins"], start: Float[Tensor, "B bins"], config: CodecConfig
+) -> Float[Tensor, "B F bins"]:
+    """Phases, in radians from 0 to 2 pi, that turn by the given advances.
+
+    Args:
+        advance: radians from the frame before, relative to the bin's centre frequency.
+        start: the phase of the frame before the first one (zeros at the beginning of a sound).
+        config: gives hop and window.
+
+    Shape:
+        [B, F, bins], [B, bins] -> [B, F, bins]
+
+    >>> turn = torch.full((1, 3, 641), 0.5)
+    >>> accumulate(turn, torch.zeros(1, 641), CodecConfig())[0, :, 4]
+    tensor([0.5000, 1.0000, 1.5000], dtype=torch.float64)
+    """
+    # In float64: after ten minutes (45 000 frames) a float32 sum would be off by a whole bin's turn.
+    steps = advance.double() + _centre_turn(config, advance.device)
+    return (start.double().unsqueeze(1) + steps.cumsum(1)).remainder(2 * math.pi)
+
+
+def advances(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig) -> Float[Tensor, "B F-1 bins"]:
+    """The advances that a spectrum has, from -pi to pi: what a decoder learns to predict.
+
+    >>> seconds = torch.arange(3200) / 24000
+    >>> tone = torch.sin(2 * torch.pi * 1000 * seconds)[None]    # bin 53.33: 1/3 bin above bin 53
+    >>> float(advances(analyse(tone, CodecConfig()), CodecConfig())[0, 4, 53]) / (torch.pi / 2)
+    0.333...
+    """
+    turn = _centre_turn(config, spectrum.device).to(spectrum.real.dtype)
+    step = spectrum[:, 1:] * spectrum[:, :-1].conj()
+    return torch.angle(step * torch.polar(torch.ones_like(turn), -turn))
+
+
+def make_consistent(
+    magnitude: Float[Tensor, "B F bins"], phase: Float[Tensor, "B F bins"], config: CodecConfig
+) -> Complex[Tensor, "B F bins"]:
+    """The spectrum with this magnitude whose phase `phase_iterations` iterations made consistent.
+
+    Shape:
+        [B, F, bins], [B, F, bins] -> [B, F, bins]
+    """
+    spectrum = torch.polar(magnitude, phase.to(magnitude.dtype))
+    previous = spectrum
+    for iteration in range(config.phase_iterations):
+        projected = analyse(overlap_add(spectrum, config), config)
+        # The first iteration has no direction yet to be accelerated in.
+        aimed = projected if iteration == 0 else projected + config.phase_momentum * (projected - previous)
+        spectrum = aimed * (magnitude / aimed.abs().clamp_min(TINY))
+        previous = projected
+    return spectrum
+
+
+def _centre_turn(config: CodecConfig, device: torch.device) -> Float[Tensor, " bins"]:
+    """Radians that a sine on each bin's centre turns in one hop, modulo 2 pi."""
+    bins = torch.arange(config.num_bins, dtype=torch.float64, device=device)
+    return (2 * math.pi * config.hop_samples / config.window_samples * bins).remainder(2 * math.pi)
