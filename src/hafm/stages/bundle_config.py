@@ -2,16 +2,18 @@
 
 In: a JSON object. Out: a frozen `BundleConfig`, or a `BundleDamaged` that names what is wrong with it.
 
-    {"format": 1, "name": ..., "version": ..., "licence": ..., "data": ...,          what it is
-     "features": {"vocal": {...}, "instrumental": {...}}, "codec": {"kind": ...},    parts that need no training here
-     "stages": {"semantic": {...}, "coarse": {...}, "fine": {...}},                  one `StageSpec` each
-     "generation": {...}, "measured": {...},                                         defaults; figures for `hafm info`
-     "fingerprints": {...}, "files": {"semantic.safetensors": "<sha256>", ...},      what belongs together
-     "digest": "<sha256>"}                                                           of all of the above
+    {"format": 1, "name": ..., "version": ..., "licence": ..., "data": ...,         what it is
+     "features": {"vocal": {...}, "instrumental": {...}}, "codec": {"kind": ...},   parts, by kind
+     "vocal_noise_sigma": 0.01,                                                     as in training
+     "stages": {"semantic": {...}, "coarse": {...}, "fine": {...}},                 one `StageSpec` each
+     "generation": {...}, "measured": {...},                                        defaults; figures
+     "fingerprints": {...}, "files": {"semantic.safetensors": "<sha256>", ...},     what belongs together
+     "digest": "<sha256>"}                                                          of all of the above
 
-Conventions: unknown keys, missing keys and other formats are refused. `digest` is the SHA-256 of the object without it,
-as JSON with sorted keys and no spaces; since it covers the hash of every file, it is the fingerprint of the bundle. The
-model card (`README.md`) is not among the files: people edit it, on the hub for instance, and it changes no sound.
+Conventions: unknown keys, missing keys and other formats are refused. `digest` is the SHA-256 of the object
+without it, as JSON with sorted keys and no spaces; since it covers the hash of every file, it is the
+fingerprint of the bundle. The model card (`README.md`) is not among the files: people edit it, on the hub for
+instance, and it changes no sound.
 """
 
 import hashlib
@@ -41,7 +43,7 @@ class GenerationDefaults:
 
     Args:
         temperature: 0 (the likeliest token always) or more.
-        top_k: tokens to choose from, 1 or more; 0 for all.
+        top_k: tokens to choose from, 1 or more.
         guidance: lambda of eq. 5; 1 is without.
         level_lufs: loudness that accompaniments are brought to.
 
@@ -60,10 +62,10 @@ class GenerationDefaults:
     level_lufs: float = -18.0
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_k", "guidance"):
+        for name, least in (("temperature", 0), ("top_k", 1), ("guidance", 0)):
             value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise UsageError(f"{name}={value!r}: must be 0 or more")
+            if not least <= value < float("inf"):
+                raise UsageError(f"{name}={value!r}: must be {least} or more")
         if not -60 <= self.level_lufs <= 0:
             raise UsageError(f"level_lufs={self.level_lufs!r}: must be from -60 to 0")
 
@@ -83,8 +85,8 @@ class BundleConfig:
         stages: the three specs by name.
         generation: defaults.
         measured: figures that describe its quality; JSON values, shown and not interpreted.
-        fingerprints: of `features_vocal`, `features_instrumental`, `kmeans_vocal`, `kmeans_instrumental`, `codec` and of
-            each stage.
+        fingerprints: of `features_vocal`, `features_instrumental`, `kmeans_vocal`, `kmeans_instrumental`,
+            `codec` and of each stage.
         files: SHA-256 by path inside the folder.
     """
 
@@ -134,31 +136,38 @@ class BundleConfig:
             where: what messages call it.
 
         Raises:
-            BundleDamaged: no JSON object, another format, unknown or missing keys, values out of range, or another digest.
+            BundleDamaged: no JSON object, another format, unknown or missing keys, values out of range, or
+                another digest.
 
         >>> BundleConfig.from_json('{"format": 2}')
         Traceback (most recent call last):
         ...
-        hafm.errors.BundleDamaged: config.json is of format 2, and this version of hafm reads format 1; update hafm or ...
+        hafm.errors.BundleDamaged: config.json is of format 2, and this version of hafm reads format 1; ...
         """
         try:
             values = json.loads(text)
             if not isinstance(values, dict):
                 raise ValueError("no JSON object")
         except ValueError as error:
-            raise BundleDamaged(f"{where} is not the configuration of a bundle ({error}); get it again") from error
+            raise BundleDamaged(
+                f"{where} is not the configuration of a bundle ({error}); get it again"
+            ) from error
         if values.get("format") != FORMAT:
             raise BundleDamaged(
-                f"{where} is of format {values.get('format')!r}, and this version of hafm reads format {FORMAT}; "
-                "update hafm or the bundle"
+                f"{where} is of format {values.get('format')!r}, and this version of hafm reads format "
+                f"{FORMAT}; update hafm or the bundle"
             )
         recorded = values.pop("digest", None)
         known = {"format", *(field.name for field in fields(cls))}
         unknown, missing = sorted(set(values) - known), sorted(known - set(values))
         if unknown or missing:
-            raise BundleDamaged(f"{where} has unknown keys {unknown} and lacks {missing}; get the bundle again")
+            raise BundleDamaged(
+                f"{where} has unknown keys {unknown} and lacks {missing}; get the bundle again"
+            )
         if recorded != _digest(values):
-            raise BundleDamaged(f"{where} was changed after it was written (its digest differs); get the bundle again")
+            raise BundleDamaged(
+                f"{where} was changed after it was written (its digest differs); get the bundle again"
+            )
         del values["format"]
         try:
             values["stages"] = {name: StageSpec.from_dict(spec) for name, spec in values["stages"].items()}
@@ -168,12 +177,19 @@ class BundleConfig:
             raise BundleDamaged(f"{where}: {error}") from error
 
 
-_FINGERPRINTS = (*(f"features_{side}" for side in SIDES), *(f"kmeans_{side}" for side in SIDES), "codec", *STAGES)
+_FINGERPRINTS = (
+    *(f"features_{side}" for side in SIDES),
+    *(f"kmeans_{side}" for side in SIDES),
+    "codec",
+    *STAGES,
+)
 
 
 def _require_keys(what: str, values: Mapping[str, Any], expected: tuple[str, ...]) -> None:
     if set(values) != set(expected):
-        raise BundleDamaged(f"a bundle's {what} are {', '.join(expected)}; found {', '.join(values) or 'none'}")
+        raise BundleDamaged(
+            f"a bundle's {what} are {', '.join(expected)}; found {', '.join(values) or 'none'}"
+        )
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ from hafm.stages.spec import DroppedCondition, StageSpec, TokenStream
 from hafm.tokens.interleave import codebook_of
 
 
-def _embedding(*shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.empty(*shape).normal_(std=0.02))
+def _embedding(*shape: int, std: float) -> nn.Parameter:
+    return nn.Parameter(torch.empty(*shape).normal_(std=std))
 
 
 class SourceEmbedding(nn.Module):
@@ -27,10 +27,10 @@ class SourceEmbedding(nn.Module):
     Shape: ids ``[B, K, F] -> [B, F, D]``.
     """
 
-    def __init__(self, stream: TokenStream, *, width: int) -> None:
+    def __init__(self, stream: TokenStream, *, width: int, std: float) -> None:
         super().__init__()
         self.mask = stream.cardinality
-        self.weight = _embedding(stream.num_codebooks, stream.cardinality + 1, width)
+        self.weight = _embedding(stream.num_codebooks, stream.cardinality + 1, width, std=std)
 
     def forward(self, ids: Int[Tensor, "B K F"]) -> Float[Tensor, "B F D"]:
         K = ids.shape[1]
@@ -48,8 +48,10 @@ class ConditionEmbedding(nn.Module):
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()
         self.dropped: DroppedCondition = spec.dropped_condition
-        self.sources = nn.ModuleList(SourceEmbedding(source, width=spec.width) for source in spec.sources)
-        self.segment = _embedding(len(spec.sources), spec.width)
+        self.sources = nn.ModuleList(
+            SourceEmbedding(source, width=spec.width, std=spec.embedding_std) for source in spec.sources
+        )
+        self.segment = _embedding(len(spec.sources), spec.width, std=spec.embedding_std)
 
     def forward(
         self, conditions: tuple[Int[Tensor, "B _K _F"], ...], drop: Bool[Tensor, " B"] | None = None
@@ -58,6 +60,7 @@ class ConditionEmbedding(nn.Module):
         every id is the mask row and the segment stays (3.4), or the token part is zero (3.5)."""
         embedded = []
         for source, ids, segment in zip(self.sources, conditions, self.segment, strict=True):
+            assert isinstance(source, SourceEmbedding)
             if drop is not None and self.dropped == "mask":
                 ids = torch.where(drop[:, None, None], source.mask, ids)
             x = source(ids)
@@ -78,9 +81,10 @@ class TargetEmbedding(nn.Module):
         super().__init__()
         self.num_codebooks = spec.target.num_codebooks
         self.bos = spec.target.cardinality
-        self.weight = _embedding(self.num_codebooks, spec.target.cardinality + 1, spec.width)
-        self.offset = _embedding(self.num_codebooks, spec.width)
-        self.segment = _embedding(spec.width)
+        std = spec.embedding_std
+        self.weight = _embedding(self.num_codebooks, spec.target.cardinality + 1, spec.width, std=std)
+        self.offset = _embedding(self.num_codebooks, spec.width, std=std)
+        self.segment = _embedding(spec.width, std=std)
 
     def shift(self, flat: Int[Tensor, "B S"]) -> Int[Tensor, "B S"]:
         """The interleaved target, shifted right behind BOS."""

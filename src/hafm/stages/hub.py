@@ -4,10 +4,10 @@ In: a source. Out: a folder on this machine.
 
     "builtin"                the bundle inside the package
     a folder                 as it is
-    owner/name[@revision]    the hub, through its local cache: what was fetched once is found again without a network
+    owner/name[@revision]    the hub, through its local cache, which needs no network
 
-A folder that exists is taken before a hub id of the same spelling. From the hub only the kinds of file that a bundle
-consists of are fetched, none of which can carry code.
+A folder that exists is taken before a hub id of the same spelling. From the hub only the kinds of file that a
+bundle consists of are fetched, none of which can carry code.
 """
 
 import difflib
@@ -44,7 +44,7 @@ def bundle_folder(source: str | os.PathLike[str], *, revision: str | None = None
     >>> bundle_folder("bultin")
     Traceback (most recent call last):
     ...
-    hafm.errors.BundleNotFound: there is no bundle 'bultin'; did you mean 'builtin'? give 'builtin', a bundle's folder, or ...
+    hafm.errors.BundleNotFound: there is no bundle 'bultin'; did you mean 'builtin'? give 'builtin', a ...
     """
     name = os.fspath(source)
     folder = _ASSETS / BUILTIN if name == BUILTIN else Path(name)
@@ -58,7 +58,9 @@ def bundle_folder(source: str | os.PathLike[str], *, revision: str | None = None
     if match is None:
         raise BundleNotFound(f"there is no bundle {name!r}; {_guess(name)}{_WAYS}")
     if revision is not None and match["revision"] is not None:
-        raise UsageError(f"two revisions of {match['repo']} were asked for: {match['revision']} and {revision}")
+        raise UsageError(
+            f"two revisions of {match['repo']} were asked for: {match['revision']} and {revision}"
+        )
     return _fetch(match["repo"], match["revision"] if revision is None else revision)
 
 
@@ -85,19 +87,28 @@ def push_folder(folder: Path, repo_id: str, *, private: bool, revision: str | No
             commit_message="Upload bundle",
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise BundleError(f"cannot upload to {repo_id!r}: {_first_line(error)}; log in with `hf auth login`") from error
+        raise BundleError(
+            f"cannot upload to {repo_id!r}: {_first_line(error)}; log in with `hf auth login`"
+        ) from error
     return str(commit.commit_url)
 
 
 def _fetch(repo_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     wanted = repo_id if revision is None else f"{repo_id}@{revision}"
     try:
         folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(_PATTERNS)))
     except RevisionNotFoundError as error:
-        raise BundleNotFound(f"{repo_id} has no revision {revision!r} on the hub; look at its branches and tags") from error
+        raise BundleNotFound(
+            f"{repo_id} has no revision {revision!r} on the hub; look at its branches and tags"
+        ) from error
     except LocalEntryNotFoundError as error:
         raise BundleNotFound(
             f"{wanted} is not in the local cache and the hub cannot be reached; connect once to fetch it, "
@@ -116,8 +127,8 @@ def _fetch(repo_id: str, revision: str | None) -> Path:
 def _no_bundle_in(folder: Path, name: str) -> BundleNotFound:
     if name == BUILTIN:
         return BundleNotFound(
-            "this installation has no built-in bundle; install a released hafm, make one with recipes/builtin, or give "
-            "a bundle's folder"
+            "this installation has no built-in bundle; install a released hafm, make one with "
+            "recipes/builtin, or give a bundle's folder"
         )
     inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}")) if folder.is_dir() else []
     hint = f"did you mean {str(Path(name) / inside[0])!r}? " if inside else ""

@@ -1,6 +1,6 @@
 """The training loss (paper eq. 6): cross-entropy, the mean over frames a codebook, then over codebooks.
 
-    L = - 1/Q sum_q 1/T_q sum_t log P(y_q,t | y_<t, x)
+L = - 1/Q sum_q 1/T_q sum_t log P(y_q,t | y_<t, x)
 """
 
 import torch.nn.functional as F
@@ -8,9 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def codebook_losses(
-    logits: Float[Tensor, "B K F V"], target: Int[Tensor, "B K F"]
-) -> Float[Tensor, " K"]:
+def codebook_losses(logits: Float[Tensor, "B K F V"], target: Int[Tensor, "B K F"]) -> Float[Tensor, " K"]:
     """Mean cross-entropy of every codebook, in nats a token.
 
     >>> import torch

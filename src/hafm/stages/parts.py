@@ -2,27 +2,45 @@
 
 In: a description (JSON) and the `codec/` folder. Out: objects that implement `hafm.tokens.base`; and back.
 
-    kind       description                                                  in codec/
-    spectral   features {"kind": "spectral", "config": {...}}               config.json, weights.safetensors
-    hubert     features {"kind": "hubert", "repo", "revision", "layer"}
-    encodec    codec    {"kind": "encodec"}                                 config.json: repo, revision, fingerprint
+    kind                     description                           in codec/
+    features   spectral      kind, config
+               hubert        kind, repo, revision, layer
+    codec      spectral      kind                                  config.json, weights.safetensors
+               encodec       kind                                  config.json: repo, revision, bandwidth_kbps
 
-The built-in kinds lie in the bundle whole. HuBERT and EnCodec are named by repository and pinned commit, and come from the
-hub (or its cache) when they are first needed; their fingerprints are compared then.
+The built-in kinds lie in the bundle whole. HuBERT and EnCodec are named by repository and pinned commit, and
+come from the hub (or its cache) when they are first needed. Each `config.json` in `codec/` records the
+codec's fingerprint.
 """
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hafm.audio.output import atomic_file
 from hafm.errors import BundleDamaged, UsageError
 from hafm.tokens.base import Codec, SemanticFeatures
 
-__all__ = ["codec_fingerprint", "describe_features", "load_codec", "load_features", "save_codec"]
+__all__ = ["Pinned", "codec_fingerprint", "describe_features", "load_codec", "load_features", "save_codec"]
 
 _CODEC_CONFIG = "config.json"
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """Where HuBERT or EnCodec came from.
+
+    Args:
+        repo: on the hub.
+        revision: commit, 40 hex digits.
+    """
+
+    repo: str
+    revision: str
 
 
 def load_features(description: Mapping[str, Any]) -> SemanticFeatures:
@@ -30,30 +48,39 @@ def load_features(description: Mapping[str, Any]) -> SemanticFeatures:
 
     Raises:
         BundleDamaged: the kind is unknown, or its fields are.
+        BundleNotFound: they come from the hub, and neither it nor the cache has them.
 
     >>> load_features({"kind": "mfcc"})
     Traceback (most recent call last):
     ...
-    hafm.errors.BundleDamaged: this bundle wants semantic features of kind 'mfcc'; this version of hafm knows spectral, hubert
+    hafm.errors.BundleDamaged: this bundle wants features of kind 'mfcc'; this hafm knows spectral, hubert
     """
     fields = {name: value for name, value in description.items() if name != "kind"}
+    load = _known(_FEATURES, description.get("kind"), "features")
     try:
-        return _known(_FEATURES, description.get("kind"), "semantic features")(fields)
-    except (TypeError, KeyError, UsageError) as error:
-        raise BundleDamaged(f"the bundle's semantic features cannot be made: {error}; get it again") from error
+        return load(**fields)
+    except (TypeError, UsageError) as error:
+        raise BundleDamaged(f"the bundle's features cannot be made: {error}; get it again") from error
 
 
-def describe_features(features: SemanticFeatures) -> dict[str, Any]:
+def describe_features(features: SemanticFeatures, pinned: Pinned | None = None) -> dict[str, Any]:
     """The description that `load_features` makes these features of.
 
+    Args:
+        features: spectral, or HuBERT.
+        pinned: where HuBERT came from.
+
     Raises:
-        TypeError: they are of no kind that a bundle can hold.
+        TypeError: they are of no kind that a bundle can hold, or HuBERT from nowhere.
     """
+    from hafm.tokens.hubert import HubertFeatures
     from hafm.tokens.spectral import SpectralFeatures
 
     if isinstance(features, SpectralFeatures):
         return {"kind": "spectral", "config": features.config.to_dict()}
-    raise TypeError(f"a bundle cannot hold features of type {type(features).__name__}")
+    if isinstance(features, HubertFeatures) and pinned is not None:
+        return {"kind": "hubert", **asdict(pinned), "layer": features.layer}
+    raise TypeError(f"a bundle cannot hold {type(features).__name__} (pinned to {pinned})")
 
 
 def load_codec(description: Mapping[str, Any], folder: Path) -> Codec:
@@ -61,22 +88,35 @@ def load_codec(description: Mapping[str, Any], folder: Path) -> Codec:
 
     Raises:
         BundleDamaged: the kind is unknown, or a file is unreadable.
+        BundleNotFound: it comes from the hub, and neither it nor the cache has it.
     """
     return _known(_CODECS, description.get("kind"), "a codec")(folder)
 
 
-def save_codec(codec: Codec, folder: Path) -> dict[str, Any]:
+def save_codec(codec: Codec, folder: Path, pinned: Pinned | None = None) -> dict[str, Any]:
     """Writes a codec to a bundle's `codec/` folder, and returns its description.
 
+    Args:
+        codec: spectral, or EnCodec.
+        folder: made if it is not there.
+        pinned: where EnCodec came from.
+
     Raises:
-        TypeError: it is of no kind that a bundle can hold.
+        TypeError: it is of no kind that a bundle can hold, or EnCodec from nowhere.
     """
     from hafm.tokens.codec.model import SpectralCodec
+    from hafm.tokens.encodec import EncodecCodec
 
     if isinstance(codec, SpectralCodec):
         codec.save(folder)
         return {"kind": "spectral"}
-    raise TypeError(f"a bundle cannot hold a codec of type {type(codec).__name__}")
+    if isinstance(codec, EncodecCodec) and pinned is not None:
+        fields = {"bandwidth_kbps": codec.bandwidth_kbps, "fingerprint": codec.fingerprint()}
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / _CODEC_CONFIG) as file:
+            file.write((json.dumps({**asdict(pinned), **fields}, indent=2) + "\n").encode())
+        return {"kind": "encodec"}
+    raise TypeError(f"a bundle cannot hold {type(codec).__name__} (pinned to {pinned})")
 
 
 def codec_fingerprint(folder: Path) -> str:
@@ -85,17 +125,19 @@ def codec_fingerprint(folder: Path) -> str:
     Raises:
         BundleDamaged: missing or unreadable.
     """
-    path = folder / _CODEC_CONFIG
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleDamaged(f"'{path}' is not a codec's configuration ({error!r}); get the bundle again") from error
+    return str(_read_codec_config(folder)["fingerprint"])
 
 
-def _spectral_features(fields: dict[str, Any]) -> SemanticFeatures:
+def _spectral_features(*, config: Mapping[str, Any]) -> SemanticFeatures:
     from hafm.tokens.spectral import SpectralConfig, SpectralFeatures
 
-    return SpectralFeatures(SpectralConfig(**fields["config"]))
+    return SpectralFeatures(SpectralConfig(**config))
+
+
+def _hubert_features(*, repo: str, revision: str, layer: int) -> SemanticFeatures:
+    from hafm.tokens.hubert import HubertFeatures
+
+    return HubertFeatures.from_hub(repo, revision=revision, layer=layer)
 
 
 def _spectral_codec(folder: Path) -> Codec:
@@ -104,13 +146,37 @@ def _spectral_codec(folder: Path) -> Codec:
     return SpectralCodec.load(folder)
 
 
-_FEATURES: dict[str, Callable[[dict[str, Any]], SemanticFeatures]] = {"spectral": _spectral_features}
-_CODECS: dict[str, Callable[[Path], Codec]] = {"spectral": _spectral_codec}
+def _encodec_codec(folder: Path) -> Codec:
+    from hafm.tokens.encodec import EncodecCodec
 
-
-def _known(kinds: Mapping[str, Any], kind: object, what: str) -> Any:
-    if kind not in kinds:
-        raise BundleDamaged(
-            f"this bundle wants {what} of kind {kind!r}; this version of hafm knows {', '.join(kinds)}"
+    values = _read_codec_config(folder)
+    try:
+        return EncodecCodec.from_hub(
+            values["repo"], revision=values["revision"], bandwidth_kbps=values["bandwidth_kbps"]
         )
+    except (KeyError, UsageError) as error:
+        raise BundleDamaged(f"'{folder}' does not say which EnCodec it means: {error}; get it again") from error
+
+
+_FEATURES: dict[str, Callable[..., SemanticFeatures]] = {
+    "spectral": _spectral_features,
+    "hubert": _hubert_features,
+}
+_CODECS: dict[str, Callable[[Path], Codec]] = {"spectral": _spectral_codec, "encodec": _encodec_codec}
+
+
+def _known(kinds: Mapping[str, Part], kind: object, what: str) -> Part:
+    if not isinstance(kind, str) or kind not in kinds:
+        raise BundleDamaged(f"this bundle wants {what} of kind {kind!r}; this hafm knows {', '.join(kinds)}")
     return kinds[kind]
+
+
+def _read_codec_config(folder: Path) -> dict[str, Any]:
+    path = folder / _CODEC_CONFIG
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict) or "fingerprint" not in values:
+            raise ValueError("it has no fingerprint")
+    except (OSError, ValueError) as error:
+        raise BundleDamaged(f"'{path}' is not a codec's configuration ({error}); get it again") from error
+    return values

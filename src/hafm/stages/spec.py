@@ -64,6 +64,7 @@ class StageSpec:
         dropped_condition: what a dropped condition is replaced with: the learned mask row of every
             source (3.4) or zeros (3.5).
         guidance_dropout: share of training samples whose condition is dropped (3.5).
+        embedding_std: of the embeddings before training; 0.02 in the paper (3.4).
 
     Raises:
         UsageError: a field is out of range.
@@ -87,18 +88,26 @@ class StageSpec:
     encoder_layers: int = 0
     dropped_condition: DroppedCondition = "mask"
     guidance_dropout: float = 0.1
+    embedding_std: float = 0.02
 
     def __post_init__(self) -> None:
         checks = {
             "sources must not be empty": bool(self.sources),
-            "num_heads must divide width": self.width % self.num_heads == 0,
             "num_layers must be 1 or more": self.num_layers >= 1,
+            "width must be 1 or more": self.width >= 1,
+            "num_heads must be 1 or more": self.num_heads >= 1,
+            "num_heads must divide width": self.num_heads >= 1 and self.width % self.num_heads == 0,
+            "feedforward_multiplier must leave an inner width": self.width * self.feedforward_multiplier
+            >= 1.5,
+            "num_buckets must be even and 4 or more": self.num_buckets >= 4 and self.num_buckets % 2 == 0,
             "clip_seconds must be positive": self.clip_seconds > 0,
             "conditioning must be 'prefix' or 'aligned'": self.conditioning in ("prefix", "aligned"),
             "dropped_condition must be 'mask' or 'zeros'": self.dropped_condition in ("mask", "zeros"),
+            "encoder_layers must be 0 or more": self.encoder_layers >= 0,
             "encoder_layers must be 0 with prefix conditioning": self.conditioning == "aligned"
             or self.encoder_layers == 0,
             "guidance_dropout must be in [0, 1)": 0 <= self.guidance_dropout < 1,
+            "embedding_std must be positive": self.embedding_std > 0,
             "aligned sources must share a frame rate": self.conditioning == "prefix"
             or len({source.frame_rate for source in self.sources}) == 1,
         }
@@ -138,7 +147,8 @@ class StageSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; :meth:`from_dict` is the inverse."""
-        return _fractions_to_text(asdict(self))
+        fields: dict[str, Any] = _fractions_to_text(asdict(self))
+        return fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "StageSpec":
@@ -156,7 +166,7 @@ class StageSpec:
             target = _stream(fields.pop("target"))
             clip_seconds = Fraction(fields.pop("clip_seconds"))
             return cls(sources=tuple(streams), target=target, clip_seconds=clip_seconds, **fields)
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             known = ", ".join(cls.__dataclass_fields__)
             raise UsageError(f"This is no stage description ({error}). Its fields are: {known}.") from error
 

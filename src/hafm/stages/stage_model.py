@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from hafm.model.linear import by_rows
 from hafm.model.transformer import Transformer
 from hafm.stages.embed import ConditionEmbedding, TargetEmbedding
 from hafm.stages.spec import StageSpec
@@ -60,11 +61,12 @@ class StageModel(nn.Module):
             self.encoder = self._transformer(
                 spec.encoder_layers, causal=False, max_distance=max(spec.source_frames(spec.target_frames))
             )
-        self.transformer = self._transformer(
-            spec.num_layers, causal=True, max_distance=spec.sequence_length
-        )
+            # A norm's output has unit size, far more than the token embeddings that it is added to: the
+            # stage would not see what it has played. Both start alike.
+            nn.init.constant_(self.encoder.norm.weight, spec.embedding_std)
+        self.transformer = self._transformer(spec.num_layers, causal=True, max_distance=spec.sequence_length)
         self.heads = nn.Parameter(
-            torch.empty(spec.target.num_codebooks, spec.target.cardinality, spec.width).normal_(std=0.02)
+            torch.empty(spec.target.num_codebooks, spec.width, spec.target.cardinality).normal_(std=0.02)
         )
 
     def _transformer(self, num_layers: int, *, causal: bool, max_distance: int) -> Transformer:
@@ -123,9 +125,8 @@ class StageModel(nn.Module):
         return x
 
     def logits(self, hidden: Float[Tensor, "B D"], *, codebook: int) -> Float[Tensor, "B V"]:
-        """Scores of the next token of one codebook, each row by itself (see model/linear.py)."""
-        head = self.heads[codebook].t().expand(hidden.shape[0], -1, -1)
-        return torch.bmm(hidden[:, None], head)[:, 0]
+        """Scores of the next token of one codebook, every row by itself."""
+        return by_rows(lambda row: row @ self.heads[codebook], hidden)
 
     def forward(
         self,
@@ -142,4 +143,4 @@ class StageModel(nn.Module):
             x = torch.cat([conditioned.prefix, x], dim=1)
         hidden = self.transformer(x)[:, conditioned.num_prefix :]
         by_codebook = hidden.unflatten(1, (F, K))
-        return torch.einsum("bfkd,kvd->bkfv", by_codebook, self.heads.to(hidden.dtype))
+        return torch.einsum("bfkd,kdv->bkfv", by_codebook, self.heads.to(hidden.dtype))

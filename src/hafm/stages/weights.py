@@ -7,12 +7,13 @@ In: a state dict, JSON metadata, and a storage. Out: a file; and back, the state
     fp16      rounded to float16                                                       2
     int8      w ~ scale[row] * q, q in -127 .. 127, scale = max |w| of the row / 127   1 + 4 / D
 
-A row is the last dimension: a linear layer's weights into one output, one token's embedding, one class of a head. So
-one large weight coarsens its own row alone. Vectors, and matrices too small to matter, stay float32 under `int8`: norms
-and position biases act on everything at once. The scale of `name` is stored as `name.scale`, in float32.
+A row is the last dimension: a linear layer's weights into one output, one token's embedding, one class of a
+head. So one large weight coarsens its own row alone. Vectors, and matrices too small to matter, stay float32
+under `int8`: norms and position biases act on everything at once. The scale of `name` is stored as
+`name.scale`, in float32.
 
-`stored` is what a state dict becomes on its way to the disk and back; whoever wants to know what a storage costs in
-quality measures a model with stored weights.
+`stored` is what a state dict becomes on its way to the disk and back; whoever wants to know what a storage
+costs in quality measures a model with stored weights.
 """
 
 import json
@@ -131,7 +132,9 @@ def _quantise(weight: Float[Tensor, "*rows D"]) -> tuple[Int8[Tensor, "*rows D"]
 
 def _require_finite(name: str, tensor: Tensor) -> None:
     if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"{name} holds values that cannot be stored as {tensor.dtype}: has training diverged?")
+        raise ValueError(
+            f"{name} holds values that cannot be stored as {tensor.dtype}: has training diverged?"
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> BundleDamaged:

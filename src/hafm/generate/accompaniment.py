@@ -1,0 +1,170 @@
+"""What comes out: an accompaniment, its tokens and how it was made; a mix of it; and files.
+
+In: the values of one generation. Out: a mix `[C, T]`, or three files.
+
+    OUT/accompaniment.wav   mono, as long as the vocal and at its sample rate
+    OUT/mix.wav             with the vocal, in the vocal's channels
+    OUT/generation.json     how to make them again (`hafm.generate.record`)
+
+Conventions: the files are written beside the folder under another name and take their places together,
+`generation.json` last. Whoever finds it finds the sounds that it names; its hashes tell whether they are
+still those.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hafm.audio.io import write_audio
+from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
+from hafm.audio.output import atomic_file, check_output_folder
+from hafm.audio.sound import Audio
+from hafm.errors import OutputError, UsageError
+from hafm.generate.record import GenerationRecord, Output
+
+__all__ = ["RECORD_FILE", "Accompaniment", "Tokens"]
+
+RECORD_FILE = "generation.json"
+
+_BYTES_A_SAMPLE = 4  # 24 bits and room for headers
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tokens:
+    """The tokens of every stage, on the CPU.
+
+    Args:
+        vocal_semantic: what was heard, at 50 Hz.
+        instrumental_semantic: what the semantic stage made of it, at 50 Hz.
+        codes: what the coarse and the fine stage made of that, at 75 Hz; of the coarse alone if the fine was
+            skipped.
+    """
+
+    vocal_semantic: Int[Tensor, " F50"]
+    instrumental_semantic: Int[Tensor, " F50"]
+    codes: Int[Tensor, "K F75"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Accompaniment:
+    """One generated accompaniment. Made by `Accompanist`.
+
+    Args:
+        waveform: mono, exactly as long as the vocal, within full scale.
+        sample_rate: the vocal's own.
+        tokens: of every stage.
+        vocal: what it accompanies.
+        record: how it was made.
+        notes: what a user should know, one line each.
+    """
+
+    waveform: Float[Tensor, "1 T"]
+    sample_rate: int
+    tokens: Tokens
+    vocal: Audio
+    record: GenerationRecord
+    notes: tuple[str, ...] = ()
+
+    def mix(
+        self, *, balance_db: float = BALANCE_DB, loudness_lufs: float = LOUDNESS_LUFS
+    ) -> Float[Tensor, "C T"]:
+        """Vocal and accompaniment together, the vocal untouched apart from one constant gain.
+
+        Args:
+            balance_db: loudness of the accompaniment against the vocal's, from -60 to 60.
+            loudness_lufs: loudness of the mix, from -70 to 0, as far as a true peak of -1 dBTP permits.
+
+        Raises:
+            UsageError: a level is outside its range.
+        """
+        mixed, _ = mixdown(
+            self.vocal.waveform,
+            self.waveform,
+            self.sample_rate,
+            balance_db=balance_db,
+            loudness_lufs=loudness_lufs,
+        )
+        return mixed
+
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: Literal["wav", "flac"] = "wav",
+        overwrite: bool = False,
+        balance_db: float = BALANCE_DB,
+        loudness_lufs: float = LOUDNESS_LUFS,
+    ) -> dict[str, Path]:
+        """Writes accompaniment, mix and record: all of them, or nothing.
+
+        Args:
+            folder: where to; made if it is not there.
+            format: of the sound files.
+            overwrite: whether files in the folder may be replaced; others that lie there stay.
+            balance_db, loudness_lufs: of the mix; see `mix`.
+
+        Returns:
+            The files, under `"accompaniment"`, `"mix"` and `"record"`.
+
+        Raises:
+            UsageError: a level is outside its range, or the format is unknown.
+            OutputError: the folder is in use or holds the vocal, the disk is full, or there is no permission.
+        """
+        if format not in ("wav", "flac"):
+            raise UsageError(f"format={format!r}: give 'wav' or 'flac'")
+        channels = 1 + self.vocal.num_channels
+        target = check_output_folder(
+            folder,
+            overwrite=overwrite,
+            needed_bytes=_BYTES_A_SAMPLE * channels * self.vocal.num_samples,
+            source=self.vocal.path,
+        )
+        mixed, levels = mixdown(
+            self.vocal.waveform,
+            self.waveform,
+            self.sample_rate,
+            balance_db=balance_db,
+            loudness_lufs=loudness_lufs,
+        )
+        sounds = {f"accompaniment.{format}": self.waveform, f"mix.{format}": mixed}
+        staging = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+        try:
+            staging.mkdir(parents=True)
+            for name, waveform in sounds.items():
+                write_audio(staging / name, waveform, self.sample_rate, format=format)
+            output = Output(
+                format=format,
+                balance_db=balance_db,
+                loudness_lufs=loudness_lufs,
+                levels=asdict(levels),
+                files={name: hashlib.sha256((staging / name).read_bytes()).hexdigest() for name in sounds},
+            )
+            with atomic_file(staging / RECORD_FILE) as file:
+                file.write(replace(self.record, output=output).to_json().encode())
+            _place(staging, target, last=RECORD_FILE)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to '{target}': {error.strerror or error}; give another folder, or make room"
+            ) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        names = dict(zip(("accompaniment", "mix", "record"), (*sounds, RECORD_FILE), strict=True))
+        return {what: target / name for what, name in names.items()}
+
+
+def _place(staging: Path, target: Path, *, last: str) -> None:
+    """Moves the files of `staging` to `target`, in one step where `target` does not exist yet."""
+    if not target.exists():
+        os.rename(staging, target)
+        return
+    # Until the new record stands there must be none: the old one would vouch for files being replaced.
+    (target / last).unlink(missing_ok=True)
+    for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
+        os.replace(path, target / path.name)

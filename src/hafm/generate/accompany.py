@@ -1,0 +1,333 @@
+"""From a vocal to its accompaniment. Start to read here.
+
+In: a sung vocal, any length from half a second to ten minutes. Out: `Accompaniment`s of exactly that length.
+
+    vocal [C, T] at its own rate
+      |  one channel, the features' rate, one level, a little noise (3.2)
+      |  features -> k-means
+    vocal semantic tokens [F50]
+      |  semantic stage
+    instrumental semantic tokens [N, F50]            N takes, in one batch
+      |  coarse stage, which hears the vocal's tokens too
+    codes [N, 4, F75]
+      |  fine stage (unless skipped)
+    codes [N, 8, F75]
+      |  codec, take by take
+    waveform -> the vocal's rate and length -> one loudness, peaks under -1 dBTP
+
+Conventions: `F50 = ceil(50 * seconds)`, `F75 = ceil(75 * seconds)` (`hafm.rates`). A stage is loaded, run and
+let go before the next is loaded. The vocal is given the noise that vocals were given in training: the bundle
+says how much. A take's tokens are a pure function of bundle, vocal, settings, seed and the take's number, so
+take 3 alone is take 3 of many.
+
+Source: paper 3 (Fig. 1), 3.5 "Inference".
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from hafm.audio.sound import Audio
+from hafm.errors import UsageError
+from hafm.generate.accompaniment import Accompaniment, Tokens
+from hafm.generate.device import device_errors, find_device
+from hafm.generate.progress import OnStep
+from hafm.generate.record import BundleUsed, Environment, GenerationRecord, InputUsed, Settings
+from hafm.generate.sampling import SamplingSettings
+from hafm.generate.steps import codec_frames, hear, play, sound
+from hafm.generate.vocal import read_vocal
+from hafm.stages.bundle import Bundle
+from hafm.stages.bundle_writer import copy_bundle
+from hafm.stages.hub import push_folder
+
+__all__ = ["Accompaniment", "Accompanist"]
+
+
+class Accompanist:
+    """A bundle on a device, ready to accompany.
+
+    Args:
+        bundle: the model.
+        device: what it runs on: `cpu`, `cuda`, `cuda:N` or `mps`.
+        source, revision: where the bundle came from, for the record.
+
+    Raises:
+        DeviceError: the device is not there.
+
+    >>> accompanist = Accompanist.from_pretrained("builtin")                        # doctest: +SKIP
+    >>> accompanist.generate("vocal.wav", seed=1).save("out")                       # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        bundle: Bundle,
+        device: str | torch.device = "cpu",
+        source: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.device = find_device(device)
+        self.source = str(bundle.folder) if source is None else source
+        self.revision = revision
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str] = "builtin",
+        *,
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+    ) -> Self:
+        """Opens a bundle.
+
+        Args:
+            source: `"builtin"`, a folder, or a hub id `owner/name[@revision]`.
+            device: `cpu`, `cuda`, `cuda:N` or `mps`.
+            revision: branch, tag or commit of a hub id.
+
+        Raises:
+            BundleNotFound: there is none.
+            BundleDamaged: a file is missing or was changed; it is named.
+            BundleMismatch: its parts do not belong together; both fingerprints are named.
+            DeviceError: the device is not there.
+        """
+        found = find_device(device)
+        bundle = Bundle.open(source, revision=revision)
+        return cls(bundle=bundle, device=found, source=os.fspath(source), revision=revision)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Writes the bundle to a folder, whole or not at all.
+
+        Raises:
+            OutputError: the folder is in use, or cannot be written.
+        """
+        return copy_bundle(self.bundle, folder, overwrite=overwrite).folder
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
+        """Uploads the bundle to the Hugging Face hub.
+
+        Args:
+            repo_id: `owner/name`; made if it is not there.
+            private: whether a new repository is.
+            revision: branch to commit to; None for the main one.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            BundleError: the hub refused, or cannot be reached.
+        """
+        return push_folder(self.bundle.folder, repo_id, private=private, revision=revision)
+
+    def generate(
+        self,
+        vocal: Any,
+        *,
+        sample_rate: int | None = None,
+        seed: int = 0,
+        take: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        guidance: float | None = None,
+        start_seconds: float | None = None,
+        seconds: float | None = None,
+        skip_fine: bool = False,
+        on_progress: OnStep | None = None,
+    ) -> Accompaniment:
+        """One accompaniment.
+
+        Args:
+            vocal: a path or an open binary file; or a tensor or array of floats, `[T]` or `[C, T]`, with
+                `sample_rate`.
+            sample_rate: of an array, in hertz.
+            seed: any whole number. The same seed, machine and versions give the same bytes.
+            take: which of the seed's takes, from 0.
+            temperature: 0 (the likeliest token always) or more; None for the bundle's default.
+            top_k: tokens to choose from, 1 or more; None for the bundle's default.
+            guidance: how closely the vocal is followed, 1 is as trained; None for the bundle's default.
+            start_seconds, seconds: the part of the vocal to accompany; None for all of it.
+            skip_fine: a coarser and quicker preview.
+            on_progress: told after every frame of every stage; what it raises stops the generation.
+
+        Returns:
+            The accompaniment, as long as the vocal (or the part of it) and at its sample rate.
+
+        Raises:
+            UsageError: an argument is out of range.
+            AudioError: the vocal cannot be read, or cannot be used.
+            BundleError: the model gave something that is not finite.
+            DeviceError: the device ran out of memory.
+        """
+        if take < 0:
+            raise UsageError(f"take {take} was asked for; takes count from 0")
+        audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
+        return self._accompany(
+            audio,
+            InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
+            self._settings(seed, temperature, top_k, guidance, skip_fine),
+            takes=[take],
+            on_progress=on_progress,
+        )[0]
+
+    def generate_takes(
+        self,
+        vocal: Any,
+        *,
+        takes: int,
+        sample_rate: int | None = None,
+        seed: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        guidance: float | None = None,
+        start_seconds: float | None = None,
+        seconds: float | None = None,
+        skip_fine: bool = False,
+        on_progress: OnStep | None = None,
+    ) -> list[Accompaniment]:
+        """Several accompaniments to choose from, in one batched pass.
+
+        Args:
+            takes: how many, 1 or more. The others are as for `generate`.
+
+        Returns:
+            The takes; element i is what `generate(..., take=i)` gives, byte for byte.
+
+        Raises:
+            UsageError, AudioError, BundleError, DeviceError: as for `generate`.
+        """
+        if takes < 1:
+            raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
+        audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
+        return self._accompany(
+            audio,
+            InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
+            self._settings(seed, temperature, top_k, guidance, skip_fine),
+            takes=range(takes),
+            on_progress=on_progress,
+        )
+
+    def replay(
+        self,
+        record: GenerationRecord,
+        *,
+        vocal: Any = None,
+        sample_rate: int | None = None,
+        on_progress: OnStep | None = None,
+    ) -> Accompaniment:
+        """The accompaniment of a record, again.
+
+        Args:
+            record: see `GenerationRecord.read`. Save the result with `record.save_options()` for the same
+                bytes.
+            vocal, sample_rate: where the vocal is now; None for where it was then.
+            on_progress: as for `generate`.
+
+        Returns:
+            The accompaniment; its `notes` tell what differs from then (versions, platform, device).
+
+        Raises:
+            BundleMismatch: this is another bundle.
+            AudioContentError: the vocal is another.
+            UsageError: the record was made from an array, and `vocal` was not given.
+            AudioError, BundleError, DeviceError: as for `generate`.
+        """
+        record.require_bundle(self.bundle.fingerprint)
+        then = record.input
+        if vocal is None and then.path is None:
+            raise UsageError(
+                "the record was made from an array and not from a file; give that again as vocal="
+            )
+        audio = read_vocal(
+            then.path if vocal is None else vocal,
+            sample_rate=sample_rate,
+            start_seconds=then.start_seconds,
+            seconds=then.seconds,
+        )
+        record.require_input(audio.sha256)
+        [accompaniment] = self._accompany(
+            audio,
+            InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds),
+            record.settings,
+            takes=[record.settings.take],
+            on_progress=on_progress,
+        )
+        notes = record.differences(accompaniment.record.environment)
+        return replace(accompaniment, notes=accompaniment.notes + notes)
+
+    def _settings(
+        self, seed: int, temperature: float | None, top_k: int | None, guidance: float | None, skip_fine: bool
+    ) -> Settings:
+        default = self.bundle.config.generation
+        return Settings(
+            seed=seed,
+            take=0,
+            temperature=default.temperature if temperature is None else temperature,
+            top_k=default.top_k if top_k is None else top_k,
+            guidance=default.guidance if guidance is None else guidance,
+            skip_fine=skip_fine,
+            level_lufs=default.level_lufs,
+        )
+
+    def _accompany(
+        self,
+        vocal: Audio,
+        used: InputUsed,
+        settings: Settings,
+        *,
+        takes: Sequence[int],
+        on_progress: OnStep | None,
+    ) -> list[Accompaniment]:
+        """The way of the drawing at the top of this file."""
+        bundle, device, seed = self.bundle, self.device, settings.seed
+        sampling = SamplingSettings(
+            temperature=settings.temperature, top_k=settings.top_k, guidance=settings.guidance
+        )
+        with device_errors(device):
+            heard = hear(bundle, vocal, seed=seed, device=device)
+            semantic, codes = play(
+                bundle,
+                heard,
+                num_frames=codec_frames(bundle, vocal),
+                sampling=sampling,
+                seed=seed,
+                takes=takes,
+                skip_fine=settings.skip_fine,
+                device=device,
+                on_progress=on_progress,
+            )
+            waveforms = sound(bundle, codes, vocal, level_lufs=settings.level_lufs, device=device)
+        return [
+            Accompaniment(
+                waveform=waveform,
+                sample_rate=vocal.sample_rate,
+                tokens=Tokens(
+                    vocal_semantic=heard[0, 0].cpu(),
+                    instrumental_semantic=semantic[row, 0].cpu(),
+                    codes=codes[row].cpu(),
+                ),
+                vocal=vocal,
+                record=GenerationRecord(
+                    environment=Environment.here(str(device)),
+                    bundle=self._bundle_used(),
+                    input=used,
+                    settings=replace(settings, take=take),
+                ),
+                notes=vocal.notes,
+            )
+            for row, (take, waveform) in enumerate(zip(takes, waveforms, strict=True))
+        ]
+
+    def _bundle_used(self) -> BundleUsed:
+        config = self.bundle.config
+        return BundleUsed(
+            source=self.source,
+            revision=self.revision,
+            name=config.name,
+            version=config.version,
+            fingerprint=self.bundle.fingerprint,
+        )

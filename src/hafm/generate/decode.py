@@ -1,0 +1,141 @@
+"""One window of target tokens, token by token, for several takes at once.
+
+In: conditions ``[B, K, F]`` a source, perhaps a prompt ``[B, K, P]``. Out: codes ``[B, K, F]``, the
+prompt first. Row b is take b.
+
+             prefill, one pass                         steps, one position each
+    takes    [condition prefix][BOS p p p p]           [t] -> [t] -> [t] -> ...    rows 0 ... B-1
+    guidance [dropped prefix  ][BOS p p p p]           [t] -> [t] -> [t] -> ...    rows B ... 2B-1
+
+Both halves see the same tokens; the second has its condition dropped, and eq. 5 joins the logits of
+both into those that are drawn from. With guidance 1 the second half would not count and is left out.
+
+A take's tokens depend on its own condition, prompt and generator only, bit for bit (on one machine
+and with one number of threads): no operation on the way lets rows influence each other.
+
+Source: paper 3.5.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hafm.generate.progress import OnStep, Progress
+from hafm.generate.sampling import SamplingSettings, guide, sample
+from hafm.stages.stage_model import StageModel
+from hafm.tokens.interleave import codebook_of, deinterleave, interleave
+
+__all__ = ["decode"]
+
+
+def decode(
+    model: StageModel,
+    conditions: tuple[Int[Tensor, "B _K _F"], ...],
+    *,
+    target_frames: int,
+    settings: SamplingSettings,
+    generators: list[torch.Generator],
+    prompt: Int[Tensor, "B K P"] | None = None,
+    on_step: OnStep | None = None,
+) -> Int[Tensor, "B K F"]:
+    """Generates ``target_frames`` frames of codes, the prompt's included.
+
+    Args:
+        model: the stage, in evaluation mode.
+        conditions: one tensor a source, F as ``model.spec.source_frames(target_frames)`` says.
+        target_frames: frames of the result, 1 or more.
+        settings: how tokens are drawn.
+        generators: one a take, on the CPU; each moves on by one number a generated token.
+        prompt: the first P frames, where they are known already.
+        on_step: told after every frame; what it raises stops the run.
+
+    Returns:
+        Codes of every take, on the model's device.
+
+    Raises:
+        BundleError: the model's logits are not finite.
+
+    >>> from dataclasses import replace
+    >>> from hafm.stages.spec import SEMANTIC
+    >>> model = StageModel(replace(SEMANTIC, width=32, num_heads=2, num_layers=1)).eval()
+    >>> vocal = torch.zeros(2, 1, 10, dtype=torch.long)
+    >>> takes = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    >>> decode(model, (vocal,), target_frames=10, settings=SamplingSettings(), generators=takes).shape
+    torch.Size([2, 1, 10])
+    """
+    assert not model.training, "decode() needs model.eval(): in training mode rows influence each other"
+    B, K, F = len(generators), model.spec.target.num_codebooks, target_frames
+    device = model.heads.device
+    num_given = 0 if prompt is None else prompt.shape[2] * K
+    # Made outside of inference mode: callers get ordinary tensors.
+    inputs = torch.full((B, 1 + F * K), model.target_embedding.bos, device=device)
+    if prompt is not None:
+        inputs[:, 1 : 1 + num_given] = interleave(prompt)
+    uniform = torch.stack(
+        [torch.rand(F * K - num_given, generator=take, dtype=torch.float64) for take in generators]
+    ).to(device)
+
+    with torch.inference_mode():
+        step = _Stepper(model, conditions, target_frames=F, guidance=settings.guidance)
+        start = 0
+        for position in range(num_given, F * K):
+            logits = step(inputs[:, start : position + 1], start=start)
+            token = sample(logits, settings=settings, uniform=uniform[:, position - num_given])
+            start = position + 1
+            inputs[:, start] = token
+            if on_step is not None and start % K == 0:
+                on_step(
+                    Progress(stage=model.spec.name, done=(start - num_given) // K, total=F - num_given // K)
+                )
+    return deinterleave(inputs[:, 1:], num_codebooks=K)
+
+
+class _Stepper:
+    """The guided logits that follow some target inputs, with what is kept from step to step.
+
+    Args:
+        conditions, target_frames: as in :func:`decode`.
+        guidance: scale of eq. 5.
+    """
+
+    def __init__(
+        self,
+        model: StageModel,
+        conditions: tuple[Int[Tensor, "B _K _F"], ...],
+        *,
+        target_frames: int,
+        guidance: float,
+    ) -> None:
+        self.model = model
+        self.guidance = guidance
+        self.num_takes = conditions[0].shape[0]
+        self.copies = 1 if guidance == 1 else 2
+        num_rows = self.copies * self.num_takes
+        self.conditioned = model.condition(
+            tuple(ids.repeat(self.copies, 1, 1) for ids in conditions),
+            target_frames=target_frames,
+            drop=torch.arange(num_rows, device=model.heads.device) >= self.num_takes,
+        )
+        num_slots = target_frames * model.spec.target.num_codebooks
+        capacity = self.conditioned.num_prefix + num_slots
+        self.cache = model.transformer.new_cache(batch=num_rows, capacity=capacity)
+        # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
+        # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
+        distance = torch.arange(capacity - 1, -1, -1, device=model.heads.device)
+        self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
+
+    def __call__(self, inputs: Int[Tensor, "B S"], *, start: int) -> Float[Tensor, "B V"]:
+        """Logits of the position after ``start + S - 1``; the first call starts at 0."""
+        x = self.model.embed(inputs.repeat(self.copies, 1), self.conditioned, start=start)
+        bias = None
+        if start > 0:
+            bias = self.bias[:, :, -(self.cache.length + 1) :]
+        elif self.conditioned.prefix is not None:
+            x = torch.cat([self.conditioned.prefix, x], dim=1)
+        hidden = self.model.transformer(x, cache=self.cache, bias=bias)[:, -1]
+        position = start + inputs.shape[1] - 1
+        codebook = codebook_of(position, num_codebooks=self.model.spec.target.num_codebooks)
+        logits = self.model.logits(hidden, codebook=codebook)
+        if self.copies == 1:
+            return logits
+        return guide(logits[: self.num_takes], logits[self.num_takes :], self.guidance)

@@ -1,0 +1,66 @@
+"""Which device work runs on, and clear words where it is missing or too small.
+
+In: a name such as `cpu`, `cuda`, `cuda:1`, `mps`. Out: a `torch.device` that is there.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from hafm.errors import DeviceError
+
+__all__ = ["device_errors", "find_device"]
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        DeviceError: the name is unknown, or the device is not there.
+
+    >>> find_device("cpu")
+    device(type='cpu')
+    >>> find_device("gpu")
+    Traceback (most recent call last):
+    ...
+    hafm.errors.DeviceError: there is no device 'gpu'; give cpu, cuda, cuda:N or mps
+    """
+    try:
+        device = torch.device(name)
+    except (RuntimeError, ValueError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"there is no device {str(name)!r}; give cpu, cuda, cuda:N or mps")
+    if device.type == "cuda":
+        _require_cuda(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("mps was asked for, and this machine has no Apple GPU that torch can use; use cpu")
+    return device
+
+
+@contextlib.contextmanager
+def device_errors(device: torch.device) -> Iterator[None]:
+    """Says what to do when a device runs out of memory.
+
+    Raises:
+        DeviceError: it did, inside the block.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{device} ran out of memory; ask for fewer takes or a shorter part, or use the cpu"
+        ) from error
+
+
+def _require_cuda(device: torch.device) -> None:
+    if not torch.cuda.is_available():
+        why = "its build has no CUDA" if torch.version.cuda is None else "no NVIDIA GPU or driver was found"
+        raise DeviceError(
+            f"{device} was asked for, and torch {torch.__version__} cannot use one: {why}; use cpu"
+        )
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise DeviceError(
+            f"there is no {device}: this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        )

@@ -1,0 +1,270 @@
+"""`generation.json`: everything needed to make a generation again, and to know whether one can.
+
+In: what a generation used. Out: JSON; and back, the same values, checked.
+
+    environment   versions, platform, device, threads       differ: a note, the result may differ
+    bundle        source, name, fingerprint                 differs: refused
+    input         path, SHA-256, part, length               differs: refused
+    settings      seed, take, sampling, loudness            taken over
+    output        format, levels, SHA-256 of every file     taken over; tells whether bytes are the same
+
+Conventions: the record is written last, when the files that it names lie complete beside it. The same seed,
+machine and versions give the same bytes; other devices and releases are not promised to.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from torch import get_num_threads
+
+from hafm import __version__
+from hafm.audio.sound import Audio
+from hafm.errors import AudioContentError, BundleMismatch, UsageError
+
+__all__ = ["BundleUsed", "Environment", "GenerationRecord", "InputUsed", "Output", "Settings"]
+
+FORMAT = 1
+"""Format of the file; a reader refuses any other."""
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What the result may depend on besides the arguments.
+
+    Args:
+        hafm, torch, numpy, python: versions.
+        platform: operating system and processor.
+        device: what it ran on.
+        threads: of torch; sums are taken in another order with another number.
+    """
+
+    hafm: str
+    torch: str
+    numpy: str
+    python: str
+    platform: str
+    device: str
+    threads: int
+
+    @classmethod
+    def here(cls, device: str) -> Self:
+        """This process, working on `device`."""
+        return cls(
+            hafm=__version__,
+            torch=version("torch"),
+            numpy=version("numpy"),
+            python=platform.python_version(),
+            platform=f"{platform.system()} {platform.machine()}",
+            device=device,
+            threads=get_num_threads(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleUsed:
+    """The bundle: where it came from, and what it is."""
+
+    source: str
+    revision: str | None
+    name: str
+    version: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputUsed:
+    """The vocal.
+
+    Args:
+        path: absolute; None for an array.
+        sha256: of the file's bytes, or of the array's samples as little-endian float32.
+        start_seconds, seconds: the part that was asked for, if one was.
+        sample_rate, num_samples, num_channels: of that part.
+    """
+
+    path: str | None
+    sha256: str
+    start_seconds: float | None
+    seconds: float | None
+    sample_rate: int
+    num_samples: int
+    num_channels: int
+
+    @classmethod
+    def of(cls, vocal: Audio, *, start_seconds: float | None, seconds: float | None) -> Self:
+        """The vocal of a generation, and the part of it that was asked for."""
+        return cls(
+            path=None if vocal.path is None else os.path.abspath(vocal.path),
+            sha256=vocal.sha256,
+            start_seconds=start_seconds,
+            seconds=seconds,
+            sample_rate=vocal.sample_rate,
+            num_samples=vocal.num_samples,
+            num_channels=vocal.num_channels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides the accompaniment, given bundle and vocal; no default is left open."""
+
+    seed: int
+    take: int
+    temperature: float
+    top_k: int
+    guidance: float
+    skip_fine: bool
+    level_lufs: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What was written.
+
+    Args:
+        format: of the sound files.
+        balance_db: accompaniment against vocal in the mix.
+        loudness_lufs: of the mix, as asked for.
+        levels: what came out of it (`hafm.audio.mixdown.Levels`).
+        files: SHA-256 by name, beside the record.
+    """
+
+    format: Literal["wav", "flac"]
+    balance_db: float
+    loudness_lufs: float
+    levels: Mapping[str, float | None]
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRecord:
+    """One generation. `output` is None until it is saved."""
+
+    environment: Environment
+    bundle: BundleUsed
+    input: InputUsed
+    settings: Settings
+    output: Output | None = None
+
+    def to_json(self) -> str:
+        """The text of `generation.json`."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "generation.json") -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            UsageError: it is no record, of another format, or has unknown or missing fields.
+
+        >>> GenerationRecord.from_json("[]")
+        Traceback (most recent call last):
+        ...
+        hafm.errors.UsageError: generation.json is not a record of hafm: no JSON object; give ...
+        """
+        try:
+            values = json.loads(text)
+            if not isinstance(values, dict):
+                raise ValueError("no JSON object")
+            if values.pop("format", None) != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            output = values.pop("output")
+            parts: dict[str, Any] = {
+                name: _part(kind, values.pop(name), name) for name, kind in _PARTS.items()
+            }
+            if values:
+                raise ValueError(f"unknown fields {sorted(values)}")
+            return cls(output=None if output is None else _part(Output, output, "output"), **parts)
+        except (ValueError, KeyError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise UsageError(
+                f"{where} is not a record of hafm: {reason}; give a generation.json that this version wrote"
+            ) from error
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads a file.
+
+        Raises:
+            UsageError: it cannot be read, or is no record.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise UsageError(
+                f"the record '{path}' cannot be read ({reason}); give a generation.json"
+            ) from error
+        return cls.from_json(text, where=f"'{path}'")
+
+    def save_options(self) -> dict[str, Any]:
+        """What `Accompaniment.save` was called with, to be given to it again."""
+        if self.output is None:
+            return {}
+        return {
+            "format": self.output.format,
+            "balance_db": self.output.balance_db,
+            "loudness_lufs": self.output.loudness_lufs,
+        }
+
+    def require_bundle(self, fingerprint: str) -> None:
+        """Refuses to replay with another bundle.
+
+        Raises:
+            BundleMismatch: the fingerprints differ; both are named.
+        """
+        then = self.bundle
+        if fingerprint != then.fingerprint:
+            raise BundleMismatch(
+                f"the record was made with bundle {then.name!r}, fingerprint {then.fingerprint}, and this "
+                f"one has fingerprint {fingerprint}; open the one that it was made with ({then.source})"
+            )
+
+    def require_input(self, sha256: str) -> None:
+        """Refuses to replay with another vocal.
+
+        Raises:
+            AudioContentError: the hashes differ; both are named.
+        """
+        if sha256 != self.input.sha256:
+            raise AudioContentError(
+                f"the record was made from a vocal with SHA-256 {self.input.sha256}, and this one has "
+                f"{sha256}; give the same file ({self.input.path or 'an array'})"
+            )
+
+    def differences(self, environment: Environment) -> tuple[str, ...]:
+        """One note for everything about the environment that may change the result.
+
+        >>> record.differences(Environment.here("cuda"))                            # doctest: +SKIP
+        ('the record was made with device cpu, and this is device cuda: the result may differ',)
+        """
+        then, now = asdict(self.environment), asdict(environment)
+        return tuple(
+            f"the record was made with {name} {value}, and this is {name} {now[name]}: the result may differ"
+            for name, value in then.items()
+            if value != now[name]
+        )
+
+
+_PARTS: dict[str, type] = {
+    "environment": Environment,
+    "bundle": BundleUsed,
+    "input": InputUsed,
+    "settings": Settings,
+}
+
+
+def _part(kind: type[Part], values: object, name: str) -> Part:
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(values, dict) or set(values) != known:
+        found = ", ".join(values) if isinstance(values, dict) else repr(values)
+        raise ValueError(f"{name} must have {', '.join(sorted(known))}, and has {found}")
+    return kind(**values)

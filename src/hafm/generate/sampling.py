@@ -1,0 +1,103 @@
+"""From logits to one token a take: guidance, temperature, top-k, and the draw.
+
+In: logits ``[B, V]`` and one uniform number a row. Out: ids ``[B]``. The draw inverts the cumulative
+distribution, so that a token is a pure function of its own logits and its own number:
+
+    weight   |-- 17 --|--- 4 ---|- 250 -|- 3 -|      the top k, largest first, in float64
+             0             ^                  1
+                           uniform               ->  token 4
+
+Source: paper 3.5, eq. 5 and "Inference" (temperature 0.9, top-k 250, guidance 3.0).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from hafm.errors import BundleError, UsageError
+from hafm.model.linear import by_rows
+
+__all__ = ["SamplingSettings", "guide", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSettings:
+    """How tokens are drawn.
+
+    Args:
+        temperature: divides the logits; 0 or more. At 0 the likeliest token is taken.
+        top_k: how many of the likeliest tokens are drawn from; 1 or more. Beyond the vocabulary it means all.
+        guidance: scale of eq. 5; 0 or more. 0 ignores the condition, 1 is the condition as trained (and
+            costs half), more follows the condition more closely.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    >>> SamplingSettings(temperature=0.0)
+    SamplingSettings(temperature=0.0, top_k=250, guidance=3.0)
+    """
+
+    temperature: float = 0.9
+    top_k: int = 250
+    guidance: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("guidance", self.guidance)):
+            if not math.isfinite(value) or value < 0:
+                raise UsageError(f"The {name} is {value}; it must be a number of 0 or more.")
+        if self.top_k < 1:
+            raise UsageError(
+                f"The top-k is {self.top_k}; it must be 1 or more. To draw from all tokens, give a number "
+                "as large as the vocabulary."
+            )
+
+
+def guide(
+    conditional: Float[Tensor, "B V"], unconditional: Float[Tensor, "B V"], scale: float
+) -> Float[Tensor, "B V"]:
+    """Classifier-free guidance: away from the unconditional logits, through the conditional ones.
+
+    Source: paper 3.5, eq. 5.
+
+    >>> guide(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 1.0]]), 3.0)
+    tensor([[ 4., -2.]])
+    """
+    return unconditional + scale * (conditional - unconditional)
+
+
+def sample(
+    logits: Float[Tensor, "B V"], *, settings: SamplingSettings, uniform: Float64[Tensor, " B"]
+) -> Int[Tensor, " B"]:
+    """One token a row.
+
+    Args:
+        logits: guided already.
+        settings: temperature and top-k are used here.
+        uniform: a number in [0, 1) a row, from the generator of that row's take.
+
+    Raises:
+        BundleError: a logit is not finite.
+
+    >>> logits = torch.tensor([[0.0, 3.0, 2.0, 1.0]])
+    >>> uniform = torch.tensor([0.99], dtype=torch.float64)
+    >>> sample(logits, settings=SamplingSettings(top_k=2), uniform=uniform)
+    tensor([2])
+    """
+    if not logits.isfinite().all():
+        raise BundleError(
+            "The model's scores for the next token are not finite, so none can be drawn: its weights are "
+            "damaged, or too large for their precision. Use another bundle, or float32 weights."
+        )
+    top, ids = logits.double().topk(min(settings.top_k, logits.shape[1]))
+    if settings.temperature == 0:
+        return ids[:, 0]
+    # The largest goes first: subtracting it keeps exp() within (0, 1] at any temperature.
+    weights = by_rows(torch.exp, (top - top[:, :1]) / settings.temperature)
+    cumulative = weights.cumsum(-1)
+    # "right" returns the first entry above the target, which always carries weight.
+    target = uniform[:, None] * cumulative[:, -1:]
+    drawn = torch.searchsorted(cumulative, target, right=True).clamp_max(ids.shape[1] - 1)
+    return ids.gather(1, drawn)[:, 0]

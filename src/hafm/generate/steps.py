@@ -1,0 +1,154 @@
+"""The three steps of an accompaniment: hear the vocal, play to it, make it sound.
+
+In: a bundle, and what the step before gave. Out: tokens on the device; at the end waveforms on the CPU.
+
+    hear    vocal [C, T]               -> vocal semantic tokens [1, 1, F50]
+    play    vocal semantic tokens      -> instrumental semantic tokens [N, 1, F50], codes [N, K, F75]
+    sound   codes                      -> N waveforms [1, T] at the vocal's rate
+
+Conventions: `F50 = ceil(50 * seconds)`, `F75 = ceil(75 * seconds)`, seconds being the vocal's. F75 frames of
+codes can reach into one semantic frame more than the vocal has (at most 13 ms of padding); that frame repeats
+the last one. Each part of the bundle is loaded when it is needed and let go after it.
+
+Source: paper 3.2 and 3.3; 3.5 "Inference".
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hafm.audio.limiter import limit_peaks
+from hafm.audio.loudness import normalise_loudness
+from hafm.audio.resample import resample
+from hafm.audio.sound import Audio
+from hafm.errors import BundleError
+from hafm.generate.progress import OnStep
+from hafm.generate.sampling import SamplingSettings
+from hafm.generate.seeds import generator_for
+from hafm.generate.windows import generate_long
+from hafm.rates import frames_for
+from hafm.stages.bundle import Bundle
+from hafm.tokens.vocal_noise import prepare_vocal
+
+__all__ = ["codec_frames", "hear", "play", "sound"]
+
+
+def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> Int[Tensor, "1 1 F50"]:
+    """The vocal's semantic tokens.
+
+    Args:
+        bundle: the model.
+        vocal: any rate and level.
+        seed: decides the noise that covers what a separator left in the vocal; all takes hear the same.
+        device: where features are computed. Their ids are taken on the CPU, which has float64.
+    """
+    features, kmeans = bundle.load_features("vocal").to(device), bundle.load_kmeans("vocal")
+    waveform = resample(vocal.mono()[None], vocal.sample_rate, features.sample_rate)
+    prepared = prepare_vocal(
+        waveform,
+        sample_rate=features.sample_rate,
+        generator=generator_for(seed=seed, take=0, name="vocal noise"),
+        sigma=bundle.config.vocal_noise_sigma,
+    )
+    return kmeans.predict(features.extract(prepared.to(device)).cpu())[:, None].to(device)
+
+
+def play(
+    bundle: Bundle,
+    heard: Int[Tensor, "1 1 F50"],
+    *,
+    num_frames: int,
+    sampling: SamplingSettings,
+    seed: int,
+    takes: Sequence[int],
+    skip_fine: bool,
+    device: torch.device,
+    on_progress: OnStep | None = None,
+) -> tuple[Int[Tensor, "N 1 F50"], Int[Tensor, "N K F75"]]:
+    """Instrumental semantic tokens and codes: the three stages in turn.
+
+    Args:
+        bundle: the model.
+        heard: the vocal's semantic tokens.
+        num_frames: F75, frames of codes to make.
+        sampling: how tokens are drawn.
+        seed: of all takes.
+        takes: their numbers; one row each.
+        skip_fine: stop after the coarse codes.
+        device: where the stages run.
+        on_progress: told after every frame of every stage.
+    """
+
+    def run(name: str, *conditions: Int[Tensor, "N _K _F"], frames: int) -> Int[Tensor, "N K F"]:
+        # The stage lives as long as this call: three of them are never in memory together.
+        model = bundle.load_stage(name, device=device)
+        return generate_long(
+            model,
+            tuple(
+                _fit(ids, length)
+                for ids, length in zip(conditions, model.spec.source_frames(frames), strict=True)
+            ),
+            target_frames=frames,
+            settings=sampling,
+            generators=[generator_for(seed=seed, take=take, name=name) for take in takes],
+            on_step=on_progress,
+        )
+
+    vocal = heard.expand(len(takes), -1, -1)
+    semantic = run("semantic", vocal, frames=heard.shape[2])
+    codes = run("coarse", vocal, semantic, frames=num_frames)
+    if not skip_fine:
+        codes = torch.cat([codes, run("fine", codes, frames=num_frames)], dim=1)
+    return semantic, codes
+
+
+def sound(
+    bundle: Bundle, codes: Int[Tensor, "N K F75"], vocal: Audio, *, level_lufs: float, device: torch.device
+) -> list[Float[Tensor, "1 T"]]:
+    """The waveforms of codes, at the vocal's rate and of its length.
+
+    Args:
+        bundle: the model.
+        codes: one row a take.
+        vocal: whose rate and length they get.
+        level_lufs: loudness they are brought to; peaks stay under -1 dBTP.
+        device: where the codec runs.
+
+    Raises:
+        BundleError: the codec gave something that is not finite.
+    """
+    codec = bundle.load_codec().to(device)
+    waveforms = []
+    for row in codes.split(1):  # one by one: a take's bytes do not depend on its companions
+        decoded = codec.decode(row)[0].cpu()
+        if not decoded.isfinite().all():
+            raise BundleError(
+                "the codec gave samples that are not finite: its weights are damaged or do not fit; "
+                "get the bundle again"
+            )
+        resampled = resample(decoded, codec.sample_rate, vocal.sample_rate, vocal.num_samples)
+        levelled, _ = normalise_loudness(resampled, vocal.sample_rate, level_lufs)
+        waveforms.append(limit_peaks(levelled, vocal.sample_rate))
+    return waveforms
+
+
+def codec_frames(bundle: Bundle, vocal: Audio) -> int:
+    """F75: frames of codes that cover the vocal."""
+    return frames_for(
+        vocal.num_samples,
+        sample_rate=vocal.sample_rate,
+        frame_rate=bundle.spec("coarse").target.frame_rate,
+    )
+
+
+def _fit(ids: Int[Tensor, "N K F"], num_frames: int) -> Int[Tensor, "N K F2"]:
+    """`num_frames` frames: what is missing at the end repeats the last, and there is at most one of it.
+
+    >>> _fit(torch.tensor([[[1, 2, 3]]]), 4).tolist()
+    [[[1, 2, 3, 3]]]
+    """
+    missing = num_frames - ids.shape[2]
+    assert 0 <= missing <= 1, f"{ids.shape[2]} frames of a condition do not go with {num_frames}"
+    return ids if not missing else torch.cat([ids, ids[:, :, -1:]], dim=2)

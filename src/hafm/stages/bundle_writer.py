@@ -1,0 +1,236 @@
+"""Making bundles: from trained parts, or from a bundle that exists.
+
+In: parts in memory. Out: a folder that `hafm.stages.bundle` reads.
+
+The folder is written beside its target under another name, verified by reading it as any user would, and only
+then renamed: whoever looks at the target sees the old bundle, the new one, or none. An existing folder is
+replaced only on demand, and only if it is a bundle (or empty): nothing else that lies in it is ours to
+remove.
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hafm.audio.output import atomic_file
+from hafm.errors import BundleMismatch, OutputError
+from hafm.stages.bundle import (
+    CARD_FILE,
+    CODEC_FOLDER,
+    Bundle,
+    kmeans_file,
+    parts_of,
+    stage_file,
+    stage_fingerprint,
+)
+from hafm.stages.bundle_config import SIDES, STAGES, BundleConfig, GenerationDefaults
+from hafm.stages.hub import CONFIG_FILE
+from hafm.stages.parts import describe_features, save_codec
+from hafm.stages.stage_model import StageModel
+from hafm.stages.weights import Storage, stored, write_weights
+from hafm.tokens.base import Codec, SemanticFeatures
+from hafm.tokens.fingerprint import require_same
+from hafm.tokens.kmeans import KMeans
+from hafm.tokens.vocal_noise import NOISE_SIGMA
+
+__all__ = ["Ingredients", "copy_bundle", "write_bundle"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ingredients:
+    """What a bundle is made of.
+
+    Args:
+        name: what people call it.
+        version: free text.
+        licence: of the weights, an SPDX identifier.
+        data: what it was trained on, one sentence.
+        features: by side, `"vocal"` and `"instrumental"`.
+        kmeans: by side, fitted on these features.
+        codec: the codec.
+        stages: by name, trained on the ids of these k-means and this codec.
+        storage: how the stages' weights are stored.
+        generation: defaults of generation.
+        measured: figures that describe its quality; JSON values.
+        vocal_noise_sigma: noise that vocals were given before tokenisation in training.
+        card: text of the model card, from the finished bundle; it may quote sizes and fingerprints.
+    """
+
+    name: str
+    version: str
+    licence: str
+    data: str
+    features: Mapping[str, SemanticFeatures]
+    kmeans: Mapping[str, KMeans]
+    codec: Codec
+    stages: Mapping[str, StageModel]
+    storage: Storage = "int8"
+    generation: GenerationDefaults = field(default_factory=GenerationDefaults)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    vocal_noise_sigma: float = NOISE_SIGMA
+    card: Callable[[Bundle], str] | None = None
+
+    def check(self) -> None:
+        """Refuses parts that cannot work together.
+
+        Raises:
+            BundleMismatch: a k-means was fitted on other features, or a stage has other cardinalities than
+                its parts.
+        """
+        for side in SIDES:
+            require_same(
+                expected=self.kmeans[side].feature_fingerprint,
+                found=self.features[side].fingerprint(),
+                what=f"the {side} k-means and the {side} features",
+            )
+        sizes = {"vocal_semantic": (self.kmeans["vocal"].cardinality, 1)}
+        sizes["instrumental_semantic"] = (self.kmeans["instrumental"].cardinality, 1)
+        coarse = self.stages["coarse"].spec.target.num_codebooks
+        sizes["coarse_codes"] = (self.codec.cardinality, coarse)
+        sizes["fine_codes"] = (self.codec.cardinality, self.codec.num_codebooks - coarse)
+        for name in STAGES:
+            spec = self.stages[name].spec
+            for stream in (*spec.sources, spec.target):
+                found = (stream.cardinality, stream.num_codebooks)
+                if found != sizes[stream.name]:
+                    raise BundleMismatch(
+                        f"the {name} stage works on {stream.name} of (entries, codebooks) {found}, and its "
+                        f"parts have {sizes[stream.name]}; use the parts that it was trained on"
+                    )
+
+
+def write_bundle(
+    folder: str | os.PathLike[str], ingredients: Ingredients, *, overwrite: bool = False
+) -> Bundle:
+    """Writes a bundle, whole or not at all.
+
+    Args:
+        folder: where to; its parent exists.
+        ingredients: what to write.
+        overwrite: whether a bundle that is there may be replaced.
+
+    Returns:
+        The bundle, read back.
+
+    Raises:
+        BundleMismatch: the ingredients do not belong together.
+        OutputError: the folder is in use, or cannot be written.
+        ValueError: a weight cannot be stored.
+    """
+    ingredients.check()
+    return _commit(Path(folder), lambda staging: _write_parts(staging, ingredients), overwrite=overwrite)
+
+
+def copy_bundle(bundle: Bundle, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Bundle:
+    """Writes a bundle again to another folder, whole or not at all.
+
+    Returns:
+        The copy, read back.
+
+    Raises:
+        OutputError: the folder is in use, or cannot be written.
+    """
+
+    def fill(staging: Path) -> None:
+        for name in (*bundle.config.files, CARD_FILE, CONFIG_FILE):
+            if (bundle.folder / name).is_file():
+                (staging / name).parent.mkdir(exist_ok=True)
+                with atomic_file(staging / name) as file:
+                    file.write((bundle.folder / name).read_bytes())
+
+    return _commit(Path(folder), fill, overwrite=overwrite)
+
+
+def _write_parts(staging: Path, ingredients: Ingredients) -> None:
+    codec = save_codec(ingredients.codec, staging / CODEC_FOLDER)
+    fingerprints = {"codec": ingredients.codec.fingerprint()}  # after saving, which rounds
+    for side in SIDES:
+        ingredients.kmeans[side].save(staging / kmeans_file(side))
+        fingerprints[f"features_{side}"] = ingredients.features[side].fingerprint()
+        fingerprints[f"kmeans_{side}"] = ingredients.kmeans[side].fingerprint()
+    for name in STAGES:
+        model = ingredients.stages[name]
+        weights = model.state_dict()
+        parts = {part: fingerprints[part] for part in parts_of(model.spec)}
+        write_weights(
+            staging / stage_file(name),
+            weights,
+            storage=ingredients.storage,
+            metadata={"stage": name, "parts": parts},
+        )
+        fingerprints[name] = stage_fingerprint(model.spec, stored(weights, ingredients.storage))
+    config = BundleConfig(
+        name=ingredients.name,
+        version=ingredients.version,
+        licence=ingredients.licence,
+        data=ingredients.data,
+        features={side: describe_features(ingredients.features[side]) for side in SIDES},
+        vocal_noise_sigma=ingredients.vocal_noise_sigma,
+        codec=codec,
+        stages={name: ingredients.stages[name].spec for name in STAGES},
+        generation=ingredients.generation,
+        measured=ingredients.measured,
+        fingerprints=dict(sorted(fingerprints.items())),
+        files=_hashes(staging),
+    )
+    with atomic_file(staging / CONFIG_FILE) as file:
+        file.write(config.to_json().encode())
+    if ingredients.card is not None:
+        with atomic_file(staging / CARD_FILE) as file:
+            file.write(ingredients.card(Bundle.read(staging)).encode())
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _commit(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> Bundle:
+    """Fills a new folder beside `folder`, verifies it, and puts it in place."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"'{folder}' is a file; give another name for the bundle's folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not overwrite:
+            raise OutputError(
+                f"'{folder}' already holds files; give another folder, or allow replacing (overwrite=True)"
+            )
+        if not (folder / CONFIG_FILE).is_file():
+            raise OutputError(
+                f"'{folder}' holds files but no bundle, and is not replaced; give another folder"
+            )
+    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    try:
+        staging.mkdir()
+        fill(staging)
+        Bundle.read(staging)
+        _replace(folder, staging)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the bundle '{folder}': {error.strerror or error}; write elsewhere"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Bundle.read(folder)
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    """`staging` becomes `folder`; what was there goes once the new one stands."""
+    if not folder.exists():
+        os.replace(staging, folder)
+        return
+    old = staging.with_suffix(".old")
+    os.replace(folder, old)
+    try:
+        os.replace(staging, folder)
+    except BaseException:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,415 @@
+"""The pipeline on a tiny random bundle: lengths, takes, defaults, levels, memory, and what is refused."""
+
+import gc
+import math
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from hafm import Accompaniment, Accompanist
+from hafm.audio.io import audio_from_array
+from hafm.audio.loudness import integrated_lufs
+from hafm.audio.true_peak import true_peak_dbtp
+from hafm.errors import AudioContentError, BundleError, DeviceError, OutputError, UsageError
+from hafm.generate import steps
+from hafm.generate.progress import Progress
+from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
+from hafm.stages.bundle import Bundle
+from hafm.stages.bundle_writer import write_bundle
+from hafm.stages.stage_model import StageModel
+from hafm.tokens.codec.model import SpectralCodec
+from tests.tiny import CODEBOOKS, make_tiny_bundle, tiny_ingredients
+
+RATE = 24_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def accompanist(folder: Path) -> Accompanist:
+    return Accompanist.from_pretrained(folder)
+
+
+def sung(
+    seconds: float = 0.6, *, sample_rate: int = RATE, hz: float = 220.0, channels: int = 1
+) -> torch.Tensor:
+    """Something to accompany: a tone that swells."""
+    time = torch.arange(round(seconds * sample_rate)) / sample_rate
+    tone = 0.2 * torch.sin(2 * math.pi * hz * time) * torch.sin(math.pi * time / seconds)
+    return tone.expand(channels, -1).clone()
+
+
+def same(one: Accompaniment, other: Accompaniment) -> bool:
+    return (
+        one.waveform.equal(other.waveform)
+        and one.tokens.vocal_semantic.equal(other.tokens.vocal_semantic)
+        and one.tokens.instrumental_semantic.equal(other.tokens.instrumental_semantic)
+        and one.tokens.codes.equal(other.tokens.codes)
+    )
+
+
+# ---- lengths
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "num_samples", "channels"),
+    [(24_000, 12_000, 1), (44_100, 26_461, 2), (48_000, 24_001, 1), (8_000, 4_003, 1), (22_050, 11_111, 2)],
+)
+def test_as_long_as_the_vocal_at_its_own_rate(
+    accompanist: Accompanist, sample_rate: int, num_samples: int, channels: int
+) -> None:
+    vocal = sung(num_samples / sample_rate, sample_rate=sample_rate, channels=channels)
+    assert vocal.shape == (channels, num_samples)
+    made = accompanist.generate(vocal, sample_rate=sample_rate)
+    assert made.sample_rate == sample_rate
+    assert made.waveform.shape == (1, num_samples)
+    assert made.waveform.dtype == torch.float32
+    assert made.waveform.isfinite().all()
+    at_50 = frames_for(num_samples, sample_rate=sample_rate, frame_rate=SEMANTIC_RATE)
+    at_75 = frames_for(num_samples, sample_rate=sample_rate, frame_rate=CODEC_RATE)
+    assert made.tokens.vocal_semantic.shape == made.tokens.instrumental_semantic.shape == (at_50,)
+    assert made.tokens.codes.shape == (CODEBOOKS, at_75)
+    assert made.mix().shape == (channels, num_samples)
+
+
+@pytest.mark.parametrize("num_samples", [12_161, 12_480, 12_479, 12_481, 12_800])
+def test_lengths_at_which_the_rates_round_differently(accompanist: Accompanist, num_samples: int) -> None:
+    """12 161 samples are 26 frames at 50 Hz and 39 at 75 Hz, which reach over 26; 12 481 are 27 and 40."""
+    made = accompanist.generate(sung(num_samples / RATE), sample_rate=RATE, skip_fine=True)
+    assert made.waveform.shape == (1, num_samples)
+
+
+def test_a_condition_that_is_a_frame_short_repeats_its_last() -> None:
+    ids = torch.tensor([[[1, 2, 3]]])
+    assert steps._fit(ids, 3) is ids
+    assert steps._fit(ids, 4).tolist() == [[[1, 2, 3, 3]]]
+    for wrong in (2, 5):
+        with pytest.raises(AssertionError):
+            steps._fit(ids, wrong)
+    needed = [
+        (
+            frames_for(n, sample_rate=RATE, frame_rate=SEMANTIC_RATE),
+            -(-frames_for(n, sample_rate=RATE, frame_rate=CODEC_RATE) * 2 // 3),
+        )
+        for n in range(1, 2 * RATE)
+    ]
+    assert {there - have for have, there in needed} == {0, 1}
+
+
+def test_a_vocal_longer_than_the_windows(accompanist: Accompanist) -> None:
+    told: list[Progress] = []
+    made = accompanist.generate(sung(4.5), sample_rate=RATE, skip_fine=True, on_progress=told.append)
+    assert made.waveform.shape == (1, 108_000)
+    assert made.tokens.codes.shape == (CODEBOOKS // 2, 338)
+    assert told[-1] == Progress(stage="coarse", done=338, total=338)
+
+
+# ---- takes and seeds
+
+
+def test_a_take_alone_is_the_take_of_many(accompanist: Accompanist) -> None:
+    vocal = sung()
+    takes = accompanist.generate_takes(vocal, takes=3, sample_rate=RATE, seed=4)
+    for number, take in enumerate(takes):
+        alone = accompanist.generate(vocal, sample_rate=RATE, seed=4, take=number)
+        assert same(alone, take)
+        assert alone.record == take.record
+        assert take.record.settings.take == number
+    assert not takes[0].tokens.codes.equal(takes[1].tokens.codes)
+    assert not takes[1].tokens.codes.equal(takes[2].tokens.codes)
+
+
+def test_the_seed_decides(accompanist: Accompanist) -> None:
+    vocal = sung()
+    one, again, other = (accompanist.generate(vocal, sample_rate=RATE, seed=seed) for seed in (1, 1, 2))
+    assert same(one, again)
+    assert not one.tokens.codes.equal(other.tokens.codes)
+
+
+def test_global_random_state_is_neither_used_nor_moved(accompanist: Accompanist) -> None:
+    torch.manual_seed(1)
+    one = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    assert same(one, accompanist.generate(sung(), sample_rate=RATE, skip_fine=True))
+    assert torch.get_rng_state().equal(before)
+
+
+def test_skipping_the_fine_stage_changes_nothing_before_it(accompanist: Accompanist) -> None:
+    whole = accompanist.generate(sung(), sample_rate=RATE)
+    preview = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+    assert preview.tokens.codes.equal(whole.tokens.codes[: CODEBOOKS // 2])
+    assert preview.tokens.codes.shape[0] == CODEBOOKS // 2
+    assert not preview.waveform.equal(whole.waveform)
+
+
+def test_recordings_that_differ_in_level_alone_get_the_same_tokens(accompanist: Accompanist) -> None:
+    loud = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+    soft = accompanist.generate(sung() / 64, sample_rate=RATE, skip_fine=True)
+    assert loud.tokens.codes.equal(soft.tokens.codes)
+
+
+# ---- settings
+
+
+def test_none_is_the_bundles_default_and_zero_is_a_value(accompanist: Accompanist) -> None:
+    def settings(**given: Any) -> tuple[float, int, float]:
+        used = accompanist.generate(sung(0.5), sample_rate=RATE, skip_fine=True, **given).record.settings
+        return used.temperature, used.top_k, used.guidance
+
+    assert settings() == (1.0, 8, 1.5)
+    assert settings(temperature=0.0, guidance=0.0, top_k=1) == (0.0, 1, 0.0)
+
+
+def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(accompanist: Accompanist) -> None:
+    bundle = Bundle(
+        folder=accompanist.bundle.folder, config=replace(accompanist.bundle.config, vocal_noise_sigma=0.0)
+    )
+    still = Accompanist(bundle=bundle)
+    one, other = (still.generate(sung(), sample_rate=RATE, temperature=0.0, seed=seed) for seed in (1, 2))
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"top_k": 0}, "top-k"),
+        ({"guidance": -0.5}, "guidance"),
+        ({"take": -1}, "take"),
+        ({"seconds": 0.0}, "seconds"),
+        ({"start_seconds": -1.0}, "start"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(
+    accompanist: Accompanist, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        accompanist.generate(sung(), sample_rate=RATE, **wrong)
+
+
+def test_no_takes_are_refused(accompanist: Accompanist) -> None:
+    with pytest.raises(UsageError, match="ask for 1 or more"):
+        accompanist.generate_takes(sung(), takes=0, sample_rate=RATE)
+
+
+# ---- what comes in
+
+
+def test_paths_open_files_arrays_and_tensors_are_the_same(accompanist: Accompanist, tmp_path: Path) -> None:
+    path = tmp_path / "vocal.wav"
+    soundfile.write(path, sung()[0].numpy(), RATE, subtype="FLOAT")
+    with open(path, "rb") as file:
+        made = [
+            accompanist.generate(vocal, sample_rate=rate, skip_fine=True)
+            for vocal, rate in (
+                (path, None),
+                (str(path), None),
+                (file, None),
+                (sung(), RATE),
+                (sung()[0].numpy(), RATE),
+            )
+        ]
+    assert all(same(made[0], other) for other in made[1:])
+    assert made[0].record.input.path == str(path)
+    assert made[2].record.input.path is None
+    assert made[0].record.input.sha256 == made[2].record.input.sha256 != made[3].record.input.sha256
+
+
+def test_a_part_of_a_vocal(accompanist: Accompanist, tmp_path: Path) -> None:
+    whole = torch.cat([sung(hz=200), sung(hz=300), sung(hz=400)], dim=1)
+    path = tmp_path / "vocal.wav"
+    soundfile.write(path, whole[0].numpy(), RATE, subtype="FLOAT")
+    part = {"start_seconds": 0.5, "seconds": 0.5, "skip_fine": True}
+    made = accompanist.generate(path, **part)
+    assert made.waveform.shape == (1, 12_000)
+    assert same(made, accompanist.generate(whole, sample_rate=RATE, **part))
+    assert same(made, accompanist.generate(sung(hz=300), sample_rate=RATE, skip_fine=True))
+    assert (made.record.input.start_seconds, made.record.input.seconds) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("vocal", "rate", "error", "said"),
+    [
+        (torch.zeros(RATE), RATE, AudioContentError, "silent"),
+        (sung(0.4), RATE, AudioContentError, "too short"),
+        (torch.full((RATE,), math.nan), RATE, AudioContentError, "not numbers"),
+        (sung(), None, UsageError, "sample rate was not given"),
+        ("vocal.wav", RATE, UsageError, "says its own"),
+        ([0.1, 0.2], RATE, UsageError, "is a list"),
+        (np.zeros(RATE, dtype=np.int16), RATE, AudioContentError, "not floating point"),
+    ],
+)
+def test_vocals_that_cannot_be_used(
+    accompanist: Accompanist, vocal: Any, rate: int | None, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        accompanist.generate(vocal, sample_rate=rate)
+
+
+# ---- what is told
+
+
+def test_every_stage_tells_every_frame(accompanist: Accompanist) -> None:
+    told: list[Progress] = []
+    accompanist.generate_takes(sung(), takes=2, sample_rate=RATE, on_progress=told.append)
+    expected = [
+        Progress(stage=stage, done=done, total=total)
+        for stage, total in (("semantic", 25), ("coarse", 38), ("fine", 38))
+        for done in range(1, total + 1)
+    ]
+    assert told == expected
+
+
+def test_what_progress_raises_stops_the_run(accompanist: Accompanist) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.stage == "coarse":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        accompanist.generate(sung(), sample_rate=RATE, on_progress=stop)
+
+
+# ---- levels
+
+
+def test_the_accompaniment_has_the_bundles_level(folder: Path, tmp_path: Path) -> None:
+    ingredients = tiny_ingredients()
+    for level in (-30.0, -16.0):
+        generation = replace(ingredients.generation, level_lufs=level)
+        bundle = write_bundle(tmp_path / str(level), replace(ingredients, generation=generation))
+        made = Accompanist(bundle=bundle).generate(sung(1.0), sample_rate=RATE, skip_fine=True)
+        loudness = integrated_lufs(made.waveform, RATE)
+        assert loudness is not None
+        assert loudness == pytest.approx(level, abs=0.5)
+        peak = true_peak_dbtp(made.waveform)
+        assert peak is not None
+        assert peak <= -1.0
+
+
+def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(accompanist: Accompanist) -> None:
+    vocal = torch.cat([sung(), 0.5 * sung(hz=330)])
+    made = accompanist.generate(vocal, sample_rate=RATE, skip_fine=True)
+    side = made.mix()[0] - made.mix()[1]  # the accompaniment is mono and cancels
+    expected = vocal[0] - vocal[1]
+    gain = float((side * expected).sum() / expected.square().sum())
+    assert gain > 0.1
+    assert torch.allclose(side, gain * expected, atol=1e-6)
+
+
+# ---- memory, and numbers that are none
+
+
+def test_no_two_stages_are_in_memory_at_once(
+    accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[StageModel]] = []
+    load = Bundle.load_stage
+
+    def watched(self: Bundle, name: str, **options: Any) -> StageModel:
+        gc.collect()
+        assert [ref for ref in alive if ref() is not None] == []
+        model = load(self, name, **options)
+        alive.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(Bundle, "load_stage", watched)
+    accompanist.generate(sung(), sample_rate=RATE)
+    assert len(alive) == 3
+
+
+def test_a_stage_that_gives_nan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = write_bundle(tmp_path / "b", tiny_ingredients())
+    load = Bundle.load_stage
+
+    def broken(self: Bundle, name: str, **options: Any) -> StageModel:
+        model = load(self, name, **options)
+        if name == "coarse":
+            model.heads.fill_(math.nan)
+        return model
+
+    monkeypatch.setattr(Bundle, "load_stage", broken)
+    with pytest.raises(BundleError, match="not finite"):
+        Accompanist(bundle=bundle).generate(sung(), sample_rate=RATE)
+
+
+def test_a_codec_that_gives_nan_is_refused(accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = SpectralCodec.decode
+    monkeypatch.setattr(SpectralCodec, "decode", lambda self, codes: decode(self, codes) * math.nan)
+    with pytest.raises(BundleError, match="not finite"):
+        accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+
+
+# ---- devices
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "", "meta", "xpu"])
+def test_unknown_devices(folder: Path, name: str) -> None:
+    with pytest.raises(DeviceError, match="give cpu, cuda, cuda:N or mps"):
+        Accompanist.from_pretrained(folder, device=name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
+def test_devices_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="use cpu"):
+        Accompanist.from_pretrained(folder, device=name)
+
+
+def test_a_gpu_beyond_the_last(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(DeviceError, match="cuda:0 to cuda:1"):
+        Accompanist.from_pretrained(folder, device="cuda:2")
+
+
+def test_a_device_that_runs_out_of_memory(accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(steps, "generate_long", full)
+    with pytest.raises(DeviceError, match="fewer takes"):
+        accompanist.generate(sung(), sample_rate=RATE)
+
+
+# ---- the bundle goes on
+
+
+def test_save_pretrained_and_open_again(accompanist: Accompanist, tmp_path: Path) -> None:
+    saved = accompanist.save_pretrained(tmp_path / "mine")
+    again = Accompanist.from_pretrained(saved)
+    assert again.bundle.fingerprint == accompanist.bundle.fingerprint
+    made = [each.generate(sung(), sample_rate=RATE, skip_fine=True) for each in (accompanist, again)]
+    assert same(*made)
+    with pytest.raises(OutputError, match="already holds files"):
+        accompanist.save_pretrained(saved)
+
+
+def test_push_to_hub_sends_the_folder(accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[Path, str, bool, str | None]] = []
+
+    def played(folder: Path, repo_id: str, *, private: bool, revision: str | None) -> str:
+        sent.append((folder, repo_id, private, revision))
+        return "https://hub/commit/1"
+
+    monkeypatch.setattr("hafm.generate.accompany.push_folder", played)
+    assert accompanist.push_to_hub("me/band", private=True) == "https://hub/commit/1"
+    assert sent == [(accompanist.bundle.folder, "me/band", True, None)]
+
+
+def test_the_gateways_notes_come_through(accompanist: Accompanist) -> None:
+    vocal = 10 * sung()
+    expected = audio_from_array(vocal, RATE).notes
+    assert expected
+    assert accompanist.generate(vocal, sample_rate=RATE, skip_fine=True).notes == expected

@@ -1,0 +1,110 @@
+"""A tiny random bundle that works: every part of the built-in kinds, made and run in a moment.
+
+    from tests.tiny import make_tiny_bundle
+
+Its weights are noise, so what it plays is noise; lengths, files, errors and replays are as with a real one.
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hafm.stages.bundle_config import GenerationDefaults
+from hafm.stages.bundle_writer import Ingredients, write_bundle
+from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec, TokenStream
+from hafm.stages.stage_model import StageModel
+from hafm.tokens.codec.config import CodecConfig
+from hafm.tokens.codec.model import SpectralCodec
+from hafm.tokens.kmeans import KMeans
+from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
+
+CARDINALITY = 16
+"""Entries of every codebook, k-means included."""
+
+CODEBOOKS = 4
+"""Of the codec: half of them coarse, half of them fine."""
+
+
+def tiny_spec(spec: StageSpec) -> StageSpec:
+    """A stage of the paper, shrunk: the streams keep their rates and little else."""
+    return replace(
+        spec,
+        sources=tuple(_shrunk(source) for source in spec.sources),
+        target=_shrunk(spec.target),
+        clip_seconds=Fraction(2),
+        num_layers=1,
+        width=32,
+        num_heads=2,
+        conditioning="aligned",
+        encoder_layers=1,
+    )
+
+
+def _shrunk(stream: TokenStream) -> TokenStream:
+    num_codebooks = min(stream.num_codebooks, CODEBOOKS // 2)
+    return replace(stream, cardinality=CARDINALITY, num_codebooks=num_codebooks)
+
+
+def tiny_kmeans(features: SpectralFeatures, *, seed: int) -> KMeans:
+    """Centroids that frames of any sound spread over."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = features.extract(torch.randn(1, 24_000 * CARDINALITY // 8, generator=generator).cumsum(1))[0]
+    chosen = torch.randperm(len(frames), generator=generator)[:CARDINALITY]
+    return KMeans(centroids=frames[chosen], feature_fingerprint=features.fingerprint())
+
+
+def tiny_codec(*, seed: int) -> SpectralCodec:
+    """A codec whose random weights give sound of an ordinary level."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SpectralCodec(
+            config=CodecConfig(
+                width=16,
+                hidden=16,
+                encoder_blocks=1,
+                decoder_blocks=1,
+                cardinality=CARDINALITY,
+                phase_iterations=1,
+            )
+        )
+
+
+def tiny_stage(spec: StageSpec, *, seed: int) -> StageModel:
+    """A random stage whose tokens are not all alike: its heads are ten times as strong as when new."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = StageModel(tiny_spec(spec))
+    with torch.no_grad():
+        model.heads.mul_(10)
+    return model.eval()
+
+
+def tiny_ingredients(*, seed: int = 0, **changes: Any) -> Ingredients:
+    """What a tiny bundle is made of; another seed gives other parts throughout."""
+    features = {"vocal": SpectralFeatures(VOCAL), "instrumental": SpectralFeatures(INSTRUMENTAL)}
+    ingredients = Ingredients(
+        name="tiny",
+        version="0",
+        licence="Apache-2.0",
+        data="Nothing: the weights are random.",
+        features=features,
+        kmeans={
+            side: tiny_kmeans(each, seed=seed + number)
+            for number, (side, each) in enumerate(features.items())
+        },
+        codec=tiny_codec(seed=seed),
+        stages={spec.name: tiny_stage(spec, seed=seed) for spec in (SEMANTIC, COARSE, FINE)},
+        generation=GenerationDefaults(temperature=1.0, top_k=8, guidance=1.5),
+        measured={"held-out loss": {"semantic": 2.77}},
+        card=lambda bundle: f"# {bundle.config.name}\n\nRandom weights, for tests.\n",
+    )
+    return replace(ingredients, **changes)
+
+
+def make_tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
+    """Writes a tiny bundle to `folder`, which must not exist, and returns it."""
+    write_bundle(folder, tiny_ingredients(seed=seed))
+    return folder
