@@ -22,7 +22,7 @@ from hafm.stages.loss import stage_loss
 from hafm.stages.stage_model import StageModel
 from hafm.train.checkpoint import load_latest, save_checkpoint
 from hafm.train.heldout import held_out_loss
-from hafm.train.optim import OptimizerKind, build_optimizers
+from hafm.train.optim import OptimizerKind, build_optimizers, set_rate_share
 from hafm.train.schedule import cosine, trapezoid
 
 
@@ -39,6 +39,8 @@ class TrainSettings:
         cooldown_steps: length of the last, falling part; trapezoid only.
         floor: lowest rate as a share of the peak.
         optimizer: ``adamw`` (paper) or ``muon``.
+        embedding_rate: with ``muon``, the highest rate of all that is no matrix inside a block; None is
+            ``peak_rate``.
         weight_decay: decoupled weight decay.
         clip_norm: gradients are scaled down to this norm.
         seed: of batches and dropout.
@@ -55,6 +57,7 @@ class TrainSettings:
     cooldown_steps: int = 0
     floor: float = 0.0
     optimizer: OptimizerKind = "adamw"
+    embedding_rate: float | None = None
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     seed: int = 0
@@ -67,8 +70,10 @@ class TrainSettings:
         for name in ("steps", "batch", "evaluate_every", "save_every", "evaluate_batches"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-        if not 0 < self.peak_rate:
-            raise UsageError(f"peak_rate must be positive, not {self.peak_rate}.")
+        for name in ("peak_rate", "embedding_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not rate > 0:
+                raise UsageError(f"{name} must be positive, not {rate}.")
 
     def rate_share(self, step: int) -> float:
         """The share of the peak rate at a step."""
@@ -118,6 +123,7 @@ def train_stage(
         model,
         kind=settings.optimizer,
         peak_rate=settings.peak_rate,
+        embedding_rate=settings.peak_rate if settings.embedding_rate is None else settings.embedding_rate,
         weight_decay=settings.weight_decay,
     )
     frozen = {key: value for key, value in asdict(settings).items() if key not in _MAY_CHANGE}
@@ -127,9 +133,7 @@ def train_stage(
     started, first, running = time.monotonic(), step, 0.0
 
     while step < settings.steps:
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = settings.peak_rate * settings.rate_share(step)
+        set_rate_share(optimizers, settings.rate_share(step))
         target, conditions = crop_batch(
             training, model.spec, batch=settings.batch, seed=settings.seed, step=step
         )

@@ -13,22 +13,24 @@ OptimizerKind = Literal["adamw", "muon"]
 
 
 def build_optimizers(
-    model: nn.Module, *, kind: OptimizerKind, peak_rate: float, weight_decay: float
+    model: nn.Module, *, kind: OptimizerKind, peak_rate: float, embedding_rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
     """One or two optimisers that together hold every parameter once.
 
     Args:
         model: what is trained.
         kind: ``adamw`` is the paper's: betas (0.9, 0.98), one rate for everything.
-        peak_rate: highest learning rate. With ``muon`` the update of a matrix is scaled so that the
-            same rate suits both.
+        peak_rate: highest learning rate; with ``muon`` that of the matrices, scaled as if for AdamW.
+        embedding_rate: with ``muon``, the highest rate of everything else. A row of an embedding is
+            touched only when its token occurs, and can take larger steps.
         weight_decay: decoupled weight decay, on matrices only with ``muon``.
     """
     betas = (0.9, 0.98)
     if kind == "adamw":
-        return [
-            torch.optim.AdamW(model.parameters(), lr=peak_rate, betas=betas, weight_decay=weight_decay)
-        ]
+        adamw = torch.optim.AdamW(
+            model.parameters(), lr=peak_rate, betas=betas, weight_decay=weight_decay
+        )
+        return [_remember_peak(adamw)]
     matrices = [
         parameter
         for name, parameter in model.named_parameters()
@@ -36,9 +38,21 @@ def build_optimizers(
     ]
     inside = {id(parameter) for parameter in matrices}
     others = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-    return [
-        torch.optim.Muon(
-            matrices, lr=peak_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-        ),
-        torch.optim.AdamW(others, lr=peak_rate, betas=betas, weight_decay=0.0),
-    ]
+    muon = torch.optim.Muon(
+        matrices, lr=peak_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    adamw = torch.optim.AdamW(others, lr=embedding_rate, betas=betas, weight_decay=0.0)
+    return [_remember_peak(muon), _remember_peak(adamw)]
+
+
+def set_rate_share(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    """Sets every rate to a share of its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * share
+
+
+def _remember_peak(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer

@@ -1,0 +1,288 @@
+r"""Put the built-in bundle together.
+
+    python -m recipes.builtin.bundle --tokens work/tokens --codec work/codec/export --stages work/stages \
+        --out src/hafm/assets/builtin
+
+In: what the other steps left.
+
+    TOKENS/kmeans_vocal.safetensors, kmeans_instrumental.safetensors          fit_kmeans
+    TOKENS/train/index.json (and valid/, for the loss of stored weights)      tokenise
+    CODEC/, and CODEC/../report.json where there is one                       train_codec
+    STAGES/{semantic,coarse,fine}/{model.safetensors,spec.json,metrics.json}  train_stages
+    HEARING, where it is given                                                measure_hearing
+
+Out: a bundle, with a model card that quotes all their figures.
+
+`measure_hearing` needs a bundle, so the full card takes two runs: bundle, measure_hearing, bundle --hearing.
+The stages were trained on tokens; that those were made by this codec and these k-means is read from the index
+of the tokens, and anything else is refused. Over 32 MiB nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from hafm.errors import HafmError
+from hafm.stages.bundle import Bundle
+from hafm.stages.bundle_config import SIDES, STAGES, GenerationDefaults
+from hafm.stages.bundle_writer import Ingredients, write_bundle
+from hafm.stages.spec import StageSpec
+from hafm.stages.stage_model import StageModel
+from hafm.stages.weights import Storage, stored
+from hafm.tokens.codec.model import SpectralCodec
+from hafm.tokens.fingerprint import require_same
+from hafm.tokens.kmeans import KMeans
+from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
+from hafm.train.heldout import held_out_loss
+from recipes.builtin.model_card import model_card, table
+from recipes.builtin.token_store import Index, TokenStore, load_index
+from recipes.builtin.train_stages import StorePairs
+
+__all__ = ["MAX_BYTES", "BundleRecipe", "gather", "main", "make_bundle"]
+
+MAX_BYTES = 32 * 2**20
+"""What the package may carry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleRecipe:
+    """One run of the command.
+
+    Attributes:
+        tokens: folder of k-means and of the token stores.
+        codec: folder of the trained codec.
+        stages: parent of the stages' run folders.
+        out: the bundle's folder; a bundle that is there is replaced.
+        weights: how the stages are stored.
+        generation: defaults of generation.
+        hearing: report of `measure_hearing`, where there is one.
+        loss_batches: batches of held-out clips on which the stored weights are measured; 0 for none.
+        name, version: of the bundle.
+    """
+
+    tokens: Path
+    codec: Path
+    stages: Path
+    out: Path
+    weights: Storage = "int8"
+    generation: GenerationDefaults = field(default_factory=GenerationDefaults)
+    hearing: Path | None = None
+    loss_batches: int = 4
+    name: str = "builtin"
+    version: str = "1"
+
+
+def make_bundle(recipe: BundleRecipe) -> Bundle:
+    """Gathers everything and writes the bundle.
+
+    Raises:
+        ValueError: something is missing or unreadable, or the bundle would be too large.
+        BundleMismatch: the parts do not belong together.
+    """
+    ingredients = gather(recipe)
+    recipe.out.parent.mkdir(parents=True, exist_ok=True)
+    return write_bundle(recipe.out, ingredients, overwrite=True)
+
+
+def gather(recipe: BundleRecipe) -> Ingredients:
+    """The bundle's ingredients, with all figures.
+
+    Raises:
+        ValueError, BundleMismatch: as for `make_bundle`.
+    """
+    features = {"vocal": SpectralFeatures(VOCAL), "instrumental": SpectralFeatures(INSTRUMENTAL)}
+    kmeans = {side: KMeans.load(recipe.tokens / f"kmeans_{side}.safetensors") for side in SIDES}
+    codec = SpectralCodec.load(recipe.codec)
+    index = _index(recipe.tokens / "train")
+    for side in SIDES:
+        _require_maker(index, f"{side}_features", features[side].fingerprint())
+        _require_maker(index, f"{side}_kmeans", kmeans[side].fingerprint())
+    _require_maker(index, "codec", codec.fingerprint())
+    stages = {name: _load_stage(recipe.stages / name, name) for name in STAGES}
+    hearing = None if recipe.hearing is None else _read_json(recipe.hearing)
+    measured = {
+        "stages": {name: _stage_figures(recipe, name, stages[name]) for name in STAGES},
+        **({} if hearing is None else {"hearing": hearing}),
+        **_codec_figures(recipe.codec.parent / "report.json"),
+        "kmeans": {side: kmeans[side].notes for side in SIDES},
+        "data": _data_figures(index),
+        "storage": {"kind": recipe.weights},
+    }
+    return Ingredients(
+        name=recipe.name,
+        version=recipe.version,
+        licence="Apache-2.0",
+        data=f"{measured['data']['hours']:.1f} hours of pairs rendered from POP909 scores; no recordings.",
+        features=features,
+        kmeans=kmeans,
+        codec=codec,
+        stages=stages,
+        storage=recipe.weights,
+        generation=recipe.generation,
+        measured=measured,
+        vocal_noise_sigma=float(index.made_by["noise_sigma"]),
+        card=lambda bundle: model_card(_small_enough(bundle)),
+    )
+
+
+def summary(bundle: Bundle) -> str:
+    """The figures that matter most, for the terminal."""
+    measured = bundle.config.measured
+    rows = [
+        [name, stage["unigram_entropy"], stage["held_out_loss"], stage["held_out_loss_as_stored"]]
+        for name, stage in measured["stages"].items()
+    ]
+    return (
+        table(["stage", "unigram entropy", "held-out loss", "as stored"], rows)
+        + f"\n{bundle.folder}: {bundle.num_bytes / 2**20:.1f} of {MAX_BYTES >> 20} MiB, "
+        + f"fingerprint {bundle.fingerprint}"
+    )
+
+
+def _small_enough(bundle: Bundle) -> Bundle:
+    """The bundle itself. Called before it takes its place, so that one that is too large never does."""
+    if bundle.num_bytes > MAX_BYTES:
+        raise ValueError(
+            f"the bundle has {bundle.num_bytes / 2**20:.1f} MiB, over the limit of {MAX_BYTES >> 20} MiB; "
+            "store the weights as int8, or make the stages or the codec smaller"
+        )
+    return bundle
+
+
+def _load_stage(folder: Path, name: str) -> StageModel:
+    spec = StageSpec.from_dict(_read_json(folder / "spec.json"))
+    if spec.name != name:
+        raise ValueError(f"'{folder / 'spec.json'}' describes the {spec.name} stage, not the {name} stage")
+    path = folder / "model.safetensors"
+    with torch.device("meta"):
+        model = StageModel(spec)
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path), strict=True, assign=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(f"'{path}' cannot be used: {error}; has train_stages {name} ended?") from error
+    return model.eval().requires_grad_(False)
+
+
+def _stage_figures(recipe: BundleRecipe, name: str, model: StageModel) -> dict[str, Any]:
+    """What `train_stages` measured, flat, and the loss with stored weights."""
+    path = recipe.stages / name / "metrics.json"
+    metrics = _read_json(path)
+    try:
+        held_out, settings = metrics["held_out"], metrics["settings"]
+        wrong_vocal = held_out["wrong_vocal"]
+        return {
+            "parameters": model.num_parameters(),
+            "held_out_loss": _mean(held_out["right"]),
+            "unigram_entropy": _mean(metrics["unigram_entropy"]),
+            "loss_with_wrong_conditions": _mean(held_out["wrong"]),
+            "loss_with_wrong_vocal": None if wrong_vocal is None else _mean(wrong_vocal),
+            "held_out_loss_as_stored": _loss_as_stored(recipe, model),
+            "held_out_loss_by_codebook": held_out["right"],
+            "unigram_entropy_by_codebook": metrics["unigram_entropy"],
+            "training_pairs": metrics["training_pairs"],
+            "held_out_pairs": metrics["held_out_pairs"],
+            "target_tokens_seen": metrics["target_tokens_seen"],
+            **{key: settings[key] for key in ("steps", "batch", "optimizer", "seed")},
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"'{path}' lacks {error}; it is not what train_stages writes") from error
+
+
+def _loss_as_stored(recipe: BundleRecipe, model: StageModel) -> float | None:
+    if recipe.loss_batches == 0:
+        return None
+    as_stored = StageModel(model.spec)
+    as_stored.load_state_dict(stored(model.state_dict(), recipe.weights))
+    scores = held_out_loss(
+        as_stored,
+        StorePairs(TokenStore(recipe.tokens, "valid")),
+        batches=recipe.loss_batches,
+        batch=8,
+        seed=1,
+        precision=torch.float32,
+    )
+    return scores.mean_right
+
+
+def _codec_figures(path: Path) -> dict[str, Any]:
+    return {"codec": _read_json(path)} if path.is_file() else {}
+
+
+def _data_figures(index: Index) -> dict[str, Any]:
+    return {
+        "hours": sum(pair.frames_50 for pair in index.pairs) / 50 / 3600,
+        "pairs": len(index.pairs),
+        "songs": len({pair.song_id for pair in index.pairs}),
+    }
+
+
+def _index(folder: Path) -> Index:
+    index = load_index(folder)
+    if index is None:
+        raise ValueError(f"there are no tokens in '{folder}'; run recipes.builtin.tokenise first")
+    return index
+
+
+def _require_maker(index: Index, part: str, found: str) -> None:
+    require_same(expected=str(index.made_by.get(part)), found=found, what=f"{part} of the training tokens")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'{path}' cannot be read ({error}); has the step that writes it ended?") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"'{path}' holds no JSON object")
+    return dict(values)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, or 2 when it cannot be done."""
+    default = GenerationDefaults()
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes.builtin.bundle", description="Put the built-in bundle together."
+    )
+    parser.add_argument("--tokens", type=Path, required=True, help="folder of k-means and tokens")
+    parser.add_argument("--codec", type=Path, required=True, help="folder of the exported codec")
+    parser.add_argument("--stages", type=Path, required=True, help="parent of the stages' run folders")
+    parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
+    parser.add_argument("--weights", choices=("fp32", "fp16", "int8"), default=BundleRecipe.weights)
+    parser.add_argument("--hearing", type=Path, help="report of measure_hearing")
+    parser.add_argument("--loss-batches", type=int, default=BundleRecipe.loss_batches, help="0 for none")
+    parser.add_argument("--name", default=BundleRecipe.name)
+    parser.add_argument("--version", default=BundleRecipe.version)
+    parser.add_argument("--temperature", type=float, default=default.temperature)
+    parser.add_argument("--top-k", type=int, default=default.top_k)
+    parser.add_argument("--guidance", type=float, default=default.guidance)
+    parser.add_argument("--level-lufs", type=float, default=default.level_lufs)
+    parser.add_argument("--threads", type=int, default=1)
+    values = vars(parser.parse_args(arguments))
+    torch.set_num_threads(values.pop("threads"))
+    try:
+        generation = GenerationDefaults(
+            **{name: values.pop(name) for name in ("temperature", "top_k", "guidance", "level_lufs")}
+        )
+        print(summary(make_bundle(BundleRecipe(generation=generation, **values))))
+    except (ValueError, HafmError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
