@@ -1,0 +1,1 @@
+"""The command line. Heavy packages are imported inside the commands, never on start."""

@@ -1,0 +1,211 @@
+"""`hafm info`: what a bundle is, what it is made of, and how good it was measured to be.
+
+In: a source of bundles. Out: a description as plain JSON values, and the same as tables for people.
+
+The bundle is verified on the way, as it is before every generation. Its weights are not loaded: the number
+of parameters follows from the specs.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from hafm.stages.bundle import Bundle
+
+__all__ = ["describe", "show"]
+
+_SHOWN_DIGITS = 24
+
+
+def describe(source: str) -> dict[str, Any]:
+    """A bundle as JSON values.
+
+    Args:
+        source: `builtin`, a folder, or a hub id.
+
+    Returns:
+        Keys: name, version, licence, data, folder, fingerprint, bytes, stages, features, codec, streams,
+        generation, measured, fingerprints, files.
+
+    Raises:
+        BundleError: there is none, or it is damaged, or its parts do not belong together.
+    """
+    from hafm.stages.bundle import Bundle
+
+    bundle = Bundle.open(source)
+    config = bundle.config
+    return {
+        "name": config.name,
+        "version": config.version,
+        "licence": config.licence,
+        "data": config.data,
+        "folder": str(bundle.folder),
+        "fingerprint": bundle.fingerprint,
+        "bytes": bundle.num_bytes,
+        "stages": {name: _stage(bundle, name) for name in config.stages},
+        "features": {side: dict(features) for side, features in config.features.items()},
+        "codec": _codec(bundle),
+        "streams": _streams(bundle),
+        "generation": config.to_dict()["generation"],
+        "measured": dict(config.measured),
+        "fingerprints": dict(config.fingerprints),
+        "files": {
+            name: {"bytes": (bundle.folder / name).stat().st_size, "sha256": digest}
+            for name, digest in config.files.items()
+        },
+    }
+
+
+def show(description: Mapping[str, Any], console: "Console") -> None:
+    """Print a description as tables.
+
+    Args:
+        description: from `describe`.
+        console: rich's, without markup: what a bundle says of itself is text.
+    """
+    console.print()
+    console.print(_overview(description))
+    console.print(_stages(description["stages"]))
+    console.print(_tokens(description["streams"]))
+    if description["measured"]:
+        console.print(_measured(description["measured"]))
+    console.print(_fingerprints(description))
+
+
+def _stage(bundle: "Bundle", name: str) -> dict[str, Any]:
+    import torch
+
+    from hafm.stages.bundle import stage_file
+    from hafm.stages.stage_model import StageModel
+
+    spec = bundle.spec(name)
+    with torch.device("meta"):
+        num_parameters = StageModel(spec).num_parameters()
+    return {
+        **spec.to_dict(),
+        "parameters": num_parameters,
+        "bytes": (bundle.folder / stage_file(name)).stat().st_size,
+    }
+
+
+def _streams(bundle: "Bundle") -> dict[str, dict[str, Any]]:
+    """Every kind of token that a stage reads or writes, by name."""
+    specs = bundle.config.stages.values()
+    return {
+        stream.name: {
+            "codebooks": stream.num_codebooks,
+            "cardinality": stream.cardinality,
+            "frame_rate_hz": str(stream.frame_rate),
+        }
+        for spec in specs
+        for stream in (*spec.sources, spec.target)
+    }
+
+
+def _codec(bundle: "Bundle") -> dict[str, Any]:
+    from hafm.stages.bundle import CODEC_FOLDER
+
+    # As it describes itself: the codec of the paper is not in the bundle, and looking needs no network.
+    own = json.loads((bundle.folder / CODEC_FOLDER / "config.json").read_text(encoding="utf-8"))
+    return {**own, **bundle.config.codec}
+
+
+def _table(title: str, *columns: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_header=any(columns)
+    )
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _overview(description: Mapping[str, Any]) -> "Table":
+    table = _table(f"{description['name']} {description['version']}", "", "")
+    parameters = sum(stage["parameters"] for stage in description["stages"].values())
+    table.add_row("data", description["data"])
+    table.add_row("licence", description["licence"])
+    table.add_row(
+        "size", f"{_megabytes(description['bytes'])}, {parameters / 1e6:.2f} M parameters in the stages"
+    )
+    table.add_row("folder", description["folder"])
+    codec = description["codec"]
+    at = f", {codec['sample_rate']} Hz" if "sample_rate" in codec else ""
+    table.add_row("codec", f"{codec['kind']}{at}")
+    kinds = [f"{features['kind']} ({side})" for side, features in description["features"].items()]
+    table.add_row("features", ", ".join(kinds))
+    defaults = description["generation"]
+    table.add_row("defaults", ", ".join(f"{_words(name)} {value}" for name, value in defaults.items()))
+    return table
+
+
+def _stages(stages: Mapping[str, Any]) -> "Table":
+    """A column a stage, so that the table fits a narrow terminal."""
+    table = _table("Stages", "", *stages)
+    rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "reads": lambda stage: ", ".join(_words(source["name"]) for source in stage["sources"]),
+        "writes": lambda stage: _words(stage["target"]["name"]),
+        "conditioning": lambda stage: stage["conditioning"],
+        "layers": lambda stage: f"{stage['num_layers']}",
+        "encoder layers": lambda stage: f"{stage['encoder_layers']}",
+        "width": lambda stage: f"{stage['width']}, {stage['num_heads']} heads",
+        "parameters": lambda stage: f"{stage['parameters'] / 1e6:.2f} M",
+        "on disk": lambda stage: _megabytes(stage["bytes"]),
+        "window": lambda stage: f"{stage['clip_seconds']} s",
+    }
+    for name, cell in rows.items():
+        table.add_row(name, *(cell(stage) for stage in stages.values()))
+    return table
+
+
+def _tokens(streams: Mapping[str, Any]) -> "Table":
+    table = _table("Tokens", "stream", "a frame", "frames")
+    for name, stream in streams.items():
+        table.add_row(
+            name, f"{stream['codebooks']} x {stream['cardinality']}", f"{stream['frame_rate_hz']} Hz"
+        )
+    return table
+
+
+def _measured(measured: Mapping[str, Any]) -> "Table":
+    table = _table("Measured", "figure", "value")
+    for name, value in _flat(measured):
+        table.add_row(name, value)
+    return table
+
+
+def _fingerprints(description: Mapping[str, Any]) -> "Table":
+    table = _table("Fingerprints", "part", "SHA-256, its beginning (whole with --json)")
+    for part, fingerprint in {"bundle": description["fingerprint"], **description["fingerprints"]}.items():
+        table.add_row(_words(part), fingerprint[:_SHOWN_DIGITS])
+    return table
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested figures as lines.
+
+    >>> list(_flat({"loss": {"coarse": 3.20, "fine": 4}, "note": "ok"}))
+    [('loss, coarse', '3.2'), ('loss, fine', '4'), ('note', 'ok')]
+    """
+    for name, value in values.items():
+        label = f"{prefix}{_words(name)}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{label}, ")
+        elif isinstance(value, float):
+            yield label, f"{value:.4g}"
+        else:
+            yield label, str(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:.1f} MiB"

@@ -1,0 +1,161 @@
+"""One picture of a take: the vocal above, the accompaniment below, on one time axis.
+
+In: an accompaniment. Out: the bytes of a PNG, 1800 x 1320 pixels.
+
+    vocal           waveform       ~~~~~~~~~~~~~~~~
+                    chromagram     ::::::::::::::::    one below the other, so that one sees at a glance
+    accompaniment   chromagram     ::::::::::::::::    whether the notes of one are among those of the other
+                    waveform       ~~~~~~~~~~~~~~~~
+                                   0:00  0:05  0:10
+
+matplotlib is not among the packages that HAFM always needs; it comes with the extra `plot`.
+"""
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hafm.app.chromagram import chromagram, outline
+from hafm.audio.sound import clock
+from hafm.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["check_matplotlib", "draw"]
+
+_VOCAL, _ACCOMPANIMENT = "#c2410c", "#1d4ed8"
+_INK, _FAINT, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
+_COLUMNS = 1400
+_CHROMA_COLUMNS = 700
+_DPI = 150
+_NATURALS = {0: "C", 2: "D", 4: "E", 5: "F", 7: "G", 9: "A", 11: "B"}
+
+
+def check_matplotlib() -> None:
+    """Refuse to draw, before any work is done, where matplotlib is not installed.
+
+    Raises:
+        UsageError: it is missing.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "--plot needs matplotlib, which is not installed; install it with: pip install 'hafm[plot]'"
+        ) from error
+
+
+def draw(
+    *,
+    vocal: Float[Tensor, "C T"],
+    accompaniment: Float[Tensor, "C2 T"],
+    sample_rate: int,
+    title: str,
+    subtitle: str = "",
+    start_seconds: float = 0.0,
+) -> bytes:
+    """Draw a vocal and its accompaniment.
+
+    Args:
+        vocal: the singing.
+        accompaniment: of the same length.
+        sample_rate: of both, in hertz.
+        title: the headline.
+        subtitle: a line below it.
+        start_seconds: what the time axis begins with.
+
+    Returns:
+        The PNG. The same sounds give the same bytes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    seconds = vocal.shape[1] / sample_rate
+    span = (start_seconds, start_seconds + seconds)
+    figure = Figure(figsize=(12, 8.8), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        4, 1, height_ratios=[1, 1.25, 1.25, 1], hspace=0.17, left=0.06, right=0.975, top=0.875, bottom=0.065
+    )
+    axes = [figure.add_subplot(grid[row]) for row in range(4)]
+    _waveform(axes[0], vocal, span, _VOCAL, "vocal")
+    _chroma(axes[1], chromagram(vocal, sample_rate, _CHROMA_COLUMNS), span, _VOCAL, "vocal, pitch classes")
+    _chroma(
+        axes[2],
+        chromagram(accompaniment, sample_rate, _CHROMA_COLUMNS),
+        span,
+        _ACCOMPANIMENT,
+        "accompaniment, pitch classes",
+    )
+    _waveform(axes[3], accompaniment, span, _ACCOMPANIMENT, "accompaniment")
+    _time_axis(axes, span)
+    _headline(figure, title, subtitle)
+    png = io.BytesIO()
+    with warnings.catch_warnings():
+        # A file name may hold characters that the font lacks; a box in their place is good enough.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()
+
+
+def _headline(figure: "Figure", title: str, subtitle: str) -> None:
+    # Not as mathematics: a dollar in a file name is a dollar.
+    figure.text(0.06, 0.962, title, fontsize=16, fontweight="bold", color=_INK, va="center", parse_math=False)
+    figure.text(0.06, 0.926, subtitle, fontsize=10.5, color=_FAINT, va="center", parse_math=False)
+
+
+def _waveform(axes: "Axes", waveform: Tensor, span: tuple[float, float], colour: str, label: str) -> None:
+    low, high = outline(waveform, _COLUMNS)
+    edges = torch.linspace(span[0], span[1], len(low) + 1)[:-1] + (span[1] - span[0]) / len(low) / 2
+    axes.axhline(0, color=colour, linewidth=0.6, alpha=0.6)
+    axes.fill_between(edges.numpy(), low.numpy(), high.numpy(), color=colour, linewidth=0.35)
+    # Each in its own scale: the mix sets the balance, the picture shows the shape.
+    most = max(float(high.max()), -float(low.min()), 1e-6)
+    axes.set_ylim(-1.08 * most, 1.08 * most)
+    axes.set_yticks([-most, 0, most], [f"{-most:.2f}", "0", f"{most:.2f}"])
+    _frame(axes, colour, label)
+
+
+def _chroma(axes: "Axes", chroma: Tensor, span: tuple[float, float], colour: str, label: str) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    axes.imshow(
+        chroma.numpy(),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(*span, -0.5, 11.5),
+        cmap=LinearSegmentedColormap.from_list("tone", ["white", colour]),
+        vmin=0,
+        vmax=1,
+    )
+    for boundary in range(11):
+        axes.axhline(boundary + 0.5, color=_GRID, linewidth=0.5)
+    axes.set_yticks(list(_NATURALS), list(_NATURALS.values()))
+    _frame(axes, colour, label)
+
+
+def _frame(axes: "Axes", colour: str, label: str) -> None:
+    for side in axes.spines.values():
+        side.set_color(_GRID)
+    axes.tick_params(colors=_FAINT, labelsize=9, length=0)
+    axes.set_title(label, loc="left", fontsize=10, fontweight="bold", color=colour, pad=4)
+
+
+def _time_axis(axes: "list[Axes]", span: tuple[float, float]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for each in axes:
+        each.set_xlim(*span)
+        each.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+        each.grid(axis="x", color=_FAINT, alpha=0.25, linewidth=0.6)
+        each.tick_params(labelbottom=False)
+    axes[-1].tick_params(labelbottom=True)
+    axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
+    axes[-1].set_xlabel("time (min:s)", fontsize=10, color=_FAINT)

@@ -1,0 +1,148 @@
+"""What a user sees while the command works: one moving line on a terminal, a few plain lines elsewhere.
+
+In: the steps of the command and the `Progress` of generation. Out: text on stderr; stdout is left to the
+result.
+
+    coarse codes  ━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━   52 %   0:14 left            on a terminal
+    hafm: coarse codes, 50 %, 0:15 left                                                  in a log file
+
+Plain lines come when a step begins and at every tenth of the generation, and never within `_PLAIN_SECONDS`
+of another, so a log of ten minutes of singing stays readable.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from hafm.app.estimate import Estimate, Estimator
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+__all__ = ["Display", "PlainDisplay", "SilentDisplay", "TerminalDisplay", "display"]
+
+_PLAIN_SECONDS = 2.0
+_NAMES = {"semantic": "semantic tokens", "coarse": "coarse codes", "fine": "fine codes"}
+
+
+class Display:
+    """Tells what is going on. This one tells nothing, and says what the others must offer."""
+
+    def step(self, what: str) -> None:
+        """A step begins whose length is not known, such as loading."""
+
+    def show(self, estimate: Estimate) -> None:
+        """Generation goes on."""
+
+    def generation(self, job: Estimator) -> Callable[[str, int], None]:
+        """A function to call with a stage's name and how many of its frames are done."""
+        job.start(now=time.monotonic())
+
+        def on_progress(stage: str, done: int) -> None:
+            self.show(job.update(stage, done=done, now=time.monotonic()))
+
+        return on_progress
+
+
+class SilentDisplay(Display):
+    """For `--quiet`."""
+
+
+class PlainDisplay(Display):
+    """Sparse lines for whatever is not a terminal.
+
+    Args:
+        write: takes one line.
+        now: the time in seconds.
+
+    >>> plain = PlainDisplay(print, now=iter([0.0, 1.0, 9.0]).__next__)
+    >>> plain.step("reading")
+    hafm: reading
+    >>> plain.show(Estimate(stage="coarse", share=0.11, seconds_left=80.0))
+    >>> plain.show(Estimate(stage="coarse", share=0.23, seconds_left=72.4))
+    hafm: coarse codes, 23 %, 1:12 left
+    """
+
+    def __init__(self, write: Callable[[str], None], *, now: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._now = now
+        self._last_seconds = -_PLAIN_SECONDS
+        self._last_tenth = 0
+
+    def step(self, what: str) -> None:
+        self._last_seconds = self._now()
+        self._write(f"hafm: {what}")
+
+    def show(self, estimate: Estimate) -> None:
+        tenth = int(estimate.share * 10)
+        if tenth == self._last_tenth:
+            return
+        now = self._now()
+        if now - self._last_seconds < _PLAIN_SECONDS:
+            return
+        self._last_seconds, self._last_tenth = now, tenth
+        self._write(
+            f"hafm: {_name(estimate.stage)}, {estimate.share:.0%}, {_left(estimate)}".replace("%", " %")
+        )
+
+
+class TerminalDisplay(Display):
+    """A bar that moves.
+
+    Args:
+        progress: rich's, running.
+        task: the bar in it.
+    """
+
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+        self._progress = progress
+        self._task = task
+
+    def step(self, what: str) -> None:
+        self._progress.update(self._task, description=what, total=None, left="")
+
+    def show(self, estimate: Estimate) -> None:
+        self._progress.update(
+            self._task,
+            description=_name(estimate.stage),
+            total=1.0,
+            completed=estimate.share,
+            left=f"{estimate.share:4.0%}   {_left(estimate)}".replace("%", " %"),
+        )
+
+
+@contextlib.contextmanager
+def display(console: "Console", *, quiet: bool) -> Iterator[Display]:
+    """The display that fits.
+
+    Args:
+        console: rich's, on stderr.
+        quiet: tell nothing.
+    """
+    if quiet:
+        yield SilentDisplay()
+    elif not console.is_terminal:
+        yield PlainDisplay(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+    else:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = [
+            TextColumn("{task.description:<17}"),
+            BarColumn(bar_width=40),
+            TextColumn("{task.fields[left]}"),
+        ]
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield TerminalDisplay(progress, progress.add_task("", total=None, left=""))
+
+
+def _name(stage: str) -> str:
+    return _NAMES.get(stage, stage)
+
+
+def _left(estimate: Estimate) -> str:
+    if estimate.seconds_left is None:
+        return ""
+    minutes, seconds = divmod(round(estimate.seconds_left), 60)
+    return f"{minutes}:{seconds:02d} left"
