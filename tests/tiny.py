@@ -1,10 +1,11 @@
-"""A tiny random bundle that works: every part of the built-in kinds, made and run in a moment.
+"""A tiny random bundle that works, made and run in a moment, and something sung for it to accompany.
 
-    from tests.tiny import make_tiny_bundle
+    from tests.tiny import make_tiny_bundle, sung
 
 Its weights are noise, so what it plays is noise; lengths, files, errors and replays are as with a real one.
 """
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hafm import Accompaniment
 from hafm.stages.bundle_config import GenerationDefaults
 from hafm.stages.bundle_writer import Ingredients, write_bundle
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec, TokenStream
@@ -21,19 +23,22 @@ from hafm.tokens.codec.model import SpectralCodec
 from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 
+RATE = 24_000
+"""Sample rate of what `sung` gives, unless told."""
+
 CARDINALITY = 16
 """Entries of every codebook, k-means included."""
 
 CODEBOOKS = 4
-"""Of the codec: half of them coarse, half of them fine."""
+"""Of the codec, unless told: half of them coarse, half of them fine."""
 
 
-def tiny_spec(spec: StageSpec) -> StageSpec:
+def tiny_spec(spec: StageSpec, *, codebooks: int = CODEBOOKS) -> StageSpec:
     """A stage of the paper, shrunk: the streams keep their rates and little else."""
     return replace(
         spec,
-        sources=tuple(_shrunk(source) for source in spec.sources),
-        target=_shrunk(spec.target),
+        sources=tuple(_shrunk(source, codebooks) for source in spec.sources),
+        target=_shrunk(spec.target, codebooks),
         clip_seconds=Fraction(2),
         num_layers=1,
         width=32,
@@ -43,8 +48,8 @@ def tiny_spec(spec: StageSpec) -> StageSpec:
     )
 
 
-def _shrunk(stream: TokenStream) -> TokenStream:
-    num_codebooks = min(stream.num_codebooks, CODEBOOKS // 2)
+def _shrunk(stream: TokenStream, codebooks: int) -> TokenStream:
+    num_codebooks = min(stream.num_codebooks, codebooks // 2)
     return replace(stream, cardinality=CARDINALITY, num_codebooks=num_codebooks)
 
 
@@ -56,7 +61,7 @@ def tiny_kmeans(features: SpectralFeatures, *, seed: int) -> KMeans:
     return KMeans(centroids=frames[chosen], feature_fingerprint=features.fingerprint())
 
 
-def tiny_codec(*, seed: int) -> SpectralCodec:
+def tiny_codec(*, seed: int, codebooks: int = CODEBOOKS) -> SpectralCodec:
     """A codec whose random weights give sound of an ordinary level."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -66,17 +71,18 @@ def tiny_codec(*, seed: int) -> SpectralCodec:
                 hidden=16,
                 encoder_blocks=1,
                 decoder_blocks=1,
+                num_codebooks=codebooks,
                 cardinality=CARDINALITY,
                 phase_iterations=1,
             )
         )
 
 
-def tiny_stage(spec: StageSpec, *, seed: int) -> StageModel:
+def tiny_stage(spec: StageSpec, *, seed: int, codebooks: int = CODEBOOKS) -> StageModel:
     """A random stage whose tokens are not all alike: its heads are ten times as strong as when new."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = StageModel(tiny_spec(spec))
+        model = StageModel(tiny_spec(spec, codebooks=codebooks))
     with torch.no_grad():
         model.heads.mul_(10)
     return model.eval()
@@ -108,3 +114,21 @@ def make_tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
     """Writes a tiny bundle to `folder`, which must not exist, and returns it."""
     write_bundle(folder, tiny_ingredients(seed=seed))
     return folder
+
+
+def sung(
+    seconds: float = 0.5, *, sample_rate: int = RATE, hz: float = 220.0, channels: int = 1
+) -> torch.Tensor:
+    """Something to accompany: a tone that swells."""
+    time = torch.arange(round(seconds * sample_rate)) / sample_rate
+    tone = 0.2 * torch.sin(2 * math.pi * hz * time) * torch.sin(math.pi * time / seconds)
+    return tone.expand(channels, -1).clone()
+
+
+def same(one: Accompaniment, other: Accompaniment) -> bool:
+    return (
+        one.waveform.equal(other.waveform)
+        and one.tokens.vocal_semantic.equal(other.tokens.vocal_semantic)
+        and one.tokens.instrumental_semantic.equal(other.tokens.instrumental_semantic)
+        and one.tokens.codes.equal(other.tokens.codes)
+    )

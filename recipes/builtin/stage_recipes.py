@@ -56,9 +56,14 @@ SETTINGS: dict[str, TrainSettings] = {
         floor=0.02,
         optimizer="muon",
         weight_decay=0.05,
+        history_dropout=history_dropout,
         precision="bfloat16",
         evaluate_every=200,
         save_every=100,
     )
-    for name, steps, batch in (("semantic", 3000, 8), ("coarse", 3000, 8), ("fine", 3000, 8))
+    for name, steps, batch, history_dropout in (
+        ("semantic", 3000, 8, 0.75),
+        ("coarse", 3000, 8, 0.25),
+        ("fine", 3000, 8, 0.0),
+    )
 }

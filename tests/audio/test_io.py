@@ -227,7 +227,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_ten_minutes_take_a_bounded_share_of_memory(tmp_path: Path) -> None:
-    """Ten minutes of mono at 24 kHz are 58 MB of float32; reading holds the blocks and the whole once each."""
+    """Ten minutes of mono at 24 kHz are 58 MB of float32; reading holds its blocks and the whole once."""
     path = tmp_path / "a.wav"
     soundfile.write(path, np.tile(noise(1)[0].numpy(), 600), RATE)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

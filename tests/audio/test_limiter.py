@@ -29,7 +29,7 @@ def slow_reduction(needed: np.ndarray, rate: int) -> np.ndarray:
     return np.maximum(released, needed)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     st.lists(st.tuples(st.integers(0, 1999), st.floats(0, 30)), max_size=12), st.sampled_from([4_000, 8_000])
 )

@@ -23,7 +23,8 @@ def singing(channels: int = 1, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     time = torch.arange(3 * RATE) / RATE
     envelope = (torch.sin(2 * torch.pi * 0.7 * time)).clamp(min=0).sqrt()
-    tones = [torch.sin(2 * torch.pi * hz * time + 0.5 * torch.sin(35 * time)) for hz in (262.0, 524.0, 786.0)]
+    vibrato = 0.5 * torch.sin(35 * time)
+    tones = [torch.sin(2 * torch.pi * hz * time + vibrato) for hz in (262.0, 524.0, 786.0)]
     sides = 0.9 + 0.1 * torch.rand(channels, 1, generator=generator)
     return 0.05 * sides * envelope * sum(tones)
 
@@ -50,7 +51,7 @@ def test_the_vocal_in_the_mix_is_the_recording_times_one_constant(
     mix, levels = mixdown(vocal, accompaniment, RATE, loudness_lufs=loudness)
     assert mix.shape == (max(vocal_channels, band_channels), 3 * RATE)
     assert mix.isfinite().all()
-    # What is left without the vocal must be the accompaniment times a gain between 1 and the deepest reduction.
+    # What is left without the vocal is the accompaniment times a gain from 1 to the deepest reduction.
     rest = mix.double() - gain(levels.vocal_gain_db) * vocal.double()
     full = gain(levels.accompaniment_gain_db) * accompaniment.double().expand_as(rest)
     heard = full.abs() > 1e-3
@@ -61,7 +62,7 @@ def test_the_vocal_in_the_mix_is_the_recording_times_one_constant(
     assert (loudness == -30.0) == (levels.limiter_reduction_db == 0)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     st.integers(1, 2),
     st.integers(1, 2),
@@ -142,9 +143,9 @@ def test_wrong_arguments() -> None:
     ):
         with pytest.raises(UsageError, match=r"--\w+ is .*; give -\d+ to \d+"):
             mixdown(singing(), band(), RATE, **wrong)
-    with pytest.raises(Exception, match="they must agree|Type-check error"):
+    with pytest.raises(Exception, match=r"they must agree|Type-check error"):
         mixdown(singing(), band()[:, 1:], RATE)
-    with pytest.raises(ValueError, match="must be \\[1 or 2, T\\]"):
+    with pytest.raises(ValueError, match=r"must be \[1 or 2, T\]"):
         mixdown(singing().repeat(3, 1), band(), RATE)
     with pytest.raises(ValueError, match="NaN"):
         mixdown(singing() / 0, band(), RATE)

@@ -29,8 +29,9 @@ def test_blocks_equal_the_whole(samples: int) -> None:
     result = joined(waveform)
     assert result.shape == (2, samples, OVERSAMPLING)
     assert result[:, :, 0].equal(waveform), "phase 0 is the waveform"
-    # White noise is the worst case: all of the band up to the Nyquist frequency, at full strength.
-    assert float((result - slow_oversampled(waveform)).abs().max()) < 5e-3
+    # White noise is the worst case: what it has at the Nyquist frequency itself (1 / sqrt(32768) of it) has
+    # no phase, and two blockings may read it differently.
+    assert float((result - slow_oversampled(waveform)).abs().max()) < 3e-2
 
 
 def test_music_like_sound_is_interpolated_closely() -> None:

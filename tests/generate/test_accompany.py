@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from hafm import Accompaniment, Accompanist
+from hafm import Accompanist
 from hafm.audio.io import audio_from_array
 from hafm.audio.loudness import integrated_lufs
 from hafm.audio.true_peak import true_peak_dbtp
@@ -24,9 +24,7 @@ from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import write_bundle
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.codec.model import SpectralCodec
-from tests.tiny import CODEBOOKS, make_tiny_bundle, tiny_ingredients
-
-RATE = 24_000
+from tests.tiny import CODEBOOKS, RATE, make_tiny_bundle, same, sung, tiny_ingredients
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def accompanist(folder: Path) -> Accompanist:
     return Accompanist.from_pretrained(folder)
-
-
-def sung(
-    seconds: float = 0.6, *, sample_rate: int = RATE, hz: float = 220.0, channels: int = 1
-) -> torch.Tensor:
-    """Something to accompany: a tone that swells."""
-    time = torch.arange(round(seconds * sample_rate)) / sample_rate
-    tone = 0.2 * torch.sin(2 * math.pi * hz * time) * torch.sin(math.pi * time / seconds)
-    return tone.expand(channels, -1).clone()
-
-
-def same(one: Accompaniment, other: Accompaniment) -> bool:
-    return (
-        one.waveform.equal(other.waveform)
-        and one.tokens.vocal_semantic.equal(other.tokens.vocal_semantic)
-        and one.tokens.instrumental_semantic.equal(other.tokens.instrumental_semantic)
-        and one.tokens.codes.equal(other.tokens.codes)
-    )
 
 
 # ---- lengths

@@ -18,8 +18,7 @@ from hafm.errors import AudioContentError, AudioReadError, BundleMismatch, Outpu
 from hafm.generate import accompaniment as accompaniment_module
 from hafm.generate.record import Environment, GenerationRecord
 from hafm.generate.seeds import generator_for
-from tests.generate.test_accompany import RATE, same, sung
-from tests.tiny import make_tiny_bundle
+from tests.tiny import RATE, make_tiny_bundle, same, sung
 
 NAMES = {"accompaniment.wav", "mix.wav", "generation.json"}
 

@@ -8,13 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 
+from hafm import Accompanist
 from hafm.errors import BundleDamaged, BundleError, BundleMismatch, BundleNotFound, OutputError, UsageError
 from hafm.stages.bundle import Bundle, parts_of
 from hafm.stages.bundle_config import BundleConfig, GenerationDefaults
-from hafm.stages.bundle_writer import copy_bundle, write_bundle
+from hafm.stages.bundle_writer import Ingredients, copy_bundle, write_bundle
+from hafm.stages.parts import Pinned
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.weights import Storage, read_weights, stored, write_weights
-from tests.tiny import CARDINALITY, CODEBOOKS, make_tiny_bundle, tiny_codec, tiny_ingredients, tiny_kmeans
+from hafm.tokens.kmeans import KMeans
+from tests.tiny import (
+    CARDINALITY,
+    CODEBOOKS,
+    RATE,
+    make_tiny_bundle,
+    sung,
+    tiny_codec,
+    tiny_ingredients,
+    tiny_kmeans,
+)
 
 FILES = (
     "semantic.safetensors",
@@ -325,3 +337,83 @@ def test_defaults_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 def test_no_bundle_in_a_folder(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFound, match=r"config\.json"):
         Bundle.read(tmp_path)
+
+
+# ---- parts that a bundle names and does not hold
+
+
+@pytest.fixture
+def from_the_hub(monkeypatch: pytest.MonkeyPatch) -> Ingredients:
+    """Ingredients with tiny random models of the paper's classes, which a played hub gives out."""
+    from hafm.tokens.encodec import EncodecCodec
+    from hafm.tokens.hubert import HubertFeatures
+    from tests.tokens.test_encodec import tiny as tiny_encodec
+    from tests.tokens.test_hubert import tiny as tiny_hubert
+
+    def hubert(repo: str, *, revision: str, layer: int) -> HubertFeatures:
+        assert (repo, revision) == ("facebook/hubert", "a" * 40)
+        return HubertFeatures(model=tiny_hubert(), layer=layer)
+
+    def encodec(repo: str, *, revision: str, bandwidth_kbps: float) -> EncodecCodec:
+        assert (repo, revision) == ("facebook/encodec", "b" * 40)
+        return EncodecCodec(
+            model=tiny_encodec(codebook_size=CARDINALITY, target_bandwidths=[1.2, 24.0]),
+            bandwidth_kbps=bandwidth_kbps,
+        )
+
+    monkeypatch.setattr(HubertFeatures, "from_hub", hubert)
+    monkeypatch.setattr(EncodecCodec, "from_hub", encodec)
+    features = HubertFeatures(model=tiny_hubert(), layer=3)
+    codec = EncodecCodec(
+        model=tiny_encodec(codebook_size=CARDINALITY, target_bandwidths=[1.2, 24.0]), bandwidth_kbps=1.2
+    )
+    centroids = torch.randn(CARDINALITY, features.dim)
+    kmeans = KMeans(centroids=centroids, feature_fingerprint=features.fingerprint())
+    return tiny_ingredients(
+        features={"vocal": features, "instrumental": features},
+        kmeans={"vocal": kmeans, "instrumental": kmeans},
+        codec=codec,
+        pinned={
+            "features": Pinned(repo="facebook/hubert", revision="a" * 40),
+            "codec": Pinned(repo="facebook/encodec", revision="b" * 40),
+        },
+    )
+
+
+def test_hubert_and_encodec_are_named_and_their_fingerprints_kept(
+    from_the_hub: Ingredients, tmp_path: Path
+) -> None:
+    assert from_the_hub.codec.num_codebooks == CODEBOOKS
+    bundle = write_bundle(tmp_path / "b", from_the_hub)
+    assert bundle.config.features["vocal"] == {
+        "kind": "hubert",
+        "repo": "facebook/hubert",
+        "revision": "a" * 40,
+        "layer": 3,
+    }
+    assert [path.name for path in (tmp_path / "b" / "codec").iterdir()] == ["config.json"]
+    assert bundle.load_features("vocal").fingerprint() == from_the_hub.features["vocal"].fingerprint()
+    assert bundle.load_codec().fingerprint() == from_the_hub.codec.fingerprint()
+    made = Accompanist(bundle=bundle).generate(sung(), sample_rate=RATE)
+    assert made.tokens.codes.shape == (CODEBOOKS, 38)
+
+
+def test_another_model_under_the_same_name_is_refused(
+    from_the_hub: Ingredients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hafm.tokens.hubert import HubertFeatures
+    from tests.tokens.test_hubert import tiny as tiny_hubert
+
+    bundle = write_bundle(tmp_path / "b", from_the_hub)
+    other = HubertFeatures(model=tiny_hubert(seed=1), layer=3)
+    monkeypatch.setattr(HubertFeatures, "from_hub", lambda *_, **__: other)
+    with pytest.raises(BundleMismatch, match=other.fingerprint()):
+        bundle.load_features("vocal")
+
+
+def test_a_model_from_nowhere_cannot_go_into_a_bundle(from_the_hub: Ingredients, tmp_path: Path) -> None:
+    for without in ("features", "codec"):
+        pinned = {name: where for name, where in from_the_hub.pinned.items() if name != without}
+        with pytest.raises(TypeError, match="pinned to None"):
+            write_bundle(tmp_path / "b", replace(from_the_hub, pinned=pinned))
+    assert list(tmp_path.iterdir()) == []

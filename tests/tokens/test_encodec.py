@@ -16,8 +16,9 @@ def tiny(*, seed: int = 0, **changes: object) -> EncodecModel:
     torch.manual_seed(seed)
     values: dict[str, object] = {"num_filters": 2, "hidden_size": 8, "codebook_dim": 8, "num_lstm_layers": 1}
     model = EncodecModel(EncodecConfig(**{**values, **changes})).eval()
-    # A random EncodecModel has codebooks of zeros only: all ids would be 0, and every test would pass. They are filled with the statistics of what this encoder puts out, or one entry would be nearest to
-    # everything. Its last layer is made louder, so that the decoder hears one code from another.
+    # A random EncodecModel has codebooks of zeros only: all ids would be 0, and every test would pass. They
+    # get the statistics of what this encoder puts out, or one entry would be nearest to everything. Its last
+    # layer is made louder, so that the decoder hears one code from another.
     with torch.no_grad():
         model.encoder.layers[-1].conv.parametrizations.weight.original0.mul_(100)
         latent = model.encoder(torch.randn(1, int(changes.get("audio_channels", 1)), 32_000))[0]

@@ -10,6 +10,8 @@ cost takes are measured on the way, and as soon as a stage runs, its own speed c
     seconds a frame = (seconds in this stage + P * expected) / (frames in this stage + P)
     expected        = cost of a frame * (seconds before this stage) / (cost before this stage)
     P               = 5 % of the frames of this stage
+
+and stages to come are expected to run as fast for their cost as this one does.
 """
 
 from collections.abc import Sequence
@@ -56,7 +58,8 @@ class Estimator:
     Args:
         phases: the parts of the job in the order in which they run.
 
-    >>> job = Estimator([Phase(name="semantic", frames=50, cost=1.0), Phase(name="coarse", frames=100, cost=2.0)])
+    >>> semantic, coarse = Phase(name="semantic", frames=50, cost=1.0), Phase(name="coarse", frames=100, cost=2.0)
+    >>> job = Estimator([semantic, coarse])
     >>> job.start(now=0.0)
     >>> job.update("semantic", done=50, now=10.0)
     Estimate(stage='semantic', share=0.2, seconds_left=40.0)
@@ -92,15 +95,13 @@ class Estimator:
         """None before the first frame: there is no speed yet."""
         phase = self._phases[self._index]
         finished_cost = sum(each.frames * each.cost for each in self._phases[: self._index])
-        cost = finished_cost + done * phase.cost
-        if cost == 0:
+        if finished_cost == 0 and done == 0:
             return None
-        seconds_a_cost = (now - self._began) / cost
         if self._index > 0:  # what the stages before this one tell
             expected = phase.cost * (self._stage_began - self._began) / finished_cost
             trust = _TRUST_AFTER * phase.frames
             a_frame = (now - self._stage_began + trust * expected) / (done + trust)
         else:
-            a_frame = seconds_a_cost * phase.cost
+            a_frame = (now - self._stage_began) / done
         to_come = sum(each.frames * each.cost for each in self._phases[self._index + 1 :])
-        return (phase.frames - done) * a_frame + to_come * seconds_a_cost
+        return (phase.frames - done) * a_frame + to_come * a_frame / phase.cost

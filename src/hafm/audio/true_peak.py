@@ -9,8 +9,8 @@ measures that at four times the rate. Phase p of sample t is the waveform at tim
     phase     0 (as is)  1          2          3          0 of t+1
 
 The standard's short filter (12 samples a phase) falls off towards the Nyquist frequency. Here the waveform is
-interpolated by FFT, block by block, which loses nothing up to there. A block sees 1024 samples
-more on each side, faded out, so that its ends leave no trace in it. Outside the waveform there is silence.
+interpolated by FFT, block by block, which loses nothing up to there. A block sees 1024 samples more on each
+side, faded out, so that its ends leave next to no trace in it. Outside the waveform there is silence.
 """
 
 import functools

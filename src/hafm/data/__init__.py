@@ -1,0 +1,1 @@
+"""Training data: aligned crops of token pairs (section 3.2)."""

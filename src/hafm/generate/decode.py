@@ -25,7 +25,7 @@ from hafm.generate.sampling import SamplingSettings, guide, sample
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.interleave import codebook_of, deinterleave, interleave
 
-__all__ = ["decode"]
+__all__ = ["Stepper", "decode"]
 
 
 def decode(
@@ -76,7 +76,7 @@ def decode(
     ).to(device)
 
     with torch.inference_mode():
-        step = _Stepper(model, conditions, target_frames=F, guidance=settings.guidance)
+        step = Stepper(model, conditions, target_frames=F, guidance=settings.guidance)
         start = 0
         for position in range(num_given, F * K):
             logits = step(inputs[:, start : position + 1], start=start)
@@ -90,11 +90,13 @@ def decode(
     return deinterleave(inputs[:, 1:], num_codebooks=K)
 
 
-class _Stepper:
-    """The guided logits that follow some target inputs, with what is kept from step to step.
+class Stepper:
+    """The guided logits after some target inputs, and what is kept from one step to the next.
 
     Args:
-        conditions, target_frames: as in :func:`decode`.
+        model: the stage, in evaluation mode.
+        conditions: one tensor a source, as in :func:`decode`.
+        target_frames: frames of the window.
         guidance: scale of eq. 5.
     """
 

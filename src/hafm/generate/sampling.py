@@ -95,7 +95,7 @@ def sample(
     if settings.temperature == 0:
         return ids[:, 0]
     # The largest goes first: subtracting it keeps exp() within (0, 1] at any temperature.
-    weights = by_rows(torch.exp, (top - top[:, :1]) / settings.temperature)
+    weights = by_rows(lambda row, _: row.exp(), (top - top[:, :1]) / settings.temperature)
     cumulative = weights.cumsum(-1)
     # "right" returns the first entry above the target, which always carries weight.
     target = uniform[:, None] * cumulative[:, -1:]

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hafm.model.cache import KVCache
-from hafm.model.linear import Linear
+from hafm.model.linear import Linear, by_rows
 from hafm.model.norm import RMSNorm
 
 _BLOCK = 128
@@ -73,16 +73,28 @@ class Attention(nn.Module):
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B S D"]:
         """L counts the cached positions and the S new ones; without a cache L = S."""
+        if self.training:
+            return self._attend(x, bias, causal=causal, cache=cache)
+        # Every row by itself, see model/linear.py.
+        return by_rows(lambda row, rows: self._attend(row, bias, causal=causal, cache=cache, rows=rows), x)
+
+    def _attend(
+        self,
+        x: Float[Tensor, "B S D"],
+        bias: Float[Tensor, "H S L"],
+        *,
+        causal: bool,
+        cache: KVCache | None = None,
+        rows: slice = slice(None),
+    ) -> Float[Tensor, "B S D"]:
         B, S, D = x.shape
         q, k, v = self.qkv(x).view(B, S, 3, self.num_heads, D // self.num_heads).permute(2, 0, 3, 1, 4)
         q, k = self.query_norm(q), self.key_norm(k)
         if cache is not None:
-            k, v = cache.extend(self.layer, k, v)
-        elif causal and torch.is_grad_enabled() and S > _BLOCK:
+            k, v = cache.extend(self.layer, k, v, rows=rows)
+        if causal and cache is None and torch.is_grad_enabled() and S > _BLOCK:
             heads = causal_attention_by_blocks(q, k, v, bias)
-            return self._join(heads)
-        return self._join(F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype)[None]))
-
-    def _join(self, heads: Float[Tensor, "B H S E"]) -> Float[Tensor, "B S D"]:
+        else:
+            heads = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype)[None])
         out: Tensor = self.out(heads.transpose(1, 2).flatten(2))
         return out

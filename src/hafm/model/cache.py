@@ -39,17 +39,25 @@ class KVCache:
         self.length = 0
 
     def extend(
-        self, layer: int, keys: Float[Tensor, "B H S E"], values: Float[Tensor, "B H S E"]
+        self,
+        layer: int,
+        keys: Float[Tensor, "B H S E"],
+        values: Float[Tensor, "B H S E"],
+        *,
+        rows: slice = slice(None),
     ) -> tuple[Float[Tensor, "B H L E"], Float[Tensor, "B H L E"]]:
         """Writes S new positions of one layer; returns all ``L = length + S`` of them, as views.
 
-        Every layer extends before :meth:`advance` moves the end.
+        Every layer extends, and every batch row, before :meth:`advance` moves the end.
+
+        Args:
+            rows: which batch rows these are.
         """
         end = self.length + keys.shape[2]
         assert end <= self.capacity, f"cache of {self.capacity} positions asked for {end}"
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        self.keys[layer, rows, :, self.length : end] = keys
+        self.values[layer, rows, :, self.length : end] = values
+        return self.keys[layer, rows, :, :end], self.values[layer, rows, :, :end]
 
     def advance(self, num_positions: int) -> None:
         """Moves the end, once every layer has written the new positions."""

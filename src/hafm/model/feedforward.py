@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hafm.model.linear import Linear
+from hafm.model.linear import Linear, by_rows
 
 
 def inner_width(width: int, multiplier: float) -> int:
@@ -29,6 +29,9 @@ class FeedForward(nn.Module):
         self.out = Linear(inner, width)
 
     def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
+        return self._gated(x) if self.training else by_rows(lambda row, _: self._gated(row), x)
+
+    def _gated(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         gate, value = self.into(x).chunk(2, dim=-1)
         out: Tensor = self.out(F.gelu(gate) * value)
         return out

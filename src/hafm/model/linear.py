@@ -1,28 +1,43 @@
-"""A linear layer whose rows do not influence each other, bit for bit, once training is over.
+"""Linear layers, and how rows of a batch are kept from influencing each other, bit for bit.
 
-A matrix product picks its order of summation by the number of rows, so that a row computed beside
-three others differs from the same row alone in the last bits; now and then such a bit flips a
-sampled token. In evaluation mode this layer multiplies every batch row by itself, and a take comes
-out the same whatever it is batched with. In training mode it is the usual fused product.
+A matrix product picks its order of summation by the number of rows and by where they lie in memory, and
+vectorised functions treat the end of an array unlike its middle. So a row computed beside three others
+differs from the same row alone in the last bits, and now and then such a bit flips a sampled token. Once
+training is over, the layers therefore work through :func:`by_rows`, and a take comes out the same whatever
+it is batched with. Training is free of this and uses the usual fused products.
 
 The weight is stored ``[in, out]``, not ``[out, in]`` as in ``torch.nn.Linear``: a single row is then
-multiplied by walking the weight in memory order, which made a decoding step's products a third faster.
+multiplied by walking the weight in memory order, which makes the products of a decoding step 1.4 times
+as fast.
 """
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
+def by_rows(function: Callable[[Tensor, slice], Tensor], x: Float[Tensor, "B *N"]) -> Float[Tensor, "B *M"]:
+    """``function(x)``, every batch row by itself and in memory of its own.
+
+    Args:
+        function: gets one row, batch axis kept, and which one that is; returns the row's result.
+
+    >>> layer = Linear(4, 6)
+    >>> x = torch.randn(3, 2, 4)
+    >>> rows = by_rows(lambda row, _: layer(row), x)
+    >>> torch.equal(rows[1:2], by_rows(lambda row, _: layer(row), x[1:2]))
+    True
+    """
+    # A copy starts on the allocator's alignment; a slice starts anywhere, and products depend on that.
+    return torch.cat([function(row.clone(), slice(b, b + 1)) for b, row in enumerate(x.split(1))])
+
+
 class Linear(nn.Module):
     """``x W`` without bias, W from N(0, 0.02).
 
-    Shape: ``[B, S, D_in] -> [B, S, D_out]``.
-
-    >>> layer = Linear(4, 6).eval()
-    >>> x = torch.randn(3, 2, 4)
-    >>> torch.equal(layer(x)[1:2], layer(x[1:2]))
-    True
+    Shape: ``[B, S, D] -> [B, S, O]``.
     """
 
     def __init__(self, width_in: int, width_out: int) -> None:
@@ -30,6 +45,4 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.empty(width_in, width_out).normal_(std=0.02))
 
     def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S O"]:
-        if self.training:
-            return x @ self.weight
-        return torch.bmm(x, self.weight.expand(x.shape[0], -1, -1))
+        return x @ self.weight

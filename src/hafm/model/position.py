@@ -47,6 +47,7 @@ def bucket_of(
         base = (distance < 0).long() * num_buckets
         distance = distance.abs()
     num_exact = num_buckets // 2
+    max_distance = max(max_distance, num_exact + 1)  # shorter sequences need no logarithmic part
     # Bucket e + (n - e) * log(d / e) / log(max / e): d = e gives e, d = max gives n.
     far = distance.clamp_min(num_exact).double() / num_exact
     scale = (num_buckets - num_exact) / math.log(max_distance / num_exact)

@@ -8,7 +8,6 @@ One relative bias serves all layers. With a cache the S positions are the newest
 result equals the uncached run at these positions.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -56,6 +55,7 @@ class Transformer(nn.Module):
 
     All weights start from N(0, 0.02), norms from one (paper 3.4).
 
+    >>> import torch
     >>> model = Transformer(num_layers=1, width=8, num_heads=2, feedforward_multiplier=4.0,
     ...                     num_buckets=32, max_distance=64, causal=True)
     >>> model(torch.zeros(1, 5, 8)).shape
@@ -121,4 +121,3 @@ class Transformer(nn.Module):
             cache.advance(S)
         out: Tensor = self.norm(x)
         return out
-

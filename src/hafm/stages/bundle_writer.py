@@ -30,7 +30,7 @@ from hafm.stages.bundle import (
 )
 from hafm.stages.bundle_config import SIDES, STAGES, BundleConfig, GenerationDefaults
 from hafm.stages.hub import CONFIG_FILE
-from hafm.stages.parts import describe_features, save_codec
+from hafm.stages.parts import Pinned, describe_features, save_codec
 from hafm.stages.stage_model import StageModel
 from hafm.stages.weights import Storage, stored, write_weights
 from hafm.tokens.base import Codec, SemanticFeatures
@@ -53,6 +53,8 @@ class Ingredients:
         features: by side, `"vocal"` and `"instrumental"`.
         kmeans: by side, fitted on these features.
         codec: the codec.
+        pinned: where features and codec came from that a bundle names and does not hold: HuBERT under
+            `"features"`, EnCodec under `"codec"`.
         stages: by name, trained on the ids of these k-means and this codec.
         storage: how the stages' weights are stored.
         generation: defaults of generation.
@@ -73,6 +75,7 @@ class Ingredients:
     generation: GenerationDefaults = field(default_factory=GenerationDefaults)
     measured: Mapping[str, Any] = field(default_factory=dict)
     vocal_noise_sigma: float = NOISE_SIGMA
+    pinned: Mapping[str, Pinned] = field(default_factory=dict)
     card: Callable[[Bundle], str] | None = None
 
     def check(self) -> None:
@@ -147,7 +150,7 @@ def copy_bundle(bundle: Bundle, folder: str | os.PathLike[str], *, overwrite: bo
 
 
 def _write_parts(staging: Path, ingredients: Ingredients) -> None:
-    codec = save_codec(ingredients.codec, staging / CODEC_FOLDER)
+    codec = save_codec(ingredients.codec, staging / CODEC_FOLDER, ingredients.pinned.get("codec"))
     fingerprints = {"codec": ingredients.codec.fingerprint()}  # after saving, which rounds
     for side in SIDES:
         ingredients.kmeans[side].save(staging / kmeans_file(side))
@@ -169,7 +172,10 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
         version=ingredients.version,
         licence=ingredients.licence,
         data=ingredients.data,
-        features={side: describe_features(ingredients.features[side]) for side in SIDES},
+        features={
+            side: describe_features(ingredients.features[side], ingredients.pinned.get("features"))
+            for side in SIDES
+        },
         vocal_noise_sigma=ingredients.vocal_noise_sigma,
         codec=codec,
         stages={name: ingredients.stages[name].spec for name in STAGES},

@@ -155,7 +155,9 @@ def _encodec_codec(folder: Path) -> Codec:
             values["repo"], revision=values["revision"], bandwidth_kbps=values["bandwidth_kbps"]
         )
     except (KeyError, UsageError) as error:
-        raise BundleDamaged(f"'{folder}' does not say which EnCodec it means: {error}; get it again") from error
+        raise BundleDamaged(
+            f"'{folder}' does not say which EnCodec it means: {error}; get it again"
+        ) from error
 
 
 _FEATURES: dict[str, Callable[..., SemanticFeatures]] = {

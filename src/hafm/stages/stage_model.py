@@ -126,7 +126,7 @@ class StageModel(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "B D"], *, codebook: int) -> Float[Tensor, "B V"]:
         """Scores of the next token of one codebook, every row by itself."""
-        return by_rows(lambda row: row @ self.heads[codebook], hidden)
+        return by_rows(lambda row, _: row @ self.heads[codebook], hidden)
 
     def forward(
         self,
@@ -134,11 +134,21 @@ class StageModel(nn.Module):
         conditions: tuple[Int[Tensor, "B _K _F"], ...],
         *,
         drop: Bool[Tensor, " B"] | None = None,
+        hide: Bool[Tensor, "B S"] | None = None,
     ) -> Float[Tensor, "B K F V"]:
-        """Teacher-forced logits: entry ``[b, k, f]`` sees the condition and all tokens before it."""
+        """Teacher-forced logits: entry ``[b, k, f]`` sees the condition and all tokens before it.
+
+        Args:
+            drop: rows without condition.
+            hide: input positions whose token is hidden behind BOS: what follows must be told from the
+                condition and from the tokens that are left.
+        """
         K, F = target.shape[1:]
         conditioned = self.condition(conditions, target_frames=F, drop=drop)
-        x = self.embed(self.target_embedding.shift(interleave(target)), conditioned)
+        shifted = self.target_embedding.shift(interleave(target))
+        if hide is not None:
+            shifted = shifted.masked_fill(hide, self.target_embedding.bos)
+        x = self.embed(shifted, conditioned)
         if conditioned.prefix is not None:
             x = torch.cat([conditioned.prefix, x], dim=1)
         hidden = self.transformer(x)[:, conditioned.num_prefix :]

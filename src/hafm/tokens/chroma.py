@@ -120,4 +120,6 @@ def contrast(
     tensor(0.)
     """
     above: Tensor = (values - values.mean(dim=-1, keepdim=True)).clamp_min(0).pow(exponent)
-    return above / (above.norm(dim=-1, keepdim=True) + floor**exponent)
+    length: Tensor = above.norm(dim=-1, keepdim=True)
+    fading: float = floor**exponent
+    return above / (length + fading)

@@ -19,6 +19,7 @@ import torch
 from hafm.data.crops import Pairs, crop_batch
 from hafm.errors import HafmError, UsageError
 from hafm.stages.loss import stage_loss
+from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.train.checkpoint import load_latest, save_checkpoint
 from hafm.train.heldout import held_out_loss
@@ -43,6 +44,9 @@ class TrainSettings:
             ``peak_rate``.
         weight_decay: decoupled weight decay.
         clip_norm: gradients are scaled down to this norm.
+        history_dropout: share of rows in which some of the tokens so far are hidden, from none to all of
+            them. Most tokens follow from the one before; a stage that is never without it learns to
+            listen to itself and not to its condition (docs/experiments.md). 0 in the paper.
         seed: of batches and dropout.
         precision: ``float32`` or ``bfloat16`` for the matrix products.
         evaluate_every, save_every: in steps.
@@ -60,6 +64,7 @@ class TrainSettings:
     embedding_rate: float | None = None
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    history_dropout: float = 0.0
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     evaluate_every: int = 500
@@ -70,6 +75,8 @@ class TrainSettings:
         for name in ("steps", "batch", "evaluate_every", "save_every", "evaluate_batches"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        if not 0 <= self.history_dropout <= 1:
+            raise UsageError(f"history_dropout must be from 0 to 1, not {self.history_dropout}.")
         for name in ("peak_rate", "embedding_rate"):
             rate = getattr(self, name)
             if rate is not None and not rate > 0:
@@ -137,10 +144,13 @@ def train_stage(
         target, conditions = crop_batch(
             training, model.spec, batch=settings.batch, seed=settings.seed, step=step
         )
-        drop = _guidance_drop(settings, model.spec.guidance_dropout, step)
+        drop, hide = _dropouts(settings, model.spec, step)
         with torch.autocast(device.split(":")[0], precision, enabled=precision != torch.float32):
             logits = model(
-                target.to(device), tuple(ids.to(device) for ids in conditions), drop=drop.to(device)
+                target.to(device),
+                tuple(ids.to(device) for ids in conditions),
+                drop=drop.to(device),
+                hide=None if hide is None else hide.to(device),
             )
             loss = stage_loss(logits, target.to(device))
         if not torch.isfinite(loss):
@@ -175,10 +185,18 @@ def train_stage(
     return model
 
 
-def _guidance_drop(settings: TrainSettings, probability: float, step: int) -> torch.Tensor:
-    """Which rows of this step's batch lose their condition (3.5)."""
+def _dropouts(
+    settings: TrainSettings, spec: StageSpec, step: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Rows that lose their condition (3.5), and input positions that lose their token."""
     generator = torch.Generator().manual_seed((settings.seed << 32) + step)
-    return torch.rand(settings.batch, generator=generator) < probability
+    drop = torch.rand(settings.batch, generator=generator) < spec.guidance_dropout
+    if settings.history_dropout == 0:
+        return drop, None
+    chosen = torch.rand(settings.batch, 1, generator=generator) < settings.history_dropout
+    share = torch.rand(settings.batch, 1, generator=generator)
+    slots = spec.target_frames * spec.target.num_codebooks
+    return drop, chosen & (torch.rand(settings.batch, slots, generator=generator) < share)
 
 
 class _Reporter:

@@ -52,14 +52,14 @@ class CodecConfig:
     hop_samples: int = 320
     window_samples: int = 1_280
     width: int = 256
-    hidden: int = 768
+    hidden: int = 512
     kernel_frames: int = 7
     encoder_blocks: int = 4
     decoder_blocks: int = 6
     num_codebooks: int = 8
     cardinality: int = 1_024
     codebook_dim: int = 8
-    phase_iterations: int = 32
+    phase_iterations: int = 16
     phase_momentum: float = 0.99
 
     def __post_init__(self) -> None:
