@@ -187,8 +187,8 @@ def _stage_figures(recipe: BundleRecipe, name: str, model: StageModel) -> dict[s
             "loss_with_wrong_conditions": _mean(held_out["wrong"]),
             "loss_with_wrong_vocal": None if wrong_vocal is None else _mean(wrong_vocal),
             "held_out_loss_as_stored": _loss_as_stored(recipe, model),
-            "held_out_loss_by_codebook": held_out["right"],
-            "unigram_entropy_by_codebook": metrics["unigram_entropy"],
+            "held_out_loss_by_codebook": [round(loss, 3) for loss in held_out["right"]],
+            "unigram_entropy_by_codebook": [round(entropy, 3) for entropy in metrics["unigram_entropy"]],
             "training_pairs": metrics["training_pairs"],
             "held_out_pairs": metrics["held_out_pairs"],
             "target_tokens_seen": metrics["target_tokens_seen"],
@@ -215,7 +215,26 @@ def _loss_as_stored(recipe: BundleRecipe, model: StageModel) -> float | None:
 
 
 def _codec_figures(path: Path) -> dict[str, Any]:
-    return {"codec": _read_json(path)} if path.is_file() else {}
+    """What `train_codec` measured, cut down to what a reader of the card wants."""
+    if not path.is_file():
+        return {}
+    report = _read_json(path)
+    try:
+        figures = {
+            "sounds": report["sounds"],
+            "seconds": report["seconds"],
+            "quality": {
+                name: {key: round(row[key], 3) for key in ("mel_distance", "spectral_snr_db", "snr_db")}
+                for name, row in report["quality"].items()
+            },
+            **{
+                key: [round(row[key], digits) for row in report["codebooks"]]
+                for key, digits in (("used", None), ("perplexity", None), ("repeats", 2))
+            },
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"'{path}' lacks {error}; it is not what train_codec writes") from error
+    return {"codec": figures}
 
 
 def _data_figures(index: Index) -> dict[str, Any]:

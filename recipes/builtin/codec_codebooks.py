@@ -3,10 +3,9 @@
 In:  the unit vectors that the quantiser looked up, and the ids it found. Out: codebooks, moved in place.
 
     start    spherical k-means, codebook by codebook, on the residuals of a few batches
-    a step   mass_v = d mass_v + (1-d) count_v;  sum_v = d sum_v + (1-d) sum of the points at v;  entry_v =
-    unit(sum_v)
-    restart  an entry whose mass falls under `restart_share` of the mean is put on a random point of the
-    current batch
+    a step   mass_v = d mass_v + (1-d) count_v;  sum_v = d sum_v + (1-d) sum of the points at v
+             entry_v = unit(sum_v)
+    restart  an entry whose mass falls under `restart_share` of the mean goes to a random point of the batch
 
 Conventions: entries are unit vectors, so the mean direction replaces the mean. Random choices come from a
 generator that is a function of (seed, step).

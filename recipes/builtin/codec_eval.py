@@ -4,21 +4,16 @@ In:  a codec and held-out sounds. Out: a table, and the same as JSON.
 
 | figure | meaning |
 |---|---|
-| mel distance | mean absolute difference of log10 mel magnitudes, summed over six resolutions (windows of
-64 to 2048 samples, 10 to 160 bands) |
-| spectral SNR | energy of the magnitude spectrogram over that of its error, in dB: like SNR, but blind to
-phase |
-| SNR | of the waveform. The codec codes no phases, so this is near or below 0 by design; it is shown to
-keep the figure honest |
-| floor | mel distance and SNR when the true magnitudes are given: what leaving out phases costs by itself |
-| used, perplexity | entries that occur at all, and exp of the entropy of their frequencies: 1024 and 1024
-at best |
+| mel distance | mean absolute difference of log10 mel magnitudes, summed over six resolutions |
+| spectral SNR | energy of the magnitude spectrogram over that of its error, in dB: SNR, but blind to phase |
+| SNR | of the waveform; near or below 0 by design, since no phases are coded, and shown to be honest |
+| row "true magnitudes" | true magnitudes and advances in: what the phase steps cost by themselves |
+| used, perplexity | entries that occur at all; exp of the entropy of their frequencies |
 | repeats | share of frames whose id is that of the frame before |
-| predictability | entropy of an id given the id before it, in bits, against its entropy (bigram counts, in
-sample) |
+| bits given the id before | conditional entropy from bigram counts, in sample, hence optimistic |
 
-Conventions: all sounds are at -20 dBFS RMS; the mel distance uses magnitudes of unscaled transforms with a
-floor of 1e-5, hop = window / 4.
+Conventions: all sounds are at -20 dBFS RMS; the six resolutions are windows of 64 to 2048 samples with 10 to
+160 bands, hop = window / 4, magnitudes of unscaled transforms with a floor of 1e-5.
 """
 
 import json

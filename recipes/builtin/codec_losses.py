@@ -8,8 +8,7 @@ In:  the target spectrum, the decoder's prediction, the quantiser's inner values
 | `bin_loss` | levels of single bins, weighed like mel bands: partials, hence pitch | log10 |
 | `direction_loss` | phase advances where there is sound: the exact frequency of partials | 1 - cos |
 | `commitment_loss` | distance of the latents from their entries | 1 - cos |
-| `smoothness_loss` | change of the first codebooks' latents from frame to frame: keeps codes predictable |
-1 - cos |
+| `smoothness_loss` | change of the first codebooks' latents between frames: for predictable codes | 1 - cos |
 
 Conventions: levels are log10 of magnitude, so 0.05 is 1 dB. No loss looks at the waveform: phases are not
 coded (see `hafm.tokens.codec`).

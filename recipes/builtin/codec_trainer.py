@@ -5,8 +5,7 @@ In:  crops of sound and the progress of the run (0 to 1). Out: losses; the codec
 Three phases:
 
     steps 0 ..                encoder and decoder alone, nothing is quantised: latents take shape
-    bypass_steps ..           codebooks are started from those latents (`codec_codebooks`), then everything
-    trains together
+    bypass_steps ..           codebooks are started from those latents, then everything trains together
     adversarial_from .. end   optional: critics join (`discriminators`)
 
 Conventions: every random choice is a function of (seed, step), so a resumed run repeats an uninterrupted

@@ -208,10 +208,8 @@ def _codec(codec: Mapping[str, Any] | None) -> str:
         [name, row["mel_distance"], f"{row['spectral_snr_db']:.2f}", f"{row['snr_db']:.2f}"]
         for name, row in codec["quality"].items()
     ]
-    books = [
-        [number, row["used"], f"{row['perplexity']:.0f}", f"{row['repeats']:.2f}"]
-        for number, row in enumerate(codec["codebooks"], start=1)
-    ]
+    columns = zip(codec["used"], codec["perplexity"], codec["repeats"], strict=True)
+    books = [[number, *row] for number, row in enumerate(columns, start=1)]
     return f"""## The codec
 
 On {codec["sounds"]} held-out renders, {codec["seconds"]:.0f} s.

@@ -29,7 +29,7 @@ SPECS: dict[str, StageSpec] = {
         num_layers=6,
         width=256,
         num_heads=4,
-        clip_seconds=Fraction(3),
+        clip_seconds=Fraction(2),
         embedding_std=0.2,
     ),
     "fine": replace(
@@ -62,8 +62,8 @@ SETTINGS: dict[str, TrainSettings] = {
         save_every=100,
     )
     for name, steps, batch, history_dropout in (
-        ("semantic", 3000, 8, 0.75),
-        ("coarse", 3000, 8, 0.25),
-        ("fine", 3000, 8, 0.0),
+        ("semantic", 3000, 8, 0.6),
+        ("coarse", 3000, 6, 0.25),
+        ("fine", 3000, 6, 0.0),
     )
 }

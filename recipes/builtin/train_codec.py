@@ -250,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--bf16",
         action="store_true",
-        help="networks in bfloat16 (CPUs with AVX512-BF16, GPUs): twice as fast",
+        help="networks in bfloat16: faster on CPUs with AVX512-BF16 and on GPUs",
     )
     add("--seed", type=int, default=defaults.seed)
     add("--batch-size", type=int, default=defaults.batch_size)

@@ -1,6 +1,7 @@
 """Trains one stage of the built-in model on the tokens of ``recipes.builtin.tokenise``.
 
-    python -m recipes.builtin.train_stages semantic --tokens work/tokens --run work/stages/semantic
+    python -m recipes.builtin.train_stages semantic --tokens work/tokens --codec work/codec/export \
+        --run work/stages/semantic
 
 Run it again with the same options and it goes on where it stopped. It needs numpy and torch alone, and runs
 on a processor or, with ``--device cuda``, on a GPU. At the end the run folder holds, for
@@ -28,6 +29,7 @@ from hafm.train.heldout import held_out_loss, unigram_entropy
 from hafm.train.loop import train_stage
 from recipes.builtin.stage_recipes import SETTINGS, SPECS
 from recipes.builtin.token_store import TokenStore
+from recipes.builtin.warm_start import points_of_tokens, start_from_points
 
 
 class StorePairs:
@@ -56,11 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("stage", choices=sorted(SPECS))
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument(
+        "--codec", type=Path, required=True, help="folder of the codec; the k-means files are in --tokens"
+    )
     parser.add_argument("--steps", type=int, help="optimiser steps in all; a third of them cool down")
     parser.add_argument("--cooldown-steps", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--peak-rate", type=float)
     parser.add_argument("--optimizer", choices=("adamw", "muon"))
+    parser.add_argument(
+        "--cold-start", action="store_true", help="embeddings start from noise, not from what the ids stand for"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -80,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     training, held_out = (StorePairs(TokenStore(options.tokens, split)) for split in ("train", "valid"))
     torch.manual_seed(settings.seed)
     model = StageModel(spec)
+    if not options.cold_start:
+        start_from_points(model, points_of_tokens(options.tokens, options.codec), seed=settings.seed)
     print(
         f"{spec.name}: {model.num_parameters() / 1e6:.2f} M parameters, {len(training)} training pairs, "
         f"{len(held_out)} held-out pairs, {settings.steps} steps",
@@ -107,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         "unigram_entropy": entropy,
         "parameters": model.num_parameters(),
         "settings": asdict(settings),
+        "cold_start": options.cold_start,
         "training_pairs": len(training),
         "held_out_pairs": len(held_out),
         "target_tokens_seen": settings.steps * settings.batch * spec.target_frames * spec.target.num_codebooks,

@@ -4,8 +4,7 @@ In:  waveform [B, 1, T] at 24 kHz, full scale 1.0, best at about -20 dBFS RMS (w
 Out: codes [B, 8, ceil(T / 320)] and, from codes, waveform [B, 1, F * 320].
 
     waveform -> |spectrum| -> level = log10(magnitude + floor) -> encoder -> latent -> quantiser -> codes
-    codes -> latent -> decoder -> level, direction of the phase's turn -> accumulate, make consistent ->
-    waveform
+    codes -> latent -> decoder -> level, phase advance -> accumulate -> make consistent -> waveform
 
 Conventions: long inputs are worked through in pieces of `piece_frames` frames. The pieces overlap by the
 receptive fields of `CodecConfig`, and the running phase is handed on, so the result is that of one piece

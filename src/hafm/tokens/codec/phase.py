@@ -6,8 +6,7 @@ In:  magnitude [B, F, bins] and phase advance [B, F, bins] (radians from the fra
 Two steps:
 
 1. *Accumulate.* A sine between bins turns its bin's phase by a constant angle a frame. Adding the predicted
-angles
-   up gives every partial a steady phase, whatever happened before:
+   angles up gives every partial a steady phase, whatever happened before:
 
        phase_t = phase_{t-1} + 2 pi hop/window bin + advance_t
 
@@ -15,10 +14,9 @@ angles
    piece.
 
 2. *Make consistent.* Windows overlap, so neighbouring frames must agree on the samples they share.
-Griffin-Lim
-   iterations (overlap-add, analyse again, keep the phase, put the magnitude back) move the phase towards
-   agreement, across bins too, which the sum does not do. One iteration reaches `window/hop - 1` frames: see
-   `CodecConfig.phase_context_frames`.
+   Griffin-Lim iterations (overlap-add, analyse again, keep the phase, put the magnitude back) move the phase
+   towards agreement, across bins too, which the sum does not do. One iteration reaches `window/hop - 1`
+   frames: see `CodecConfig.phase_context_frames`.
 
 Source: phase accumulation: Flanagan & Golden, "Phase vocoder", 1966. Griffin & Lim, 1984, with the momentum
 of Perraudin, Balazs & Sondergaard, "A fast Griffin-Lim algorithm", 2013.

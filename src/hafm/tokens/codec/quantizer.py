@@ -3,8 +3,8 @@
 In:  latent [B, F, D]. Out: codes [B, K, F] and the latent they stand for, [B, F, D].
 
     residual_1 = latent
-    z_k = unit(in_k(residual_k)); code_k = nearest entry to z_k; part_k = out_k(entry); residual_{k+1} =
-    residual_k - part_k
+    z_k = unit(in_k(residual_k));  code_k = nearest entry to z_k
+    part_k = out_k(entry);         residual_{k+1} = residual_k - part_k
     latent(codes) = part_1 + ... + part_k                                   any k <= K
 
 Conventions: entries have length 1, so "nearest" is "largest inner product". Codebooks are buffers: whoever
