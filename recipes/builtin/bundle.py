@@ -45,7 +45,7 @@ from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from hafm.train.heldout import held_out_loss
 from recipes.builtin.model_card import model_card, table
-from recipes.builtin.token_store import Index, TokenStore, load_index
+from recipes.builtin.tokens.token_store import Index, TokenStore, load_index
 from recipes.builtin.train_stages import StorePairs
 
 __all__ = ["MAX_BYTES", "BundleRecipe", "gather", "main", "make_bundle"]

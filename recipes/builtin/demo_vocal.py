@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import mixbus
-from .phrasing import LEGATO_GAP_SECONDS, SungNote
-from .sing import SingingStyle, sing
-from .vocoder import SAMPLE_RATE, Waveform, synthesise
-from .voices import VoiceBank
+from recipes.builtin.rendering import mixbus
+from recipes.builtin.rendering.phrasing import LEGATO_GAP_SECONDS, SungNote
+from recipes.builtin.rendering.sing import SingingStyle, sing
+from recipes.builtin.rendering.vocoder import SAMPLE_RATE, Waveform, synthesise
+from recipes.builtin.rendering.voices import VoiceBank
 
 ASSETS = Path(__file__).parents[2] / "src" / "hafm" / "assets"
 SINGER = "slt"

@@ -34,8 +34,8 @@ from torch import Tensor
 
 from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
-from recipes.builtin.pair_files import PairFiles, list_pairs
-from recipes.builtin.vocal_views import vocal_view
+from recipes.builtin.tokens.pair_files import PairFiles, list_pairs
+from recipes.builtin.tokens.vocal_views import vocal_view
 
 __all__ = ["FitConfig", "fit", "fit_kmeans", "main", "perplexity"]
 

@@ -39,6 +39,7 @@ RATE = 24_000
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", default="builtin")
     parser.add_argument("--pairs", type=Path, required=True)
@@ -114,14 +115,9 @@ def one_pair_a_song(folder: Path, songs: int) -> list[tuple[str, Key]]:
 def generate(bundle: Bundle, vocals: Tensor, options: argparse.Namespace) -> Tensor:
     """All songs in one batch, stage after stage. ``[B, T] -> [B, T]``."""
     features, kmeans = bundle.load_features("vocal"), bundle.load_kmeans("vocal")
-    vocal_ids = torch.cat(
-        [
-            kmeans.predict(
-                features.extract(prepare_vocal(vocal[None], sample_rate=RATE, generator=torch.Generator().manual_seed(0)))
-            )
-            for vocal in vocals
-        ]
-    )[:, None]
+    noise = torch.Generator().manual_seed(options.seed)
+    heard = (prepare_vocal(vocal[None], sample_rate=RATE, generator=noise) for vocal in vocals)
+    vocal_ids = torch.cat([kmeans.predict(features.extract(vocal)) for vocal in heard])[:, None]
     defaults = bundle.config.generation
     settings = SamplingSettings(
         guidance=defaults.guidance if options.guidance is None else options.guidance,

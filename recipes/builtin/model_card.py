@@ -221,7 +221,8 @@ costs.
 
 {table(["codebook", "entries used of 1024", "perplexity", "frames that repeat"], books)}
 
-Measured by `python -m recipes.builtin.train_codec`; `recipes/builtin/codec_eval.py` defines the figures."""
+Measured by `python -m recipes.builtin.train_codec`; `recipes/builtin/codec/evaluation.py` defines
+the figures."""
 
 
 def _tokens(kmeans: Mapping[str, Any]) -> str:

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.builtin.fit_kmeans import perplexity
-from recipes.builtin.pair_files import PairFiles
-from recipes.builtin.token_store import TokenStore
+from recipes.builtin.tokens.pair_files import PairFiles
+from recipes.builtin.tokens.token_store import TokenStore
 
 __all__ = ["Truth", "frame_truth", "main", "probe", "vote"]
 

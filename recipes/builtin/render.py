@@ -33,11 +33,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .pair import Pair, Sources, make_pair
-from .scores import SPLITS, PackedPop909
-from .scores_folder import Pop909Folder
-from .soundfont import SAMPLE_RATE, SoundFontRenderer, Waveform
-from .voices import VoiceBank
+from recipes.builtin.rendering.pair import Pair, Sources, make_pair
+from recipes.builtin.rendering.scores import SPLITS, PackedPop909
+from recipes.builtin.rendering.scores_folder import Pop909Folder
+from recipes.builtin.rendering.soundfont import SAMPLE_RATE, SoundFontRenderer, Waveform
+from recipes.builtin.rendering.voices import VoiceBank
 
 FAILURES_ALLOWED = 0.02
 _QUEUED_PER_WORKER = 4

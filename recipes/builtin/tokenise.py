@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 
 from hafm.errors import HafmError
 from hafm.tokens.fingerprint import require_same
-from recipes.builtin.pair_files import PairFiles, list_pairs
-from recipes.builtin.token_store import Index, PairTokens, TokenStore, append_shard, load_index
-from recipes.builtin.tokeniser import SemanticIds, Tokeniser
-from recipes.builtin.vocal_views import vocal_view
+from recipes.builtin.tokens.pair_files import PairFiles, list_pairs
+from recipes.builtin.tokens.token_store import Index, PairTokens, TokenStore, append_shard, load_index
+from recipes.builtin.tokens.tokeniser import SemanticIds, Tokeniser
+from recipes.builtin.tokens.vocal_views import vocal_view
 
 __all__ = ["TokeniseConfig", "main", "tokenise"]
 

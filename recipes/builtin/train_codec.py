@@ -29,11 +29,11 @@ import torch
 
 from hafm.errors import HafmError, UsageError
 from hafm.tokens.codec.config import CodecConfig
-from recipes.builtin.codec_checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from recipes.builtin.codec_data import SoundFile, list_sounds, load_list, read_sound, save_list
-from recipes.builtin.codec_eval import evaluate_codec, format_table, write_report
-from recipes.builtin.codec_losses import LossWeights
-from recipes.builtin.codec_trainer import CodecTrainer, TrainingConfig, codec_of
+from recipes.builtin.codec.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from recipes.builtin.codec.data import SoundFile, list_sounds, load_list, read_sound, save_list
+from recipes.builtin.codec.evaluation import evaluate_codec, format_table, write_report
+from recipes.builtin.codec.losses import LossWeights
+from recipes.builtin.codec.trainer import CodecTrainer, TrainingConfig, codec_of
 
 
 def main(arguments: list[str] | None = None) -> int:

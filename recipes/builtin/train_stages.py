@@ -27,9 +27,9 @@ from safetensors.torch import save_file
 from hafm.stages.stage_model import StageModel
 from hafm.train.heldout import held_out_loss, unigram_entropy
 from hafm.train.loop import train_stage
-from recipes.builtin.stage_recipes import SETTINGS, SPECS
-from recipes.builtin.token_store import TokenStore
-from recipes.builtin.warm_start import points_of_tokens, start_from_points
+from recipes.builtin.stages.recipes import SETTINGS, SPECS
+from recipes.builtin.stages.warm_start import points_of_tokens, start_from_points
+from recipes.builtin.tokens.token_store import TokenStore
 
 
 class StorePairs:
@@ -54,6 +54,7 @@ class StorePairs:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stage", choices=sorted(SPECS))
     parser.add_argument("--tokens", type=Path, required=True)
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--peak-rate", type=float)
     parser.add_argument("--optimizer", choices=("adamw", "muon"))
     parser.add_argument(
-        "--cold-start", action="store_true", help="embeddings start from noise, not from what the ids stand for"
+        "--cold-start", action="store_true", help="start embeddings from noise, not from what ids stand for"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -107,9 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     model.to("cpu")
     save_file(model.state_dict(), options.run / "model.safetensors")
     (options.run / "spec.json").write_text(json.dumps(spec.to_dict(), indent=2))
-    scores = held_out_loss(
-        model, held_out, batches=24, batch=settings.batch, seed=1, precision=torch.float32
-    )
+    scores = held_out_loss(model, held_out, batches=24, batch=settings.batch, seed=1, precision=torch.float32)
     entropy = unigram_entropy(training, spec.target.name, cardinality=spec.target.cardinality)
     metrics = {
         "stage": spec.name,
@@ -120,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         "cold_start": options.cold_start,
         "training_pairs": len(training),
         "held_out_pairs": len(held_out),
-        "target_tokens_seen": settings.steps * settings.batch * spec.target_frames * spec.target.num_codebooks,
+        "target_tokens_seen": settings.steps * settings.batch * spec.target_slots,
     }
     (options.run / "metrics.json").write_text(json.dumps(metrics, indent=2))
     print(json.dumps(metrics), flush=True)

@@ -18,7 +18,7 @@ from hafm.stages.weights import stored
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from recipes.builtin import bundle as module
 from recipes.builtin.bundle import BundleRecipe, main, make_bundle
-from recipes.builtin.token_store import Index, PairTokens, append_shard
+from recipes.builtin.tokens.token_store import Index, PairTokens, append_shard
 from tests.tiny import CARDINALITY, tiny_codec, tiny_kmeans, tiny_stage
 
 CODEBOOKS = 8

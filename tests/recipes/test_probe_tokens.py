@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recipes.builtin.probe_tokens import main, probe
-from recipes.builtin.token_store import Index, PairTokens, append_shard
+from recipes.builtin.tokens.token_store import Index, PairTokens, append_shard
 
 FRAMES = 1_000
 

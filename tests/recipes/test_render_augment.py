@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipes.builtin.augment import (
+from recipes.builtin.rendering.augment import (
     SAMPLE_RATE,
     _band,
     _bleed,

@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.builtin import mixbus
-from recipes.builtin.arrange import Part, arrange
-from recipes.builtin.pair import make_pair
-from recipes.builtin.soundfont import BLOCK_SAMPLES, SAMPLE_RATE, SoundFontRenderer, _schedule, render_stems
-from recipes.builtin.styles import (
+from recipes.builtin.rendering import mixbus
+from recipes.builtin.rendering.arrange import Part, arrange
+from recipes.builtin.rendering.pair import make_pair
+from recipes.builtin.rendering.soundfont import (
+    BLOCK_SAMPLES,
+    SAMPLE_RATE,
+    SoundFontRenderer,
+    _schedule,
+    render_stems,
+)
+from recipes.builtin.rendering.styles import (
     DRUMS,
     RESERVED_KITS,
     RESERVED_PROGRAMS,

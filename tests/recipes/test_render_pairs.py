@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.builtin.pair import _draw_voice, _draw_window, make_pair
-from recipes.builtin.phrasing import monophonic
 from recipes.builtin.render import RenderConfig, main, render, truth_path, write_pair
-from recipes.builtin.scores import Score, split_of
-from recipes.builtin.voices import RESERVED_VOICES
+from recipes.builtin.rendering.pair import _draw_voice, _draw_window, make_pair
+from recipes.builtin.rendering.phrasing import monophonic
+from recipes.builtin.rendering.scores import Score, split_of
+from recipes.builtin.rendering.voices import RESERVED_VOICES
 from tests.recipes.rendering import (
     FormantChoir,
     TinyScores,

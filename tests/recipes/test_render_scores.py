@@ -9,9 +9,9 @@ import mido
 import numpy as np
 import pytest
 
-from recipes.builtin.chords import QUALITIES, ROOT_NAMES, parse_chord, parse_key
-from recipes.builtin.scores import PackedPop909, covered_fraction, split_of
-from recipes.builtin.scores_folder import Pop909Folder
+from recipes.builtin.rendering.chords import QUALITIES, ROOT_NAMES, parse_chord, parse_key
+from recipes.builtin.rendering.scores import PackedPop909, covered_fraction, split_of
+from recipes.builtin.rendering.scores_folder import Pop909Folder
 from tests.recipes.rendering import tiny_score
 
 # ---- labels

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from recipes.builtin.demo_vocal import START_SECONDS, demo_notes
-from recipes.builtin.formant import formant_voice
-from recipes.builtin.phrasing import SungNote, monophonic, octave_shift, perform
-from recipes.builtin.sing import FRAME_RATE, LEAD_SECONDS, Controls, SingingStyle, draw_style, sing
-from recipes.builtin.vocoder import (
+from recipes.builtin.rendering.formant import formant_voice
+from recipes.builtin.rendering.phrasing import SungNote, monophonic, octave_shift, perform
+from recipes.builtin.rendering.sing import FRAME_RATE, LEAD_SECONDS, Controls, SingingStyle, draw_style, sing
+from recipes.builtin.rendering.vocoder import (
     _FFT,
     LEVEL_RMS,
     SAMPLE_RATE,
@@ -22,8 +22,16 @@ from recipes.builtin.vocoder import (
     _pulses,
     synthesise,
 )
-from recipes.builtin.voice_repair import repair_syllables
-from recipes.builtin.voices import NUM_BANDS, ONSETS, RESERVED_VOICES, SINGERS, VOWELS, Voice, VoiceBank
+from recipes.builtin.rendering.voice_repair import repair_syllables
+from recipes.builtin.rendering.voices import (
+    NUM_BANDS,
+    ONSETS,
+    RESERVED_VOICES,
+    SINGERS,
+    VOWELS,
+    Voice,
+    VoiceBank,
+)
 from tests.recipes.rendering import tiny_score
 
 PLAIN = SingingStyle(

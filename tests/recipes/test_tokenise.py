@@ -16,12 +16,13 @@ from hafm.tokens.kmeans import KMeans
 from hafm.tokens.level import set_active_rms
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from hafm.tokens.vocal_noise import prepare_vocal
-from recipes.builtin import token_store, tokenise
-from recipes.builtin.pair_files import list_pairs, read_wav
-from recipes.builtin.token_store import Index, PairTokens, TokenStore, append_shard, load_index
+from recipes.builtin import tokenise
 from recipes.builtin.tokenise import TokeniseConfig
-from recipes.builtin.tokeniser import INSTRUMENTAL_RMS, Tokeniser
-from recipes.builtin.vocal_views import vocal_view
+from recipes.builtin.tokens import token_store
+from recipes.builtin.tokens.pair_files import list_pairs, read_wav
+from recipes.builtin.tokens.token_store import Index, PairTokens, TokenStore, append_shard, load_index
+from recipes.builtin.tokens.tokeniser import INSTRUMENTAL_RMS, Tokeniser
+from recipes.builtin.tokens.vocal_views import vocal_view
 
 RATE = 24_000
 

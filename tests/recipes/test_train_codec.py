@@ -20,12 +20,12 @@ from hafm.tokens.codec.model import Prediction, SpectralCodec, level_of
 from hafm.tokens.codec.quantizer import Quantised, ResidualQuantizer
 from hafm.tokens.codec.stft import analyse
 from recipes.builtin import train_codec
-from recipes.builtin.codec_checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from recipes.builtin.codec_codebooks import CodebookAverages, initialise_codebooks
-from recipes.builtin.codec_data import crop_batch, list_sounds, load_list, read_sound, save_list
-from recipes.builtin.codec_eval import evaluate_codec, format_table, mel_distance, spectral_snr_db
-from recipes.builtin.codec_losses import BandLoss, bin_loss, codec_losses, direction_loss
-from recipes.builtin.codec_trainer import CodecTrainer, TrainingConfig, codec_of
+from recipes.builtin.codec.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from recipes.builtin.codec.codebooks import CodebookAverages, initialise_codebooks
+from recipes.builtin.codec.data import crop_batch, list_sounds, load_list, read_sound, save_list
+from recipes.builtin.codec.evaluation import evaluate_codec, format_table, mel_distance, spectral_snr_db
+from recipes.builtin.codec.losses import BandLoss, bin_loss, codec_losses, direction_loss
+from recipes.builtin.codec.trainer import CodecTrainer, TrainingConfig, codec_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = CodecConfig(

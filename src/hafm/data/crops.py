@@ -105,9 +105,9 @@ def _num_starts(
     row: int,
 ) -> int:
     """How many grid ticks leave room for a whole clip in every stream."""
-    room = []
+    room: list[int] = []
     for ids, stream in zip(whole, streams, strict=True):
-        spare = ids.shape[1] - math.ceil(clip_seconds * stream.frame_rate)
+        spare = int(ids.shape[1]) - math.ceil(clip_seconds * stream.frame_rate)
         if spare < 0:
             raise UsageError(
                 f"Pair {row} has {ids.shape[1]} frames of {stream.name}, less than a clip of "

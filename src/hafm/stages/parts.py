@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from hafm.audio.output import atomic_file
 from hafm.errors import BundleDamaged, UsageError
 from hafm.tokens.base import Codec, SemanticFeatures
@@ -58,7 +60,8 @@ def load_features(description: Mapping[str, Any]) -> SemanticFeatures:
     fields = {name: value for name, value in description.items() if name != "kind"}
     load = _known(_FEATURES, description.get("kind"), "features")
     try:
-        return load(**fields)
+        with torch.random.fork_rng(devices=[]):  # models begin with random weights: not from the caller's
+            return load(**fields)
     except (TypeError, UsageError) as error:
         raise BundleDamaged(f"the bundle's features cannot be made: {error}; get it again") from error
 
@@ -90,7 +93,9 @@ def load_codec(description: Mapping[str, Any], folder: Path) -> Codec:
         BundleDamaged: the kind is unknown, or a file is unreadable.
         BundleNotFound: it comes from the hub, and neither it nor the cache has it.
     """
-    return _known(_CODECS, description.get("kind"), "a codec")(folder)
+    load = _known(_CODECS, description.get("kind"), "a codec")
+    with torch.random.fork_rng(devices=[]):
+        return load(folder)
 
 
 def save_codec(codec: Codec, folder: Path, pinned: Pinned | None = None) -> dict[str, Any]:

@@ -126,12 +126,18 @@ class StageSpec:
         return convert_frames_of_clip(self.clip_seconds, self.target)
 
     @property
+    def target_slots(self) -> int:
+        """Target tokens of a whole clip."""
+        return self.target_frames * self.target.num_codebooks
+
+    @property
     def sequence_length(self) -> int:
         """Positions of a whole clip: target slots, and the condition's frames when it is a prefix."""
-        slots = self.target_frames * self.target.num_codebooks
         if self.conditioning == "aligned":
-            return slots
-        return slots + sum(convert_frames_of_clip(self.clip_seconds, source) for source in self.sources)
+            return self.target_slots
+        return self.target_slots + sum(
+            convert_frames_of_clip(self.clip_seconds, source) for source in self.sources
+        )
 
     def source_frames(self, target_frames: int) -> tuple[int, ...]:
         """Frames of every source that go with ``target_frames`` of the target.

@@ -61,9 +61,9 @@ class StageModel(nn.Module):
             self.encoder = self._transformer(
                 spec.encoder_layers, causal=False, max_distance=max(spec.source_frames(spec.target_frames))
             )
-            # A norm's output has unit size, far more than the token embeddings that it is added to: the
-            # stage would not see what it has played. Both start alike.
-            nn.init.constant_(self.encoder.norm.weight, spec.embedding_std)
+            # A norm's output has unit size, which drowns token embeddings of the paper's size: the stage would
+            # not see what it has played. Much smaller than they are, it would not hear its condition.
+            nn.init.constant_(self.encoder.norm.weight, 2.5 * spec.embedding_std)
         self.transformer = self._transformer(spec.num_layers, causal=True, max_distance=spec.sequence_length)
         self.heads = nn.Parameter(
             torch.empty(spec.target.num_codebooks, spec.width, spec.target.cardinality).normal_(std=0.02)

@@ -44,9 +44,10 @@ class TrainSettings:
             ``peak_rate``.
         weight_decay: decoupled weight decay.
         clip_norm: gradients are scaled down to this norm.
-        history_dropout: share of rows in which some of the tokens so far are hidden, from none to all of
-            them. Most tokens follow from the one before; a stage that is never without it learns to
-            listen to itself and not to its condition (docs/experiments.md). 0 in the paper.
+        history_dropout: share of rows in which tokens so far are hidden: all of them in half of these rows,
+            a random share of them in the other half. Most tokens follow from the one before; a stage that
+            is never without it learns to listen to itself and not to its condition
+            (docs/experiments.md). 0 in the paper.
         seed: of batches and dropout.
         precision: ``float32`` or ``bfloat16`` for the matrix products.
         evaluate_every, save_every: in steps.
@@ -194,9 +195,8 @@ def _dropouts(
     if settings.history_dropout == 0:
         return drop, None
     chosen = torch.rand(settings.batch, 1, generator=generator) < settings.history_dropout
-    share = torch.rand(settings.batch, 1, generator=generator)
-    slots = spec.target_frames * spec.target.num_codebooks
-    return drop, chosen & (torch.rand(settings.batch, slots, generator=generator) < share)
+    share = (2 * torch.rand(settings.batch, 1, generator=generator)).clamp_max(1)
+    return drop, chosen & (torch.rand(settings.batch, spec.target_slots, generator=generator) < share)
 
 
 class _Reporter:

@@ -27,9 +27,7 @@ def build_optimizers(
     """
     betas = (0.9, 0.98)
     if kind == "adamw":
-        adamw = torch.optim.AdamW(
-            model.parameters(), lr=peak_rate, betas=betas, weight_decay=weight_decay
-        )
+        adamw = torch.optim.AdamW(model.parameters(), lr=peak_rate, betas=betas, weight_decay=weight_decay)
         return [_remember_peak(adamw)]
     matrices = [
         parameter
@@ -38,9 +36,7 @@ def build_optimizers(
     ]
     inside = {id(parameter) for parameter in matrices}
     others = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-    muon = torch.optim.Muon(
-        matrices, lr=peak_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
+    muon = torch.optim.Muon(matrices, lr=peak_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(others, lr=embedding_rate, betas=betas, weight_decay=0.0)
     return [_remember_peak(muon), _remember_peak(adamw)]
 

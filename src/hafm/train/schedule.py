@@ -1,9 +1,9 @@
 """Learning-rate schedules: a step number in, the share of the peak rate out.
 
-    cosine       /\\_            paper 3.5: linear warm-up, then a cosine down to a floor
-                /    \\_
-    trapezoid   /-----\\         linear warm-up, flat, linear down: the flat part can be prolonged later,
-                                which a cosine that has already come down cannot
+cosine       /\\_            paper 3.5: linear warm-up, then a cosine down to a floor
+            /    \\_
+trapezoid   /-----\\         linear warm-up, flat, linear down: the flat part can be prolonged later,
+                            which a cosine that has already come down cannot
 """
 
 import math

@@ -30,7 +30,7 @@ from torch import Tensor
 from hafm.tokens.codec.model import SpectralCodec
 from hafm.tokens.codec.phase import accumulate, advances, make_consistent
 from hafm.tokens.codec.stft import analyse, overlap_add
-from recipes.builtin.codec_losses import mel_filters
+from recipes.builtin.codec.losses import mel_filters
 
 __all__ = ["evaluate_codec", "format_table", "mel_distance", "snr_db", "spectral_snr_db"]
 

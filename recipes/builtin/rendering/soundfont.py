@@ -18,8 +18,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .arrange import Part
-from .styles import STEMS
+from recipes.builtin.rendering.arrange import Part
+from recipes.builtin.rendering.styles import STEMS
 
 SAMPLE_RATE = 24_000
 BLOCK_SAMPLES = 64

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hafm.tokens.vocal_noise import prepare_vocal
-from recipes.builtin.augment import augment
+from recipes.builtin.rendering.augment import augment
 
 __all__ = ["vocal_view"]
 

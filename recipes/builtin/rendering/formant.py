@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .voices import BAND_HZ, HIGH_RANGE, LOW_RANGE, ONSETS, VOWELS, Segment, Voice
+from recipes.builtin.rendering.voices import BAND_HZ, HIGH_RANGE, LOW_RANGE, ONSETS, VOWELS, Segment, Voice
 
 _VOWEL_FORMANTS_HZ = {
     "aa": (750, 1150, 2700),

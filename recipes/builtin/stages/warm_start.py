@@ -1,15 +1,15 @@
 """Embeddings that start from what the tokens mean, instead of from noise.
 
-In: a stage, and for every stream the points that its ids stand for: centroids of the k-means, entries of the
-codebooks. Out: the same stage, its embeddings and heads random projections of these points, so that ids that sound
-alike start alike. Every id is seen a few times a step at most; without this, a stage of 4 x 1024 codes learns for
-hundreds of steps which of them are neighbours (docs/experiments.md).
+In: a stage, and for every stream the points that its ids stand for: centroids of the k-means, entries of
+the codebooks. Out: the same stage, its embeddings and heads random projections of these points, so that ids
+that sound alike start alike. Every id is seen a few times a step at most; without this, a stage of 4 x 1024
+codes learns for hundreds of steps which of them are neighbours (docs/experiments.md).
 
     embedding row v of codebook k  =  std * unit(points[k, v] - mean) R_k          R_k random, [C, D]
-    head row v of codebook k       =  0.02 * the same projection
+    head column v of codebook k    =  0.02 * the same projection
 
-The target's embedding and head share R_k: to repeat an id is then near the identity. Rows V (mask, BOS) stay as
-they are. The numbers drawn depend on the seed alone.
+The target's embedding and head share R_k: to repeat an id is then near the identity. Rows V (mask, BOS)
+stay as they are. The numbers drawn depend on the seed alone.
 """
 
 from collections.abc import Mapping

@@ -15,15 +15,15 @@ from typing import Protocol
 
 import numpy as np
 
-from . import mixbus
-from .arrange import Arrangement, arrange
-from .formant import formant_voice
-from .phrasing import SungNote, monophonic, perform
-from .scores import SPLITS, Score, covered_fraction, split_of
-from .sing import draw_style, sing
-from .soundfont import SAMPLE_RATE, PartRenderer, Waveform, render_stems
-from .vocoder import synthesise
-from .voices import RESERVED_VOICES, SINGERS, Voice
+from recipes.builtin.rendering import mixbus
+from recipes.builtin.rendering.arrange import Arrangement, arrange
+from recipes.builtin.rendering.formant import formant_voice
+from recipes.builtin.rendering.phrasing import SungNote, monophonic, perform
+from recipes.builtin.rendering.scores import SPLITS, Score, covered_fraction, split_of
+from recipes.builtin.rendering.sing import draw_style, sing
+from recipes.builtin.rendering.soundfont import SAMPLE_RATE, PartRenderer, Waveform, render_stems
+from recipes.builtin.rendering.vocoder import synthesise
+from recipes.builtin.rendering.voices import RESERVED_VOICES, SINGERS, Voice
 
 SEMITONES = range(-5, 7)
 STRETCH = (0.88, 1.12)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scores import Notes
-from .voices import ONSETS, VOWELS, Voice
+from recipes.builtin.rendering.scores import Notes
+from recipes.builtin.rendering.voices import ONSETS, VOWELS, Voice
 
 SHORTEST_NOTE_SECONDS = 0.05
 LONGEST_NOTE_SECONDS = 8.0

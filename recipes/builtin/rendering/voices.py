@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .voice_repair import repair_syllables
+from recipes.builtin.rendering.voice_repair import repair_syllables
 
 ONSETS = (
     "",

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, lfilter, sosfilt
 
-from .mixbus import SAMPLE_RATE, reverberate, room_response
+from recipes.builtin.rendering.mixbus import SAMPLE_RATE, reverberate, room_response
 
 Waveform = npt.NDArray[np.float32]
 Link = Callable[[Waveform, np.random.Generator], Waveform]

@@ -17,9 +17,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .chords import Chord
-from .scores import Notes, Score
-from .styles import DRUMS, RESERVED_KITS, RESERVED_PROGRAMS, ROLES, STYLES, Style, allowed, style_weights
+from recipes.builtin.rendering.chords import Chord
+from recipes.builtin.rendering.scores import Notes, Score
+from recipes.builtin.rendering.styles import (
+    DRUMS,
+    RESERVED_KITS,
+    RESERVED_PROGRAMS,
+    ROLES,
+    STYLES,
+    Style,
+    allowed,
+    style_weights,
+)
 
 BARS_PER_PHRASE = 8
 INTRO_BARS = 2

@@ -25,11 +25,11 @@ from torch import Tensor
 from hafm.tokens.codec.config import CodecConfig
 from hafm.tokens.codec.model import Prediction, SpectralCodec, level_of
 from hafm.tokens.codec.stft import analyse_padded
-from recipes.builtin.codec_checkpoint import optimiser_tensors, restore_optimiser
-from recipes.builtin.codec_codebooks import CodebookAverages, initialise_codebooks
-from recipes.builtin.codec_data import SoundFile, crop_batch
-from recipes.builtin.codec_losses import BandLoss, LossWeights, codec_losses
-from recipes.builtin.discriminators import SpectrogramCritics, critic_loss, generator_loss
+from recipes.builtin.codec.checkpoint import optimiser_tensors, restore_optimiser
+from recipes.builtin.codec.codebooks import CodebookAverages, initialise_codebooks
+from recipes.builtin.codec.data import SoundFile, crop_batch
+from recipes.builtin.codec.discriminators import SpectrogramCritics, critic_loss, generator_loss
+from recipes.builtin.codec.losses import BandLoss, LossWeights, codec_losses
 
 __all__ = ["CodecTrainer", "TrainingConfig", "learning_rate_factor"]
 

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .phrasing import SungNote
-from .voices import BAND_HZ, DIPHTHONGS, NUM_BANDS, Segment, Voice
+from recipes.builtin.rendering.phrasing import SungNote
+from recipes.builtin.rendering.voices import BAND_HZ, DIPHTHONGS, NUM_BANDS, Segment, Voice
 
 FRAME_RATE = 200
 LEAD_SECONDS = 1.0

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
-from .sing import FRAME_RATE, LEAD_SECONDS, Controls, SingingStyle
-from .voices import APERIODICITY_HZ, BAND_HZ
+from recipes.builtin.rendering.sing import FRAME_RATE, LEAD_SECONDS, Controls, SingingStyle
+from recipes.builtin.rendering.voices import APERIODICITY_HZ, BAND_HZ
 
 SAMPLE_RATE = 24_000
 HOP_SAMPLES = SAMPLE_RATE // FRAME_RATE

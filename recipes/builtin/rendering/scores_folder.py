@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .chords import parse_chord, parse_key
-from .scores import Notes, Score, Span
+from recipes.builtin.rendering.chords import parse_chord, parse_key
+from recipes.builtin.rendering.scores import Notes, Score, Span
 
 if TYPE_CHECKING:
     import mido

@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .chords import Chord, Key, parse_chord, parse_key
+from recipes.builtin.rendering.chords import Chord, Key, parse_chord, parse_key
 
 Notes = npt.NDArray[np.float64]
 """Shape [N, 4]: start_seconds, end_seconds, MIDI pitch, velocity 1..127; sorted by start."""

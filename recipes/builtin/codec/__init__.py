@@ -1,0 +1,1 @@
+"""Training the codec: what `recipes.builtin.train_codec` is made of."""
