@@ -24,7 +24,7 @@ import jaxtyping
 import numpy
 import pytest
 import torch
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,11 +33,11 @@ def check_types(function: F) -> F:
     """`function`, with types and shapes checked at each call.
 
     beartype sees functions one by one here, and refuses `Self` outside a class that it decorates as a whole.
-    Which class `Self` is, mypy knows already; so that one is left to mypy.
+    Which class `Self` is, mypy knows already; so that one is left to mypy. As for mypy, an int is a float.
     """
     hints = function.__annotations__
     function.__annotations__ = {name: Any if hint is Self else hint for name, hint in hints.items()}
-    return beartype(function)
+    return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
 
 
 jaxtyping.install_import_hook("hafm", "conftest.check_types")

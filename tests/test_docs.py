@@ -5,6 +5,8 @@ import contextlib
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,9 +57,11 @@ def parse_hafm(arguments: list[str]) -> None:
     """Parses a command line of `hafm` as the program would, without running it."""
     group: Any = typer.main.get_command(hafm_cli.app)
     with contextlib.suppress(typer.Exit, SystemExit):  # `--help` prints and leaves
-        name, command, rest = group.resolve_command(
-            group.make_context("hafm", [], resilient_parsing=True), arguments
-        )
+        if not arguments or arguments[0].startswith("-"):
+            group.make_context("hafm", arguments)
+            return
+        context = group.make_context("hafm", [], resilient_parsing=True)
+        name, command, rest = group.resolve_command(context, arguments)
         command.make_context(name, rest)
 
 
@@ -75,7 +79,11 @@ def check_command(words: list[str]) -> None:
     elif program == "hafm":
         parse_hafm(arguments)
     elif program == "python" and arguments[0] == "-m":
-        assert (ROOT / Path(*arguments[1].split("."))).with_suffix(".py").is_file(), arguments[1]
+        module = (ROOT / Path(*arguments[1].split("."))).with_suffix(".py")
+        assert module.is_file(), arguments[1]
+        options = [word for word in arguments[2:] if word.startswith("--")]
+        unknown = {option for option in options if f'"{option}"' not in module.read_text()}
+        assert not unknown, f"{arguments[1]} has no {unknown}"
     elif program == "python":
         assert (ROOT / arguments[0]).is_file(), arguments[0]
     else:
@@ -95,6 +103,7 @@ def test_documented_commands_would_run(page: Path, tmp_path: Path, monkeypatch: 
         "make nothing",
         "hafm generate vocal.wav --no-such-option",
         "hafm sing",
+        "hafm --no-such-option",
         "python -m recipes.none",
         "curl x",
     ],
@@ -116,22 +125,26 @@ def test_ci_runs_make_and_nothing_else() -> None:
 
 
 @pytest.fixture
-def beside_a_vocal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with `vocal.wav` (12 s) in it; the built-in bundle is a tiny one."""
+def beside_a_vocal(tmp_path: Path) -> Path:
+    """A folder to work in: `vocal.wav`, 12 s, and a tiny bundle to take the place of the built-in one."""
     (tmp_path / "assets").mkdir()
     make_tiny_bundle(tmp_path / "assets" / "builtin")
-    monkeypatch.setattr("hafm.stages.hub._ASSETS", tmp_path / "assets")
     sound, sample_rate_hz = soundfile.read(ROOT / "src/hafm/assets/demo_vocal.flac", stop=12 * 24_000)
     soundfile.write(tmp_path / "vocal.wav", sound, sample_rate_hz)
-    monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def run_python(code: str, *arguments: str, folder: Path) -> None:
+    """Runs code as a user would, in a process of its own and without type checks, with the tiny bundle."""
+    tiny = "import pathlib, hafm.stages.hub as hub; hub._ASSETS = pathlib.Path('assets').absolute()\n"
+    subprocess.run([sys.executable, "-c", tiny + code, *arguments], cwd=folder, check=True)
 
 
 @pytest.mark.slow
 def test_the_python_example_of_the_readme_runs(beside_a_vocal: Path) -> None:
     (example,) = [block.text for block in blocks(README) if block.language == "python"]
     assert len(example.splitlines()) <= 10
-    exec(compile(example, str(README), "exec"), {})
+    run_python(example, folder=beside_a_vocal)
     written = {path.name for path in (beside_a_vocal / "out").iterdir()}
     assert written == {"accompaniment.wav", "mix.wav", "generation.json"}
 
@@ -140,7 +153,7 @@ def test_the_python_example_of_the_readme_runs(beside_a_vocal: Path) -> None:
 def test_the_hafm_commands_of_the_readme_run(beside_a_vocal: Path) -> None:
     for program, *arguments in commands(README):
         if program == "hafm":
-            assert hafm_cli.run(arguments) == 0
+            run_python("from hafm.app.cli import main; main()", *arguments, folder=beside_a_vocal)
     assert (beside_a_vocal / "four" / "take-4" / "mix.wav").is_file()
     assert (beside_a_vocal / "part" / "plot.png").is_file()
     for name in ("accompaniment.wav", "mix.wav"):
@@ -182,10 +195,11 @@ def defined(path: Path) -> set[str]:
     return names
 
 
-def check_reference(reference: str) -> None:
-    """Raises if `path.py` or `path.py::symbol`, from the package or from the root, is not there."""
+def check_reference(reference: str, *, beside: Path = ROOT) -> None:
+    """Raises if `path.py` or `path.py::symbol` is not in the package, under the root or beside the page."""
     name, _, symbol = reference.partition("::")
-    found = [base / name for base in (ROOT / "src" / "hafm", ROOT) if (base / name).is_file()]
+    bases = (ROOT / "src" / "hafm", ROOT, beside)
+    found = [base / name for base in bases if (base / name).is_file()]
     assert found, f"no file {name}"
     assert not symbol or symbol in defined(found[0]), f"no {symbol} in {name}"
 
@@ -193,7 +207,7 @@ def check_reference(reference: str) -> None:
 @page
 def test_files_and_symbols_named_in_prose_exist(page: Path) -> None:
     for reference in re.findall(r"`([\w/]+\.py(?:::[\w.]+)?)`", page.read_text()):
-        check_reference(reference)
+        check_reference(reference, beside=page.parent)
 
 
 @pytest.mark.parametrize("reference", ["none.py", "rates.py::frames_of", "errors.py::HafmError.nothing"])

@@ -221,8 +221,8 @@ def _codec_figures(path: Path) -> dict[str, Any]:
     report = _read_json(path)
     try:
         figures = {
-            "sounds": report["sounds"],
-            "seconds": report["seconds"],
+            "sounds": report["encoded_sounds"],
+            "seconds": report["encoded_seconds"],
             "quality": {
                 name: {key: round(row[key], 3) for key in ("mel_distance", "spectral_snr_db", "snr_db")}
                 for name, row in report["quality"].items()

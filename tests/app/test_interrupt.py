@@ -23,8 +23,9 @@ LIMIT_SECONDS = 3.0  # the promise is one second; a busy machine gets some more 
 FAKE = """
 import torch
 import hafm.generate.accompany as m
-def fake(*args, num_frames, **rest):
-    ids = torch.zeros(1, 8, num_frames, dtype=torch.long)
+def fake(bundle, *args, num_frames, **rest):
+    num_codebooks = bundle.spec("coarse").target.num_codebooks + bundle.spec("fine").target.num_codebooks
+    ids = torch.zeros(1, num_codebooks, num_frames, dtype=torch.long)
     return ids[:, :1, : -(-num_frames * 2 // 3)], ids
 m.play = fake
 """

@@ -92,6 +92,17 @@ def test_a_part_of_a_long_file_is_all_that_is_decoded(
     assert 5 * RATE <= decoded < 6 * RATE
 
 
+def test_a_long_file_that_does_not_say_so_is_noticed_while_decoding(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", noise(3), format="FLAC")
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # 36 bits of STREAMINFO, the number of samples: 0 is unknown
+    data[22:26] = bytes(4)
+    path.write_bytes(bytes(data))
+    with pytest.raises(AudioContentError, match="over the limit of 0:02"):
+        read_audio(path, max_seconds=2.0)
+    assert read_audio(path, seconds=2.0, max_seconds=2.0).seconds == 2
+
+
 def test_parts_at_the_end(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", noise(2), format="WAV")
     assert read_audio(path, start_seconds=1.0).seconds == 1

@@ -43,6 +43,15 @@ def test_fast_equals_slow(peaks: list[tuple[int, float]], rate: int) -> None:
     assert fast.max() <= needed.max() + 1e-8
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_no_dust_is_left_behind(seed: int) -> None:
+    """Running sums leave 1e-16 where there should be nothing; the samples there must not be touched."""
+    chance = np.random.default_rng(seed)
+    needed = np.zeros(40_000)
+    needed[chance.integers(0, 10_000, 50)] = chance.uniform(0, 20, 50)
+    assert not smooth_reduction(needed, RATE)[10_000 + int(20 / RELEASE_DB_PER_SECOND * RATE) + 100 :].any()
+
+
 def test_the_gain_moves_slowly_and_rests_at_zero() -> None:
     needed = np.zeros(48_000)
     needed[20_000] = 12.0
@@ -81,6 +90,9 @@ def test_the_true_peak_stays_under_the_ceiling(kind: str, rate: int, ceiling: fl
     assert limited.shape == sound.shape
     assert limited.dtype == torch.float32
     assert true_peak_dbtp(sound) > ceiling + 0.1
+    measured = true_peak_dbtp(limited)
+    assert measured is not None
+    assert measured <= ceiling + 1e-3
     peak = 20 * np.log10(float(slow_oversampled(limited).abs().max()))
     assert peak <= ceiling + 0.05
     assert peak > ceiling - 1.0, "and no further down than that"

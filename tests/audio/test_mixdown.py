@@ -60,6 +60,8 @@ def test_the_vocal_in_the_mix_is_the_recording_times_one_constant(
     assert float(ratio.min()) > gain(-levels.limiter_reduction_db) - 1e-3
     assert levels.limiter_reduction_db <= MAX_REDUCTION_DB + 1e-6
     assert (loudness == -30.0) == (levels.limiter_reduction_db == 0)
+    if loudness == -6.0:
+        assert levels.limiter_reduction_db == pytest.approx(MAX_REDUCTION_DB, abs=0.1)
 
 
 @settings(max_examples=12)
@@ -101,6 +103,12 @@ def test_balance_and_loudness_are_met_where_there_is_room(balance: float) -> Non
     assert sung is not None
     assert placed - sung == pytest.approx(balance, abs=1e-3)
     assert levels.mix_true_peak_dbtp == true_peak_dbtp(mix)
+
+
+def test_a_mix_upside_down_is_the_mix_upside_down() -> None:
+    mix, _ = mixdown(singing(), band(), RATE, loudness_lufs=-6.0)
+    mirrored, _ = mixdown(-singing(), -band(), RATE, loudness_lufs=-6.0)
+    torch.testing.assert_close(mirrored, -mix)
 
 
 def test_mono_stays_in_the_middle() -> None:

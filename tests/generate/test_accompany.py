@@ -80,7 +80,7 @@ def test_a_condition_that_is_a_frame_short_repeats_its_last() -> None:
             frames_for(n, sample_rate=RATE, frame_rate=SEMANTIC_RATE),
             -(-frames_for(n, sample_rate=RATE, frame_rate=CODEC_RATE) * 2 // 3),
         )
-        for n in range(1, 2 * RATE)
+        for n in range(1, 2 * 960)
     ]
     assert {there - have for have, there in needed} == {0, 1}
 
@@ -389,7 +389,7 @@ def test_push_to_hub_sends_the_folder(accompanist: Accompanist, monkeypatch: pyt
 
 
 def test_the_gateways_notes_come_through(accompanist: Accompanist) -> None:
-    vocal = 10 * sung()
+    vocal = 30 * sung()
     expected = audio_from_array(vocal, RATE).notes
     assert expected
     assert accompanist.generate(vocal, sample_rate=RATE, skip_fine=True).notes == expected

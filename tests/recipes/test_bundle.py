@@ -73,8 +73,8 @@ HEARING = {
 }
 
 REPORT = {
-    "seconds": 60.0,
-    "sounds": 3,
+    "encoded_seconds": 60.0,
+    "encoded_sounds": 3,
     "quality": {
         name: {"mel_distance": 1.234, "spectral_snr_db": 9.0, "snr_db": -1.0}
         for name in ("8 codebooks", "4 codebooks")

@@ -5,13 +5,14 @@ has made how many frames by when. Out: the share of the job that is done, and th
 
 A frame of the coarse stage is four steps of its model and a frame of the semantic stage is one, so a bar
 over frames would lie. The expected costs need only be right in proportion: the seconds that one unit of
-cost takes are measured on the way, and as soon as a stage runs, its own speed counts more and more:
+cost takes are measured on the way, and as soon as a stage runs, its own speed counts more and more. A stage
+runs from its first report on; what is before that (loading its weights) is not a matter of frames:
 
-    seconds a frame = (seconds in this stage + P * expected) / (frames in this stage + P)
-    expected        = cost of a frame * (seconds before this stage) / (cost before this stage)
-    P               = 5 % of the frames of this stage
+    seconds a frame = (seconds of running + P * expected) / (frames made while running + P)
+    expected        = cost of a frame * what a unit of cost took in the stages before
+    P               = 3 % of the frames of this stage
 
-and stages to come are expected to run as fast for their cost as this one does.
+Stages to come are expected to run as fast for their cost as this one does.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 __all__ = ["Estimate", "Estimator", "Phase"]
 
-_TRUST_AFTER = 0.05
+_TRUST_AFTER = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,50 +59,64 @@ class Estimator:
     Args:
         phases: the parts of the job in the order in which they run.
 
-    >>> semantic, coarse = Phase(name="semantic", frames=50, cost=1.0), Phase(name="coarse", frames=100, cost=2.0)
-    >>> job = Estimator([semantic, coarse])
+    >>> first = Phase(name="semantic", frames=51, cost=1.0)
+    >>> job = Estimator([first, Phase(name="coarse", frames=101, cost=2.0)])
     >>> job.start(now=0.0)
-    >>> job.update("semantic", done=50, now=10.0)
-    Estimate(stage='semantic', share=0.2, seconds_left=40.0)
-    >>> job.update("coarse", done=100, now=50.0)
-    Estimate(stage='coarse', share=1.0, seconds_left=0.0)
+    >>> job.update("semantic", done=1, now=5.0)
+    Estimate(stage='semantic', share=0.0, seconds_left=None)
+    >>> halfway = job.update("semantic", done=26, now=10.0)  # 0.2 s a frame, and 101 of twice that to come
+    >>> f"{halfway.share:.2f} done, {halfway.seconds_left:.1f} s left"
+    '0.18 done, 45.4 s left'
     """
 
     def __init__(self, phases: Sequence[Phase]) -> None:
         self._phases = list(phases)
-        self._index = 0
-        self._began = self._stage_began = self._last = 0.0
+        self._began = self._last = 0.0
         self._share = 0.0
+        self._index = -1
+        self._first_done, self._first_now = 0, 0.0
+        # Of the stages before the one that runs, while they ran.
+        self._cost_before = self._seconds_before = 0.0
 
     def start(self, *, now: float) -> None:
         """The job begins."""
-        self._began = self._stage_began = self._last = now
+        self._began = self._last = now
 
     def update(self, stage: str, *, done: int, now: float) -> Estimate:
         """A stage has made `done` frames. Stages come in the order of the phases; one may be passed over."""
-        names = [phase.name for phase in self._phases]
-        assert stage in names[self._index :], f"{stage} comes out of turn; the order is {names}"
-        if names[self._index] != stage:
-            self._index = names.index(stage)
-            self._stage_began = self._last
+        self._enter(stage, done, now)
+        phase = self._phases[self._index]
+        done = min(done, phase.frames)
         self._last = now
-        left = self._seconds_left(min(done, self._phases[self._index].frames), now)
-        if left is not None:
+        left = self._seconds_left(phase, done, now)
+        if left is not None and now > self._began:
             passed = now - self._began
-            self._share = max(self._share, passed / (passed + left) if passed + left > 0 else 0.0)
+            self._share = max(self._share, passed / (passed + left))
         return Estimate(stage=stage, share=self._share, seconds_left=left)
 
-    def _seconds_left(self, done: int, now: float) -> float | None:
-        """None before the first frame: there is no speed yet."""
-        phase = self._phases[self._index]
-        finished_cost = sum(each.frames * each.cost for each in self._phases[: self._index])
-        if finished_cost == 0 and done == 0:
-            return None
-        if self._index > 0:  # what the stages before this one tell
-            expected = phase.cost * (self._stage_began - self._began) / finished_cost
+    def _enter(self, stage: str, done: int, now: float) -> None:
+        """Closes the books of the stage before, if this is another."""
+        if self._index >= 0 and self._phases[self._index].name == stage:
+            return
+        names = [phase.name for phase in self._phases]
+        assert stage in names[self._index + 1 :], f"{stage} comes out of turn; the order is {names}"
+        if self._index >= 0:
+            phase = self._phases[self._index]
+            self._cost_before += (phase.frames - self._first_done) * phase.cost
+            self._seconds_before += self._last - self._first_now
+        self._index = names.index(stage)
+        self._first_done, self._first_now = done, now
+
+    def _seconds_left(self, phase: Phase, done: int, now: float) -> float | None:
+        """None while no speed is known: at the first report of the first stage."""
+        running, made = now - self._first_now, done - self._first_done
+        if self._cost_before > 0:
             trust = _TRUST_AFTER * phase.frames
-            a_frame = (now - self._stage_began + trust * expected) / (done + trust)
+            expected = phase.cost * self._seconds_before / self._cost_before
+            a_frame = (running + trust * expected) / (made + trust)
+        elif made > 0:
+            a_frame = running / made
         else:
-            a_frame = (now - self._stage_began) / done
+            return None
         to_come = sum(each.frames * each.cost for each in self._phases[self._index + 1 :])
         return (phase.frames - done) * a_frame + to_come * a_frame / phase.cost

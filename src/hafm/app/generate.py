@@ -2,30 +2,30 @@
 
 In: a `Request`. Out: an `Outcome`: where everything is, how long it took, what a user should know.
 
-    output folder ok? -> vocal ok? -> disk large enough? -> bundle ok? -> generate -> save, plot -> put in
-    place `------------------- refused here, before the model runs ---------'
+    device? folder? vocal? room on the disk? bundle?   ->   generate   ->   save, draw   ->   put in place
+    `------- refused before the model runs --------'                       `-- delivery.py: all or nothing --'
 
 The accompaniment itself is made by `hafm.generate.accompany`; start to read there.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hafm.app.delivery import Delivery, delivery
 from hafm.app.estimate import Estimator, Phase
 from hafm.app.interrupt import Interrupts
 from hafm.app.outcome import Outcome, Take
+from hafm.app.plan import Plan, make_plan
 from hafm.app.progress import Display
 from hafm.app.request import Request
-from hafm.errors import OutputError, UsageError
+from hafm.errors import OutputError
 
 if TYPE_CHECKING:
     from hafm.audio.sound import Audio
     from hafm.generate.accompany import Accompaniment, Accompanist
-    from hafm.generate.progress import Progress
-    from hafm.generate.record import GenerationRecord
+    from hafm.generate.progress import OnStep, Progress
     from hafm.stages.spec import StageSpec
 
 __all__ = ["phases", "run_request"]
@@ -49,50 +49,39 @@ def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> 
     shown.step("getting ready")
     from hafm.audio.io import read_audio
     from hafm.audio.output import check_output_folder
+    from hafm.generate.accompany import Accompanist
     from hafm.generate.device import find_device
-    from hafm.generate.record import GenerationRecord
 
     if request.plot:
         from hafm.app.plot import check_matplotlib
 
         check_matplotlib()
-    record = None if request.replay is None else GenerationRecord.read(request.replay)
-    source = _source(request, record)
-    device = (
-        request.device
-        if request.device is not None
-        else "cpu"
-        if record is None
-        else record.environment.device
-    )
-    find_device(device)
-    _check_folders(request, source, record)
-    part = request if record is None else record.input
-    vocal = read_audio(source, start_seconds=part.start_seconds, seconds=part.seconds)
-    check_output_folder(request.output, overwrite=True, needed_bytes=_needed_bytes(request, vocal))
+    plan = make_plan(request)
+    find_device(plan.device)
+    _check_folders(plan)
+    vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
+    check_output_folder(request.output, overwrite=True, needed_bytes=_needed_bytes(plan, vocal))
 
     shown.step("opening the bundle")
-    accompanist = _open(request, record, device)
+    accompanist = Accompanist.from_pretrained(plan.bundle, device=plan.device, revision=plan.revision)
     ready = time.monotonic()
 
     shown.step("listening")
-    on_progress = _reporter(accompanist, vocal, request, record, shown)
-    accompaniments = _generate(accompanist, source, request, record, on_progress)
+    accompaniments = plan.generate(accompanist, _reporter(accompanist, plan, vocal.seconds, shown))
     generated = time.monotonic()
 
     shown.step("writing")
     with delivery(request.output, interrupts) as parcel:
         takes = [
-            _save(accompaniment, number, len(accompaniments), parcel, request, record)
+            _save(accompaniment, number, len(accompaniments), parcel, plan)
             for number, accompaniment in enumerate(accompaniments, start=1)
         ]
     written = time.monotonic()
-    first = accompaniments[0]
     return Outcome(
         takes=takes,
         vocal=vocal,
-        record=first.record,
-        notes=tuple(dict.fromkeys((*vocal.notes, *(note for each in accompaniments for note in each.notes)))),
+        record=accompaniments[0].record,
+        notes=tuple(dict.fromkeys(note for each in accompaniments for note in each.notes)),
         timings={
             "prepare_seconds": ready - began,
             "generate_seconds": generated - ready,
@@ -124,63 +113,35 @@ def phases(specs: "Sequence[StageSpec]", seconds: float) -> list[Phase]:
     ]
 
 
-def _source(request: Request, record: "GenerationRecord | None") -> Path:
-    """Where the vocal is."""
-    if request.vocal is not None:
-        return request.vocal
-    if record is None or record.input.path is None:
-        raise UsageError(
-            f"'{request.replay}' does not say where its vocal was; name it: hafm generate VOCAL --replay ..."
-        )
-    return Path(record.input.path)
-
-
-def _check_folders(request: Request, source: Path, record: "GenerationRecord | None") -> None:
+def _check_folders(plan: Plan) -> None:
     """Refuses an output folder that cannot take results, or in which one could replace vocal or record."""
     from hafm.audio.output import check_output_folder
 
-    check_output_folder(request.output, overwrite=request.overwrite)
-    folders = [request.output]
-    if request.num_takes > 1:
-        folders += [request.output / f"take-{number}" for number in range(1, request.num_takes + 1)]
+    output, num_takes = plan.request.output, plan.request.num_takes
+    check_output_folder(output, overwrite=plan.request.overwrite)
+    folders = [output]
+    if num_takes > 1:
+        folders += [output / f"take-{number}" for number in range(1, num_takes + 1)]
     for folder in folders:
-        for name, path in (("vocal", source), ("record", request.replay)):
+        for name, path in (("vocal", plan.vocal), ("record", plan.request.replay)):
             if path is not None and path.resolve().parent == folder.resolve():
                 raise OutputError(
-                    f"output folder '{request.output}' holds the {name} itself ('{path}'), which must not be "
-                    "replaced; give another folder with -o"
+                    f"'{output}' holds the {name} itself ('{path}'), which must not be replaced; "
+                    "give another folder with -o"
                 )
 
 
-def _needed_bytes(request: Request, vocal: "Audio") -> int:
+def _needed_bytes(plan: Plan, vocal: "Audio") -> int:
     channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
-    return request.num_takes * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
+    return plan.request.num_takes * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
 
 
-def _open(request: Request, record: "GenerationRecord | None", device: str) -> "Accompanist":
-    from hafm.generate.accompany import Accompanist
-
-    if request.bundle is not None:
-        return Accompanist.from_pretrained(request.bundle, device=device)
-    if record is not None:
-        return Accompanist.from_pretrained(
-            record.bundle.source, device=device, revision=record.bundle.revision
-        )
-    return Accompanist.from_pretrained("builtin", device=device)
-
-
-def _reporter(
-    accompanist: "Accompanist",
-    vocal: "Audio",
-    request: Request,
-    record: "GenerationRecord | None",
-    shown: Display,
-) -> "Callable[[Progress], None]":
-    skip_fine = request.skip_fine if record is None else record.settings.skip_fine
-    names = ["semantic", "coarse"] if skip_fine else ["semantic", "coarse", "fine"]
-    parts = phases([accompanist.bundle.spec(name) for name in names], vocal.seconds)
-    report = shown.generation(Estimator(parts))
+def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Display) -> "OnStep":
+    """Turns the progress of stages into that of the job, and tells when the last stage is done."""
+    names = ["semantic", "coarse"] if plan.skip_fine else ["semantic", "coarse", "fine"]
+    parts = phases([accompanist.bundle.spec(name) for name in names], seconds)
     frames = {part.name: part.frames for part in parts}
+    report = shown.generation(Estimator(parts))
 
     def on_progress(progress: "Progress") -> None:
         report(progress.stage, round(frames[progress.stage] * progress.done / progress.total))
@@ -190,54 +151,19 @@ def _reporter(
     return on_progress
 
 
-def _generate(
-    accompanist: "Accompanist",
-    source: Path,
-    request: Request,
-    record: "GenerationRecord | None",
-    on_progress: "Callable[[Progress], None]",
-) -> "list[Accompaniment]":
-    if record is not None:
-        return [accompanist.replay(record, vocal=source, on_progress=on_progress)]
-    return accompanist.generate_takes(
-        source,
-        takes=request.num_takes,
-        seed=0 if request.seed is None else request.seed,
-        temperature=request.temperature,
-        top_k=request.top_k,
-        guidance=request.guidance,
-        start_seconds=request.start_seconds,
-        seconds=request.seconds,
-        skip_fine=request.skip_fine,
-        on_progress=on_progress,
-    )
-
-
-def _save(
-    accompaniment: "Accompaniment",
-    number: int,
-    of: int,
-    parcel: Delivery,
-    request: Request,
-    record: "GenerationRecord | None",
-) -> Take:
+def _save(accompaniment: "Accompaniment", number: int, of: int, parcel: Delivery, plan: Plan) -> Take:
     from hafm.generate.record import GenerationRecord
 
     folder = parcel.staging / f"take-{number}" if of > 1 else parcel.staging
-    options: dict[str, Any] = {
-        "format": request.format,
-        "balance_db": request.balance_db,
-        "loudness_lufs": request.loudness_lufs,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    paths = accompaniment.save(folder, **(given if record is None else record.save_options()))
-    levels = GenerationRecord.read(paths["record"]).output
-    if request.plot:
+    paths = accompaniment.save(folder, **plan.save_options)
+    output = GenerationRecord.read(paths["record"]).output
+    assert output is not None, "a record that was saved says how"
+    if plan.request.plot:
         paths = {**paths, "plot": _plot(accompaniment, folder, f"take {number} of {of}")}
     return Take(
         number=number,
         paths={name: parcel.final(path) for name, path in paths.items()},
-        levels={} if levels is None else levels.levels,
+        levels=output.levels,
     )
 
 
@@ -246,12 +172,11 @@ def _plot(accompaniment: "Accompaniment", folder: Path, take: str) -> Path:
     from hafm.audio.output import atomic_file
 
     record = accompaniment.record
-    name = Path(record.input.path).name if record.input.path is not None else "vocal"
     png = draw(
         vocal=accompaniment.vocal.waveform,
         accompaniment=accompaniment.waveform,
         sample_rate=accompaniment.sample_rate,
-        title=name,
+        title=Path(accompaniment.vocal.path or "vocal").name,
         subtitle=f"{take}, seed {record.settings.seed}, bundle {record.bundle.name} {record.bundle.version}",
         start_seconds=accompaniment.vocal.start_seconds,
     )

@@ -31,6 +31,7 @@ class Take:
     Args:
         number: from 1.
         paths: by what they hold: accompaniment, mix, record, and plot if one was drawn.
+        levels: of the mix, as `hafm.audio.mixdown` reports them.
     """
 
     number: int

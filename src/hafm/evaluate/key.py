@@ -42,7 +42,9 @@ class Key:
 
     def __post_init__(self) -> None:
         if not 0 <= self.tonic < 12 or self.mode not in ("maj", "min"):
-            raise UsageError(f"A key has a tonic of 0 to 11 and mode maj or min, not {self.tonic} {self.mode}.")
+            raise UsageError(
+                f"A key has a tonic of 0 to 11 and mode maj or min, not {self.tonic} {self.mode}."
+            )
 
     @property
     def signature(self) -> int:

@@ -166,5 +166,5 @@ def _place(staging: Path, target: Path, *, last: str) -> None:
         return
     # Until the new record stands there must be none: the old one would vouch for files being replaced.
     (target / last).unlink(missing_ok=True)
-    for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
+    for path in sorted(staging.iterdir(), key=lambda path: (path.name == last, path.name)):
         os.replace(path, target / path.name)

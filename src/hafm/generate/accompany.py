@@ -39,10 +39,11 @@ from hafm.generate.progress import OnStep
 from hafm.generate.record import BundleUsed, Environment, GenerationRecord, InputUsed, Settings
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.steps import codec_frames, hear, play, sound
+from hafm.generate.threads import one_thread
 from hafm.generate.vocal import read_vocal
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import copy_bundle
-from hafm.stages.hub import push_folder
+from hafm.stages.hub import BUILTIN, push_folder
 
 __all__ = ["Accompaniment", "Accompanist"]
 
@@ -97,8 +98,10 @@ class Accompanist:
             DeviceError: the device is not there.
         """
         found = find_device(device)
-        bundle = Bundle.open(source, revision=revision)
-        return cls(bundle=bundle, device=found, source=os.fspath(source), revision=revision)
+        bundle, name = Bundle.open(source, revision=revision), os.fspath(source)
+        if name != BUILTIN and os.path.exists(name):
+            name = os.path.abspath(name)  # a record that names it is read from other places
+        return cls(bundle=bundle, device=found, source=name, revision=revision)
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes the bundle to a folder, whole or not at all.
@@ -287,7 +290,8 @@ class Accompanist:
         sampling = SamplingSettings(
             temperature=settings.temperature, top_k=settings.top_k, guidance=settings.guidance
         )
-        with device_errors(device):
+        with device_errors(device), one_thread():
+            environment = Environment.here(str(device))
             heard = hear(bundle, vocal, seed=seed, device=device)
             semantic, codes = play(
                 bundle,
@@ -312,7 +316,7 @@ class Accompanist:
                 ),
                 vocal=vocal,
                 record=GenerationRecord(
-                    environment=Environment.here(str(device)),
+                    environment=environment,
                     bundle=self._bundle_used(),
                     input=used,
                     settings=replace(settings, take=take),

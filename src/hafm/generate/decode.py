@@ -4,14 +4,16 @@ In: conditions ``[B, K, F]`` a source, perhaps a prompt ``[B, K, P]``. Out: code
 prompt first. Row b is take b.
 
              prefill, one pass                         steps, one position each
-    takes    [condition prefix][BOS p p p p]           [t] -> [t] -> [t] -> ...    rows 0 ... B-1
-    guidance [dropped prefix  ][BOS p p p p]           [t] -> [t] -> [t] -> ...    rows B ... 2B-1
+    take 0   [condition prefix][BOS p p p p]           [t] -> [t] -> [t] -> ...    row 0
+             [dropped prefix  ][BOS p p p p]           [t] -> [t] -> [t] -> ...    row 1
+    take 1   [condition prefix][BOS p p p p]           [t] -> [t] -> [t] -> ...    row 2
+             [dropped prefix  ][BOS p p p p]           [t] -> [t] -> [t] -> ...    row 3
 
-Both halves see the same tokens; the second has its condition dropped, and eq. 5 joins the logits of
-both into those that are drawn from. With guidance 1 the second half would not count and is left out.
+Both rows of a take see the same tokens; the second has its condition dropped, and eq. 5 joins the logits
+of both into those that are drawn from. With guidance 1 the second would not count and is left out.
 
 A take's tokens depend on its own condition, prompt and generator only, bit for bit (on one machine
-and with one number of threads): no operation on the way lets rows influence each other.
+and with one number of threads): no operation on the way lets takes influence each other.
 
 Source: paper 3.5.
 """
@@ -110,13 +112,12 @@ class Stepper:
     ) -> None:
         self.model = model
         self.guidance = guidance
-        self.num_takes = conditions[0].shape[0]
-        self.copies = 1 if guidance == 1 else 2
-        num_rows = self.copies * self.num_takes
+        self.rows_a_take = 1 if guidance == 1 else 2
+        num_rows = self.rows_a_take * conditions[0].shape[0]
         self.conditioned = model.condition(
-            tuple(ids.repeat(self.copies, 1, 1) for ids in conditions),
+            tuple(ids.repeat_interleave(self.rows_a_take, dim=0) for ids in conditions),
             target_frames=target_frames,
-            drop=torch.arange(num_rows, device=model.heads.device) >= self.num_takes,
+            drop=torch.arange(num_rows, device=model.heads.device) % self.rows_a_take == 1,
         )
         num_slots = target_frames * model.spec.target.num_codebooks
         capacity = self.conditioned.num_prefix + num_slots
@@ -128,16 +129,15 @@ class Stepper:
 
     def __call__(self, inputs: Int[Tensor, "B S"], *, start: int) -> Float[Tensor, "B V"]:
         """Logits of the position after ``start + S - 1``; the first call starts at 0."""
-        x = self.model.embed(inputs.repeat(self.copies, 1), self.conditioned, start=start)
+        together = self.rows_a_take
+        x = self.model.embed(inputs.repeat_interleave(together, dim=0), self.conditioned, start=start)
         bias = None
         if start > 0:
             bias = self.bias[:, :, -(self.cache.length + 1) :]
         elif self.conditioned.prefix is not None:
             x = torch.cat([self.conditioned.prefix, x], dim=1)
-        hidden = self.model.transformer(x, cache=self.cache, bias=bias)[:, -1]
+        hidden = self.model.transformer(x, cache=self.cache, bias=bias, together=together)[:, -1]
         position = start + inputs.shape[1] - 1
         codebook = codebook_of(position, num_codebooks=self.model.spec.target.num_codebooks)
-        logits = self.model.logits(hidden, codebook=codebook)
-        if self.copies == 1:
-            return logits
-        return guide(logits[: self.num_takes], logits[self.num_takes :], self.guidance)
+        logits = self.model.logits(hidden, codebook=codebook, together=together)
+        return logits if together == 1 else guide(logits[::2], logits[1::2], self.guidance)

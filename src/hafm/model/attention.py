@@ -71,12 +71,16 @@ class Attention(nn.Module):
         *,
         causal: bool,
         cache: KVCache | None = None,
+        together: int = 1,
     ) -> Float[Tensor, "B S D"]:
         """L counts the cached positions and the S new ones; without a cache L = S."""
         if self.training:
             return self._attend(x, bias, causal=causal, cache=cache)
-        # Every row by itself, see model/linear.py.
-        return by_rows(lambda row, rows: self._attend(row, bias, causal=causal, cache=cache, rows=rows), x)
+        return by_rows(
+            lambda some, rows: self._attend(some, bias, causal=causal, cache=cache, rows=rows),
+            x,
+            together=together,
+        )
 
     def _attend(
         self,

@@ -28,8 +28,10 @@ class FeedForward(nn.Module):
         self.into = Linear(width, 2 * inner)
         self.out = Linear(inner, width)
 
-    def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
-        return self._gated(x) if self.training else by_rows(lambda row, _: self._gated(row), x)
+    def forward(self, x: Float[Tensor, "B S D"], *, together: int = 1) -> Float[Tensor, "B S D"]:
+        if self.training:
+            return self._gated(x)
+        return by_rows(lambda rows, _: self._gated(rows), x, together=together)
 
     def _gated(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         gate, value = self.into(x).chunk(2, dim=-1)

@@ -4,7 +4,8 @@ A matrix product picks its order of summation by the number of rows and by where
 vectorised functions treat the end of an array unlike its middle. So a row computed beside three others
 differs from the same row alone in the last bits, and now and then such a bit flips a sampled token. Once
 training is over, the layers therefore work through :func:`by_rows`, and a take comes out the same whatever
-it is batched with. Training is free of this and uses the usual fused products.
+it is batched with. The rows of one take (with its condition and without) always come together, and may
+share a product. Training is free of all this and uses the usual fused products.
 
 The weight is stored ``[in, out]``, not ``[out, in]`` as in ``torch.nn.Linear``: a single row is then
 multiplied by walking the weight in memory order, which makes the products of a decoding step 1.4 times
@@ -18,20 +19,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def by_rows(function: Callable[[Tensor, slice], Tensor], x: Float[Tensor, "B *N"]) -> Float[Tensor, "B *M"]:
-    """``function(x)``, every batch row by itself and in memory of its own.
+def by_rows(
+    function: Callable[[Tensor, slice], Tensor], x: Float[Tensor, "B ..."], *, together: int = 1
+) -> Float[Tensor, "B ..."]:
+    """``function(x)``, every batch row, or every few, by themselves and in memory of their own.
 
     Args:
-        function: gets one row, batch axis kept, and which one that is; returns the row's result.
+        function: gets some rows, batch axis kept, and which ones they are; returns their results.
+        together: how many neighbouring rows are passed at a time; divides the batch.
 
     >>> layer = Linear(4, 6)
     >>> x = torch.randn(3, 2, 4)
-    >>> rows = by_rows(lambda row, _: layer(row), x)
-    >>> torch.equal(rows[1:2], by_rows(lambda row, _: layer(row), x[1:2]))
+    >>> whole = by_rows(lambda rows, _: layer(rows), x)
+    >>> torch.equal(whole[1:2], by_rows(lambda rows, _: layer(rows), x[1:2]))
     True
     """
     # A copy starts on the allocator's alignment; a slice starts anywhere, and products depend on that.
-    return torch.cat([function(row.clone(), slice(b, b + 1)) for b, row in enumerate(x.split(1))])
+    starts = range(0, x.shape[0], together)
+    return torch.cat(
+        [
+            function(rows.clone(), slice(b, b + together))
+            for b, rows in zip(starts, x.split(together), strict=True)
+        ]
+    )
 
 
 class Linear(nn.Module):

@@ -35,9 +35,11 @@ class Block(nn.Module):
         *,
         causal: bool,
         cache: KVCache | None = None,
+        together: int = 1,
     ) -> Float[Tensor, "B S D"]:
-        x = x + self.attention(self.attention_norm(x), bias, causal=causal, cache=cache)
-        out: Tensor = x + self.feedforward(self.feedforward_norm(x))
+        normed = self.attention_norm(x)
+        x = x + self.attention(normed, bias, causal=causal, cache=cache, together=together)
+        out: Tensor = x + self.feedforward(self.feedforward_norm(x), together=together)
         return out
 
 
@@ -105,18 +107,21 @@ class Transformer(nn.Module):
         *,
         cache: KVCache | None = None,
         bias: Float[Tensor, "H S L"] | None = None,
+        together: int = 1,
     ) -> Float[Tensor, "B S D"]:
         """Runs the S positions, after those in ``cache`` if there is one.
 
         Args:
             bias: the bias of these positions, where the caller has it already (decoding step by
                 step computes it once for a whole window).
+            together: how many neighbouring rows may share a product once training is over (see
+                model/linear.py); these rows must come together always.
         """
         S = x.shape[1]
         if bias is None:
             bias = self.bias(S, S + (cache.length if cache is not None else 0))
         for block in self.blocks:
-            x = block(x, bias, causal=self.causal, cache=cache)
+            x = block(x, bias, causal=self.causal, cache=cache, together=together)
         if cache is not None:
             cache.advance(S)
         out: Tensor = self.norm(x)

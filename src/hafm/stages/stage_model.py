@@ -61,8 +61,8 @@ class StageModel(nn.Module):
             self.encoder = self._transformer(
                 spec.encoder_layers, causal=False, max_distance=max(spec.source_frames(spec.target_frames))
             )
-            # A norm's output has unit size, which drowns token embeddings of the paper's size: the stage would
-            # not see what it has played. Much smaller than they are, it would not hear its condition.
+            # A norm's output has unit size, which drowns token embeddings of the paper's size: the stage
+            # would not see what it has played. Much smaller than they are, it would not hear its condition.
             nn.init.constant_(self.encoder.norm.weight, 2.5 * spec.embedding_std)
         self.transformer = self._transformer(spec.num_layers, causal=True, max_distance=spec.sequence_length)
         self.heads = nn.Parameter(
@@ -124,9 +124,11 @@ class StageModel(nn.Module):
             x = x + conditioned.slots[:, start : start + shifted.shape[1]]
         return x
 
-    def logits(self, hidden: Float[Tensor, "B D"], *, codebook: int) -> Float[Tensor, "B V"]:
-        """Scores of the next token of one codebook, every row by itself."""
-        return by_rows(lambda row, _: row @ self.heads[codebook], hidden)
+    def logits(
+        self, hidden: Float[Tensor, "B D"], *, codebook: int, together: int = 1
+    ) -> Float[Tensor, "B V"]:
+        """Scores of the next token of one codebook; for ``together`` see model/transformer.py."""
+        return by_rows(lambda rows, _: rows @ self.heads[codebook], hidden, together=together)
 
     def forward(
         self,

@@ -8,7 +8,7 @@ In:  latent [B, F, D]. Out: codes [B, K, F] and the latent they stand for, [B, F
     latent(codes) = part_1 + ... + part_k                                   any k <= K
 
 Conventions: entries have length 1, so "nearest" is "largest inner product". Codebooks are buffers: whoever
-trains moves them (`recipes.builtin.codec_codebooks`); no gradient reaches them here.
+trains moves them (`recipes.builtin.codec.codebooks`); no gradient reaches them here.
 
 Source: residual stages, Zeghidour et al., "SoundStream", 2021; low-dimensional normalised codes, Yu et al.,
 "Vector-quantized image modelling with improved VQGAN", 2022, and Kumar et al., "High-fidelity audio

@@ -1,0 +1,54 @@
+"""The broken and odd files of the gateway's tests, through the whole command.
+
+Refused ones run no model. Odd ones that are taken are accompanied, to the sample; that takes a while.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hafm.generate.accompany import Accompanist
+from tests.app.conftest import Hafm, tree
+from tests.audio.test_bad_files import REFUSED, TAKEN
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(
+    name: str, bundle: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, error, says = REFUSED[name]
+    (tmp_path / name).write_bytes(make())
+    monkeypatch.setattr(Accompanist, "from_pretrained", lambda *_, **__: pytest.fail("the bundle was opened"))
+    ran = hafm("generate", tmp_path / name, "-o", tmp_path / "out", "--bundle", bundle, "--json")
+    assert ran.code == 2
+    told = ran.json["error"]
+    assert told["kind"] == error.__name__
+    assert says in told["message"]
+    assert ran.error == f"error: {told['message']}"
+    assert list(tree(tmp_path)) == [name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TAKEN)
+def test_taken(name: str, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
+    make, channels, note = TAKEN[name]
+    (tmp_path / name).write_bytes(make())
+    words = ["generate", tmp_path / name, "-o", tmp_path / "out", "--bundle", bundle, "--json"]
+    ran = hafm(*words, "--skip-fine", "--guidance", 1)
+    assert ran.code == 0, ran.err
+    assert len(ran.json["notes"]) == bool(note)
+    heard = ran.json["vocal"]
+    for sound, count in (("accompaniment", 1), ("mix", channels)):
+        info = soundfile.info(tmp_path / "out" / f"{sound}.wav")
+        assert info.frames == heard["num_samples"]
+        assert info.samplerate == heard["sample_rate_hz"]
+        assert info.channels == count
+        samples, _ = soundfile.read(tmp_path / "out" / f"{sound}.wav")
+        assert np.isfinite(samples).all()
+        assert 0.001 < np.abs(samples).max() < 1
+    assert (
+        json.loads((tmp_path / "out" / "generation.json").read_text())["input"]["sha256"] == heard["sha256"]
+    )

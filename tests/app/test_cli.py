@@ -1,0 +1,94 @@
+"""The program as a process: help, version, closed pipes, exit codes."""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hafm import __version__
+from hafm.app import cli
+from hafm.app.request import _SETTLED_BY_REPLAY, Request
+from tests.app.conftest import Hafm
+
+HAFM = [sys.executable, "-c", "from hafm.app.cli import main; main()"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def test_version(hafm: Hafm) -> None:
+    assert hafm("--version").out == f"hafm {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_names_the_commands(hafm: Hafm, words: list[str]) -> None:
+    ran = hafm(*words)
+    assert (ran.code, ran.err) == (0, "")
+    assert "generate" in ran.out
+    assert "info" in ran.out
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_help_of_generate_is_complete(hafm: Hafm, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = hafm("generate", "--help").out
+    for panel in ("What to accompany", "What is written", "How it is made", "How it runs"):
+        assert panel in text
+    options = ["--" + name.replace("_", "-") for name in inspect.signature(cli.generate).parameters]
+    for option in options:
+        if option not in ("--vocal", "--as-json"):
+            assert option in text
+    assert "hafm generate --replay out/generation.json" in text
+    assert text.count("<bool>") <= 1  # beside --help, which is typer's own
+
+
+def test_every_setting_of_a_request_is_settled_by_a_replay_or_not_on_purpose() -> None:
+    free = {"output", "vocal", "replay", "bundle", "device", "plot", "overwrite"}
+    assert set(inspect.signature(Request).parameters) - free == set(_SETTLED_BY_REPLAY)
+
+
+def test_a_real_process_exits_as_it_should(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*HAFM, "generate", "none.wav", "-o", "out", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+    )
+    assert done.returncode == 2
+    assert done.stdout.startswith('{"error": {"kind": "AudioReadError"')
+    assert done.stderr.splitlines()[-1].startswith("error: 'none.wav' does not exist")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_nobody_reads_the_output(words: list[str]) -> None:
+    """As in `hafm info | head -0`: no traceback, no 'Exception ignored'."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*HAFM, *words], stdout=writer, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_the_output_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*HAFM, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
+    assert "Traceback" not in done.stderr
+    assert done.returncode != 0
+
+
+def test_names_that_are_no_text_can_be_told(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff\xe9.wav"
+    done = subprocess.run(
+        [*HAFM, "generate", name, "-o", "out"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 2
+    assert b"does not exist" in done.stderr

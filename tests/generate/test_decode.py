@@ -1,0 +1,286 @@
+"""Decoding against the uncached model, position by position, and takes against themselves in company."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from hafm.errors import BundleError
+from hafm.generate.decode import Stepper, decode
+from hafm.generate.progress import Progress
+from hafm.generate.sampling import SamplingSettings, sample
+from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
+from hafm.stages.stage_model import StageModel
+from hafm.tokens.interleave import deinterleave, interleave
+from tests.stages.small import CONDITIONINGS, STAGES, random_conditions, random_target, small_model
+
+ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
+GUIDANCE = pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+
+
+def takes(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def uncached_logits(
+    model: StageModel, target: Tensor, conditions: tuple[Tensor, ...], *, guidance: float
+) -> Tensor:
+    """Guided logits of all positions, `[B, S, V]`, by two runs over the whole sequence."""
+    everyone = torch.ones(target.shape[0], dtype=torch.bool)
+    with torch.inference_mode():
+        conditional = model(target, conditions).permute(0, 2, 1, 3).flatten(1, 2)
+        unconditional = model(target, conditions, drop=everyone).permute(0, 2, 1, 3).flatten(1, 2)
+    return unconditional + guidance * (conditional - unconditional)
+
+
+def cached_logits(
+    model: StageModel, target: Tensor, conditions: tuple[Tensor, ...], *, guidance: float, num_given: int = 0
+) -> Tensor:
+    """The same, step by step, after a prefill of ``num_given`` tokens."""
+    shifted = model.target_embedding.shift(interleave(target))
+    out = []
+    with torch.inference_mode():
+        step = Stepper(model, conditions, target_frames=target.shape[2], guidance=guidance)
+        start = 0
+        for position in range(num_given, shifted.shape[1]):
+            out.append(step(shifted[:, start : position + 1], start=start))
+            start = position + 1
+    return torch.stack(out, 1)
+
+
+# ---- the cache
+
+
+@ALL_STAGES
+@BOTH_WAYS
+@GUIDANCE
+def test_cached_equals_uncached_everywhere(
+    stage: StageSpec, conditioning: Conditioning, guidance: float
+) -> None:
+    model = small_model(stage, conditioning)
+    target, conditions = random_target(model.spec, batch=1), random_conditions(model.spec, batch=1)
+    expected = uncached_logits(model, target, conditions, guidance=guidance)
+    found = cached_logits(model, target, conditions, guidance=guidance)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    num_given = expected.shape[1] - 3
+    found = cached_logits(model, target, conditions, guidance=guidance, num_given=num_given)
+    torch.testing.assert_close(found, expected[:, num_given:], rtol=1e-3, atol=1e-3)
+
+
+@ALL_STAGES
+@BOTH_WAYS
+def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditioning) -> None:
+    """One token at a time, each from a run over the whole sequence with junk where nothing is known yet."""
+    model = small_model(stage, conditioning)
+    settings = SamplingSettings(top_k=5)
+    K, F = model.spec.target.num_codebooks, 3
+    conditions = random_conditions(model.spec, batch=2, target_frames=F)
+    generators = takes(1, 2)
+    flat = torch.zeros(2, K * F, dtype=torch.long)
+    for position in range(K * F):
+        logits = uncached_logits(model, deinterleave(flat, num_codebooks=K), conditions, guidance=3.0)[
+            :, position
+        ]
+        uniform = torch.cat([torch.rand(1, generator=take, dtype=torch.float64) for take in generators])
+        flat[:, position] = sample(logits, settings=settings, uniform=uniform)
+    found = decode(model, conditions, target_frames=F, settings=settings, generators=takes(1, 2))
+    assert torch.equal(found, deinterleave(flat, num_codebooks=K))
+    assert found.unique().numel() > 2
+
+
+# ---- guidance
+
+
+@ALL_STAGES
+@BOTH_WAYS
+def test_guidance_1_is_the_condition_alone(stage: StageSpec, conditioning: Conditioning) -> None:
+    """One row a take, and the plain model's scores: nothing unconditional is computed."""
+    model = small_model(stage, conditioning)
+    target, conditions = random_target(model.spec, batch=2), random_conditions(model.spec, batch=2)
+    with torch.inference_mode():
+        rows = [
+            Stepper(model, conditions, target_frames=target.shape[2], guidance=guidance).cache.keys.shape[1]
+            for guidance in (1.0, 3.0)
+        ]
+        expected = model(target, conditions)[:, -1, -1]
+    assert rows == [2, 4]
+    num_given = target[0].numel() - 1
+    (found,) = cached_logits(model, target, conditions, guidance=1.0, num_given=num_given).unbind(1)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_condition_matters_and_guidance_0_ignores_it() -> None:
+    model = small_model(SEMANTIC, "aligned")
+    one, other = (random_conditions(model.spec, batch=1) for _ in range(2))
+    for guidance, same in ((0.0, True), (1.0, False), (3.0, False)):
+        settings = SamplingSettings(guidance=guidance)
+        a, b = (
+            decode(model, conditions, target_frames=6, settings=settings, generators=takes(5))
+            for conditions in (one, other)
+        )
+        assert torch.equal(a, b) == same
+
+
+# ---- takes
+
+
+@ALL_STAGES
+@BOTH_WAYS
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_logits_of_a_take_are_the_same_alone_and_in_company(
+    stage: StageSpec, conditioning: Conditioning, guidance: float
+) -> None:
+    """To the bit: 2 to 5 takes, at their beginning, in their middle and at their end."""
+    model = small_model(stage, conditioning)
+    target, conditions = random_target(model.spec, batch=5), random_conditions(model.spec, batch=5)
+    num_given = target[0].numel() - 3
+
+    def logits(rows: slice) -> Tensor:
+        some = tuple(ids[rows] for ids in conditions)
+        return cached_logits(model, target[rows], some, guidance=guidance, num_given=num_given)
+
+    together = logits(slice(0, 5))
+    for rows in (slice(4, 5), slice(1, 3), slice(2, 5), slice(0, 4)):
+        assert torch.equal(logits(rows), together[rows])
+
+
+@BOTH_WAYS
+def test_tokens_of_a_take_are_the_same_alone_and_in_company(conditioning: Conditioning) -> None:
+    model = small_model(FINE, conditioning)
+    settings = SamplingSettings()
+    conditions = random_conditions(model.spec, batch=1)
+    prompt = random_target(model.spec, batch=1)[:, :, :4]
+
+    def run(*seeds: int) -> Tensor:
+        return decode(
+            model,
+            tuple(ids.expand(len(seeds), -1, -1) for ids in conditions),
+            target_frames=9,
+            settings=settings,
+            generators=takes(*seeds),
+            prompt=prompt.expand(len(seeds), -1, -1),
+        )
+
+    together = run(1, 2, 3, 1)
+    for b, seed in enumerate((1, 2, 3, 1)):
+        assert torch.equal(run(seed)[0], together[b])
+    assert not torch.equal(together[0], together[1])
+
+
+def test_a_generator_moves_on_by_one_number_a_token() -> None:
+    model = small_model(FINE)
+    (used,), (fresh,) = takes(3), takes(3)
+    prompt = random_target(model.spec, batch=1)[:, :, :4]
+    decode(
+        model,
+        random_conditions(model.spec, batch=1),
+        target_frames=9,
+        settings=SamplingSettings(guidance=1.0),
+        generators=[used],
+        prompt=prompt,
+    )
+    torch.rand((9 - 4) * 4, generator=fresh, dtype=torch.float64)
+    assert torch.equal(used.get_state(), fresh.get_state())
+
+
+# ---- prompts
+
+
+@ALL_STAGES
+@BOTH_WAYS
+def test_a_prompt_is_kept_and_continued_as_if_it_had_been_drawn(
+    stage: StageSpec, conditioning: Conditioning
+) -> None:
+    model = small_model(stage, conditioning)
+    K, F = model.spec.target.num_codebooks, model.spec.target_frames
+    conditions = random_conditions(model.spec, batch=2)
+    settings = SamplingSettings()
+    whole = decode(model, conditions, target_frames=F, settings=settings, generators=takes(1, 2))
+    for known in (F - 1, F):
+        generators = takes(1, 2)
+        for take in generators:
+            torch.rand(known * K, generator=take, dtype=torch.float64)
+        found = decode(
+            model,
+            conditions,
+            target_frames=F,
+            settings=settings,
+            generators=generators,
+            prompt=whole[:, :, :known],
+        )
+        assert torch.equal(found, whole)
+
+
+# ---- progress and errors
+
+
+def test_progress_counts_new_frames() -> None:
+    model = small_model(COARSE, "aligned")
+    seen: list[Progress] = []
+    decode(
+        model,
+        random_conditions(model.spec, batch=1),
+        target_frames=9,
+        settings=SamplingSettings(guidance=1.0),
+        generators=takes(0),
+        prompt=random_target(model.spec, batch=1)[:, :, :6],
+        on_step=seen.append,
+    )
+    assert seen == [Progress(stage="coarse", done=done, total=3) for done in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_the_callback_raises_passes_through_at_once(error: type[BaseException]) -> None:
+    model = small_model(COARSE, "aligned")
+    calls = 0
+
+    def stop(_: Progress) -> None:
+        nonlocal calls
+        calls += 1
+        raise error("enough")
+
+    with pytest.raises(error, match="enough"):
+        decode(
+            model,
+            random_conditions(model.spec, batch=1),
+            target_frames=9,
+            settings=SamplingSettings(),
+            generators=takes(0),
+            on_step=stop,
+        )
+    assert calls == 1
+
+
+def test_damaged_weights_are_refused() -> None:
+    model = small_model(SEMANTIC)
+    with torch.no_grad():
+        model.heads[0, 0, 0] = torch.nan
+    with pytest.raises(BundleError, match="not finite"):
+        decode(
+            model,
+            random_conditions(model.spec, batch=1),
+            target_frames=6,
+            settings=SamplingSettings(),
+            generators=takes(0),
+        )
+
+
+def test_training_mode_is_refused() -> None:
+    model = small_model(SEMANTIC).train()
+    with pytest.raises(AssertionError, match=r"model\.eval\(\)"):
+        decode(
+            model,
+            random_conditions(model.spec, batch=1),
+            target_frames=6,
+            settings=SamplingSettings(),
+            generators=takes(0),
+        )
+
+
+def test_results_can_be_trained_on() -> None:
+    """Tensors made in inference mode cannot; nothing of that must leak out."""
+    model = small_model(SEMANTIC)
+    conditions = random_conditions(model.spec, batch=1)
+    codes = decode(model, conditions, target_frames=6, settings=SamplingSettings(), generators=takes(0))
+    model.train()(codes, conditions).sum().backward()
+    assert not codes.is_inference()

@@ -1,0 +1,124 @@
+"""Attention, norm and feed-forward against their formulas, written with loops in float64."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hafm.model.attention import Attention, causal_attention_by_blocks
+from hafm.model.feedforward import FeedForward
+from hafm.model.linear import Linear, by_rows
+from hafm.model.norm import RMSNorm
+from hafm.model.position import RelativeBias
+
+
+def naive_norm(x: Tensor, weight: Tensor) -> Tensor:
+    return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight
+
+
+def naive_attention(module: Attention, x: Tensor, bias: Tensor) -> Tensor:
+    """Eq. 3, one row and one head at a time."""
+    B, _, D = x.shape
+    E = D // module.num_heads
+    qkv, out = module.qkv.weight.double(), module.out.weight.double()
+    result = torch.zeros_like(x)
+    for b in range(B):
+        heads = []
+        for h in range(module.num_heads):
+            columns = slice(h * E, (h + 1) * E)
+            q = naive_norm(x[b] @ qkv[:, :D][:, columns], module.query_norm.weight.double())
+            k = naive_norm(x[b] @ qkv[:, D : 2 * D][:, columns], module.key_norm.weight.double())
+            v = x[b] @ qkv[:, 2 * D :][:, columns]
+            scores = q @ k.T / math.sqrt(E) + bias[h].double()
+            heads.append(scores.softmax(-1) @ v)
+        result[b] = torch.cat(heads, -1) @ out
+    return result
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("mode", ["training", "evaluation", "no_grad"])
+@pytest.mark.parametrize("num_positions", [9, 150])  # 150: more than one block of queries
+def test_attention_equals_equation_3(causal: bool, mode: str, num_positions: int) -> None:
+    module = Attention(12, num_heads=3, layer=0).train(mode == "training")
+    relative = RelativeBias(num_heads=3, num_buckets=8, max_distance=20, causal=causal)
+    with torch.no_grad():
+        for parameter in (*module.parameters(), *relative.parameters()):
+            parameter.normal_()
+    x = torch.randn(2, num_positions, 12)
+    with torch.set_grad_enabled(mode != "no_grad"):
+        bias = relative(num_positions, num_positions)
+        found = module(x, bias, causal=causal)
+    torch.testing.assert_close(
+        found.double(), naive_attention(module, x.double(), bias), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("num_positions", [128, 129, 300])
+def test_blocks_equal_the_whole_square_with_gradients(num_positions: int) -> None:
+    bias = RelativeBias(num_heads=2, num_buckets=8, max_distance=20, causal=True)(
+        num_positions, num_positions
+    )
+    inputs = [torch.randn(2, 2, num_positions, 4, dtype=torch.float64) for _ in range(3)]
+    inputs.append(bias.detach().double())
+    grad = torch.randn_like(inputs[0])
+    results = []
+    for formula in (causal_attention_by_blocks, F.scaled_dot_product_attention):
+        leaves = [x.clone().requires_grad_() for x in inputs]
+        out = formula(*leaves)
+        out.backward(grad)
+        results.append([out, *(leaf.grad for leaf in leaves)])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_norm_equals_equation_2() -> None:
+    norm = RMSNorm(5)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(3, 4, 5)
+    torch.testing.assert_close(norm(x), naive_norm(x, norm.weight))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_feedforward_equals_equation_4(training: bool) -> None:
+    module = FeedForward(8, multiplier=3.0).train(training)
+    inner = 16
+    w1, w2 = module.into.weight[:, :inner], module.into.weight[:, inner:]
+    assert module.into.weight.shape == (8, 2 * inner)
+    torch.nn.init.normal_(module.into.weight)
+    torch.nn.init.normal_(module.out.weight)
+    x = torch.randn(2, 3, 8)
+    gelu = 0.5 * (x @ w1) * (1 + torch.erf(x @ w1 / math.sqrt(2)))
+    torch.testing.assert_close(module(x), (gelu * (x @ w2)) @ module.out.weight, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_rows_are_the_same_alone_and_in_company(together: int) -> None:
+    layer = Linear(85, 33)  # odd sizes: rows lie at odd addresses, vectors end in the middle
+    x = torch.randn(6, 1, 85)
+
+    def run(rows: Tensor) -> Tensor:
+        return by_rows(lambda some, _: layer(some), rows, together=together)
+
+    whole = run(x)
+    torch.testing.assert_close(whole, layer(x))
+    for start in range(0, 6, together):
+        for stop in range(start + together, 7, together):
+            assert torch.equal(run(x[start:stop]), whole[start:stop])
+
+
+@pytest.mark.parametrize(
+    ("together", "expected"), [(1, [(0, 1), (1, 2), (2, 3), (3, 4)]), (2, [(0, 2), (2, 4)])]
+)
+def test_by_rows_says_which_rows_they_are(together: int, expected: list[tuple[int, int]]) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(some: Tensor, rows: slice) -> Tensor:
+        assert torch.equal(some, x[rows])
+        seen.append((rows.start, rows.stop))
+        return some
+
+    x = torch.randn(4, 2)
+    assert torch.equal(by_rows(note, x, together=together), x)
+    assert seen == expected

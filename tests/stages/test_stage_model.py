@@ -1,0 +1,214 @@
+"""The stage as a whole: size, start values, what sees what."""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+
+from hafm.stages.embed import ConditionEmbedding
+from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
+from hafm.stages.stage_model import StageModel
+from tests.stages.small import (
+    CONDITIONINGS,
+    STAGES,
+    random_conditions,
+    random_target,
+    small_model,
+    small_spec,
+)
+
+ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
+
+
+# ---- size
+
+
+def transformer_parameters(*, num_layers: int, width: int, num_heads: int, inner: int) -> int:
+    attention = width * 3 * width + width * width  # Q, K, V in one; out
+    norms = 2 * width + 2 * (width // num_heads)  # before attention and feed-forward; of queries and keys
+    feedforward = width * 2 * inner + inner * width  # gate and value in one; out
+    return num_layers * (attention + norms + feedforward) + 32 * num_heads + width  # bias, final norm
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected", "millions"),
+    [(SEMANTIC, 38_527_744, 38.53), (COARSE, 42_470_144, 42.47), (FINE, 44_055_808, 44.06)],
+    ids=["semantic", "coarse", "fine"],
+)
+def test_parameters_of_the_paper_stages(spec: StageSpec, expected: int, millions: float) -> None:
+    D = 512
+    stack = transformer_parameters(num_layers=12, width=D, num_heads=8, inner=1365)
+    assert stack == 12 * 3_146_368 + 256 + 512
+    by_hand = {
+        #           sources           BOS and tokens  heads          offsets  segments
+        "semantic": 501 * D + 501 * D + 500 * D + 1 * D + 2 * D,
+        "coarse": 2 * 501 * D + 4 * 1025 * D + 4 * 1024 * D + 4 * D + 3 * D,
+        "fine": 4 * 1025 * D + 4 * 1025 * D + 4 * 1024 * D + 4 * D + 2 * D,
+    }
+    with torch.device("meta"):
+        model = StageModel(spec)
+    assert model.num_parameters() == stack + by_hand[spec.name] == expected
+    assert round(expected / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize("embedding_std", [0.02, 0.2])
+def test_initialisation(embedding_std: float) -> None:
+    """N(0, 0.02) throughout, norms from one (paper 3.4).
+
+    Ours: the embeddings may start larger, and the encoder's output with them, for it is added to them.
+    """
+    model = StageModel(small_spec(FINE, "aligned", width=128, embedding_std=embedding_std))
+    for name, parameter in model.named_parameters():
+        if name == "encoder.norm.weight":
+            assert (parameter == parameter[0]).all()
+            assert embedding_std <= parameter[0] <= 5 * embedding_std
+        elif "norm" in name:
+            assert (parameter == 1).all(), name
+        else:
+            std = embedding_std if "embedding" in name else 0.02
+            error = 5 * std / parameter.numel() ** 0.5  # five standard errors
+            assert abs(parameter.mean().item()) < error, name
+            assert abs(parameter.std().item() - std) < error, name
+
+
+# ---- what sees what
+
+
+@ALL_STAGES
+@BOTH_WAYS
+def test_causality_by_gradient(stage: StageSpec, conditioning: Conditioning) -> None:
+    """The scores of a token move with the tokens before it, and with every frame of every source.
+
+    Those stand before the target (prefix), or reach it through the two-way encoder (aligned).
+    """
+    model = small_model(stage, conditioning)
+    spec = model.spec
+    K, F = spec.target.num_codebooks, spec.target_frames
+    conditions = random_conditions(spec, batch=1)
+    inputs: list[torch.Tensor] = []
+    sources: list[torch.Tensor] = []
+
+    def keep_inputs(_: object, __: object, out: torch.Tensor) -> None:
+        out.retain_grad()
+        inputs.append(out)
+
+    def keep_sources(_: object, __: object, out: list[torch.Tensor]) -> None:
+        for x in out:
+            x.retain_grad()
+        sources.extend(out)
+
+    model.target_embedding.register_forward_hook(keep_inputs)
+    model.condition_embedding.register_forward_hook(keep_sources)
+    logits = model(random_target(spec, batch=1), conditions)
+    for position in (0, K * F // 2, K * F - 1):
+        for x in (*inputs, *sources):
+            x.grad = None
+        logits[0, position % K, position // K].logsumexp(-1).backward(retain_graph=True)
+        moved = inputs[0].grad[0].abs().sum(-1) > 0
+        assert moved.tolist() == [p <= position for p in range(K * F)]
+        assert len(sources) == len(spec.sources)
+        for source in sources:
+            assert (source.grad[0].abs().sum(-1) > 0).all()
+
+
+@pytest.mark.parametrize("stage", [SEMANTIC, COARSE, FINE], ids=lambda stage: stage.name)
+def test_without_an_encoder_a_slot_hears_what_sounds_at_its_time(stage: StageSpec) -> None:
+    """Against exact times: the source frame that holds the moment at which the target frame begins."""
+    spec = small_spec(stage, "aligned", encoder_layers=0)
+    model = StageModel(spec)
+    K, F = spec.target.num_codebooks, spec.target_frames
+    conditions = random_conditions(spec, batch=2)
+    slots = model.condition(conditions, target_frames=F).slots
+    assert slots is not None
+    assert slots.shape == (2, K * F, spec.width)
+    frames = ConditionEmbedding.forward(model.condition_embedding, conditions)
+    rate = spec.sources[0].frame_rate
+    for slot in range(K * F):
+        begins = Fraction(slot // K) / spec.target.frame_rate
+        (hears,) = (f for f in range(frames[0].shape[1]) if f / rate <= begins < (f + 1) / rate)
+        torch.testing.assert_close(slots[:, slot], sum(source[:, hears] for source in frames))
+
+
+def test_alignment_at_50_and_75_hz() -> None:
+    """75 Hz frames 0 1 2 | 3 4 5 begin at 0, 13.3, 26.7 | 40, ... ms; 50 Hz frames at 0, 20 | 40, ... ms."""
+    spec = small_spec(COARSE, "aligned", encoder_layers=0)
+    model = StageModel(spec)
+    with torch.no_grad():
+        model.condition_embedding.segment.zero_()
+        for source in model.condition_embedding.sources:
+            source.weight.copy_(
+                torch.arange(source.weight.shape[1]).float()[None, :, None].expand_as(source.weight)
+            )
+        ids = torch.tensor([[[0, 1, 2, 3, 4, 5]]])
+        slots = model.condition((ids, torch.zeros_like(ids)), target_frames=9).slots
+    assert slots is not None
+    assert slots[0, ::4, 0].tolist() == [0, 0, 1, 2, 2, 3, 4, 4, 5]
+    assert (slots[0].unflatten(0, (9, 4)) == slots[0, ::4][:, None]).all()
+
+
+def test_prefix_stands_before_the_target_in_order() -> None:
+    spec = small_spec(COARSE)
+    model = StageModel(spec)
+    conditions = random_conditions(spec, batch=2)
+    conditioned = model.condition(conditions, target_frames=9)
+    assert conditioned.slots is None
+    assert conditioned.num_prefix == 12
+    assert torch.equal(conditioned.prefix, torch.cat(model.condition_embedding(conditions), 1))
+
+
+def test_sources_of_another_length_are_refused() -> None:
+    model = small_model(COARSE)
+    conditions = random_conditions(model.spec, batch=1)
+    with pytest.raises(AssertionError, match=r"sources of \(6, 6\) frames, expected \(5, 5\)"):
+        model.condition(conditions, target_frames=7)
+
+
+# ---- dropped conditions
+
+
+@ALL_STAGES
+@BOTH_WAYS
+@pytest.mark.parametrize("dropped", ["mask", "zeros"])
+def test_a_dropped_row_knows_nothing_of_its_condition(
+    stage: StageSpec, conditioning: Conditioning, dropped: str
+) -> None:
+    model = small_model(stage, conditioning, dropped_condition=dropped)
+    target = random_target(model.spec, batch=2)
+    one, other = (random_conditions(model.spec, batch=2) for _ in range(2))
+    drop = torch.tensor([True, False])
+    with torch.inference_mode():
+        a, b = model(target, one, drop=drop), model(target, other, drop=drop)
+        kept = model(target, one)
+    assert torch.equal(a[0], b[0])
+    assert not torch.allclose(a[1], b[1])
+    assert torch.equal(a[1], kept[1])
+    assert not torch.allclose(a[0], kept[0])
+
+
+# ---- heads
+
+
+@ALL_STAGES
+@BOTH_WAYS
+def test_every_codebook_has_its_own_head(stage: StageSpec, conditioning: Conditioning) -> None:
+    """Training's einsum and generation's single head give the scores of the same codebook."""
+    model = small_model(stage, conditioning)
+    K, F = model.spec.target.num_codebooks, model.spec.target_frames
+    hidden: list[torch.Tensor] = []
+    model.transformer.register_forward_hook(lambda _, __, out: hidden.append(out))
+    with torch.inference_mode():
+        logits = model(random_target(model.spec, batch=2), random_conditions(model.spec, batch=2))
+        for position in range(K * F):
+            found = model.logits(hidden[0][:, position - K * F], codebook=position % K)
+            expected = logits[:, position % K, position // K]
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_start_knows_nothing() -> None:
+    """Fresh weights give every class about the same chance: the loss starts near log V."""
+    spec = small_spec(FINE, "aligned")
+    logits = StageModel(spec)(random_target(spec, batch=2), random_conditions(spec, batch=2))
+    entropy = torch.distributions.Categorical(logits=logits).entropy()
+    assert (entropy > 0.98 * math.log(13)).all()
