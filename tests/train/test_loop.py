@@ -174,5 +174,6 @@ def test_several_codebooks_are_reported_one_by_one():
             return np.random.default_rng(index).integers(500, size=(1, 100))
 
     scores = held_out_loss(StageModel(spec), Codes(0), batches=1, batch=4, precision=torch.float32)
-    assert len(scores.right) == 4 and len(scores.wrong) == 4
+    assert len(scores.right) == 4
+    assert len(scores.wrong) == 4
     assert scores.mean_right == pytest.approx(np.log(1024), abs=0.5)
