@@ -22,6 +22,8 @@ import sys
 import time
 import wave
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--top-k", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skip-fine", action="store_true")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with its share of the songs")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--listen", type=Path)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
 
     bundle = Bundle.open(options.bundle)
     chosen = one_pair_a_song(options.pairs / options.split, options.songs)
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     keys = [truth for _, truth in chosen]
 
     started = time.monotonic()
-    outputs = generate(bundle, vocals, options)
+    outputs = generate_all(vocals, options)
     seconds = time.monotonic() - started
     codec = bundle.load_codec()
     through_codec = torch.cat([codec.decode(codec.encode(truth[None, None]))[0] for truth in truths])
@@ -111,12 +113,29 @@ def one_pair_a_song(folder: Path, songs: int) -> list[tuple[str, Key]]:
     return [chosen[song] for song in sorted(chosen)[:songs]]
 
 
+def generate_all(vocals: Tensor, options: argparse.Namespace) -> Tensor:
+    """Accompaniments of all songs, shared out among the workers. ``[B, T] -> [B, T]``."""
+    shares = [share for share in torch.arange(len(vocals)).chunk(options.workers) if len(share)]
+    jobs = [(vocals[share].numpy(), share.tolist(), options) for share in shares]
+    with ProcessPoolExecutor(len(jobs), mp_context=get_context("spawn")) as pool:
+        return torch.cat([torch.from_numpy(part) for part in pool.map(generate, jobs)])
+
+
 @torch.inference_mode()
-def generate(bundle: Bundle, vocals: Tensor, options: argparse.Namespace) -> Tensor:
-    """All songs in one batch, stage after stage. ``[B, T] -> [B, T]``."""
+def generate(job: tuple[np.ndarray, list[int], argparse.Namespace]) -> np.ndarray:
+    """Some songs in one batch, stage after stage; what a song sounds like depends on its number alone."""
+    torch.set_num_threads(1)
+    vocals, numbers, options = torch.from_numpy(job[0]), job[1], job[2]
+    bundle = Bundle.open(options.bundle)
     features, kmeans = bundle.load_features("vocal"), bundle.load_kmeans("vocal")
-    noise = torch.Generator().manual_seed(options.seed)
-    heard = (prepare_vocal(vocal[None], sample_rate=RATE, generator=noise) for vocal in vocals)
+    heard = (
+        prepare_vocal(
+            vocal[None],
+            sample_rate=RATE,
+            generator=generator_for(seed=options.seed, take=number, name="noise"),
+        )
+        for vocal, number in zip(vocals, numbers, strict=True)
+    )
     vocal_ids = torch.cat([kmeans.predict(features.extract(vocal)) for vocal in heard])[:, None]
     defaults = bundle.config.generation
     settings = SamplingSettings(
@@ -127,9 +146,7 @@ def generate(bundle: Bundle, vocals: Tensor, options: argparse.Namespace) -> Ten
 
     def run(name: str, conditions: tuple[Tensor, ...], frames: int) -> Tensor:
         model = bundle.load_stage(name, device=options.device)
-        seeds = [
-            generator_for(seed=options.seed, take=row, name=name) for row in range(conditions[0].shape[0])
-        ]
+        seeds = [generator_for(seed=options.seed, take=number, name=name) for number in numbers]
         started = time.monotonic()
         ids = generate_long(
             model,
@@ -149,7 +166,7 @@ def generate(bundle: Bundle, vocals: Tensor, options: argparse.Namespace) -> Ten
         codes = torch.cat([codes, run("fine", (codes,), frames_75)], dim=1)
     codec = bundle.load_codec()
     sounds = torch.cat([codec.decode(row[None])[0] for row in codes])
-    return sounds[:, : vocals.shape[1]]
+    return sounds[:, : vocals.shape[1]].numpy()
 
 
 def estimated(sounds: Tensor) -> list[Key]:

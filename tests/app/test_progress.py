@@ -93,8 +93,8 @@ def test_plain_lines_are_sparse() -> None:
     slow = PlainDisplay(lines.append, now=lambda: 60.0 * next(times))
     for step in range(1001):
         slow.show(Estimate(stage="coarse", share=step / 1000, seconds_left=100.4))
-    assert len(lines) == 10
-    assert lines[4] == "hafm: coarse codes, 50 %, 1:40 left"
+    assert len(lines) == 11
+    assert lines[5] == "hafm: coarse codes, 50 %, 1:40 left"
 
 
 def test_what_is_shown_where() -> None:

@@ -6,8 +6,8 @@ result.
     coarse codes  ━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━   52 %   0:14 left            on a terminal
     hafm: coarse codes, 50 %, 0:15 left                                                  in a log file
 
-Plain lines come when a step begins and at every tenth of the generation, and never within `_PLAIN_SECONDS`
-of another, so a log of ten minutes of singing stays readable.
+Plain lines come when a step or a stage begins, and at every tenth of the generation that comes `_PLAIN_SECONDS`
+or more after another line, so a log of ten minutes of singing stays readable.
 """
 
 import contextlib
@@ -57,12 +57,14 @@ class PlainDisplay(Display):
         write: takes one line.
         now: the time in seconds.
 
-    >>> plain = PlainDisplay(print, now=iter([0.0, 1.0, 9.0]).__next__)
+    >>> plain = PlainDisplay(print, now=iter([0.0, 1.0, 2.0, 9.0]).__next__)
     >>> plain.step("reading")
     hafm: reading
-    >>> plain.show(Estimate(stage="coarse", share=0.11, seconds_left=80.0))
-    >>> plain.show(Estimate(stage="coarse", share=0.23, seconds_left=72.4))
-    hafm: coarse codes, 23 %, 1:12 left
+    >>> plain.show(Estimate(stage="semantic", share=0.01, seconds_left=None))
+    hafm: semantic tokens
+    >>> plain.show(Estimate(stage="semantic", share=0.11, seconds_left=80.0))
+    >>> plain.show(Estimate(stage="semantic", share=0.23, seconds_left=72.4))
+    hafm: semantic tokens, 23 %, 1:12 left
     """
 
     def __init__(self, write: Callable[[str], None], *, now: Callable[[], float] = time.monotonic) -> None:
@@ -70,6 +72,7 @@ class PlainDisplay(Display):
         self._now = now
         self._last_seconds = -_PLAIN_SECONDS
         self._last_tenth = 0
+        self._last_stage = ""
 
     def step(self, what: str) -> None:
         self._last_seconds = self._now()
@@ -77,15 +80,14 @@ class PlainDisplay(Display):
 
     def show(self, estimate: Estimate) -> None:
         tenth = int(estimate.share * 10)
-        if tenth == self._last_tenth:
+        another_stage = estimate.stage != self._last_stage
+        if not another_stage and tenth == self._last_tenth:
             return
         now = self._now()
-        if now - self._last_seconds < _PLAIN_SECONDS:
+        if not another_stage and now - self._last_seconds < _PLAIN_SECONDS:
             return
-        self._last_seconds, self._last_tenth = now, tenth
-        self._write(
-            f"hafm: {_name(estimate.stage)}, {estimate.share:.0%}, {_left(estimate)}".replace("%", " %")
-        )
+        self._last_seconds, self._last_tenth, self._last_stage = now, tenth, estimate.stage
+        self._write(f"hafm: {_name(estimate.stage)}{_numbers(estimate, before=',', between=', ')}")
 
 
 class TerminalDisplay(Display):
@@ -109,7 +111,7 @@ class TerminalDisplay(Display):
             description=_name(estimate.stage),
             total=1.0,
             completed=estimate.share,
-            left=f"{estimate.share:4.0%}   {_left(estimate)}".replace("%", " %"),
+            left=_numbers(estimate, between="   "),
         )
 
 
@@ -141,8 +143,13 @@ def _name(stage: str) -> str:
     return _NAMES.get(stage, stage)
 
 
-def _left(estimate: Estimate) -> str:
+def _numbers(estimate: Estimate, *, before: str = "", between: str) -> str:
+    """Share and time left; nothing while they are not known.
+
+    >>> _numbers(Estimate(stage="fine", share=0.5, seconds_left=61.0), between="  ")
+    ' 50 %  1:01 left'
+    """
     if estimate.seconds_left is None:
         return ""
     minutes, seconds = divmod(round(estimate.seconds_left), 60)
-    return f"{minutes}:{seconds:02d} left"
+    return f"{before}{100 * estimate.share:3.0f} %{between}{minutes}:{seconds:02d} left"
