@@ -202,7 +202,7 @@ def test_progress_tells_stages_and_time_left(
     lines = quick(hafm, vocal, bundle, tmp_path / "out").err.splitlines()
     assert lines[:3] == ["hafm: getting ready", "hafm: opening the bundle", "hafm: listening"]
     assert lines[-2:] == ["hafm: rendering", "hafm: writing"]
-    pattern = r"hafm: (semantic tokens|coarse codes)(?:, +(\d+) %, \d+:\d\d left)?"
+    pattern = r"hafm: (semantic tokens|coarse codes)(?:, (\d+) %, \d+:\d\d left)?"
     told = [re.fullmatch(pattern, line) for line in lines[3:-2]]
     assert all(told), lines
     assert {match[1] for match in told if match} == {"semantic tokens", "coarse codes"}

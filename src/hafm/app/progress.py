@@ -6,8 +6,8 @@ result.
     coarse codes  ━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━   52 %   0:14 left            on a terminal
     hafm: coarse codes, 50 %, 0:15 left                                                  in a log file
 
-Plain lines come when a step or a stage begins, and at every tenth of the generation that comes `_PLAIN_SECONDS`
-or more after another line, so a log of ten minutes of singing stays readable.
+Plain lines come when a step or a stage begins, and at every tenth of the generation that is `_PLAIN_SECONDS`
+or more after the last line, so a log of ten minutes of singing stays readable.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class PlainDisplay(Display):
         if not another_stage and now - self._last_seconds < _PLAIN_SECONDS:
             return
         self._last_seconds, self._last_tenth, self._last_stage = now, tenth, estimate.stage
-        self._write(f"hafm: {_name(estimate.stage)}{_numbers(estimate, before=',', between=', ')}")
+        self._write("hafm: " + ", ".join([_name(estimate.stage), *_numbers(estimate)]))
 
 
 class TerminalDisplay(Display):
@@ -111,7 +111,7 @@ class TerminalDisplay(Display):
             description=_name(estimate.stage),
             total=1.0,
             completed=estimate.share,
-            left=_numbers(estimate, between="   "),
+            left="  ".join(f"{number:>6}" for number in _numbers(estimate)),
         )
 
 
@@ -143,13 +143,13 @@ def _name(stage: str) -> str:
     return _NAMES.get(stage, stage)
 
 
-def _numbers(estimate: Estimate, *, before: str = "", between: str) -> str:
+def _numbers(estimate: Estimate) -> list[str]:
     """Share and time left; nothing while they are not known.
 
-    >>> _numbers(Estimate(stage="fine", share=0.5, seconds_left=61.0), between="  ")
-    ' 50 %  1:01 left'
+    >>> _numbers(Estimate(stage="fine", share=0.5, seconds_left=61.0))
+    ['50 %', '1:01 left']
     """
     if estimate.seconds_left is None:
-        return ""
+        return []
     minutes, seconds = divmod(round(estimate.seconds_left), 60)
-    return f"{before}{100 * estimate.share:3.0f} %{between}{minutes}:{seconds:02d} left"
+    return [f"{100 * estimate.share:.0f} %", f"{minutes}:{seconds:02d} left"]
