@@ -59,6 +59,19 @@ def test_tokens_without_weight_are_never_drawn(uniform: float) -> None:
     assert found.item() in (1, 3)
 
 
+@pytest.mark.parametrize(("uniform", "place"), [(0.0, 0), (0.2499, 0), (0.25, 1), (0.5, 2), (0.75, 3)])
+def test_a_border_belongs_to_the_next_token(uniform: float, place: int) -> None:
+    """Four equal quarters: [0, 1/4), [1/4, 1/2), ... The order among equals is torch's."""
+    logits = torch.zeros(1, 4)
+    order = logits.double().topk(4).indices[0]
+    found = sample(
+        logits,
+        settings=SamplingSettings(temperature=1.0),
+        uniform=torch.tensor([uniform], dtype=torch.float64),
+    )
+    assert found.item() == order[place]
+
+
 def test_rows_do_not_influence_each_other() -> None:
     logits, uniform = torch.randn(7, 33), torch.rand(7, dtype=torch.float64)
     settings = SamplingSettings(top_k=13)

@@ -98,10 +98,11 @@ def test_two_way_sees_everything() -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("together", [1, 2])
-def test_rows_do_not_influence_each_other(causal: bool, together: int) -> None:
+@pytest.mark.parametrize("num_positions", [1, 21])  # one position: products of a step; more: of a prefill
+def test_rows_do_not_influence_each_other(causal: bool, together: int, num_positions: int) -> None:
     """To the bit; rows that come together always may."""
     model = small_transformer(causal=causal)
-    x = torch.randn(6, 21, 32)
+    x = torch.randn(6, num_positions, 32)
     with torch.inference_mode():
         whole = model(x, together=together)
         torch.testing.assert_close(whole, model(x), rtol=1e-4, atol=1e-4)

@@ -1,7 +1,7 @@
 """Linear layers, and how rows of a batch are kept from influencing each other, bit for bit.
 
-A matrix product picks its order of summation by the number of rows and by where they lie in memory, and
-vectorised functions treat the end of an array unlike its middle. So a row computed beside three others
+A matrix product picks its order of summation by the number of rows, and vectorised functions treat the end
+of an array unlike its middle. So a row computed beside three others
 differs from the same row alone in the last bits, and now and then such a bit flips a sampled token. Once
 training is over, the layers therefore work through :func:`by_rows`, and a take comes out the same whatever
 it is batched with. The rows of one take (with its condition and without) always come together, and may
@@ -34,7 +34,8 @@ def by_rows(
     >>> torch.equal(whole[1:2], by_rows(lambda rows, _: layer(rows), x[1:2]))
     True
     """
-    # A copy starts on the allocator's alignment; a slice starts anywhere, and products depend on that.
+    # Math libraries promise equal bits for equally aligned arrays only. A copy starts on the allocator's
+    # alignment, a slice anywhere.
     starts = range(0, x.shape[0], together)
     return torch.cat(
         [
