@@ -29,23 +29,23 @@ from tests.recipes.rendering import (
 
 SECONDS = 4.0
 MODULES = [
-    "arrange",
-    "augment",
-    "chords",
     "demo_vocal",
-    "formant",
-    "mixbus",
-    "pair",
-    "phrasing",
     "render",
-    "scores",
-    "scores_folder",
-    "sing",
-    "soundfont",
-    "styles",
-    "vocoder",
-    "voice_repair",
-    "voices",
+    "rendering.arrange",
+    "rendering.augment",
+    "rendering.chords",
+    "rendering.formant",
+    "rendering.mixbus",
+    "rendering.pair",
+    "rendering.phrasing",
+    "rendering.scores",
+    "rendering.scores_folder",
+    "rendering.sing",
+    "rendering.soundfont",
+    "rendering.styles",
+    "rendering.vocoder",
+    "rendering.voice_repair",
+    "rendering.voices",
 ]
 
 
