@@ -67,13 +67,17 @@ def show(description: Mapping[str, Any], console: "Console") -> None:
         description: from `describe`.
         console: rich's, without markup: what a bundle says of itself is text.
     """
-    console.print()
-    console.print(_overview(description))
-    console.print(_stages(description["stages"]))
-    console.print(_tokens(description["streams"]))
-    if description["measured"]:
-        console.print(_measured(description["measured"]))
-    console.print(_fingerprints(description))
+    for table in (
+        _overview(description),
+        _stages(description["stages"]),
+        _tokens(description["streams"]),
+        *_measured(description["measured"], "Measured"),
+        _fingerprints(description),
+    ):
+        # The title by itself: rich would wrap it to the width of the table.
+        console.print(f"\n{table.title}", style="bold")
+        table.title = None
+        console.print(table)
 
 
 def _stage(bundle: "Bundle", name: str) -> dict[str, Any]:
@@ -116,9 +120,7 @@ def _table(title: str, *columns: str) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_header=any(columns)
-    )
+    table = Table(title=title, box=SIMPLE_HEAD, show_header=any(columns))
     for name in columns:
         table.add_column(name, overflow="fold")
     return table
@@ -166,16 +168,29 @@ def _tokens(streams: Mapping[str, Any]) -> "Table":
     table = _table("Tokens", "stream", "a frame", "frames")
     for name, stream in streams.items():
         table.add_row(
-            name, f"{stream['codebooks']} x {stream['cardinality']}", f"{stream['frame_rate_hz']} Hz"
+            _words(name), f"{stream['codebooks']} x {stream['cardinality']}", f"{stream['frame_rate_hz']} Hz"
         )
     return table
 
 
-def _measured(measured: Mapping[str, Any]) -> "Table":
-    table = _table("Measured", "figure", "value")
-    for name, value in _flat(measured):
-        table.add_row(name, value)
-    return table
+def _measured(figures: Mapping[str, Any], title: str) -> "Iterator[Table]":
+    """Figures in whatever nesting a bundle has them: groups that are alike side by side, others in turn."""
+    groups = {name: value for name, value in figures.items() if isinstance(value, Mapping)}
+    single = {name: value for name, value in figures.items() if name not in groups}
+    if single:
+        table = _table(title, "", "")
+        for name, value in single.items():
+            table.add_row(_words(name), _figure(value))
+        yield table
+    leaves = [figure for group in groups.values() for figure in group.values()]
+    if len(groups) > 1 and not any(isinstance(figure, Mapping) for figure in leaves):
+        table = _table(title, "", *(_words(name) for name in groups))
+        for name in dict.fromkeys(name for group in groups.values() for name in group):
+            table.add_row(_words(name), *(_figure(group.get(name)) for group in groups.values()))
+        yield table
+    else:
+        for name, group in groups.items():
+            yield from _measured(group, f"{title}: {_words(name)}")
 
 
 def _fingerprints(description: Mapping[str, Any]) -> "Table":
@@ -185,20 +200,17 @@ def _fingerprints(description: Mapping[str, Any]) -> "Table":
     return table
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested figures as lines.
+def _figure(value: Any) -> str:
+    """A figure for people.
 
-    >>> list(_flat({"loss": {"coarse": 3.20, "fine": 4}, "note": "ok"}))
-    [('loss, coarse', '3.2'), ('loss, fine', '4'), ('note', 'ok')]
+    >>> _figure(1.23456), _figure(6678528), _figure([0.5, 2]), _figure(None)
+    ('1.235', '6678528', '0.5, 2', '-')
     """
-    for name, value in values.items():
-        label = f"{prefix}{_words(name)}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{label}, ")
-        elif isinstance(value, float):
-            yield label, f"{value:.4g}"
-        else:
-            yield label, str(value)
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(_figure(each) for each in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _words(name: str) -> str:

@@ -34,6 +34,8 @@ _INK, _FAINT, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
 _COLUMNS = 1400
 _CHROMA_COLUMNS = 700
 _DPI = 150
+_STEPS_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
+_MOST_STEPS = 16
 _NATURALS = {0: "C", 2: "D", 4: "E", 5: "F", 7: "G", 9: "A", 11: "B"}
 
 
@@ -149,11 +151,12 @@ def _frame(axes: "Axes", colour: str, label: str) -> None:
 
 
 def _time_axis(axes: "list[Axes]", span: tuple[float, float]) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+    step_seconds = next((step for step in _STEPS_SECONDS if (span[1] - span[0]) / step <= _MOST_STEPS), 60.0)
     for each in axes:
         each.set_xlim(*span)
-        each.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+        each.xaxis.set_major_locator(MultipleLocator(step_seconds))
         each.grid(axis="x", color=_FAINT, alpha=0.25, linewidth=0.6)
         each.tick_params(labelbottom=False)
     axes[-1].tick_params(labelbottom=True)
