@@ -53,9 +53,9 @@ m.write_audio = wait
     "a library that swallows exceptions": """
 import hafm.generate.accompany as m
 def deaf(*args, **kwargs):
-    print("moment", file=sys.stderr, flush=True)
     while True:
         try:
+            print("moment", file=sys.stderr, flush=True)
             time.sleep(60)
         except BaseException:
             pass
@@ -64,8 +64,8 @@ m.hear = deaf
     "a library that wraps exceptions": """
 import hafm.generate.accompany as m
 def wrap(*args, **kwargs):
-    print("moment", file=sys.stderr, flush=True)
     try:
+        print("moment", file=sys.stderr, flush=True)
         time.sleep(60)
     except BaseException as error:
         raise ImportError("numpy could not be imported") from error

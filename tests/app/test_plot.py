@@ -57,7 +57,11 @@ def test_silence_and_noise_have_no_pitch() -> None:
 
 def test_the_picture_is_a_png_of_the_promised_size() -> None:
     png = draw(
-        vocal=notes(60).repeat(2, 1), accompaniment=notes(64), sample_rate=RATE, title="a$b$ 音", subtitle="x"
+        vocal=notes(60).repeat(2, 1),
+        accompaniment=notes(64),
+        sample_rate=RATE,
+        title=r"a$\frac$ 音",
+        subtitle="x",
     )
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">II", png[16:24]) == (1800, 1320)
