@@ -1,8 +1,8 @@
 """One thread while tokens are made, however many the machine has.
 
 A step of decoding is many small products. Shared out among threads, each takes longer to hand over than to
-compute, and on a machine that has other work the threads wait for each other: with two threads on two busy
-cores a step took 0.3 s, with one 6 ms. One thread also sums in one order, so that a take does not depend on
+compute, and on a machine that has other work the threads wait for each other (docs/experiments.md has a first
+figure). One thread also sums in one order, so that a take does not depend on
 how many cores its machine has.
 """
 
