@@ -26,7 +26,7 @@ test: .venv/dev.stamp  ## run the tests that take seconds
 check: lint test  ## what CI runs: lint, tests, demo
 	$(MAKE) --no-print-directory demo
 
-check-full: lint .venv/dev.stamp  ## `check`, and the slow tests too
+check-full: lint .venv/full.stamp  ## `check`, and the slow tests too (adds Ray, 600 MB)
 	$(PYTEST) -m "slow or not slow"
 	$(MAKE) --no-print-directory demo
 
@@ -60,3 +60,7 @@ clean:  ## remove the environment, caches and out/
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/pip
 	$(PIP) -e '.[dev]'
 	@touch $@ .venv/user.stamp
+
+.venv/full.stamp: .venv/dev.stamp
+	$(PIP) -e '.[dev,cluster]'
+	@touch $@
