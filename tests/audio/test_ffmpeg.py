@@ -35,8 +35,7 @@ def convert(samples: np.ndarray, target: Path, *options: str) -> Path:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", CONTAINERS)
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("name", "channels"), [("a.m4a", 2), ("a.webm", 2), ("a.mkv", 1), ("a.aac", 1)])
 def test_containers(name: str, channels: int, tmp_path: Path) -> None:
     path = convert(sine(channels=channels), tmp_path / name, *CONTAINERS[name])
     audio = read_audio(path)
@@ -60,6 +59,23 @@ def test_lossless_containers_are_bit_exact(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
+def test_each_stream_of_a_container(tmp_path: Path) -> None:
+    command = ["ffmpeg", "-v", "error"]
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", (number + 1) * 0.1 * sine(), RATE)
+        command += ["-i", tmp_path / f"{number}.wav"]
+    maps = [word for number in range(3) for word in ("-map", f"{number}:a")]
+    picture = ["-f", "lavfi", "-i", "testsrc=d=3:s=64x64", "-map", "3:v"]  # no sound: it has no number
+    path = tmp_path / "a.mkv"
+    subprocess.run([*command, *picture, *maps, "-c:a", "flac", path], check=True)
+    for number in range(3):
+        expected = read_audio(tmp_path / f"{number}.wav")
+        assert read_audio(path, audio_stream=number).waveform.equal(expected.waveform)
+    with pytest.raises(AudioContentError, match="has no audio stream 3; give a file with more stems"):
+        read_audio(path, audio_stream=3)
+
+
+@needs_ffmpeg
 def test_too_long_and_past_the_end(tmp_path: Path) -> None:
     path = convert(sine(5), tmp_path / "a.m4a")
     with pytest.raises(AudioContentError, match="over the limit of 0:02; choose a part with --start"):
@@ -70,11 +86,12 @@ def test_too_long_and_past_the_end(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["-y.m4a", "http:x.m4a", "concat:a|b.m4a", "a b'ü\".m4a"])
-def test_a_name_stays_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    convert(sine(), tmp_path / name)
+def test_a_name_stays_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = convert(sine(1), tmp_path / "a.m4a")
     monkeypatch.chdir(tmp_path)
-    assert read_audio(name).num_channels == 1
+    for name in ("-y.m4a", "http:x.m4a", "concat:a|b.m4a", "a b'ü\".m4a"):
+        shutil.copy(whole, tmp_path / name)
+        assert read_audio(name).num_channels == 1
 
 
 @needs_ffmpeg

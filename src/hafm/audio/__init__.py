@@ -8,6 +8,7 @@
 | `sniff.py` | what kind of file this is, from its bytes |
 | `stream.py` | sound while it is being decoded, whoever decodes it |
 | `libsndfile.py` | WAV, FLAC, MP3, Ogg, Opus, AIFF, CAF |
+| `mpeg_index.py` | the index that an MP3 may lack |
 | `ffmpeg.py` | m4a, mp4, webm, aac, through the ffmpeg program |
 | `output.py` | files that appear whole or not at all, and folders fit to take them |
 | `resample.py` | another sample rate, with an exact number of samples |

@@ -1,6 +1,6 @@
 """Containers that libsndfile cannot read (m4a, mp4, webm, aac), through the ffmpeg program.
 
-In: a file on disk of a kind that `sniff` settled. Out: its first audio stream, block by block, as float32.
+In: a file on disk of a kind that `sniff` settled. Out: one of its audio streams, block by block, as float32.
 
 ffmpeg can do far more than decode one file, so everything that a hostile file could reach is closed: the
 demuxer is forced (no playlists, no concatenation), protocols are limited to this file and the pipe, nothing
@@ -30,7 +30,7 @@ from hafm.audio.sniff import Kind
 from hafm.audio.stream import DecodedStream
 from hafm.errors import AudioContentError, AudioReadError
 
-__all__ = ["open_ffmpeg"]
+__all__ = ["INSTALL_HINT", "open_ffmpeg"]
 
 INSTALL_HINT = (
     "install it (apt install ffmpeg, brew install ffmpeg, winget install ffmpeg) or convert the file to WAV"
@@ -44,14 +44,15 @@ _AU_FLOAT32 = 6
 
 @contextlib.contextmanager
 def open_ffmpeg(
-    path: Path, *, kind: Kind, name: str, start_seconds: float, seconds: float
+    path: Path, *, kind: Kind, name: str, audio_stream: int = 0, start_seconds: float, seconds: float
 ) -> Generator[DecodedStream]:
-    """Decode a part of a file's first audio stream.
+    """Decode a part of one audio stream of a file.
 
     Args:
         path: the file.
         kind: its kind, from `sniff`.
         name: what messages call it.
+        audio_stream: which one, 0 or more; pictures and subtitles do not count.
         start_seconds: where to begin.
         seconds: the most to decode.
 
@@ -60,14 +61,14 @@ def open_ffmpeg(
 
     Raises:
         AudioReadError: ffmpeg is not installed, hangs, or cannot decode the file.
-        AudioContentError: the file has no audio stream.
+        AudioContentError: the file has no such audio stream.
     """
     program = shutil.which("ffmpeg")
     if program is None:
         raise AudioReadError(f"{name} is {kind.name}, which needs the ffmpeg program; {INSTALL_HINT}")
     command = [program, "-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe"]
     command += ["-f", kind.demuxer, "-ss", f"{start_seconds:.6f}", "-t", f"{seconds:.6f}"]
-    command += ["-i", f"file:{path.absolute()}", "-map", "0:a:0", "-map_metadata", "-1"]
+    command += ["-i", f"file:{path.absolute()}", "-map", f"0:a:{audio_stream}", "-map_metadata", "-1"]
     command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
@@ -76,7 +77,7 @@ def open_ffmpeg(
         watchdog.daemon = True
         watchdog.start()
         try:
-            yield _stream(process, process.stdout, log, watchdog, name)
+            yield _stream(process, process.stdout, log, watchdog, audio_stream, name)
         finally:
             watchdog.cancel()
             process.kill()
@@ -85,7 +86,12 @@ def open_ffmpeg(
 
 
 def _stream(
-    process: subprocess.Popen[bytes], pipe: IO[bytes], log: IO[bytes], watchdog: threading.Timer, name: str
+    process: subprocess.Popen[bytes],
+    pipe: IO[bytes],
+    log: IO[bytes],
+    watchdog: threading.Timer,
+    audio_stream: int,
+    name: str,
 ) -> DecodedStream:
     def complaint() -> str:
         process.wait()
@@ -98,6 +104,10 @@ def _stream(
     if len(header) < _AU_HEADER.size:
         why = complaint()
         if "matches no streams" in why:
+            if audio_stream:
+                raise AudioContentError(
+                    f"{name} has no audio stream {audio_stream}; give a file with more stems"
+                )
             raise AudioContentError(f"{name} has no audio stream; give a recording that has sound")
         last_line = why.splitlines()[-1].rpartition(": ")[2] if why else "no reason given"
         raise AudioReadError(

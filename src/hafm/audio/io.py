@@ -54,8 +54,10 @@ def read_audio(
     *,
     start_seconds: float | None = None,
     seconds: float | None = None,
+    audio_stream: int = 0,
     min_seconds: float = MIN_SECONDS,
     max_seconds: float = MAX_SECONDS,
+    allow_silence: bool = False,
 ) -> Audio:
     """Read a sound, or a part of it, from a file.
 
@@ -65,14 +67,17 @@ def read_audio(
         start_seconds: where to begin, 0 or more; None for the beginning.
         seconds: how much to read, above 0 and up to `max_seconds`; None for all of it. Only this part is
             decoded.
+        audio_stream: which of the audio streams of a container (a stem file holds several), from 0 on. Other
+            files have stream 0 alone.
         min_seconds: refuse anything shorter.
         max_seconds: refuse anything longer.
+        allow_silence: take a silent sound too; a part of a sum may be silent.
 
     Returns:
         The sound. Tell the user its `notes`.
 
     Raises:
-        UsageError: `start_seconds` or `seconds` is out of range.
+        UsageError: `start_seconds`, `seconds` or `audio_stream` is out of range.
         AudioReadError: the file cannot be opened, is no audio, or cannot be decoded.
         AudioContentError: it decodes, but is silent, too short, too long, not finite, or outside the limits
             of rate and channels.
@@ -80,14 +85,22 @@ def read_audio(
     >>> audio = read_audio("vocal.wav", start_seconds=10, seconds=20)  # doctest: +SKIP
     """
     start, limit = _checked_part(start_seconds, seconds, max_seconds)
+    if audio_stream < 0:
+        raise UsageError(f"audio stream {audio_stream} was asked for; give 0 or more")
     with open_source(source) as (file, path, name):
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
         file.seek(0)
         kind = sniff(file.read(HEAD_BYTES), name=name)
         num_bytes = file.seek(0, os.SEEK_END)
+        if audio_stream and not kind.demuxer:
+            raise AudioContentError(
+                f"{name} is {kind.name}, which has no audio stream {audio_stream}; read stream 0"
+            )
         notes: tuple[str, ...] = ("the end of the file is missing",) if is_cut_short(file, kind) else ()
         decoder = (
-            open_ffmpeg(path, kind=kind, name=name, start_seconds=start, seconds=limit + 1)
+            open_ffmpeg(
+                path, kind=kind, name=name, audio_stream=audio_stream, start_seconds=start, seconds=limit + 1
+            )
             if kind.demuxer
             else open_libsndfile(file, kind=kind, name=name, start_seconds=start)
         )
@@ -98,6 +111,7 @@ def read_audio(
             waveform = _collect(stream, math.ceil(limit * stream.sample_rate) + 1)
             if waveform.shape[1] <= limit * stream.sample_rate:
                 notes += _shortfall(stream, waveform.shape[1], start)
+    is_whole = not notes
     rate = stream.sample_rate
     if seconds is not None:
         waveform = waveform[:, : round(seconds * rate)]
@@ -114,9 +128,12 @@ def read_audio(
         sha256=sha256,
         path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
         start_seconds=start,
+        is_whole=is_whole,
+        file_channels=stream.num_channels,
         notes=fold_note(stream.num_channels) + notes,
         min_seconds=min_seconds,
         max_seconds=max_seconds,
+        allow_silence=allow_silence,
     )
 
 
@@ -169,6 +186,7 @@ def audio_from_array(
         sample_rate=int(sample_rate),
         name=name,
         sha256=hashlib.sha256(samples.numpy().astype("<f4").tobytes()).hexdigest(),
+        file_channels=tensor.shape[0],
         notes=fold_note(tensor.shape[0]),
         min_seconds=min_seconds,
         max_seconds=max_seconds,

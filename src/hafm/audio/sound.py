@@ -34,6 +34,7 @@ __all__ = [
     "MAX_SECONDS",
     "MIN_SAMPLE_RATE_HZ",
     "MIN_SECONDS",
+    "SCALED_ABOVE",
     "SILENCE_DBFS",
     "Audio",
     "admit",
@@ -52,7 +53,7 @@ MAX_SAMPLE_RATE_HZ = 192_000
 MAX_CHANNELS = 8
 SILENCE_DBFS = -80.0
 
-_SCALED_ABOVE = 4.0
+SCALED_ABOVE = 4.0
 _NOTED_OFFSET = 0.01
 _ACTIVE_DBFS = -60.0
 _ACTIVE_FRAME_SECONDS = 0.01
@@ -70,6 +71,9 @@ class Audio:
         path: where it came from; None for an array.
         sha256: hex digest of the file's bytes; for an array, of its samples as little-endian float32.
         start_seconds: where in the file it begins.
+        is_whole: False if the file is damaged, or its end is missing.
+        file_channels: channels before more than two were averaged.
+        scale: what the samples were multiplied with; 1.0 unless they reached far beyond full scale.
         notes: what a user should know, one line each: what was repaired, or looks odd.
     """
 
@@ -78,6 +82,9 @@ class Audio:
     path: str | None = None
     sha256: str
     start_seconds: float = 0.0
+    is_whole: bool = True
+    file_channels: int
+    scale: float = 1.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -171,9 +178,12 @@ def admit(
     sha256: str,
     path: str | None = None,
     start_seconds: float = 0.0,
+    is_whole: bool = True,
+    file_channels: int | None = None,
     notes: tuple[str, ...] = (),
     min_seconds: float = MIN_SECONDS,
     max_seconds: float = MAX_SECONDS,
+    allow_silence: bool = False,
 ) -> Audio:
     """Check a decoded sound and make an `Audio` of it.
 
@@ -181,9 +191,11 @@ def admit(
         waveform: float32, one or two channels: see `fold_channels`.
         sample_rate: samples a second, within the limits: see `check_format`.
         name: what messages call it.
-        sha256, path, start_seconds: kept in the result.
+        sha256, path, start_seconds, is_whole: kept in the result.
+        file_channels: channels before they were folded; None for those of `waveform`.
         notes: what decoding had to say; the notes of these checks are added.
         min_seconds, max_seconds: limits of duration.
+        allow_silence: take a silent sound too, with a note.
 
     Raises:
         AudioContentError: see the table at the top of this module.
@@ -202,13 +214,15 @@ def admit(
         raise too_long(name, samples / sample_rate, max_seconds)
     _check_finite(waveform, sample_rate, name)
 
+    scale = 1.0
     peak = float(torch.maximum(waveform.amax(), -waveform.amin()))
-    if peak > _SCALED_ABOVE:
+    if peak > SCALED_ABOVE:
+        scale = 1 / peak
         waveform = waveform / peak
         notes += (f"samples reach {peak:.4g} times full scale; scaled down to full scale",)
     offset = waveform.mean(dim=-1)
     loudest = float(torch.maximum(waveform.amax(dim=-1) - offset, offset - waveform.amin(dim=-1)).max())
-    if loudest <= 10 ** (SILENCE_DBFS / 20):
+    if loudest <= 10 ** (SILENCE_DBFS / 20) and not allow_silence:
         raise AudioContentError(
             f"{name} is silent (nothing above {SILENCE_DBFS:g} dBFS); check that the right track was exported"
         )
@@ -222,6 +236,9 @@ def admit(
         path=path,
         sha256=sha256,
         start_seconds=start_seconds,
+        is_whole=is_whole,
+        file_channels=channels if file_channels is None else file_channels,
+        scale=scale,
         notes=notes,
     )
 
