@@ -8,22 +8,27 @@ All streams of a crop begin at the same instant, which must lie on a frame of ev
     75 Hz  |--|--|--|--|--|--|--|--|--|
            ^       ^       ^       ^         possible starts
 
-A batch is a pure function of (seed, step), so that a resumed run sees what an unbroken one saw.
+A pair gives as many *units* as clips lie end to end in it. An epoch takes each unit once: a clip of its pair,
+at a random instant. A batch is a pure function of (seed, step, rank) by `hafm.data.order`, so that a resumed
+run sees what an unbroken one saw.
 """
 
 import math
 from fractions import Fraction
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from hafm.data.order import Numbers, Order, scaled, share_of_batch
 from hafm.errors import UsageError
-from hafm.stages.spec import StageSpec, TokenStream
+from hafm.stages.spec import StageSpec
 
-Batch = tuple[Int[Tensor, "B K F"], tuple[Int[Tensor, "B _K _F"], ...]]
+__all__ = ["Batch", "Crops", "Pairs", "common_rate"]
+
+Batch: TypeAlias = tuple[Int[Tensor, "B K F"], tuple[Int[Tensor, "B _K _F"], ...]]
 
 
 @runtime_checkable
@@ -34,6 +39,10 @@ class Pairs(Protocol):
 
     def num_views(self) -> int:
         """Differently augmented versions of every vocal."""
+        ...
+
+    def frames(self, name: str) -> Numbers:
+        """Frames F of a stream in every pair. Shape [pairs]."""
         ...
 
     def stream(self, index: int, name: str, view: int) -> np.ndarray:
@@ -52,66 +61,83 @@ def common_rate(*rates: Fraction) -> Fraction:
     return Fraction(numerator, denominator)
 
 
-def crop_batch(
-    pairs: Pairs, spec: StageSpec, *, batch: int, seed: int, step: int, views: bool = True
-) -> Batch:
-    """One batch of random crops of ``spec.clip_seconds``.
+class Crops:
+    """All crops that one stage can have of some pairs, in the order of a run.
 
     Args:
-        pairs: where the tokens are.
+        pairs: where the tokens are. Those shorter than a clip are left out.
         spec: the stage: which streams it wants and how long.
-        batch: rows B.
-        seed: of the whole run.
-        step: which batch of the run.
+        seed: of the run.
         views: draw a view of the vocal at random; otherwise always view 0.
 
-    Returns:
-        The target ``[B, K, F]`` and one condition ``[B, K, F]`` a source.
-
     Raises:
-        UsageError: a pair is shorter than the clip.
+        UsageError: no pair is as long as a clip.
     """
-    rng = np.random.default_rng((seed, step))
-    rows = rng.integers(len(pairs), size=batch)
-    instants = rng.random(batch)
-    view = rng.integers(pairs.num_views(), size=batch) if views else np.zeros(batch, dtype=int)
-    return crops_at(pairs, spec, rows=rows, instants=instants, views=view)
 
-
-def crops_at(
-    pairs: Pairs, spec: StageSpec, *, rows: np.ndarray, instants: np.ndarray, views: np.ndarray
-) -> Batch:
-    """Crops of given pairs; an instant in [0, 1) says where between the first and the last start."""
-    streams = (*spec.sources, spec.target)
-    grid = common_rate(*(stream.frame_rate for stream in streams))
-    tokens: list[list[Tensor]] = [[] for _ in streams]
-    for row, instant, view in zip(rows, instants, views, strict=True):
-        whole = [pairs.stream(int(row), stream.name, int(view)) for stream in streams]
-        ticks = _num_starts(whole, streams, spec.clip_seconds, grid, int(row))
-        start = Fraction(int(instant * ticks)) / grid
-        for out, ids, stream in zip(tokens, whole, streams, strict=True):
-            first = int(start * stream.frame_rate)
-            length = math.ceil(spec.clip_seconds * stream.frame_rate)
-            out.append(torch.from_numpy(ids[:, first : first + length].astype(np.int64)))
-    *conditions, target = (torch.stack(out) for out in tokens)
-    return target, tuple(conditions)
-
-
-def _num_starts(
-    whole: list[np.ndarray],
-    streams: tuple[TokenStream, ...],
-    clip_seconds: Fraction,
-    grid: Fraction,
-    row: int,
-) -> int:
-    """How many grid ticks leave room for a whole clip in every stream."""
-    room: list[int] = []
-    for ids, stream in zip(whole, streams, strict=True):
-        spare = int(ids.shape[1]) - math.ceil(clip_seconds * stream.frame_rate)
-        if spare < 0:
+    def __init__(self, *, pairs: Pairs, spec: StageSpec, seed: int, views: bool = True) -> None:
+        self._pairs = pairs
+        self._streams = (*spec.sources, spec.target)
+        grid = common_rate(*(stream.frame_rate for stream in self._streams))
+        self._lengths = [math.ceil(spec.clip_seconds * stream.frame_rate) for stream in self._streams]
+        self._frames_a_tick = [int(stream.frame_rate / grid) for stream in self._streams]
+        self._num_views = pairs.num_views() if views else 1
+        # Possible starts and units of every pair, by its streams; the shortest decides.
+        starts, units = np.full((2, len(pairs)), np.iinfo(np.int64).max)
+        for stream, length, frames_a_tick in zip(
+            self._streams, self._lengths, self._frames_a_tick, strict=True
+        ):
+            frames = pairs.frames(stream.name)
+            starts = np.minimum(starts, (frames - length) // frames_a_tick + 1)
+            span = (
+                spec.clip_seconds * stream.frame_rate
+            )  # in frames; a fraction, where `length` is rounded up
+            units = np.minimum(units, frames * span.denominator // span.numerator)
+        self._starts = starts
+        self._pair_of_unit = np.repeat(np.arange(len(pairs)), units)
+        if len(self._pair_of_unit) == 0:
             raise UsageError(
-                f"Pair {row} has {ids.shape[1]} frames of {stream.name}, less than a clip of "
-                f"{float(clip_seconds):g} s; leave it out or shorten the clip."
+                f"none of {len(pairs)} pairs is as long as the {spec.name} stage's clip of "
+                f"{float(spec.clip_seconds):g} s; prepare longer ones or shorten the clip"
             )
-        room.append(math.floor(spare / stream.frame_rate * grid))
-    return min(room) + 1
+        self._order = Order(num_units=len(self._pair_of_unit), seed=seed)
+
+    def __len__(self) -> int:
+        """Crops in an epoch."""
+        return len(self._pair_of_unit)
+
+    def batch(self, step: int, *, size: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """What one rank takes in one step.
+
+        Args:
+            step: of the run, 0 or more.
+            size: rows of all ranks together; divisible by ``world_size``.
+            rank: 0 to ``world_size - 1``.
+            world_size: number of ranks.
+
+        Returns:
+            The target ``[B, K, F]`` and one condition ``[B, K, F]`` a source, B = ``size / world_size``.
+
+        Raises:
+            UsageError: a number is out of range.
+        """
+        return self.take(*share_of_batch(step, batch=size, rank=rank, world_size=world_size))
+
+    def take(self, first: int, count: int) -> Batch:
+        """Samples ``first`` to ``first + count - 1`` of the run, for a batch that is taken in parts."""
+        samples = self._order.samples(first, count)
+        pairs = self._pair_of_unit[samples.units]
+        ticks = scaled(samples.words[:, 0], self._starts[pairs])
+        views = scaled(samples.words[:, 1], self._num_views)
+        tokens: list[Tensor] = []
+        for stream, length, frames_a_tick in zip(
+            self._streams, self._lengths, self._frames_a_tick, strict=True
+        ):
+            crops = np.empty((count, stream.num_codebooks, length), np.int64)
+            firsts = ticks * frames_a_tick
+            for row, (pair, begin, view) in enumerate(
+                zip(pairs.tolist(), firsts.tolist(), views.tolist(), strict=True)
+            ):
+                crops[row] = self._pairs.stream(pair, stream.name, view)[:, begin : begin + length]
+            tokens.append(torch.from_numpy(crops))
+        *conditions, target = tokens
+        return target, tuple(conditions)

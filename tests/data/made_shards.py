@@ -1,0 +1,113 @@
+"""Shards whose tokens tell where they stand: each is its own frame number.
+
+vocal         frame + 20000 * view
+instrumental  frame
+codes         frame in codebooks 0 to 6; in the last one the number of the track
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from hafm.data.clip_filter import ClipFilter
+from hafm.data.index import Index, write_index
+from hafm.data.result import ClipLevel, TrackTokens
+from hafm.data.shard_file import shard_name, write_shard
+from hafm.data.track import Split
+from hafm.data.track_entry import TrackEntry
+from hafm.stages.token_parts import PART_NAMES
+
+CLIP_SECONDS = 10
+FINGERPRINTS = {name: f"{number}" * 64 for number, name in enumerate(PART_NAMES)}
+MADE_BY = {"fingerprints": FINGERPRINTS, "seed": 0, "noise_sigma": 0.01}
+
+
+@dataclass(frozen=True)
+class MadeTrack:
+    """A track: its length, and of each clip whether the filter keeps it ("+"), or why not ("q", "l")."""
+
+    seconds: float
+    clips: str = ""
+    split: Split = "train"
+
+
+def clock_tokens(number: int, seconds: float, views: int = 2) -> TrackTokens:
+    frames_50, frames_75 = math.ceil(50 * seconds), math.ceil(75 * seconds)
+    codes = np.tile(np.arange(frames_75, dtype=np.uint16), (8, 1))
+    codes[7] = number
+    instrumental = np.arange(frames_50, dtype=np.uint16)
+    vocal = np.stack([instrumental + np.uint16(20_000 * view) for view in range(views)])
+    return TrackTokens(vocal=vocal, instrumental=instrumental, codes=codes)
+
+
+def levels_of(track: MadeTrack) -> tuple[ClipLevel, ...]:
+    count = math.ceil(track.seconds / CLIP_SECONDS)
+    vocal = {"+": -20.0, "q": -45.0, "l": -10.0}
+    instrumental = {"+": -18.0, "q": -40.0, "l": -18.0}
+    return tuple(
+        ClipLevel(
+            start_seconds=float(CLIP_SECONDS * number),
+            seconds=min(float(CLIP_SECONDS), track.seconds - CLIP_SECONDS * number),
+            vocal_dbfs=vocal[kind],
+            instrumental_dbfs=instrumental[kind],
+        )
+        for number, kind in enumerate((track.clips or "+" * count)[:count])
+    )
+
+
+def make_shards(
+    folder: Path,
+    tracks: Sequence[MadeTrack],
+    *,
+    views: int = 2,
+    tracks_per_shard: int = 2,
+    parts: bool = True,
+) -> Index:
+    """A whole folder, as `hafm prepare` leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if parts:
+        (folder / "parts" / "codec").mkdir(parents=True)
+        (folder / "parts" / "parts.json").write_text('{"format": 1}')
+        (folder / "parts" / "codec" / "codec.json").write_text("{}")
+    by_shard: dict[tuple[Split, int], list[tuple[int, MadeTrack]]] = {}
+    for number, track in enumerate(tracks):
+        position = sum(each.split == track.split for each in tracks[:number])
+        by_shard.setdefault((track.split, position // tracks_per_shard), []).append((number, track))
+    entries: list[TrackEntry] = []
+    shards: dict[str, str] = {}
+    for (split, shard), members in by_shard.items():
+        tokens = [clock_tokens(number, track.seconds, views) for number, track in members]
+        shards[shard_name(split, shard)] = write_shard(folder / shard_name(split, shard), tokens)
+        start_50 = start_75 = 0
+        for (number, track), each in zip(members, tokens, strict=True):
+            frames_50, frames_75 = each.vocal.shape[1], each.codes.shape[1]
+            levels = levels_of(track)
+            entries.append(
+                TrackEntry(
+                    id=f"track-{number}",
+                    song_id=f"song-{number}",
+                    split=split,
+                    shard=shard,
+                    start_50=start_50,
+                    frames_50=frames_50,
+                    start_75=start_75,
+                    frames_75=frames_75,
+                    seconds=track.seconds,
+                    levels=levels,
+                    kept=ClipFilter().kept_runs(levels),
+                    known={"number": number},
+                )
+            )
+            start_50, start_75 = start_50 + frames_50, start_75 + frames_75
+    return write_index(
+        folder,
+        tracks=entries,
+        made_by=MADE_BY,
+        filter=ClipFilter(),
+        clip_seconds=Fraction(CLIP_SECONDS),
+        shards=shards,
+    )
