@@ -44,21 +44,33 @@ def test_help_of_generate_is_complete(hafm: Hafm, monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_setting_of_a_request_is_settled_by_a_replay_or_not_on_purpose() -> None:
-    free = {"output", "vocal", "replay", "bundle", "device", "plot", "overwrite"}
+    free = {"output", "vocal", "replay", "separator", "bundle", "device", "plot", "overwrite"}
     assert set(inspect.signature(Request).parameters) - free == set(_SETTLED_BY_REPLAY)
 
 
 def test_a_real_process_exits_as_it_should(tmp_path: Path) -> None:
+    """Though it has to tell of a name that is no text, to a terminal that knows ASCII alone."""
     done = subprocess.run(
-        [*HAFM, "generate", "none.wav", "-o", "out", "--json"],
+        [*HAFM, "generate", "vocal.wav", b"\xff\xe9.wav", "-o", "out", "--json"],
         capture_output=True,
-        text=True,
         cwd=tmp_path,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
     )
     assert done.returncode == 2
-    assert done.stdout.startswith('{"error": {"kind": "AudioReadError"')
-    assert done.stderr.splitlines()[-1].startswith("error: 'none.wav' does not exist")
+    assert done.stdout.startswith(b'{"error": {"kind": "UsageError"')
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(b"error: ")
+    assert b"\\udcff\\udce9.wav" in line
+
+
+def test_names_that_are_no_text_can_be_told() -> None:
+    code = "from hafm.app import cli; cli.run = lambda words: print(*words) or 3; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, b"\xff.wav"],
+        capture_output=True,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"\\udcff.wav\n", b"")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"]])
@@ -80,15 +92,3 @@ def test_the_output_cannot_be_written() -> None:
         )
     assert "Traceback" not in done.stderr
     assert done.returncode != 0
-
-
-def test_names_that_are_no_text_can_be_told(tmp_path: Path) -> None:
-    name = os.fsencode(tmp_path) + b"/\xff\xe9.wav"
-    done = subprocess.run(
-        [*HAFM, "generate", name, "-o", "out"],
-        capture_output=True,
-        cwd=tmp_path,
-        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
-    )
-    assert done.returncode == 2
-    assert b"does not exist" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from hafm import Accompanist
+from hafm import Accompaniment, Accompanist
 from hafm.audio.io import audio_from_array
 from hafm.audio.loudness import integrated_lufs
 from hafm.audio.true_peak import true_peak_dbtp
@@ -25,6 +25,7 @@ from hafm.stages.bundle_writer import write_bundle
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.codec.model import SpectralCodec
 from tests.tiny import CODEBOOKS, RATE, make_tiny_bundle, same, sung, tiny_ingredients
+from tests.unchecked import unchecked
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +38,18 @@ def accompanist(folder: Path) -> Accompanist:
     return Accompanist.from_pretrained(folder)
 
 
+@pytest.fixture(scope="module")
+def preview(accompanist: Accompanist) -> Accompaniment:
+    """What the sung half second gets with all settings left alone, without the fine stage."""
+    return accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+
+
 # ---- lengths
 
 
 @pytest.mark.parametrize(
     ("sample_rate", "num_samples", "channels"),
-    [(24_000, 12_000, 1), (44_100, 26_461, 2), (48_000, 24_001, 1), (8_000, 4_003, 1), (22_050, 11_111, 2)],
+    [(24_000, 12_000, 1), (44_100, 26_461, 2), (8_000, 4_003, 1)],
 )
 def test_as_long_as_the_vocal_at_its_own_rate(
     accompanist: Accompanist, sample_rate: int, num_samples: int, channels: int
@@ -61,7 +68,8 @@ def test_as_long_as_the_vocal_at_its_own_rate(
     assert made.mix().shape == (channels, num_samples)
 
 
-@pytest.mark.parametrize("num_samples", [12_161, 12_480, 12_479, 12_481, 12_800])
+@pytest.mark.parametrize("num_samples", [12_161, 12_480, 12_481])
+@unchecked()
 def test_lengths_at_which_the_rates_round_differently(accompanist: Accompanist, num_samples: int) -> None:
     """12 161 samples are 26 frames at 50 Hz and 39 at 75 Hz, which reach over 26; 12 481 are 27 and 40."""
     made = accompanist.generate(sung(num_samples / RATE), sample_rate=RATE, skip_fine=True)
@@ -85,77 +93,89 @@ def test_a_condition_that_is_a_frame_short_repeats_its_last() -> None:
     assert {there - have for have, there in needed} == {0, 1}
 
 
+@unchecked()
 def test_a_vocal_longer_than_the_windows(accompanist: Accompanist) -> None:
     told: list[Progress] = []
-    made = accompanist.generate(sung(4.5), sample_rate=RATE, skip_fine=True, on_progress=told.append)
-    assert made.waveform.shape == (1, 108_000)
-    assert made.tokens.codes.shape == (CODEBOOKS // 2, 338)
-    assert told[-1] == Progress(stage="coarse", done=338, total=338)
+    made = accompanist.generate(sung(3.1), sample_rate=RATE, skip_fine=True, on_progress=told.append)
+    assert made.waveform.shape == (1, 74_400)
+    assert made.tokens.codes.shape == (CODEBOOKS // 2, 233)
+    assert told[-1] == Progress(stage="coarse", done=233, total=233)
 
 
 # ---- takes and seeds
 
 
+@unchecked()
 def test_a_take_alone_is_the_take_of_many(accompanist: Accompanist) -> None:
     vocal = sung()
-    takes = accompanist.generate_takes(vocal, takes=3, sample_rate=RATE, seed=4)
+    takes = accompanist.generate_takes(vocal, takes=2, sample_rate=RATE, seed=4)
     for number, take in enumerate(takes):
         alone = accompanist.generate(vocal, sample_rate=RATE, seed=4, take=number)
         assert same(alone, take)
         assert alone.record == take.record
         assert take.record.settings.take == number
     assert not takes[0].tokens.codes.equal(takes[1].tokens.codes)
-    assert not takes[1].tokens.codes.equal(takes[2].tokens.codes)
 
 
-def test_the_seed_decides(accompanist: Accompanist) -> None:
-    vocal = sung()
-    one, again, other = (accompanist.generate(vocal, sample_rate=RATE, seed=seed) for seed in (1, 1, 2))
-    assert same(one, again)
-    assert not one.tokens.codes.equal(other.tokens.codes)
-
-
-def test_global_random_state_is_neither_used_nor_moved(accompanist: Accompanist) -> None:
-    torch.manual_seed(1)
-    one = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+@unchecked()
+def test_the_seed_decides_and_no_global_random_state(
+    accompanist: Accompanist, preview: Accompaniment
+) -> None:
     torch.manual_seed(2)
     before = torch.get_rng_state()
-    assert same(one, accompanist.generate(sung(), sample_rate=RATE, skip_fine=True))
+    seeds = {
+        seed: accompanist.generate(sung(), sample_rate=RATE, seed=seed, skip_fine=True) for seed in (0, 1)
+    }
     assert torch.get_rng_state().equal(before)
+    assert same(seeds[0], preview)
+    assert not seeds[1].tokens.codes.equal(preview.tokens.codes)
 
 
-def test_skipping_the_fine_stage_changes_nothing_before_it(accompanist: Accompanist) -> None:
+@unchecked()
+def test_skipping_the_fine_stage_changes_nothing_before_it(
+    accompanist: Accompanist, preview: Accompaniment
+) -> None:
     whole = accompanist.generate(sung(), sample_rate=RATE)
-    preview = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
     assert preview.tokens.codes.equal(whole.tokens.codes[: CODEBOOKS // 2])
     assert preview.tokens.codes.shape[0] == CODEBOOKS // 2
     assert not preview.waveform.equal(whole.waveform)
 
 
-def test_recordings_that_differ_in_level_alone_get_the_same_tokens(accompanist: Accompanist) -> None:
-    loud = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+@unchecked()
+def test_recordings_that_differ_in_level_alone_get_the_same_tokens(
+    accompanist: Accompanist, preview: Accompaniment
+) -> None:
     soft = accompanist.generate(sung() / 64, sample_rate=RATE, skip_fine=True)
-    assert loud.tokens.codes.equal(soft.tokens.codes)
+    assert soft.tokens.codes.equal(preview.tokens.codes)
 
 
 # ---- settings
 
 
-def test_none_is_the_bundles_default_and_zero_is_a_value(accompanist: Accompanist) -> None:
-    def settings(**given: Any) -> tuple[float, int, float]:
-        used = accompanist.generate(sung(0.5), sample_rate=RATE, skip_fine=True, **given).record.settings
+@unchecked()
+def test_none_is_the_bundles_default_and_zero_is_a_value(
+    accompanist: Accompanist, preview: Accompaniment
+) -> None:
+    def settings(made: Accompaniment) -> tuple[float, int, float]:
+        used = made.record.settings
         return used.temperature, used.top_k, used.guidance
 
-    assert settings() == (1.0, 8, 1.5)
-    assert settings(temperature=0.0, guidance=0.0, top_k=1) == (0.0, 1, 0.0)
+    assert settings(preview) == (1.0, 8, 1.5)
+    given = {"temperature": 0.0, "top_k": 1, "guidance": 0.0}
+    made = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True, **given)
+    assert settings(made) == (0.0, 1, 0.0)
 
 
+@unchecked()
 def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(accompanist: Accompanist) -> None:
     bundle = Bundle(
         folder=accompanist.bundle.folder, config=replace(accompanist.bundle.config, vocal_noise_sigma=0.0)
     )
     still = Accompanist(bundle=bundle)
-    one, other = (still.generate(sung(), sample_rate=RATE, temperature=0.0, seed=seed) for seed in (1, 2))
+    one, other = (
+        still.generate(sung(), sample_rate=RATE, temperature=0.0, seed=seed, skip_fine=True)
+        for seed in (1, 2)
+    )
     assert same(one, other)
 
 
@@ -186,7 +206,10 @@ def test_no_takes_are_refused(accompanist: Accompanist) -> None:
 # ---- what comes in
 
 
-def test_paths_open_files_arrays_and_tensors_are_the_same(accompanist: Accompanist, tmp_path: Path) -> None:
+@unchecked()
+def test_paths_open_files_arrays_and_tensors_are_the_same(
+    accompanist: Accompanist, preview: Accompaniment, tmp_path: Path
+) -> None:
     path = tmp_path / "vocal.wav"
     soundfile.write(path, sung()[0].numpy(), RATE, subtype="FLOAT")
     with open(path, "rb") as file:
@@ -196,16 +219,16 @@ def test_paths_open_files_arrays_and_tensors_are_the_same(accompanist: Accompani
                 (path, None),
                 (str(path), None),
                 (file, None),
-                (sung(), RATE),
                 (sung()[0].numpy(), RATE),
             )
         ]
-    assert all(same(made[0], other) for other in made[1:])
+    assert all(same(each, preview) for each in made)
     assert made[0].record.input.path == str(path)
     assert made[2].record.input.path is None
-    assert made[0].record.input.sha256 == made[2].record.input.sha256 != made[3].record.input.sha256
+    assert made[0].record.input.sha256 == made[2].record.input.sha256 != preview.record.input.sha256
 
 
+@unchecked()
 def test_a_part_of_a_vocal(accompanist: Accompanist, tmp_path: Path) -> None:
     whole = torch.cat([sung(hz=200), sung(hz=300), sung(hz=400)], dim=1)
     path = tmp_path / "vocal.wav"
@@ -251,6 +274,7 @@ def test_every_stage_tells_every_frame(accompanist: Accompanist) -> None:
     assert told == expected
 
 
+@unchecked()
 def test_what_progress_raises_stops_the_run(accompanist: Accompanist) -> None:
     def stop(progress: Progress) -> None:
         if progress.stage == "coarse":
@@ -263,6 +287,7 @@ def test_what_progress_raises_stops_the_run(accompanist: Accompanist) -> None:
 # ---- levels
 
 
+@unchecked()
 def test_the_accompaniment_has_the_bundles_level(folder: Path, tmp_path: Path) -> None:
     ingredients = tiny_ingredients()
     for level in (-30.0, -16.0):
@@ -290,6 +315,7 @@ def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(accompanist: Accompa
 # ---- memory, and numbers that are none
 
 
+@unchecked()
 def test_no_two_stages_are_in_memory_at_once(
     accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,12 +392,14 @@ def test_a_device_that_runs_out_of_memory(accompanist: Accompanist, monkeypatch:
 # ---- the bundle goes on
 
 
-def test_save_pretrained_and_open_again(accompanist: Accompanist, tmp_path: Path) -> None:
+@unchecked()
+def test_save_pretrained_and_open_again(
+    accompanist: Accompanist, preview: Accompaniment, tmp_path: Path
+) -> None:
     saved = accompanist.save_pretrained(tmp_path / "mine")
     again = Accompanist.from_pretrained(saved)
     assert again.bundle.fingerprint == accompanist.bundle.fingerprint
-    made = [each.generate(sung(), sample_rate=RATE, skip_fine=True) for each in (accompanist, again)]
-    assert same(*made)
+    assert same(again.generate(sung(), sample_rate=RATE, skip_fine=True), preview)
     with pytest.raises(OutputError, match="already holds files"):
         accompanist.save_pretrained(saved)
 
@@ -388,6 +416,7 @@ def test_push_to_hub_sends_the_folder(accompanist: Accompanist, monkeypatch: pyt
     assert sent == [(accompanist.bundle.folder, "me/band", True, None)]
 
 
+@unchecked()
 def test_the_gateways_notes_come_through(accompanist: Accompanist) -> None:
     vocal = 30 * sung()
     expected = audio_from_array(vocal, RATE).notes

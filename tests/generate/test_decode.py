@@ -12,6 +12,7 @@ from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.interleave import deinterleave, interleave
 from tests.stages.small import CONDITIONINGS, STAGES, random_conditions, random_target, small_model
+from tests.unchecked import unchecked
 
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
@@ -69,6 +70,7 @@ def test_cached_equals_uncached_everywhere(
 
 @ALL_STAGES
 @BOTH_WAYS
+@unchecked()
 def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditioning) -> None:
     """One token at a time, each from a run over the whole sequence with junk where nothing is known yet."""
     model = small_model(stage, conditioning)
@@ -127,6 +129,7 @@ def test_the_condition_matters_and_guidance_0_ignores_it() -> None:
 @ALL_STAGES
 @BOTH_WAYS
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
+@unchecked()
 def test_logits_of_a_take_are_the_same_alone_and_in_company(
     stage: StageSpec, conditioning: Conditioning, guidance: float
 ) -> None:
@@ -188,6 +191,7 @@ def test_a_generator_moves_on_by_one_number_a_token() -> None:
 
 @ALL_STAGES
 @BOTH_WAYS
+@unchecked()
 def test_a_prompt_is_kept_and_continued_as_if_it_had_been_drawn(
     stage: StageSpec, conditioning: Conditioning
 ) -> None:

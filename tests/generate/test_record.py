@@ -19,6 +19,7 @@ from hafm.generate import accompaniment as accompaniment_module
 from hafm.generate.record import Environment, GenerationRecord
 from hafm.generate.seeds import generator_for
 from tests.tiny import RATE, make_tiny_bundle, same, sung
+from tests.unchecked import unchecked
 
 NAMES = {"accompaniment.wav", "mix.wav", "generation.json"}
 
@@ -187,6 +188,7 @@ def test_a_bundle_given_by_a_relative_path_is_found_from_elsewhere(
     assert Accompanist.from_pretrained(folder.name).source == str(folder)
 
 
+@unchecked()
 def test_one_take_of_many_replays_alone(accompanist: Accompanist, vocal: Path) -> None:
     takes = accompanist.generate_takes(vocal, takes=2, skip_fine=True)
     assert same(accompanist.replay(takes[1].record), takes[1])
@@ -200,6 +202,7 @@ def test_another_bundle_is_refused_and_both_are_named(made: Accompaniment, tmp_p
     assert other.bundle.fingerprint in str(caught.value)
 
 
+@unchecked()
 def test_another_vocal_is_refused_and_a_moved_one_is_not(
     made: Accompaniment, accompanist: Accompanist, vocal: Path, tmp_path: Path
 ) -> None:
@@ -214,6 +217,7 @@ def test_another_vocal_is_refused_and_a_moved_one_is_not(
         accompanist.replay(gone)
 
 
+@unchecked()
 def test_an_array_has_to_be_given_again(accompanist: Accompanist) -> None:
     first = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
     with pytest.raises(UsageError, match="made from an array"):
@@ -221,6 +225,7 @@ def test_an_array_has_to_be_given_again(accompanist: Accompanist) -> None:
     assert same(accompanist.replay(first.record, vocal=sung(), sample_rate=RATE), first)
 
 
+@unchecked()
 def test_other_versions_are_noted(made: Accompaniment, accompanist: Accompanist) -> None:
     then = replace(made.record.environment, torch="2.10.0", threads=64)
     again = accompanist.replay(replace(made.record, environment=then))

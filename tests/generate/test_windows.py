@@ -20,6 +20,7 @@ from hafm.generate.windows import OVERLAP, frames_between_starts, generate_long,
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from tests.stages.small import CONDITIONINGS, STAGES, random_conditions, small_model
+from tests.unchecked import unchecked
 
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 
@@ -126,6 +127,7 @@ def run(model: StageModel, conditions: tuple[Tensor, ...], target_frames: int, *
 @ALL_STAGES
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize("missing", [0, 1, 5])
+@unchecked()
 def test_windowed_equals_whole_where_one_window_covers_it(
     stage: StageSpec, conditioning: Conditioning, missing: int
 ) -> None:
@@ -139,6 +141,7 @@ def test_windowed_equals_whole_where_one_window_covers_it(
 
 @ALL_STAGES
 @pytest.mark.parametrize("frames", [23, 24])
+@unchecked()
 def test_every_window_gets_its_slice_and_what_was_generated(
     stage: StageSpec, frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +200,7 @@ def test_progress_counts_the_whole() -> None:
     assert seen == [Progress(stage="fine", done=done, total=30) for done in range(1, 31)]
 
 
+@unchecked()
 def test_memory_is_that_of_one_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the vocal, no cache is larger than a clip's, and none is left when the next is made."""
     model = small_model(SEMANTIC)

@@ -5,7 +5,7 @@ In: any exception. Out: a `Failure`.
 | what happened | line | exit code |
 |---|---|---|
 | a `HafmError`, or a command line that cannot be parsed | `error: what, why, what to do` | 2 |
-| Ctrl-C, SIGTERM | `interrupted: nothing was written` | 130, 143 |
+| Ctrl-C, SIGTERM | `interrupted: nothing was written`, or what stays | 130, 143 |
 | the memory is full | `error: ...` | 2 |
 | a mistake of ours | `internal error: ...` and how to report it | 1 |
 
@@ -87,15 +87,13 @@ def explain(error: Exception) -> Failure:
     )
 
 
-def interrupted(exit_code: int) -> Failure:
-    """The failure of a process that was asked to stop.
+def interrupted(exit_code: int, left: str = "nothing was written") -> Failure:
+    """The failure of a process that was asked to stop, and what it leaves behind.
 
     >>> interrupted(130).line
     'interrupted: nothing was written'
     """
-    return Failure(
-        kind="Interrupted", message="nothing was written", exit_code=exit_code, prefix="interrupted"
-    )
+    return Failure(kind="Interrupted", message=left, exit_code=exit_code, prefix="interrupted")
 
 
 def _about_command_line(error: Exception) -> str:

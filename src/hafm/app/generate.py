@@ -3,11 +3,12 @@
 In: a `Request`. Out: an `Outcome`: where everything is, how long it took, what a user should know.
 
     device? folder? vocal? room on the disk? bundle?   ->   generate   ->   save, draw   ->   put in place
-    `------- refused before the model runs --------'                       `-- delivery.py: all or nothing --'
+    `-- separator? refused before the model runs --'                       `-- delivery.py: all or nothing --'
 
 The accompaniment itself is made by `hafm.generate.accompany`; start to read there.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,18 +21,21 @@ from hafm.app.outcome import Outcome, Take
 from hafm.app.plan import Plan, make_plan
 from hafm.app.progress import Display
 from hafm.app.request import Request
+from hafm.app.separate_model import separator_threads
 from hafm.errors import OutputError
 
 if TYPE_CHECKING:
     from hafm.audio.sound import Audio
     from hafm.generate.accompany import Accompaniment, Accompanist
     from hafm.generate.progress import OnStep, Progress
+    from hafm.separate.separator import Separator
     from hafm.stages.spec import StageSpec
 
 __all__ = ["phases", "run_request"]
 
 _BYTES_A_SAMPLE = 3
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
+_SEPARATION_COST = 1000.0  # of a second, in units of `phases`; of a real net, measured once on two cores
 
 
 def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> Outcome:
@@ -62,12 +66,14 @@ def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> 
     vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
     check_output_folder(request.output, overwrite=True, needed_bytes=_needed_bytes(plan, vocal))
 
+    separator = None if plan.separator is None else _open_separator(plan.separator)
     shown.step("opening the bundle")
     accompanist = Accompanist.from_pretrained(plan.bundle, device=plan.device, revision=plan.revision)
     ready = time.monotonic()
 
     shown.step("listening")
-    accompaniments = plan.generate(accompanist, _reporter(accompanist, plan, vocal.seconds, shown))
+    reporter = _reporter(accompanist, plan, vocal.seconds, shown)
+    accompaniments = plan.generate(accompanist, separator, reporter)
     generated = time.monotonic()
 
     shown.step("writing")
@@ -113,6 +119,12 @@ def phases(specs: "Sequence[StageSpec]", seconds: float) -> list[Phase]:
     ]
 
 
+def _open_separator(path: Path) -> "Separator":
+    from hafm.separate.separator import Separator
+
+    return Separator.open(path, threads=separator_threads())
+
+
 def _check_folders(plan: Plan) -> None:
     """Refuses an output folder that cannot take results, or in which one could replace vocal or record."""
     from hafm.audio.output import check_output_folder
@@ -133,13 +145,19 @@ def _check_folders(plan: Plan) -> None:
 
 def _needed_bytes(plan: Plan, vocal: "Audio") -> int:
     channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
+    if plan.separator is not None:
+        channels += 2 * vocal.num_channels  # the vocal, which may need floats
     return plan.request.num_takes * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
 
 
 def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Display) -> "OnStep":
     """Turns the progress of stages into that of the job, and tells when the last stage is done."""
+    from hafm.generate.vocal import SEPARATION
+
     names = ["semantic", "coarse"] if plan.skip_fine else ["semantic", "coarse", "fine"]
     parts = phases([accompanist.bundle.spec(name) for name in names], seconds)
+    if plan.separator is not None:
+        parts.insert(0, Phase(name=SEPARATION, frames=math.ceil(seconds), cost=_SEPARATION_COST))
     frames = {part.name: part.frames for part in parts}
     report = shown.generation(Estimator(parts))
 

@@ -54,6 +54,8 @@ class Interrupts:
         self._done = threading.Event()
         self._clean_ups: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
+        self.left = "nothing was written"
+        """What an interrupted command leaves behind; a command whose finished work stays says so here."""
 
     @property
     def exit_code(self) -> int | None:
@@ -127,5 +129,5 @@ class Interrupts:
         with contextlib.suppress(Exception):
             if sys.stderr.isatty():
                 os.write(sys.stderr.fileno(), f"{_SHOW_CURSOR}\n".encode())
-            os.write(sys.stderr.fileno(), b"interrupted: nothing was written\n")
+            os.write(sys.stderr.fileno(), f"interrupted: {self.left}\n".encode())
         os._exit(128 + number)

@@ -2,9 +2,9 @@
 
 In: where things are and how long they took. Out: a few lines of text, or one JSON object:
 
-    {"takes": [{"take", "accompaniment", "mix", "record", "plot"?, "levels"}],
+    {"takes": [{"take", "accompaniment", "mix", "vocal"?, "record", "plot"?, "levels"}],
      "vocal": {"path", "sha256", "start_seconds", "seconds", "sample_rate_hz", "num_samples", "num_channels"},
-     "settings": {...}, "bundle": {...}, "environment": {...},       as in generation.json
+     "settings": {...}, "bundle": {...}, "environment": {...}, "separation"?: {...},   as in generation.json
      "timings": {"prepare_seconds", "generate_seconds", "write_seconds", "total_seconds",
                  "generate_seconds_per_second"},
      "notes": [...]}
@@ -30,7 +30,8 @@ class Take:
 
     Args:
         number: from 1.
-        paths: by what they hold: accompaniment, mix, record, and plot if one was drawn.
+        paths: by what they hold: accompaniment, mix, record, vocal if it was separated, and plot if one was
+            drawn.
         levels: of the mix, as `hafm.audio.mixdown` reports them.
     """
 
@@ -89,6 +90,7 @@ class Outcome:
             "settings": asdict(self.record.settings),
             "bundle": asdict(self.record.bundle),
             "environment": asdict(self.record.environment),
+            **({} if self.record.separation is None else {"separation": asdict(self.record.separation)}),
             "timings": {
                 **self.timings,
                 "generate_seconds_per_second": self.timings["generate_seconds"]

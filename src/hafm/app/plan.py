@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hafm.app.request import Request
+from hafm.app.separate_model import separator_path
 from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from hafm.generate.accompany import Accompaniment, Accompanist
     from hafm.generate.progress import OnStep
     from hafm.generate.record import GenerationRecord
+    from hafm.separate.separator import Separator
 
 __all__ = ["Plan", "make_plan"]
 
@@ -31,6 +33,7 @@ class Plan:
         bundle, revision: the model.
         device: where to compute.
         skip_fine: leave out the last stage.
+        separator: the `.onnx` that takes the vocal out of the recording; None if that is the vocal.
         save_options: for `Accompaniment.save`.
     """
 
@@ -43,16 +46,27 @@ class Plan:
     revision: str | None
     device: str
     skip_fine: bool
+    separator: Path | None
     save_options: Mapping[str, Any]
 
-    def generate(self, accompanist: "Accompanist", on_progress: "OnStep") -> "list[Accompaniment]":
+    def generate(
+        self, accompanist: "Accompanist", separator: "Separator | None", on_progress: "OnStep"
+    ) -> "list[Accompaniment]":
         """The takes.
+
+        Args:
+            accompanist: the model.
+            separator: what `self.separator` names, open.
+            on_progress: told of every frame.
 
         Raises:
             HafmError: as `Accompanist.generate_takes` and `Accompanist.replay` do.
         """
         if self.record is not None:
-            return [accompanist.replay(self.record, vocal=self.vocal, on_progress=on_progress)]
+            replayed = accompanist.replay(
+                self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
+            )
+            return [replayed]
         request = self.request
         return accompanist.generate_takes(
             self.vocal,
@@ -64,6 +78,7 @@ class Plan:
             start_seconds=self.start_seconds,
             seconds=self.seconds,
             skip_fine=self.skip_fine,
+            separator=separator,
             on_progress=on_progress,
         )
 
@@ -92,6 +107,7 @@ def make_plan(request: Request) -> Plan:
         revision=None,
         device="cpu" if request.device is None else request.device,
         skip_fine=request.skip_fine,
+        separator=separator_path(request.separator, option="--separator") if request.separate else None,
         save_options={name: value for name, value in options.items() if value is not None},
     )
 
@@ -117,5 +133,27 @@ def _plan_of_replay(request: Request, replay: Path) -> Plan:
         revision=record.bundle.revision if request.bundle is None else None,
         device=record.environment.device if request.device is None else request.device,
         skip_fine=record.settings.skip_fine,
+        separator=_separator_of_replay(request, record),
         save_options=record.save_options(),
     )
+
+
+def _separator_of_replay(request: Request, record: "GenerationRecord") -> Path | None:
+    """The record's separator: the one of the option, where it was then, or the one of HAFM_SEPARATOR."""
+    if record.separation is None:
+        if request.separator is not None:
+            raise UsageError(
+                f"'{request.replay}' was made from the vocal itself, without a separator; leave out "
+                "--separator"
+            )
+        return None
+    then = Path(record.separation.model)
+    if request.separator is None and then.exists():
+        return then
+    try:
+        return separator_path(request.separator, option="--separator")
+    except UsageError as error:
+        raise UsageError(
+            f"the separator of '{request.replay}', '{then}', is not there any more; say where it is with "
+            f"--separator MODEL.onnx (its fingerprint is {record.separation.fingerprint})"
+        ) from error

@@ -7,7 +7,8 @@ result.
     hafm: coarse codes, 50 %, 0:15 left                                                  in a log file
 
 Plain lines come when a step or a stage begins, and at every tenth of the generation that is `_PLAIN_SECONDS`
-or more after the last line, so a log of ten minutes of singing stays readable.
+or more after the last line, so a log of ten minutes of singing stays readable. Of work on many items they
+come every `_PLAIN_ITEMS_SECONDS`.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from hafm.app.estimate import Estimate, Estimator
+from hafm.app.estimate import Estimate, Estimator, Phase
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["Display", "PlainDisplay", "SilentDisplay", "TerminalDisplay", "display"]
 
 _PLAIN_SECONDS = 2.0
-_NAMES = {"semantic": "semantic tokens", "coarse": "coarse codes", "fine": "fine codes"}
+_PLAIN_ITEMS_SECONDS = 30.0  # preparing a collection takes hours
+_NAMES = {
+    "semantic": "semantic tokens",
+    "coarse": "coarse codes",
+    "fine": "fine codes",
+    "separation": "separating",
+}
 
 
 class Display:
@@ -44,6 +51,29 @@ class Display:
             self.show(job.update(stage, done=done, now=time.monotonic()))
 
         return on_progress
+
+    def items(self, what: str) -> Callable[[int, int], None]:
+        """A function to call with how many of how many items are done, those of earlier runs included."""
+        first: int | None = None
+        job: Estimator | None = None
+
+        def on_progress(done: int, total: int) -> None:
+            nonlocal first, job
+            first = done if first is None else first
+            now, left = time.monotonic(), None
+            if job is None and done > first:  # before that, models were loaded: no measure of speed
+                job = Estimator([Phase(name=what, frames=max(1, total), cost=1.0)])
+                job.start(now=now)
+            if job is not None:
+                left = job.update(what, done=done, now=now).seconds_left
+            share = done / total if total else 1.0
+            estimate = Estimate(stage=what, share=share, seconds_left=left)
+            self.show_items(estimate, f"{done:,} of {total:,}")
+
+        return on_progress
+
+    def show_items(self, estimate: Estimate, counted: str) -> None:
+        """Work on items goes on; `counted` says how many are done."""
 
 
 class SilentDisplay(Display):
@@ -89,6 +119,14 @@ class PlainDisplay(Display):
         self._last_seconds, self._last_tenth, self._last_stage = now, tenth, estimate.stage
         self._write("hafm: " + ", ".join([_name(estimate.stage), *_numbers(estimate)]))
 
+    def show_items(self, estimate: Estimate, counted: str) -> None:
+        another_stage = estimate.stage != self._last_stage
+        now = self._now()
+        if not another_stage and now - self._last_seconds < _PLAIN_ITEMS_SECONDS:
+            return
+        self._last_seconds, self._last_stage = now, estimate.stage
+        self._write("hafm: " + ", ".join([f"{estimate.stage} {counted}", *_numbers(estimate)]))
+
 
 class TerminalDisplay(Display):
     """A bar that moves.
@@ -113,6 +151,10 @@ class TerminalDisplay(Display):
             completed=estimate.share,
             left="  ".join(f"{number:>6}" for number in _numbers(estimate)),
         )
+
+    def show_items(self, estimate: Estimate, counted: str) -> None:
+        self.show(estimate)
+        self._progress.update(self._task, description=f"{estimate.stage} {counted}")
 
 
 @contextlib.contextmanager
@@ -152,4 +194,6 @@ def _numbers(estimate: Estimate) -> list[str]:
     if estimate.seconds_left is None:
         return []
     minutes, seconds = divmod(round(estimate.seconds_left), 60)
-    return [f"{100 * estimate.share:.0f} %", f"{minutes}:{seconds:02d} left"]
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return [f"{100 * estimate.share:.0f} %", f"{clock}:{seconds:02d} left"]

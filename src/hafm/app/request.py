@@ -35,6 +35,7 @@ _SETTLED_BY_REPLAY = {
     "top_k": "--top-k",
     "guidance": "--guidance",
     "skip_fine": "--skip-fine",
+    "separate": "--separate",
 }
 
 
@@ -58,6 +59,8 @@ class Request:
         balance_db: the accompaniment against the vocal, -60 to 60.
         loudness_lufs: of the mix, -70 to 0.
         format: of the sound files.
+        separate: the recording is a whole song, and the vocal is to be taken out of it.
+        separator: the `.onnx` that takes it out; None for that of HAFM_SEPARATOR, or of the replayed record.
         plot: draw a picture of each take.
         overwrite: results may take the place of files in `output`.
 
@@ -86,6 +89,8 @@ class Request:
     balance_db: float | None = None
     loudness_lufs: float | None = None
     format: Format | None = None
+    separate: bool = False
+    separator: Path | None = None
     plot: bool = False
     overwrite: bool = False
 
@@ -104,6 +109,8 @@ class Request:
         _require("--loudness", self.loudness_lufs, -70, 0)
         if self.replay is not None:
             self._refuse_beside_replay()
+        elif self.separator is not None and not self.separate:
+            raise UsageError("--separator was given without --separate; add --separate, or leave it out")
 
     @property
     def num_takes(self) -> int:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import soundfile
 
 from hafm.audio.mpeg_index import with_index
-from hafm.audio.sniff import MP3, Kind
+from hafm.audio.sniff import MP3, WAV, Kind
 from hafm.audio.sound import clock
 from hafm.audio.stream import DecodedStream
 from hafm.errors import AudioContentError, AudioReadError
@@ -29,6 +29,7 @@ from hafm.errors import AudioContentError, AudioReadError
 __all__ = ["open_libsndfile"]
 
 _BLOCK_FRAMES = 4096
+_WAV_BLOCK_FRAMES = 1 << 16  # its claim is never too long; a call costs as much as decoding 4096 frames
 _UNKNOWN_FRAMES = 1 << 40
 _PLAIN_REASONS = (  # where libsndfile's own words mislead
     ("SF_INFO struct incomplete", "its header gives an impossible sample rate"),
@@ -83,7 +84,7 @@ def open_libsndfile(
             sample_rate=decoder.samplerate,
             num_channels=decoder.channels,
             claimed_frames=claimed,
-            blocks=_blocks(decoder, complaints),
+            blocks=_blocks(decoder, complaints, _WAV_BLOCK_FRAMES if kind is WAV else _BLOCK_FRAMES),
             complaint=lambda: "; ".join(complaints),
         )
 
@@ -125,10 +126,12 @@ def _seek(
         ) from error
 
 
-def _blocks(decoder: soundfile.SoundFile, complaints: list[str]) -> Iterator[npt.NDArray[np.float32]]:
+def _blocks(
+    decoder: soundfile.SoundFile, complaints: list[str], block_frames: int
+) -> Iterator[npt.NDArray[np.float32]]:
     while True:
         try:
-            block = decoder.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+            block = decoder.read(block_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             complaints.append(_reason(error))
             return

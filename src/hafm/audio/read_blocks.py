@@ -189,10 +189,12 @@ class _Extent:
         self._sum = self._lowest = self._highest = torch.zeros(0)
 
     def add(self, block: Tensor, *, name: str, sample_rate: int) -> None:
-        if not block.isfinite().all():
+        finite = block.isfinite().all(dim=0)
+        if not finite.all():
+            first = self.samples + int((~finite).nonzero()[0])
             raise AudioContentError(
-                f"{name} holds samples that are not numbers (NaN or infinity) near "
-                f"{clock(self.samples / sample_rate)}; export it again as 24-bit PCM"
+                f"{name} holds samples that are not numbers (NaN or infinity), the first at "
+                f"{clock(first / sample_rate)}; export it again as 24-bit PCM"
             )
         if not block.shape[1]:
             return

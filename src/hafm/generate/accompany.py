@@ -1,6 +1,7 @@
 """From a vocal to its accompaniment. Start to read here.
 
-In: a sung vocal, any length from half a second to ten minutes. Out: `Accompaniment`s of exactly that length.
+In: a sung vocal, any length from half a second to ten minutes, or a whole song and a separator that takes the
+vocal out of it. Out: `Accompaniment`s of exactly that length.
 
     vocal [C, T] at its own rate
       |  one channel, the features' rate, one level, a little noise (3.2)
@@ -36,11 +37,19 @@ from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment, Tokens
 from hafm.generate.device import device_errors, find_device
 from hafm.generate.progress import OnStep
-from hafm.generate.record import BundleUsed, Environment, GenerationRecord, InputUsed, Settings
+from hafm.generate.record import (
+    BundleUsed,
+    Environment,
+    GenerationRecord,
+    InputUsed,
+    SeparationUsed,
+    Settings,
+)
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.steps import codec_frames, hear, play, sound
 from hafm.generate.threads import one_thread
-from hafm.generate.vocal import read_vocal
+from hafm.generate.vocal import read_vocal, take_vocal
+from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import copy_bundle
 from hafm.stages.hub import BUILTIN, push_folder
@@ -140,6 +149,7 @@ class Accompanist:
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
+        separator: Separator | None = None,
         on_progress: OnStep | None = None,
     ) -> Accompaniment:
         """One accompaniment.
@@ -155,6 +165,7 @@ class Accompanist:
             guidance: how closely the vocal is followed, 1 is as trained; None for the bundle's default.
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.
             skip_fine: a coarser and quicker preview.
+            separator: takes the vocal out of what is given as `vocal`, which is a whole song then.
             on_progress: told after every frame of every stage; what it raises stops the generation.
 
         Returns:
@@ -174,6 +185,7 @@ class Accompanist:
             InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
             self._settings(seed, temperature, top_k, guidance, skip_fine),
             takes=[take],
+            separator=separator,
             on_progress=on_progress,
         )[0]
 
@@ -190,6 +202,7 @@ class Accompanist:
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
+        separator: Separator | None = None,
         on_progress: OnStep | None = None,
     ) -> list[Accompaniment]:
         """Several accompaniments to choose from, in one batched pass.
@@ -211,6 +224,7 @@ class Accompanist:
             InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
             self._settings(seed, temperature, top_k, guidance, skip_fine),
             takes=range(takes),
+            separator=separator,
             on_progress=on_progress,
         )
 
@@ -220,6 +234,7 @@ class Accompanist:
         *,
         vocal: Any = None,
         sample_rate: int | None = None,
+        separator: Separator | None = None,
         on_progress: OnStep | None = None,
     ) -> Accompaniment:
         """The accompaniment of a record, again.
@@ -228,6 +243,7 @@ class Accompanist:
             record: see `GenerationRecord.read`. Save the result with `record.save_options()` for the same
                 bytes.
             vocal, sample_rate: where the vocal is now; None for where it was then.
+            separator: the one that was used, if one was.
             on_progress: as for `generate`.
 
         Returns:
@@ -236,10 +252,12 @@ class Accompanist:
         Raises:
             BundleMismatch: this is another bundle.
             AudioContentError: the vocal is another.
-            UsageError: the record was made from an array, and `vocal` was not given.
+            UsageError: the record was made from an array, and `vocal` was not given; or `separator` is not
+                what was used.
             AudioError, BundleError, DeviceError: as for `generate`.
         """
         record.require_bundle(self.bundle.fingerprint)
+        record.require_separator(separator)
         then = record.input
         if vocal is None and then.path is None:
             raise UsageError(
@@ -257,9 +275,11 @@ class Accompanist:
             InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds),
             record.settings,
             takes=[record.settings.take],
+            separator=separator,
             on_progress=on_progress,
         )
-        notes = record.differences(accompaniment.record.environment)
+        now = accompaniment.record
+        notes = record.differences(now.environment, now.separation)
         return replace(accompaniment, notes=accompaniment.notes + notes)
 
     def _settings(
@@ -283,10 +303,13 @@ class Accompanist:
         settings: Settings,
         *,
         takes: Sequence[int],
+        separator: Separator | None,
         on_progress: OnStep | None,
     ) -> list[Accompaniment]:
         """The way of the drawing at the top of this file."""
         bundle, device, seed = self.bundle, self.device, settings.seed
+        if separator is not None:
+            vocal = take_vocal(vocal, separator, on_progress=on_progress)
         sampling = SamplingSettings(
             temperature=settings.temperature, top_k=settings.top_k, guidance=settings.guidance
         )
@@ -320,6 +343,7 @@ class Accompanist:
                     bundle=self._bundle_used(),
                     input=used,
                     settings=replace(settings, take=take),
+                    separation=None if separator is None else SeparationUsed.of(separator),
                 ),
                 notes=vocal.notes,
             )

@@ -5,6 +5,8 @@ In: what a generation used. Out: JSON; and back, the same values, checked.
     environment   versions, platform, device, threads       differ: a note, the result may differ
     bundle        source, name, fingerprint                 differs: refused
     input         path, SHA-256, part, length               differs: refused
+    separation    the separator, if the vocal was           differs: refused; with another onnxruntime: a note
+                  taken out of the input; else absent
     settings      seed, take, sampling, loudness            taken over
     output        format, levels, SHA-256 of every file     taken over; tells whether bytes are the same
 
@@ -26,8 +28,18 @@ from torch import get_num_threads
 from hafm import __version__
 from hafm.audio.sound import Audio
 from hafm.errors import AudioContentError, BundleMismatch, UsageError
+from hafm.separate.network import onnxruntime_version
+from hafm.separate.separator import Separator
 
-__all__ = ["BundleUsed", "Environment", "GenerationRecord", "InputUsed", "Output", "Settings"]
+__all__ = [
+    "BundleUsed",
+    "Environment",
+    "GenerationRecord",
+    "InputUsed",
+    "Output",
+    "SeparationUsed",
+    "Settings",
+]
 
 FORMAT = 1
 """Format of the file; a reader refuses any other."""
@@ -81,7 +93,7 @@ class BundleUsed:
 
 @dataclass(frozen=True, kw_only=True)
 class InputUsed:
-    """The vocal.
+    """The vocal, or the song that it was taken out of.
 
     Args:
         path: absolute; None for an array.
@@ -109,6 +121,30 @@ class InputUsed:
             sample_rate=vocal.sample_rate,
             num_samples=vocal.num_samples,
             num_channels=vocal.num_channels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparationUsed:
+    """What took the vocal out of the input.
+
+    Args:
+        model: the separator's `.onnx`, absolute.
+        fingerprint: the separator's.
+        onnxruntime: version.
+    """
+
+    model: str
+    fingerprint: str
+    onnxruntime: str
+
+    @classmethod
+    def of(cls, separator: Separator) -> Self:
+        """A separator, here and now."""
+        return cls(
+            model=os.path.abspath(separator.path),
+            fingerprint=separator.fingerprint(),
+            onnxruntime=onnxruntime_version(),
         )
 
 
@@ -146,17 +182,21 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRecord:
-    """One generation. `output` is None until it is saved."""
+    """One generation. `output` is None until it is saved, `separation` if the input is the vocal."""
 
     environment: Environment
     bundle: BundleUsed
     input: InputUsed
     settings: Settings
+    separation: SeparationUsed | None = None
     output: Output | None = None
 
     def to_json(self) -> str:
         """The text of `generation.json`."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        values = asdict(self)
+        if self.separation is None:
+            del values["separation"]
+        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "generation.json") -> Self:
@@ -177,12 +217,20 @@ class GenerationRecord:
             if values.pop("format", None) != FORMAT:
                 raise ValueError(f"its format is not {FORMAT}")
             output = values.pop("output")
+            if "separation" in values:
+                separation = _part(SeparationUsed, values.pop("separation"), "separation")
+            else:
+                separation = None
             parts: dict[str, Any] = {
                 name: _part(kind, values.pop(name), name) for name, kind in _PARTS.items()
             }
             if values:
                 raise ValueError(f"unknown fields {sorted(values)}")
-            return cls(output=None if output is None else _part(Output, output, "output"), **parts)
+            return cls(
+                separation=separation,
+                output=None if output is None else _part(Output, output, "output"),
+                **parts,
+            )
         except (ValueError, KeyError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise UsageError(
@@ -240,13 +288,42 @@ class GenerationRecord:
                 f"{sha256}; give the same file ({self.input.path or 'an array'})"
             )
 
-    def differences(self, environment: Environment) -> tuple[str, ...]:
+    def require_separator(self, separator: Separator | None) -> None:
+        """Refuses to replay with another separator, or with one where none was used.
+
+        Raises:
+            UsageError: what was used then and what is given now differ; both are named.
+        """
+        then = self.separation
+        if then is None:
+            if separator is not None:
+                raise UsageError(
+                    "the record was made from the vocal itself, without a separator; leave out the separator"
+                )
+            return
+        if separator is None:
+            raise UsageError(
+                f"the vocal of the record was taken out of a song by a separator with fingerprint "
+                f"{then.fingerprint}; give that one ({then.model})"
+            )
+        if separator.fingerprint() != then.fingerprint:
+            raise UsageError(
+                f"the vocal of the record was taken out of a song by a separator with fingerprint "
+                f"{then.fingerprint}, and '{separator.path}' has {separator.fingerprint()}; give the same "
+                f"one ({then.model})"
+            )
+
+    def differences(
+        self, environment: Environment, separation: SeparationUsed | None = None
+    ) -> tuple[str, ...]:
         """One note for everything about the environment that may change the result.
 
         >>> record.differences(Environment.here("cuda"))                            # doctest: +SKIP
         ('the record was made with device cpu, and this is device cuda: the result may differ',)
         """
         then, now = asdict(self.environment), asdict(environment)
+        if self.separation is not None and separation is not None:
+            then["onnxruntime"], now["onnxruntime"] = self.separation.onnxruntime, separation.onnxruntime
         return tuple(
             f"the record was made with {name} {value}, and this is {name} {now[name]}: the result may differ"
             for name, value in then.items()

@@ -1,7 +1,8 @@
 """The vocal, whatever it is given as.
 
-In: a path, an open file, or an array with its sample rate. Out: an `Audio` that passed the gateway, or the
-part of it that was asked for.
+In: a path, an open file, or an array with its sample rate: a vocal, or a whole song and a separator. Out: an
+`Audio` that passed the gateway, or the part of it that was asked for. A vocal that was taken out of a song
+keeps the song's path and hash: from them it can be had again.
 """
 
 import math
@@ -12,10 +13,15 @@ import numpy as np
 import torch
 
 from hafm.audio.io import audio_from_array, read_audio
-from hafm.audio.sound import Audio
-from hafm.errors import UsageError
+from hafm.audio.sound import SILENCE_DBFS, Audio, admit
+from hafm.errors import AudioContentError, UsageError
+from hafm.generate.progress import OnStep, Progress
+from hafm.separate.separator import Separator
 
-__all__ = ["read_vocal"]
+__all__ = ["SEPARATION", "read_vocal", "take_vocal"]
+
+SEPARATION = "separation"
+"""The name of the stage before the stages, in `Progress`; its frames are seconds."""
 
 
 def read_vocal(
@@ -69,3 +75,48 @@ def read_vocal(
         last = first + round(seconds * sample_rate)
     part = samples[..., first:last] if samples.ndim else samples
     return audio_from_array(part, sample_rate)
+
+
+def take_vocal(song: Audio, separator: Separator, *, on_progress: OnStep | None = None) -> Audio:
+    """Takes the vocal out of a song.
+
+    Args:
+        song: the mix.
+        separator: what takes it out.
+        on_progress: told of a stage `SEPARATION`, a frame of it a second.
+
+    Returns:
+        The vocal, with the song's length, rate, channels, path and hash.
+
+    Raises:
+        AudioContentError: there is no vocal in the song.
+        UsageError: the separator's net failed.
+    """
+    total = math.ceil(song.seconds)
+    vocal = torch.empty_like(song.waveform)
+    done = 0
+    if on_progress is not None:
+        on_progress(Progress(stage=SEPARATION, done=0, total=total))
+    blocks = song.waveform.split(song.sample_rate, dim=1)
+    for block, _ in separator.separate_blocks(blocks, sample_rate=song.sample_rate):
+        vocal[:, done : done + block.shape[1]] = block
+        done += block.shape[1]
+        if on_progress is not None:
+            on_progress(Progress(stage=SEPARATION, done=math.ceil(done / song.sample_rate), total=total))
+    name = "the array" if song.path is None else f"'{song.path}'"
+    if float(vocal.abs().max()) <= 10 ** (SILENCE_DBFS / 20):
+        raise AudioContentError(
+            f"the separator found no vocal in {name} (nothing above {SILENCE_DBFS:g} dBFS); give a song with "
+            "singing, or another part of it"
+        )
+    return admit(
+        vocal,
+        sample_rate=song.sample_rate,
+        name=f"the vocal of {name}",
+        sha256=song.sha256,
+        path=song.path,
+        start_seconds=song.start_seconds,
+        is_whole=song.is_whole,
+        file_channels=song.file_channels,
+        notes=song.notes,
+    )

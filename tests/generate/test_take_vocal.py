@@ -1,0 +1,62 @@
+"""The vocal of a song, from Python: what the command line does, one layer below."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hafm.audio.io import audio_from_array
+from hafm.errors import AudioContentError, UsageError
+from hafm.generate.accompany import Accompanist
+from hafm.generate.progress import Progress
+from hafm.generate.vocal import SEPARATION, take_vocal
+from hafm.separate.separator import Separator
+from tests.separate import nets
+from tests.tiny import RATE, make_tiny_bundle, same, sung
+
+
+@pytest.fixture(scope="module")
+def separator(tmp_path_factory: pytest.TempPathFactory) -> Separator:
+    return Separator.open(nets.write_net(tmp_path_factory.mktemp("net"), nets.band(lambda bins: bins < 12)))
+
+
+@pytest.fixture(scope="module")
+def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
+    return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny"))
+
+
+@pytest.fixture
+def song() -> torch.Tensor:
+    return sung(0.6, hz=700.0, channels=2) + sung(0.6, hz=3_000.0, channels=2)
+
+
+def test_the_vocal_is_the_separators(song: torch.Tensor, separator: Separator) -> None:
+    audio = audio_from_array(song, RATE)
+    told: list[Progress] = []
+    vocal = take_vocal(audio, separator, on_progress=told.append)
+    assert vocal.waveform.equal(separator.separate(audio.waveform, sample_rate=RATE)[0])
+    assert (vocal.sha256, vocal.sample_rate, vocal.notes) == (audio.sha256, RATE, audio.notes)
+    assert told[0] == Progress(stage=SEPARATION, done=0, total=1)
+    assert told[-1] == Progress(stage=SEPARATION, done=1, total=1)
+
+
+def test_a_song_without_a_vocal_is_refused(song: torch.Tensor, tmp_path: Path) -> None:
+    deaf = Separator.open(nets.write_net(tmp_path, nets.gain(0.0)))
+    with pytest.raises(AudioContentError, match="found no vocal in the array"):
+        take_vocal(audio_from_array(song, RATE), deaf)
+
+
+def test_it_is_the_vocal_that_is_accompanied(
+    song: torch.Tensor, separator: Separator, accompanist: Accompanist
+) -> None:
+    options = {"sample_rate": RATE, "skip_fine": True, "guidance": 1.0}
+    made = accompanist.generate(song, separator=separator, **options)
+    vocal = take_vocal(audio_from_array(song, RATE), separator).waveform
+    assert same(made, accompanist.generate(vocal, **options))
+    assert made.vocal.waveform.equal(vocal)
+    assert made.record.separation is not None
+    assert made.record.separation.fingerprint == separator.fingerprint()
+    replayed = accompanist.replay(made.record, vocal=song, sample_rate=RATE, separator=separator)
+    assert same(made, replayed)
+    with pytest.raises(UsageError, match="taken out of a song by a separator"):
+        accompanist.replay(made.record, vocal=song, sample_rate=RATE)
