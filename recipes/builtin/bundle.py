@@ -1,21 +1,19 @@
 r"""Put the built-in bundle together.
 
-    python -m recipes.builtin.bundle --tokens work/tokens --codec work/codec/export --stages work/stages \
-        --out src/hafm/assets/builtin
+    python -m recipes.builtin.bundle --shards work/shards --stages work/stages --out src/hafm/assets/builtin
 
 In: what the other steps left.
 
-    TOKENS/kmeans_vocal.safetensors, kmeans_instrumental.safetensors          fit_kmeans
-    TOKENS/train/index.json (and valid/, for the loss of stored weights)      tokenise
-    CODEC/, and CODEC/../report.json where there is one                       train_codec
+    SHARDS/index.json, parts/, and the held-out split                         hafm prepare
     STAGES/{semantic,coarse,fine}/{model.safetensors,spec.json,metrics.json}  train_stages
+    CODEC_REPORT, where it is given                                           train_codec
     HEARING, where it is given                                                measure_hearing
 
 Out: a bundle, with a model card that quotes all their figures.
 
 `measure_hearing` needs a bundle, so the full card takes two runs: bundle, measure_hearing, bundle --hearing.
-The stages were trained on tokens; that those were made by this codec and these k-means is read from the index
-of the tokens, and anything else is refused. Over 32 MiB nothing is written.
+The stages were trained on tokens; the parts that made these lie beside them, and that they are the ones is
+read from the index. Over 32 MiB nothing is written.
 """
 
 from __future__ import annotations
@@ -32,21 +30,20 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from hafm.data.crops import Crops
+from hafm.data.index import read_tracks
+from hafm.data.shards import Shards
 from hafm.errors import HafmError
 from hafm.stages.bundle import Bundle
-from hafm.stages.bundle_config import SIDES, STAGES, GenerationDefaults
+from hafm.stages.bundle_config import STAGES, GenerationDefaults
 from hafm.stages.bundle_writer import Ingredients, write_bundle
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
+from hafm.stages.token_parts import TokenParts
 from hafm.stages.weights import Storage, stored
-from hafm.tokens.codec.model import SpectralCodec
-from hafm.tokens.fingerprint import require_same
 from hafm.tokens.kmeans import KMeans
-from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from hafm.train.heldout import held_out_loss
 from recipes.builtin.model_card import model_card, table
-from recipes.builtin.tokens.token_store import Index, TokenStore, load_index
-from recipes.builtin.train_stages import StorePairs
 
 __all__ = ["MAX_BYTES", "BundleRecipe", "gather", "main", "make_bundle"]
 
@@ -59,23 +56,23 @@ class BundleRecipe:
     """One run of the command.
 
     Attributes:
-        tokens: folder of k-means and of the token stores.
-        codec: folder of the trained codec.
+        shards: folder of the tokens.
         stages: parent of the stages' run folders.
         out: the bundle's folder; a bundle that is there is replaced.
         weights: how the stages are stored.
         generation: defaults of generation.
+        codec_report: of `train_codec`, where there is one.
         hearing: report of `measure_hearing`, where there is one.
         loss_batches: batches of held-out clips on which the stored weights are measured; 0 for none.
         name, version: of the bundle.
     """
 
-    tokens: Path
-    codec: Path
+    shards: Path
     stages: Path
     out: Path
     weights: Storage = "int8"
     generation: GenerationDefaults = field(default_factory=GenerationDefaults)
+    codec_report: Path | None = None
     hearing: Path | None = None
     loss_batches: int = 4
     name: str = "builtin"
@@ -100,22 +97,17 @@ def gather(recipe: BundleRecipe) -> Ingredients:
     Raises:
         ValueError, BundleMismatch: as for `make_bundle`.
     """
-    features = {"vocal": SpectralFeatures(VOCAL), "instrumental": SpectralFeatures(INSTRUMENTAL)}
-    kmeans = {side: KMeans.load(recipe.tokens / f"kmeans_{side}.safetensors") for side in SIDES}
-    codec = SpectralCodec.load(recipe.codec)
-    index = _index(recipe.tokens / "train")
-    for side in SIDES:
-        _require_maker(index, f"{side}_features", features[side].fingerprint())
-        _require_maker(index, f"{side}_kmeans", kmeans[side].fingerprint())
-    _require_maker(index, "codec", codec.fingerprint())
+    shards = Shards.open(recipe.shards)
+    parts = TokenParts.load(shards.parts_folder())
+    shards.require_parts(parts.fingerprints(), what=f"the parts in '{shards.parts_folder()}'")
     stages = {name: _load_stage(recipe.stages / name, name) for name in STAGES}
     hearing = None if recipe.hearing is None else _read_json(recipe.hearing)
     measured = {
         "stages": {name: _stage_figures(recipe, name, stages[name]) for name in STAGES},
         **({} if hearing is None else {"hearing": hearing}),
-        **_codec_figures(recipe.codec.parent / "report.json"),
-        "kmeans": {side: kmeans[side].notes for side in SIDES},
-        "data": _data_figures(index),
+        **({} if recipe.codec_report is None else _codec_figures(recipe.codec_report)),
+        "kmeans": {side: _kmeans_figures(kmeans) for side, kmeans in parts.kmeans.items()},
+        "data": _data_figures(shards),
         "storage": {"kind": recipe.weights},
     }
     return Ingredients(
@@ -123,14 +115,14 @@ def gather(recipe: BundleRecipe) -> Ingredients:
         version=recipe.version,
         licence="Apache-2.0",
         data=f"{measured['data']['hours']:.1f} hours of pairs rendered from POP909 scores; no recordings.",
-        features=features,
-        kmeans=kmeans,
-        codec=codec,
+        features=parts.features,
+        kmeans=parts.kmeans,
+        codec=parts.codec,
         stages=stages,
         storage=recipe.weights,
         generation=recipe.generation,
         measured=measured,
-        vocal_noise_sigma=float(index.made_by["noise_sigma"]),
+        vocal_noise_sigma=float(shards.index.made_by["noise_sigma"]),
         card=lambda bundle: model_card(_small_enough(bundle)),
     )
 
@@ -203,21 +195,12 @@ def _loss_as_stored(recipe: BundleRecipe, model: StageModel) -> float | None:
         return None
     as_stored = StageModel(model.spec)
     as_stored.load_state_dict(stored(model.state_dict(), recipe.weights))
-    scores = held_out_loss(
-        as_stored,
-        StorePairs(TokenStore(recipe.tokens, "valid")),
-        batches=recipe.loss_batches,
-        batch=8,
-        seed=1,
-        precision=torch.float32,
-    )
-    return scores.mean_right
+    crops = Crops(pairs=Shards.open(recipe.shards, "valid"), spec=model.spec, seed=1, views=False)
+    return held_out_loss(as_stored, crops, clips=8 * recipe.loss_batches, dtype=torch.float32).mean_right
 
 
 def _codec_figures(path: Path) -> dict[str, Any]:
     """What `train_codec` measured, cut down to what a reader of the card wants."""
-    if not path.is_file():
-        return {}
     report = _read_json(path)
     try:
         figures = {
@@ -237,23 +220,29 @@ def _codec_figures(path: Path) -> dict[str, Any]:
     return {"codec": figures}
 
 
-def _data_figures(index: Index) -> dict[str, Any]:
-    return {
-        "hours": sum(pair.frames_50 for pair in index.pairs) / 50 / 3600,
-        "pairs": len(index.pairs),
-        "songs": len({pair.song_id for pair in index.pairs}),
+def _kmeans_figures(kmeans: KMeans) -> dict[str, Any]:
+    """What `hafm fit-kmeans` measured, on held-out tracks; the dead are counted where it fitted."""
+    notes = kmeans.notes
+    try:
+        held_out = notes["held_out"]
+        return {
+            "data": notes["data"],
+            "dead_clusters": notes["fit"]["dead"],
+            **{key: held_out[key] for key in ("perplexity", "inertia", "variance")},
+        }
+    except KeyError:
+        return dict(notes)  # of a version that measured on what it fitted, and noted the same figures flat
+
+
+def _data_figures(shards: Shards) -> dict[str, Any]:
+    """Of the tracks that training may use."""
+    counts = shards.index.counts[shards.split]
+    songs = {
+        track.song_id
+        for track in read_tracks(shards.folder, shards.index)
+        if track.split == shards.split and track.kept
     }
-
-
-def _index(folder: Path) -> Index:
-    index = load_index(folder)
-    if index is None:
-        raise ValueError(f"there are no tokens in '{folder}'; run recipes.builtin.tokenise first")
-    return index
-
-
-def _require_maker(index: Index, part: str, found: str) -> None:
-    require_same(expected=str(index.made_by.get(part)), found=found, what=f"{part} of the training tokens")
+    return {"hours": counts["kept_seconds"] / 3600, "pairs": counts["kept_tracks"], "songs": len(songs)}
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -276,11 +265,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m recipes.builtin.bundle", description="Put the built-in bundle together."
     )
-    parser.add_argument("--tokens", type=Path, required=True, help="folder of k-means and tokens")
-    parser.add_argument("--codec", type=Path, required=True, help="folder of the exported codec")
+    parser.add_argument("--shards", type=Path, required=True, help="folder that hafm prepare wrote")
     parser.add_argument("--stages", type=Path, required=True, help="parent of the stages' run folders")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--weights", choices=("fp32", "fp16", "int8"), default=BundleRecipe.weights)
+    parser.add_argument("--codec-report", type=Path, help="report.json of train_codec")
     parser.add_argument("--hearing", type=Path, help="report of measure_hearing")
     parser.add_argument("--loss-batches", type=int, default=BundleRecipe.loss_batches, help="0 for none")
     parser.add_argument("--name", default=BundleRecipe.name)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.builtin.rendering import mixbus
+from hafm.data.room import reverberate, room_response
 from recipes.builtin.rendering.phrasing import LEGATO_GAP_SECONDS, SungNote
 from recipes.builtin.rendering.sing import SingingStyle, sing
 from recipes.builtin.rendering.vocoder import SAMPLE_RATE, Waveform, synthesise
@@ -125,8 +125,8 @@ def render_demo(voices: Path) -> Waveform:
     voice = VoiceBank(voices).voice(SINGER)
     controls = sing(notes, seconds=seconds, voice=voice, style=STYLE, rng=np.random.default_rng(SEED))
     vocal = synthesise(controls, seconds=seconds, style=STYLE, rng=np.random.default_rng(SEED))
-    room = mixbus.room_response(0.5, SEED)
-    vocal = vocal + np.float32(0.12) * mixbus.reverberate(vocal, room)
+    room = room_response(0.5, SEED)
+    vocal = vocal + np.float32(0.12) * reverberate(vocal, room)
     return (PEAK / np.abs(vocal).max() * vocal).astype(np.float32)
 
 

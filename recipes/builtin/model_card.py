@@ -240,7 +240,7 @@ def _tokens(kmeans: Mapping[str, Any]) -> str:
 
 {table(["side", "perplexity", "dead clusters", "inertia", "variance"], rows)}
 
-Measured by `python -m recipes.builtin.fit_kmeans`."""
+Measured by `hafm fit-kmeans`."""
 
 
 def _recipe(bundle: Bundle) -> str:
@@ -259,7 +259,7 @@ def _recipe(bundle: Bundle) -> str:
     return f"""## How it was made
 
 `recipes/builtin` makes it from public parts, each step one command, resumable and seeded: render,
-train_codec, fit_kmeans, tokenise, train_stages (three times), bundle.
+train_codec, hafm fit-kmeans, hafm prepare, train_stages (three times), bundle.
 
 {table(["stage", "steps", "batch", "clip", "target tokens seen", "optimiser", "seed"], rows)}"""
 

@@ -1,6 +1,6 @@
 """What semantic tokens know of the score.
 
-    python -m recipes.builtin.probe_tokens --tokens work/tokens --pairs work/pairs
+    python -m recipes.builtin.probe_tokens --shards work/shards --pairs work/pairs
 
 In:  tokens of train and valid pairs, and the truths that `render` wrote. Out: a table, and one line of JSON.
 
@@ -27,9 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.builtin.fit_kmeans import perplexity
-from recipes.builtin.tokens.pair_files import PairFiles
-from recipes.builtin.tokens.token_store import TokenStore
+from hafm.data.index import read_index, read_tracks
+from hafm.data.shard_file import ShardArrays, shard_name
+from hafm.data.shard_folder import ShardFolder
+from hafm.data.token_use import TokenUse
+from hafm.errors import HafmError
 
 __all__ = ["Truth", "frame_truth", "main", "probe", "vote"]
 
@@ -123,18 +125,18 @@ def chord_f1(train_ids: Ids, train: NDArray[np.bool_], ids: Ids, held: NDArray[n
     }
 
 
-def probe(tokens: Path, pairs: Path, *, max_pairs: int = 1000) -> dict[str, dict[str, float]]:
+def probe(shards: Path, pairs: Path, *, max_pairs: int = 1000) -> dict[str, dict[str, float]]:
     """Votes on train, judges on view 0 of valid.
 
     Args:
-        tokens: parent of the token folders.
-        pairs: parent of the split folders.
+        shards: folder that `hafm prepare` wrote.
+        pairs: parent of the split folders that `render` wrote.
         max_pairs: of train that vote.
 
     Returns:
         A row of figures for each question.
     """
-    train, valid = (_gather(tokens, pairs, split, max_pairs) for split in ("train", "valid"))
+    train, valid = (_gather(shards, pairs, split, max_pairs) for split in ("train", "valid"))
     pitch_class = [
         np.where(part.truth.pitch == UNKNOWN, UNKNOWN, part.truth.pitch % 12) for part in (train, valid)
     ]
@@ -161,19 +163,24 @@ class _Frames:
     truth: Truth
 
 
-def _gather(tokens: Path, pairs: Path, split: str, max_pairs: int) -> _Frames:
-    store = TokenStore(tokens, split)
-    count = min(len(store), max_pairs)
-    truths = [
-        frame_truth(
-            PairFiles(id=store.pairs[number].id, folder=pairs / split).truth(),
-            store.pairs[number].frames_50,
-        )
-        for number in range(count)
-    ]
+def _gather(shards: Path, pairs: Path, split: str, max_pairs: int) -> _Frames:
+    """All frames of the first tracks of a split, whatever the filter says of them."""
+    folder = ShardFolder(shards)
+    index = read_index(folder)
+    tracks = [track for track in read_tracks(folder, index) if track.split == split][:max_pairs]
+    if not tracks:
+        raise ValueError(f"there are no {split} tracks in '{shards}'; prepare some")
+    vocal, instrumental, truths = [], [], []
+    for track in tracks:
+        name = shard_name(split, track.shard)
+        arrays = ShardArrays.open(folder.local_path(name, index.files[name]))
+        frames = slice(track.start_50, track.start_50 + track.frames_50)
+        vocal.append(arrays.vocal[0, frames])
+        instrumental.append(arrays.instrumental[frames])
+        truths.append(frame_truth(json.loads((pairs / f"{track.id}.json").read_text()), track.frames_50))
     return _Frames(
-        vocal=np.concatenate([ids[0] for ids in store.vocal[:count]]).astype(np.int64),
-        instrumental=np.concatenate(store.instrumental[:count]).astype(np.int64),
+        vocal=np.concatenate(vocal).astype(np.int64),
+        instrumental=np.concatenate(instrumental).astype(np.int64),
         truth=Truth(
             pitch=np.concatenate([truth.pitch for truth in truths]),
             root=np.concatenate([truth.root for truth in truths]),
@@ -185,7 +192,7 @@ def _gather(tokens: Path, pairs: Path, split: str, max_pairs: int) -> _Frames:
 def _use(ids: Ids) -> dict[str, float]:
     """How many ids are in use, and for how many frames one lasts."""
     return {
-        "perplexity": perplexity(np.bincount(ids)),
+        "perplexity": TokenUse(counts=np.bincount(ids)).perplexity,
         "frames_per_id": len(ids) / (1 + int((ids[1:] != ids[:-1]).sum())),
     }
 
@@ -195,13 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m recipes.builtin.probe_tokens", description="What semantic tokens know of the score."
     )
-    parser.add_argument("--tokens", type=Path, required=True, help="parent of the token folders")
+    parser.add_argument("--shards", type=Path, required=True, help="folder that hafm prepare wrote")
     parser.add_argument("--pairs", type=Path, required=True, help="parent of the split folders")
     parser.add_argument("--max-pairs", type=int, default=1000, help="of train that vote (default 1000)")
     values = parser.parse_args(arguments)
     try:
-        rows = probe(values.tokens, values.pairs, max_pairs=values.max_pairs)
-    except (ValueError, FileNotFoundError) as error:
+        rows = probe(values.shards, values.pairs, max_pairs=values.max_pairs)
+    except (HafmError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for name, figures in rows.items():

@@ -11,27 +11,31 @@ import pytest
 import safetensors.torch
 import torch
 
+from hafm.data.result import TrackTokens
+from hafm.data.track import SPLITS
 from hafm.errors import BundleMismatch
 from hafm.stages.bundle import Bundle
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
+from hafm.stages.token_parts import PART_NAMES, FeatureParts, TokenParts
 from hafm.stages.weights import stored
+from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from recipes.builtin import bundle as module
 from recipes.builtin.bundle import BundleRecipe, main, make_bundle
-from recipes.builtin.tokens.token_store import Index, PairTokens, append_shard
+from tests.recipes.shards import Tracks, make_shards
 from tests.tiny import CARDINALITY, tiny_codec, tiny_kmeans, tiny_stage
 
 CODEBOOKS = 8
 FRAMES = 200
 
 
-def write_tokens(folder: Path, split: str, made_by: dict[str, Any]) -> None:
+def made_up_tracks(split: str) -> Tracks:
     rng = np.random.default_rng(0)
-    pairs = [
+    return [
         (
             f"{split}/{number:06d}",
-            number // 2,
-            PairTokens(
+            f"{number // 2}",
+            TrackTokens(
                 vocal=rng.integers(CARDINALITY, size=(1, FRAMES), dtype=np.uint16),
                 instrumental=rng.integers(CARDINALITY, size=FRAMES, dtype=np.uint16),
                 codes=rng.integers(CARDINALITY, size=(CODEBOOKS, FRAMES * 3 // 2), dtype=np.uint16),
@@ -39,7 +43,19 @@ def write_tokens(folder: Path, split: str, made_by: dict[str, Any]) -> None:
         )
         for number in range(4)
     ]
-    append_shard(folder / split, Index(split=split, made_by=made_by), pairs)
+
+
+def tiny_parts() -> TokenParts:
+    features = FeatureParts(
+        vocal_features=SpectralFeatures(VOCAL),
+        instrumental_features=SpectralFeatures(INSTRUMENTAL),
+        codec=tiny_codec(seed=0, codebooks=CODEBOOKS).round_weights(),
+        instrumental_rms=0.1,
+    )
+    kmeans = {side: tiny_kmeans(each, seed=0) for side, each in features.features.items()}
+    for each in kmeans.values():
+        each.notes = KMEANS_NOTES
+    return features.with_kmeans(**kmeans)
 
 
 def metrics(name: str, codebooks: int) -> dict[str, Any]:
@@ -59,6 +75,12 @@ def metrics(name: str, codebooks: int) -> dict[str, Any]:
         "target_tokens_seen": 7_000_000,
     }
 
+
+KMEANS_NOTES = {
+    "data": "4 train tracks",
+    "fit": {"frames": 9, "inertia": 0.05, "variance": 0.5, "dead": 1, "perplexity": 14.0},
+    "held_out": {"frames": 9, "inertia": 0.1, "variance": 0.5, "dead": 3, "perplexity": 12.0},
+}
 
 HEARING = {
     "songs": 40,
@@ -87,20 +109,9 @@ REPORT = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the other steps leave, of tiny random parts."""
     work = tmp_path_factory.mktemp("work")
-    codec = tiny_codec(seed=0, codebooks=CODEBOOKS)
-    codec.save(work / "codec" / "export")
-    (work / "codec" / "report.json").write_text(json.dumps(REPORT))
-    (work / "tokens").mkdir()
-    made_by: dict[str, Any] = {"codec": codec.fingerprint(), "noise_sigma": 0.02}
-    for side, config in (("vocal", VOCAL), ("instrumental", INSTRUMENTAL)):
-        features = SpectralFeatures(config)
-        kmeans = tiny_kmeans(features, seed=0)
-        kmeans.notes = {"perplexity": 12.0, "dead_clusters": 0, "inertia": 0.1, "variance": 0.5}
-        kmeans.save(work / "tokens" / f"kmeans_{side}.safetensors")
-        made_by[f"{side}_features"] = features.fingerprint()
-        made_by[f"{side}_kmeans"] = kmeans.fingerprint()
-    for split in ("train", "valid"):
-        write_tokens(work / "tokens", split, made_by)
+    (work / "report.json").write_text(json.dumps(REPORT))
+    tracks = {split: made_up_tracks(split) for split in SPLITS[:2]}
+    make_shards(work / "shards", tracks, parts=tiny_parts(), made_by={"noise_sigma": 0.02})
     for spec in (SEMANTIC, COARSE, FINE):
         model = tiny_stage(spec, seed=0, codebooks=CODEBOOKS)
         folder = work / "stages" / spec.name
@@ -120,10 +131,10 @@ def work(finished: Path, tmp_path: Path) -> Path:
 
 def recipe(work: Path, **changes: Any) -> BundleRecipe:
     made = BundleRecipe(
-        tokens=work / "tokens",
-        codec=work / "codec" / "export",
+        shards=work / "shards",
         stages=work / "stages",
         out=work / "out" / "builtin",
+        codec_report=work / "report.json",
         loss_batches=0,
     )
     return replace(made, **changes)
@@ -156,7 +167,7 @@ def test_the_card_quotes_every_figure(work: Path) -> None:
         "| the accompaniment | 0.50 [0.40, 0.60] | 0.080 | 0.70 [0.60, 0.80] | 0.150 |",
         "| 4 codebooks | 1.234 | 9.00 | -1.00 |",
         "| 8 | 1024 | 900 | 0.300 |",
-        "| vocal | 12 of 500 | 0 | 0.100 | 0.500 |",
+        "| vocal | 12 of 500 | 1 | 0.100 | 0.500 |",
         "| semantic | 7 | 2 | 2 s | 7.0 M | muon | 0 |",
         "POP909",
         "commercial",
@@ -167,8 +178,7 @@ def test_the_card_quotes_every_figure(work: Path) -> None:
 
 
 def test_without_hearing_and_codec_report_the_card_leaves_them_out(work: Path) -> None:
-    (work / "codec" / "report.json").unlink()
-    card = (make_bundle(recipe(work)).folder / "README.md").read_text()
+    card = (make_bundle(recipe(work, codec_report=None)).folder / "README.md").read_text()
     assert "## Does it hear" not in card
     assert "## The codec" not in card
     assert "## How well it predicts" in card
@@ -188,12 +198,11 @@ def test_the_loss_of_stored_weights_is_measured(work: Path) -> None:
         assert one == pytest.approx(other, rel=0.02)
 
 
-@pytest.mark.parametrize("part", ["codec", "vocal_kmeans", "instrumental_kmeans", "vocal_features"])
+@pytest.mark.parametrize("part", PART_NAMES)
 def test_parts_that_the_stages_were_not_trained_on_are_refused(work: Path, part: str) -> None:
-    path = work / "tokens" / "train" / "index.json"
-    values = json.loads(path.read_text())
-    values["made_by"][part] = "dead" * 16
-    path.write_text(json.dumps(values))
+    shutil.rmtree(work / "shards")
+    made_by = {"fingerprints": {**tiny_parts().fingerprints(), part: "dead" * 16}}
+    make_shards(work / "shards", {"train": made_up_tracks("train")}, parts=tiny_parts(), made_by=made_by)
     with pytest.raises(BundleMismatch, match="dead"):
         make_bundle(recipe(work))
     assert not (work / "out" / "builtin").exists()
@@ -219,14 +228,14 @@ def test_making_it_again_gives_the_same(work: Path) -> None:
 
 @pytest.mark.parametrize(
     "missing",
-    ["tokens/kmeans_vocal.safetensors", "tokens/train/index.json", "codec/export/config.json"]
+    ["shards/parts/kmeans_vocal.safetensors", "shards/index.json", "shards/parts/codec/config.json"]
     + [f"stages/fine/{name}" for name in ("model.safetensors", "spec.json", "metrics.json")],
 )
 def test_the_command_says_what_is_missing(
     work: Path, missing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (work / missing).unlink()
-    words = ["--tokens", "tokens", "--codec", "codec/export", "--stages", "stages", "--out", "out/builtin"]
+    words = ["--shards", "shards", "--stages", "stages", "--out", "out/builtin"]
     words = [word if word.startswith("--") else str(work / word) for word in words]
     assert main([*words, "--loss-batches", "0"]) == 2
     error = capsys.readouterr().err
@@ -235,7 +244,7 @@ def test_the_command_says_what_is_missing(
 
 
 def test_the_command(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--tokens", "tokens", "--codec", "codec/export", "--stages", "stages", "--out", "out/builtin"]
+    words = ["--shards", "shards", "--stages", "stages", "--out", "out/builtin"]
     words = [word if word.startswith("--") else str(work / word) for word in words]
     assert main([*words, "--loss-batches", "0", "--guidance", "2", "--level-lufs", "-20"]) == 0
     assert "32 MiB" in capsys.readouterr().out
@@ -254,3 +263,11 @@ def test_weights_that_do_not_fit_their_spec(work: Path) -> None:
     safetensors.torch.save_file({"heads": torch.zeros(2)}, work / "stages" / "fine" / "model.safetensors")
     with pytest.raises(ValueError, match="has train_stages fine ended"):
         make_bundle(recipe(work))
+
+
+def test_an_older_k_means_keeps_the_figures_of_its_time(work: Path) -> None:
+    path = work / "shards" / "parts" / "kmeans_vocal.safetensors"
+    kmeans = KMeans.load(path)
+    kmeans.notes = {"perplexity": 440.0, "dead_clusters": 0}
+    kmeans.save(path)
+    assert make_bundle(recipe(work)).config.measured["kmeans"]["vocal"] == kmeans.notes

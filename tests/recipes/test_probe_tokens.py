@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hafm.data.result import TrackTokens
+from hafm.data.track import Split
 from recipes.builtin.probe_tokens import main, probe
-from recipes.builtin.tokens.token_store import Index, PairTokens, append_shard
+from tests.recipes.shards import Tracks, make_shards
 
 FRAMES = 1_000
 
 
-def write(root: Path, split: str, *, honest: bool, seed: int) -> None:
+def make_tracks(root: Path, split: Split, *, honest: bool, seed: int) -> Tracks:
     """Pairs whose notes and chords change every half second, with ids that spell them out, or random ones."""
     rng = np.random.default_rng(seed)
     folder = root / "pairs" / split
@@ -34,20 +36,22 @@ def write(root: Path, split: str, *, honest: bool, seed: int) -> None:
         vocal, instrumental = np.repeat(pitches, 25), np.repeat(roots, 25)
         if not honest:
             vocal, instrumental = rng.integers(0, 70, FRAMES), rng.integers(0, 12, FRAMES)
-        pair = PairTokens(
+        pair = TrackTokens(
             vocal=vocal[None].astype(np.uint16),
             instrumental=instrumental.astype(np.uint16),
             codes=np.zeros((1, 1500), np.uint16),
         )
-        tokens.append((f"{split}/{index:06d}", index, pair))
-    append_shard(root / "tokens" / split, Index(split=split, made_by={}), tokens)
+        tokens.append((f"{split}/{index:06d}", str(index), pair))
+    return tokens
 
 
 @pytest.mark.parametrize("honest", [True, False])
 def test_it_finds_what_is_there(tmp_path: Path, honest: bool) -> None:
-    for seed, split in enumerate(("train", "valid")):
-        write(tmp_path, split, honest=honest, seed=seed)
-    found = probe(tmp_path / "tokens", tmp_path / "pairs")
+    splits: tuple[Split, ...] = ("train", "valid")
+    tracks = {
+        split: make_tracks(tmp_path, split, honest=honest, seed=seed) for seed, split in enumerate(splits)
+    }
+    found = probe(make_shards(tmp_path / "shards", tracks), tmp_path / "pairs")
     accuracies = [
         found[name]["accuracy"] for name in ("vocal: pitch class", "vocal: pitch", "instrumental: chord root")
     ]
@@ -61,6 +65,13 @@ def test_it_finds_what_is_there(tmp_path: Path, honest: bool) -> None:
     assert found["vocal: pitch"]["chance"] < 0.15
 
 
-def test_without_tokens_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--tokens", str(tmp_path), "--pairs", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("error: no tokens in")
+def test_without_shards_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--shards", str(tmp_path), "--pairs", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error: there are no shards in")
+
+
+def test_a_split_that_was_not_prepared_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tracks = make_tracks(tmp_path, "train", honest=True, seed=0)
+    shards = make_shards(tmp_path / "shards", {"train": tracks})
+    assert main(["--shards", str(shards), "--pairs", str(tmp_path / "pairs")]) == 2
+    assert "there are no valid tracks" in capsys.readouterr().err

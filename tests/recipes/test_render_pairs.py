@@ -32,7 +32,6 @@ MODULES = [
     "demo_vocal",
     "render",
     "rendering.arrange",
-    "rendering.augment",
     "rendering.chords",
     "rendering.formant",
     "rendering.mixbus",

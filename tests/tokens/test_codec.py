@@ -73,15 +73,15 @@ def test_a_row_does_not_depend_on_its_batch(codec: SpectralCodec) -> None:
     torch.testing.assert_close(codec.decode(codes[1:]), codec.decode(codes)[1:])
 
 
-@pytest.mark.parametrize("piece_frames", [1, 7, 40, 149])
+@pytest.mark.parametrize("piece_frames", [1, 7, 40, 99])
 def test_encoding_in_pieces_is_encoding_the_whole(codec: SpectralCodec, piece_frames: int) -> None:
-    waveform = sound(150 * 320 - 17)
+    waveform = sound(100 * 320 - 17)
     assert torch.equal(codec.encode(waveform, piece_frames=piece_frames), codec.encode(waveform))
 
 
-@pytest.mark.parametrize("piece_frames", [1, 7, 40, 149])
+@pytest.mark.parametrize("piece_frames", [1, 7, 40, 99])
 def test_decoding_in_pieces_is_decoding_the_whole(codec: SpectralCodec, piece_frames: int) -> None:
-    codes = codec.encode(sound(150 * 320, batch=2))
+    codes = codec.encode(sound(100 * 320, batch=2))
     whole, pieces = codec.decode(codes), codec.decode(codes, piece_frames=piece_frames)
     assert float((pieces - whole).abs().max()) < 1e-4 * float(whole.abs().max())
 

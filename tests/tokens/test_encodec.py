@@ -8,6 +8,7 @@ import torch
 from transformers import EncodecConfig, EncodecModel
 
 from hafm.errors import BundleNotFound, UsageError
+from hafm.tokens import encodec as module
 from hafm.tokens.base import Codec
 from hafm.tokens.encodec import EncodecCodec
 
@@ -51,6 +52,33 @@ def test_frames_are_the_ceiling_for_every_length(codec: EncodecCodec, length: in
     assert codes.shape == (2, 8, math.ceil(length / 320))
     assert codes.dtype == torch.int64
     assert codec.decode(codes).shape == (2, 1, 320 * codes.shape[2])
+
+
+@pytest.mark.parametrize("length", [1, 320 * 40, 320 * 41, 320 * 97 + 5])
+@torch.no_grad()
+def test_the_encoder_in_pieces_is_the_encoder_of_the_whole(
+    codec: EncodecCodec, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = torch.randn(2, 1, length)
+    whole = torch.nn.functional.pad(sound, (0, -length % 320))
+    expected = codec._model.encoder(whole)
+    assert codec._latent(whole).equal(expected)  # of one piece
+    monkeypatch.setattr(module, "PIECE_FRAMES", 40)
+    torch.testing.assert_close(codec._latent(whole), expected, atol=1e-4, rtol=1e-4)
+    reference = codec._model.encode(whole, bandwidth=6.0, return_dict=True).audio_codes[0]
+    assert (codec.encode(sound) == reference).double().mean() > 0.99  # but for near ties
+    if length > 320 * 40:
+        monkeypatch.setattr(codec, "_context_frames", 0)
+        assert not torch.allclose(codec._latent(whole), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_frame_looks_back_by_less_than_two(codec: EncodecCodec) -> None:
+    assert codec._context_frames == 2
+
+
+def test_an_encoder_that_looks_ahead_is_refused() -> None:
+    with pytest.raises(UsageError, match="looks ahead"):
+        EncodecCodec(model=tiny(use_causal_conv=False))
 
 
 def test_codes_are_not_all_zero(codec: EncodecCodec) -> None:

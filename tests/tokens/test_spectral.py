@@ -90,11 +90,11 @@ def test_faint_sound_beside_loud_has_hardly_any_chroma(config: SpectralConfig) -
 
 
 @CONFIGS
-@pytest.mark.parametrize("pitch", range(48, 73))
-def test_chroma_names_the_note_and_ignores_the_octave(config: SpectralConfig, pitch: int) -> None:
+def test_chroma_names_the_note_and_ignores_the_octave(config: SpectralConfig) -> None:
     features = SpectralFeatures(config)
-    chroma = group(features, features.extract(note(pitch)), "chroma")[0, 25]
-    assert int(chroma.argmax()) == pitch % 12
+    pitches = range(48, 73)
+    chroma = group(features, features.extract(torch.cat([note(pitch) for pitch in pitches])), "chroma")[:, 25]
+    assert chroma.argmax(dim=1).tolist() == [pitch % 12 for pitch in pitches]
 
 
 def test_register_tells_octaves_apart() -> None:

@@ -5,8 +5,7 @@
 
 The settings are drawn apart from the signal (`draw_settings`) and are kept in a pair's ground truth, so that
 the instrumental can be rebuilt from the stems: `apply(mix(stems), settings)` is the law that the tests hold.
-
-The room is noise that decays exponentially, 60 dB in `reverb_seconds` (Moorer, 1979).
+The room is that of `hafm.data.room`.
 """
 
 from __future__ import annotations
@@ -16,15 +15,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import oaconvolve
 
-SAMPLE_RATE = 24_000
+from hafm.data.room import SAMPLE_RATE, reverberate, room_response
+
+__all__ = ["DRY_RMS_DB", "SAMPLE_RATE", "BusSettings", "apply", "draw_settings", "level_stems", "mix"]
 
 Waveform = npt.NDArray[np.float32]
 
 DRY_RMS_DB = -32.0
-
-_DECAY_60_DB = np.log(1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +87,3 @@ def apply(dry: Waveform, settings: BusSettings) -> Waveform:
     """
     wet = dry + settings.wet * reverberate(dry, room_response(settings.reverb_seconds, settings.room_seed))
     return np.tanh(settings.gain * wet).astype(np.float32)
-
-
-def room_response(reverb_seconds: float, seed: int) -> Waveform:
-    """Impulse response of a room: exponentially decaying noise of unit energy. Shape [reverb_seconds *
-    24000]."""
-    num_samples = max(1, round(reverb_seconds * SAMPLE_RATE))
-    noise = np.random.default_rng(seed).standard_normal(num_samples)
-    response = noise * np.exp(-_DECAY_60_DB * np.arange(num_samples) / num_samples)
-    return (response / np.sqrt(np.sum(response**2))).astype(np.float32)
-
-
-def reverberate(waveform: Waveform, response: Waveform) -> Waveform:
-    """Convolve, keeping the length. Shape [T] -> [T]."""
-    return oaconvolve(waveform, response)[: len(waveform)].astype(np.float32)

@@ -25,7 +25,15 @@ from hafm.audio.output import atomic_file
 from hafm.errors import BundleDamaged, UsageError
 from hafm.tokens.base import Codec, SemanticFeatures
 
-__all__ = ["Pinned", "codec_fingerprint", "describe_features", "load_codec", "load_features", "save_codec"]
+__all__ = [
+    "Pinned",
+    "codec_fingerprint",
+    "describe_features",
+    "load_codec",
+    "load_features",
+    "read_pinned",
+    "save_codec",
+]
 
 _CODEC_CONFIG = "config.json"
 
@@ -131,6 +139,36 @@ def codec_fingerprint(folder: Path) -> str:
         BundleDamaged: missing or unreadable.
     """
     return str(_read_codec_config(folder)["fingerprint"])
+
+
+def read_pinned(features: Mapping[str, Any], codec: Mapping[str, Any], folder: Path) -> dict[str, Pinned]:
+    """Where HuBERT and EnCodec came from, as `describe_features` and `save_codec` want to know it.
+
+    Args:
+        features: description of one side's features.
+        codec: description of the codec.
+        folder: the `codec/` folder.
+
+    Returns:
+        `"features"` for HuBERT, `"codec"` for EnCodec, nothing for parts that are stored whole.
+
+    Raises:
+        BundleDamaged: the codec's configuration is missing or unreadable.
+
+    >>> read_pinned({"kind": "spectral"}, {"kind": "spectral"}, Path("codec"))
+    {}
+    """
+    found = {"features": features} if features.get("kind") == "hubert" else {}
+    if codec.get("kind") == "encodec":
+        found["codec"] = _read_codec_config(folder)
+    try:
+        return {
+            part: Pinned(repo=fields["repo"], revision=fields["revision"]) for part, fields in found.items()
+        }
+    except KeyError as error:
+        raise BundleDamaged(
+            f"'{folder}' does not say where its parts come from: it has no {error}; get it again"
+        ) from error
 
 
 def _spectral_features(*, config: Mapping[str, Any]) -> SemanticFeatures:

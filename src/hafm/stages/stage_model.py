@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hafm.model.linear import by_rows
+from hafm.model.training_attention import AttentionKind
 from hafm.model.transformer import Transformer
 from hafm.stages.embed import ConditionEmbedding, TargetEmbedding
 from hafm.stages.spec import StageSpec
@@ -81,6 +82,12 @@ class StageModel(nn.Module):
             causal=causal,
         )
 
+    def compile_blocks(self) -> None:
+        """Compiles the Transformers' blocks for training on a GPU, see model/transformer.py."""
+        self.transformer.compile_blocks()
+        if self.encoder is not None:
+            self.encoder.compile_blocks()
+
     def num_parameters(self) -> int:
         """How many numbers are trained."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -91,12 +98,14 @@ class StageModel(nn.Module):
         *,
         target_frames: int,
         drop: Bool[Tensor, " B"] | None = None,
+        attention: AttentionKind = "auto",
     ) -> Conditioned:
         """Embeds the condition of ``target_frames`` target frames.
 
         Args:
             conditions: one ``[B, K, F]`` a source, F as ``spec.source_frames(target_frames)`` says.
             drop: rows that are generated without condition.
+            attention: of the two-way encoder in training, see model/training_attention.py.
         """
         expected = self.spec.source_frames(target_frames)
         got = tuple(ids.shape[2] for ids in conditions)
@@ -106,7 +115,7 @@ class StageModel(nn.Module):
             return Conditioned(prefix=torch.cat(embedded, dim=1), slots=None)
         frames = torch.stack(embedded).sum(0)
         if self.encoder is not None:
-            frames = self.encoder(frames)
+            frames = self.encoder(frames, attention=attention)
         num_slots = target_frames * self.spec.target.num_codebooks
         slot = torch.arange(num_slots, device=frames.device)
         target_frame = frame_of(slot, num_codebooks=self.spec.target.num_codebooks)
@@ -137,6 +146,7 @@ class StageModel(nn.Module):
         *,
         drop: Bool[Tensor, " B"] | None = None,
         hide: Bool[Tensor, "B S"] | None = None,
+        attention: AttentionKind = "auto",
     ) -> Float[Tensor, "B K F V"]:
         """Teacher-forced logits: entry ``[b, k, f]`` sees the condition and all tokens before it.
 
@@ -144,15 +154,16 @@ class StageModel(nn.Module):
             drop: rows without condition.
             hide: input positions whose token is hidden behind BOS: what follows must be told from the
                 condition and from the tokens that are left.
+            attention: in training mode, which attention: see model/training_attention.py.
         """
         K, F = target.shape[1:]
-        conditioned = self.condition(conditions, target_frames=F, drop=drop)
+        conditioned = self.condition(conditions, target_frames=F, drop=drop, attention=attention)
         shifted = self.target_embedding.shift(interleave(target))
         if hide is not None:
             shifted = shifted.masked_fill(hide, self.target_embedding.bos)
         x = self.embed(shifted, conditioned)
         if conditioned.prefix is not None:
             x = torch.cat([conditioned.prefix, x], dim=1)
-        hidden = self.transformer(x)[:, conditioned.num_prefix :]
+        hidden = self.transformer(x, attention=attention)[:, conditioned.num_prefix :]
         by_codebook = hidden.unflatten(1, (F, K))
         return torch.einsum("bfkd,kdv->bkfv", by_codebook, self.heads.to(hidden.dtype))

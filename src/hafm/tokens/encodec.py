@@ -4,8 +4,12 @@ In:  waveforms `[B, 1, T]` at 24 kHz, T >= 1. Out: codes `[B, 8, F]`, `F = ceil(
 320 F]`.
 
 The end is padded with zeros to whole frames. Of fewer codebooks the first k decode by themselves: the
-quantiser adds up one residual a codebook. The whole sound goes through at once, which takes about 40 MB a
-second of sound at 24 kHz.
+quantiser adds up one residual a codebook.
+
+The convolutions of the encoder take about 40 MB a second of sound. They look back by less than two frames and
+never ahead, so sounds above 30 s go through them in pieces, and the result is that of the whole (to
+rounding). What follows them, an LSTM that remembers everything, runs over all frames at once, which take
+little. Decoding takes the whole sound at once.
 
 Source: section 3.2 of the paper (6.0 kbps = 8 codebooks x 10 bits x 75 Hz); Defossez et al., "High Fidelity
 Neural Audio Compression" (2022); weights through the transformers package.
@@ -32,6 +36,8 @@ __all__ = ["ENCODEC_REPO", "ENCODEC_REVISION", "EncodecCodec"]
 ENCODEC_REPO = "facebook/encodec_24khz"
 ENCODEC_REVISION = "c1dbe2ae3f1de713481a3b3e7c47f357092ee040"
 
+PIECE_FRAMES = 2_250
+
 
 class EncodecCodec:
     """EnCodec at one bandwidth; implements `hafm.tokens.base.Codec`.
@@ -52,6 +58,8 @@ class EncodecCodec:
                 "this EnCodec is stereo, normalises or works in chunks (the 48 kHz one does all three), "
                 f"and its codes alone do not decode; take {ENCODEC_REPO}"
             )
+        if not config.use_causal_conv or config.norm_type != "weight_norm":
+            raise UsageError(f"this EnCodec looks ahead, so long sounds do not fit it; take {ENCODEC_REPO}")
         if config.sampling_rate % config.hop_length:
             raise UsageError(
                 f"this EnCodec has frames of {config.hop_length} samples at {config.sampling_rate} Hz; "
@@ -67,6 +75,10 @@ class EncodecCodec:
         self._model: Any = model.requires_grad_(False)
         self._model.train(False)
         self._fingerprint: str | None = None
+        layers = list(self._model.encoder.layers)
+        cut = next(number for number, layer in enumerate(layers) if hasattr(layer, "lstm"))
+        self._convolutions, self._rest = layers[:cut], layers[cut:]
+        self._context_frames = math.ceil(_look_back(self._convolutions) / self.hop_samples)
 
     @classmethod
     def from_hub(
@@ -132,12 +144,30 @@ class EncodecCodec:
         if num_samples == 0:
             raise ValueError(f"waveform must have at least one sample, got shape {tuple(waveform.shape)}")
         whole = pad(waveform, (0, -num_samples % self.hop_samples))
-        # [1 chunk, B, K, F]
-        codes: Tensor = self._model.encode(
-            whole, bandwidth=self.bandwidth_kbps, return_dict=True
-        ).audio_codes[0]
+        codes: Tensor = self._model.quantizer.encode(self._latent(whole), self.bandwidth_kbps).transpose(0, 1)
         assert codes.shape[-1] == math.ceil(num_samples / self.hop_samples), codes.shape
         return codes
+
+    def _latent(self, waveform: Float[Tensor, "B 1 T"]) -> Float[Tensor, "B D F"]:
+        """What the quantiser gets, for whole frames of sound.
+
+        |context|------piece------|
+                          |context|------piece------| ...
+        """
+        hop, num_frames = self.hop_samples, waveform.shape[-1] // self.hop_samples
+        pieces = []
+        for first in range(0, num_frames, PIECE_FRAMES):
+            last = min(first + PIECE_FRAMES, num_frames)
+            low = max(first - self._context_frames, 0)
+            hidden = waveform[..., low * hop : last * hop]
+            for layer in self._convolutions:
+                hidden = layer(hidden)
+            pieces.append(hidden[..., first - low :])
+        # One piece stays as it is laid out in memory, which decides how the LSTM rounds.
+        latent = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
+        for layer in self._rest:
+            latent = layer(latent)
+        return latent
 
     @torch.no_grad()
     def decode(self, codes: Int[Tensor, "B k F"]) -> Float[Tensor, "B 1 samples"]:
@@ -175,3 +205,18 @@ class EncodecCodec:
         """The codec on `device`."""
         self._model.to(device)
         return self
+
+
+def _look_back(layers: list[Any]) -> int:
+    """Samples before a frame's first that its value depends on.
+
+    Each causal convolution looks back by `padding_total` of its own samples, each of which is as long as the
+    strides before it multiply to.
+    """
+    samples, stride = 0, 1
+    for layer in layers:
+        for module in layer.modules():
+            if hasattr(module, "padding_total"):
+                samples += int(module.padding_total) * stride
+                stride *= int(module.stride)
+    return samples

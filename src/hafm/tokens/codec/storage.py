@@ -21,7 +21,7 @@ from hafm.tokens.codec.config import CodecConfig
 if TYPE_CHECKING:
     from hafm.tokens.codec.model import SpectralCodec
 
-__all__ = ["load", "save"]
+__all__ = ["holds_codec", "load", "save"]
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "weights.safetensors"
 KIND = "hafm.tokens.codec.SpectralCodec"
@@ -44,6 +44,14 @@ def save(codec: "SpectralCodec", folder: Path) -> None:
     described = {"kind": KIND, "fingerprint": codec.fingerprint(), **codec.config.to_json()}
     _replace(folder / WEIGHTS_FILE, safetensors.torch.save(weights))
     _replace(folder / CONFIG_FILE, (json.dumps(described, indent=2) + "\n").encode())
+
+
+def holds_codec(folder: Path) -> bool:
+    """Whether `save` wrote this folder, as far as its `config.json` tells."""
+    try:
+        return _read_config(folder / CONFIG_FILE)["fingerprint"] is not None
+    except BundleDamaged:
+        return False
 
 
 def load(folder: Path) -> "SpectralCodec":

@@ -17,17 +17,20 @@ Why: a model trained on clean rendered vocals hears every breath of a real one a
 Noise of sigma 0.01 on the vocal is the paper's (section 3.2, after SingSong); the rest is ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 from scipy.signal import butter, lfilter, sosfilt
 
-from recipes.builtin.rendering.mixbus import SAMPLE_RATE, reverberate, room_response
+from hafm.data.room import SAMPLE_RATE, reverberate, room_response
 
-Waveform = npt.NDArray[np.float32]
+__all__ = ["AUGMENT_VERSION", "active_rms", "augment"]
+
+AUGMENT_VERSION = 1
+"""Of this file: raise it with every change of what comes out, for views of two versions must not mix."""
+
+Waveform = NDArray[np.float32]
 Link = Callable[[Waveform, np.random.Generator], Waveform]
 
 PAPER_NOISE_SIGMA = 0.01
@@ -116,14 +119,14 @@ def _tilt(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     hz = np.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE)
     octaves = np.clip(np.log2(np.maximum(hz, 1.0) / 1000.0), -3.0, 3.0)
     gain = 10 ** (half_db * octaves / 3 / 20)
-    return np.fft.irfft(np.fft.rfft(waveform) * gain, len(waveform)).astype(np.float32)
+    return np.asarray(np.fft.irfft(np.fft.rfft(waveform) * gain, len(waveform)), dtype=np.float32)
 
 
 def _band(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     """What a telephone, a cheap microphone or a lossy codec leaves: above 60..250 Hz, below 4..11.5 kHz."""
     low_hz, high_hz = rng.uniform(60.0, 250.0), np.exp(rng.uniform(np.log(4000.0), np.log(11_500.0)))
     sections = butter(4, (low_hz, high_hz), "bandpass", fs=SAMPLE_RATE, output="sos")
-    return sosfilt(sections, waveform).astype(np.float32)
+    return np.asarray(sosfilt(sections, waveform), dtype=np.float32)
 
 
 def _squash(waveform: Waveform, rng: np.random.Generator) -> Waveform:
@@ -137,7 +140,7 @@ def _squash(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     ratio, smoothing = rng.uniform(2.0, 6.0), np.exp(-1 / (0.02 * SAMPLE_RATE))
     power = lfilter([1 - smoothing], [1, -smoothing], waveform.astype(np.float64) ** 2)
     over = np.maximum(np.sqrt(power) / (0.5 * rms), 1.0)
-    return (waveform * over ** (1 / ratio - 1)).astype(np.float32)
+    return np.asarray(waveform * over ** (1 / ratio - 1), dtype=np.float32)
 
 
 def _bleed(waveform: Waveform, accompaniment: Waveform, gain_db: float) -> Waveform:
@@ -156,8 +159,8 @@ def _dropouts(waveform: Waveform, rng: np.random.Generator) -> Waveform:
         start = int(rng.integers(max(1, len(waveform) - length)))
         gain[start : start + length] = 0.0
     edge = round(0.003 * SAMPLE_RATE)
-    gain = np.convolve(gain, np.ones(edge) / edge, "same")[: len(waveform)]
-    return (waveform * gain).astype(np.float32)
+    faded = np.convolve(gain, np.ones(edge) / edge, "same")[: len(waveform)]
+    return (waveform * faded).astype(np.float32)
 
 
 def _level(waveform: Waveform, rng: np.random.Generator) -> Waveform:
@@ -173,4 +176,4 @@ def _noise(waveform: Waveform, rng: np.random.Generator) -> Waveform:
         return (waveform + PAPER_NOISE_SIGMA * white).astype(np.float32)
     colour = lfilter([1.0], [1.0, -rng.uniform(0.0, 0.97)], white)
     sigma = 10 ** (-rng.uniform(10.0, 40.0) / 20) * active_rms(waveform)
-    return (waveform + sigma / np.sqrt(np.mean(colour**2)) * colour).astype(np.float32)
+    return np.asarray(waveform + sigma / np.sqrt(np.mean(colour**2)) * colour, dtype=np.float32)
