@@ -3,11 +3,15 @@
 It stands at the root, not in `tests/`, so that the doctests of `src/` are under the same rules.
 
 * One thread a process: the suite runs on two workers, and OpenMP's waiting threads collapse on busy machines.
-* `hafm` is imported through jaxtyping's hook, so that every annotated shape and type is checked at each call.
+* `hafm` is imported through jaxtyping's hook, so that every annotated shape and type is checked at each call
+  (but where a test says `unchecked`, see tests/unchecked.py).
 * Any connection to something other than this machine raises, whoever opens it.
 """
 
+import gc
 import os
+
+gc.disable()  # on again when all is imported, see pytest_collection_finish
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_variable] = "1"  # read when numpy and torch are imported, so it comes before the imports
@@ -21,9 +25,7 @@ from typing import Any, Self, TypeVar
 
 import hypothesis
 import jaxtyping
-import numpy
 import pytest
-import torch
 from beartype import BeartypeConf, beartype
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,9 +36,15 @@ def check_types(function: F) -> F:
 
     beartype sees functions one by one here, and refuses `Self` outside a class that it decorates as a whole.
     Which class `Self` is, mypy knows already; so that one is left to mypy. As for mypy, an int is a float.
+
+    jaxtyping hands over two functions for each of ours: the first takes its arguments and returns Any; the
+    second, called afterwards, takes them once more and returns its result. By then the sizes of the
+    arguments are remembered, and to look at them again would only take time.
     """
-    hints = function.__annotations__
-    function.__annotations__ = {name: Any if hint is Self else hint for name, hint in hints.items()}
+    hints = {name: Any if hint is Self else hint for name, hint in function.__annotations__.items()}
+    if hints.get("return", Any) is not Any:
+        hints = {name: hint if name == "return" else Any for name, hint in hints.items()}
+    function.__annotations__ = hints
     return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
 
 
@@ -68,9 +76,18 @@ hypothesis.settings.register_profile("house", deadline=None, derandomize=True, d
 hypothesis.settings.load_profile("house")
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays until the end: the garbage collector need not look for it in there."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
     """Every test starts from the same random state."""
+    import numpy
+    import torch  # here, since the process that hands tests to the workers needs neither
+
     random.seed(0)
     numpy.random.seed(0)
     torch.manual_seed(0)

@@ -14,10 +14,14 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import pytest
+from jaxtyping import Float, jaxtyped
 from packaging.requirements import Requirement
+from torch import Tensor, ones
 
 import hafm
+from conftest import check_types
 from hafm.rates import frames_for
+from tests.unchecked import unchecked
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "hafm"
@@ -172,6 +176,20 @@ def test_the_loopback_is_there() -> None:
 def test_types_are_checked_while_testing() -> None:
     with pytest.raises(TypeError, match="Type-check error"):
         frames_for("240000", sample_rate=24_000, frame_rate=75)
+    with unchecked(), pytest.raises(TypeError, match="must be an int"):
+        frames_for("240000", sample_rate=24_000, frame_rate=75)
+
+
+def test_sizes_of_arguments_and_of_the_result_are_compared() -> None:
+    @jaxtyped(typechecker=check_types)
+    def add(x: Float[Tensor, " T"], y: Float[Tensor, " U"]) -> Float[Tensor, " T"]:
+        return y + x[:1]
+
+    assert add(ones(3), ones(3)).shape == (3,)
+    with pytest.raises(TypeError, match="return value"):
+        add(ones(3), ones(4))
+    with pytest.raises(TypeError, match="parameters"):
+        add(ones(3, 1), ones(3))
 
 
 def examples_written(module: str) -> set[str]:

@@ -110,9 +110,10 @@ def check(folder: Path, ended: tuple[int, str, float], exit_code: int) -> None:
 @pytest.mark.parametrize(
     ("moment", "number", "exit_code"),
     [
-        ("getting ready", signal.SIGINT, 130),  # torch and scipy are being imported
+        ("getting ready", signal.SIGTERM, 143),  # torch and scipy are being imported
         ("coarse codes", signal.SIGINT, 130),
-        ("listening", signal.SIGTERM, 143),
+        pytest.param("getting ready", signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param("listening", signal.SIGTERM, 143, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_while_working(

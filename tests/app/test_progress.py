@@ -114,3 +114,37 @@ def test_what_is_shown_where() -> None:
         shown.step("writing")
     assert "writing" in terminal.getvalue()
     assert terminal.getvalue().endswith("\x1b[2K")  # the line is gone when the work is done
+
+
+def test_items_are_counted_and_the_clock_starts_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten of a hundred were done before; loading takes a minute, each item then a second."""
+    now = iter([0.0, 60.0, 70.0, 80.0])
+    monkeypatch.setattr("hafm.app.progress.time.monotonic", lambda: next(now))
+    seen: list[tuple[str, float, float | None]] = []
+
+    class Display(SilentDisplay):
+        def show_items(self, estimate: Estimate, counted: str) -> None:
+            seen.append((counted, estimate.share, estimate.seconds_left))
+
+    report = Display().items("preparing")
+    for done in (10, 11, 21, 31):
+        report(done, 100)
+    assert seen == [
+        ("10 of 100", 0.10, None),
+        ("11 of 100", 0.11, None),
+        ("21 of 100", 0.21, pytest.approx(79.0)),
+        ("31 of 100", 0.31, pytest.approx(69.0)),
+    ]
+
+
+def test_lines_of_items_come_every_half_minute() -> None:
+    lines: list[str] = []
+    times = iter(range(0, 10_000, 4))
+    plain = PlainDisplay(lines.append, now=lambda: float(next(times)))
+    for done in range(16):
+        estimate = Estimate(stage="preparing", share=done / 2000, seconds_left=7384.0)
+        plain.show_items(estimate, f"{done:,} of 2,000")
+    assert lines == [
+        "hafm: preparing 0 of 2,000, 0 %, 2:03:04 left",
+        "hafm: preparing 8 of 2,000, 0 %, 2:03:04 left",
+    ]

@@ -12,9 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from hafm.generate.accompany import Accompanist
 from tests.app.conftest import RATE, Hafm, tree
@@ -108,7 +106,7 @@ def test_what_is_no_record_is_not_replayed(refused: Callable[..., str], tmp_path
     assert "some.json" in refused("--replay", tmp_path / "some.json")
 
 
-# ---- the vocal
+# ---- the vocal; broken files have a test of their own, test_bad_files.py
 
 
 def test_a_vocal_that_is_not_there(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -140,31 +138,6 @@ def forbidden(real: Callable[..., Any], path: Path) -> Callable[..., Any]:
         return real(name, *args, **kwargs)
 
     return opened
-
-
-TONE = 0.3 * np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE)
-UNUSABLE = {
-    "silent": (np.zeros(RATE), "silent"),
-    "short": (TONE[: RATE // 2 - 10], "too short"),
-    "long": (np.tile(TONE, 601), "--start"),
-    "nan": (np.where(np.arange(RATE) == 99, np.nan, TONE), "not numbers"),
-}
-
-
-@pytest.mark.parametrize("name", UNUSABLE)
-def test_a_vocal_that_cannot_be_used(refused: Callable[..., str], tmp_path: Path, name: str) -> None:
-    sound, expected = UNUSABLE[name]
-    path = tmp_path / f"{name}.wav"
-    soundfile.write(path, sound, RATE, subtype="FLOAT")
-    assert expected in refused(path)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"not audio at all\n" * 100, b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(range(256)) * 9]
-)
-def test_what_only_has_the_name_of_audio(refused: Callable[..., str], tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "song.wav").write_bytes(content)
-    assert "song.wav" in refused(tmp_path / "song.wav")
 
 
 def test_a_start_after_the_end(vocal: Path, refused: Callable[..., str]) -> None:

@@ -35,7 +35,7 @@ __all__ = ["phases", "run_request"]
 
 _BYTES_A_SAMPLE = 3
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
-_SEPARATION_COST = 1000.0  # of a second, in units of `phases`; of a real net, measured once on two cores
+_SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual size: benchmarks/separate.py
 
 
 def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> Outcome:
