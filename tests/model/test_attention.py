@@ -4,14 +4,14 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from hafm.model.attention import Attention, causal_attention_by_blocks
+from hafm.model.attention import Attention
 from hafm.model.feedforward import FeedForward
 from hafm.model.linear import Linear, by_rows
 from hafm.model.norm import RMSNorm
 from hafm.model.position import RelativeBias
+from hafm.model.training_attention import training_attention
 
 
 def naive_norm(x: Tensor, weight: Tensor) -> Tensor:
@@ -38,39 +38,23 @@ def naive_attention(module: Attention, x: Tensor, bias: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("mode", ["training", "evaluation", "no_grad"])
-@pytest.mark.parametrize("num_positions", [9, 150])  # 150: more than one block of queries
-def test_attention_equals_equation_3(causal: bool, mode: str, num_positions: int) -> None:
-    module = Attention(12, num_heads=3, layer=0).train(mode == "training")
+@pytest.mark.parametrize("how", ["alone", "tiles", "sdpa"])
+@pytest.mark.parametrize("num_positions", [9, 150])  # 150: more than one tile of queries
+def test_attention_equals_equation_3(causal: bool, how: str, num_positions: int) -> None:
+    module = Attention(12, num_heads=3, layer=0)
     relative = RelativeBias(num_heads=3, num_buckets=8, max_distance=20, causal=causal)
     with torch.no_grad():
         for parameter in (*module.parameters(), *relative.parameters()):
             parameter.normal_()
     x = torch.randn(2, num_positions, 12)
-    with torch.set_grad_enabled(mode != "no_grad"):
-        bias = relative(num_positions, num_positions)
-        found = module(x, bias, causal=causal)
+    bias = relative(num_positions, num_positions)
+    if how == "alone":
+        found = module(x, bias)
+    else:
+        found = module(x, training_attention(relative, num_positions=num_positions, path=how))
     torch.testing.assert_close(
         found.double(), naive_attention(module, x.double(), bias), rtol=1e-4, atol=1e-4
     )
-
-
-@pytest.mark.parametrize("num_positions", [128, 129, 300])
-def test_blocks_equal_the_whole_square_with_gradients(num_positions: int) -> None:
-    bias = RelativeBias(num_heads=2, num_buckets=8, max_distance=20, causal=True)(
-        num_positions, num_positions
-    )
-    inputs = [torch.randn(2, 2, num_positions, 4, dtype=torch.float64) for _ in range(3)]
-    inputs.append(bias.detach().double())
-    grad = torch.randn_like(inputs[0])
-    results = []
-    for formula in (causal_attention_by_blocks, F.scaled_dot_product_attention):
-        leaves = [x.clone().requires_grad_() for x in inputs]
-        out = formula(*leaves)
-        out.backward(grad)
-        results.append([out, *(leaf.grad for leaf in leaves)])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected)
 
 
 def test_norm_equals_equation_2() -> None:

@@ -100,3 +100,20 @@ class RelativeBias(nn.Module):
         if self.causal:
             bias = bias.masked_fill(distance < 0, float("-inf"))
         return bias
+
+    def tile(self, num_positions: int, *, num_queries: int) -> Float[Tensor, "H A M"]:
+        """The bias of ``num_queries`` neighbouring queries against keys before and after them.
+
+        Row a, column m is the bias of distance ``a - m + last``, where ``last`` is the last multiple of
+        ``num_queries`` below ``num_positions``. So the bias of the queries from ``start`` on, a multiple of
+        ``num_queries``, against the keys 0, 1, ... begins at column ``last - start``. Hidden keys get
+        ``-inf``. See ``hafm.model.tiled_attention``.
+        """
+        last = (num_positions - 1) // num_queries * num_queries
+        device = self.weight.device
+        column = torch.arange(last + (num_queries if self.causal else num_positions), device=device)
+        distance = torch.arange(num_queries, device=device)[:, None] - column[None, :] + last
+        first = -(column.shape[0] - 1 - last)
+        table = self.by_distance(torch.arange(first, last + num_queries, device=device))
+        tile = table[:, distance - first]
+        return tile.masked_fill(distance < 0, float("-inf")) if self.causal else tile

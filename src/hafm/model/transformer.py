@@ -16,6 +16,7 @@ from hafm.model.cache import KVCache
 from hafm.model.feedforward import FeedForward
 from hafm.model.norm import RMSNorm
 from hafm.model.position import RelativeBias
+from hafm.model.training_attention import Attend, AttentionKind, choose_attention, training_attention
 
 
 class Block(nn.Module):
@@ -31,14 +32,12 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B S D"],
-        bias: Float[Tensor, "H S L"],
+        bias: Float[Tensor, "H S L"] | Attend,
         *,
-        causal: bool,
         cache: KVCache | None = None,
         together: int = 1,
     ) -> Float[Tensor, "B S D"]:
-        normed = self.attention_norm(x)
-        x = x + self.attention(normed, bias, causal=causal, cache=cache, together=together)
+        x = x + self.attention(self.attention_norm(x), bias, cache=cache, together=together)
         out: Tensor = x + self.feedforward(self.feedforward_norm(x), together=together)
         return out
 
@@ -101,6 +100,14 @@ class Transformer(nn.Module):
             device=weight.device,
         )
 
+    def compile_blocks(self) -> None:
+        """Compiles the blocks when they next train, for a GPU: a norm or a gate becomes one kernel.
+
+        All blocks share one compiled code, so that this costs a minute and not one a layer.
+        """
+        for block in self.blocks:
+            block.compile(dynamic=False)
+
     def forward(
         self,
         x: Float[Tensor, "B S D"],
@@ -108,6 +115,7 @@ class Transformer(nn.Module):
         cache: KVCache | None = None,
         bias: Float[Tensor, "H S L"] | None = None,
         together: int = 1,
+        attention: AttentionKind = "auto",
     ) -> Float[Tensor, "B S D"]:
         """Runs the S positions, after those in ``cache`` if there is one.
 
@@ -116,12 +124,24 @@ class Transformer(nn.Module):
                 step computes it once for a whole window).
             together: how many neighbouring rows may share a product once training is over (see
                 model/linear.py); these rows must come together always.
+            attention: in training mode, how the bias joins the scores (model/training_attention.py). There
+                is no cache in training.
         """
         S = x.shape[1]
-        if bias is None:
-            bias = self.bias(S, S + (cache.length if cache is not None else 0))
+        shared: Tensor | Attend
+        if self.training:
+            assert cache is None, "training runs whole sequences"
+            assert bias is None, "training makes its own bias"
+            path = choose_attention(attention, device=x.device, head_width=self.width // self.num_heads)
+            shared = training_attention(self.bias, num_positions=S, path=path)
+        elif bias is None:
+            shared = self.bias(S, S + (cache.length if cache is not None else 0))
+        else:
+            shared = bias
         for block in self.blocks:
-            x = block(x, bias, causal=self.causal, cache=cache, together=together)
+            # What is compiled is training: every step of decoding has another length, and would compile anew.
+            run = block if self.training else block.forward
+            x = run(x, shared, cache=cache, together=together)
         if cache is not None:
             cache.advance(S)
         out: Tensor = self.norm(x)
