@@ -1,0 +1,164 @@
+"""A SQLite file that one process writes and nothing breaks: what the ledger stands on.
+
+In: a folder and a schema. Out: a connection with a lock, transactions, and errors in plain words.
+
+Conventions: WAL mode, fully synchronous: what was committed survives SIGKILL, and power loss as far as the
+disk keeps its word; readers may look at any time. The lock is the system's own, so it goes with the process.
+The folder lies on a disk of this machine: neither WAL nor locks work across a network.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hafm.errors import OutputError, UsageError
+
+__all__ = ["Database", "damaged"]
+
+
+class Database:
+    """A database, open for writing.
+
+    Args:
+        path: of the file; its folder is made if missing.
+        schema: SQL that makes an empty one.
+
+    Raises:
+        UsageError: another process writes to it.
+        OutputError: it is damaged, or cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     database = Database(Path(folder) / "a.sqlite", schema="CREATE TABLE a (b)")
+    ...     with database.transaction():
+    ...         _ = database.execute("INSERT INTO a VALUES (1)")
+    ...     print(database.all("SELECT b FROM a"))
+    ...     database.close()
+    [(1,)]
+    """
+
+    def __init__(self, path: Path, *, schema: str) -> None:
+        self.path = path
+        self._lock = _locked(path)
+        try:
+            with self._errors():
+                # Transactions are begun and ended here, never by the module behind our back.
+                self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+                try:
+                    self._open(schema)
+                except BaseException:
+                    self._connection.close()
+                    raise
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open(self, schema: str) -> None:
+        self.execute("PRAGMA journal_mode = WAL")
+        self.execute("PRAGMA synchronous = FULL")
+        if self.one("SELECT count(*) FROM sqlite_schema") == (0,):
+            with self.transaction():
+                for statement in filter(str.strip, schema.split(";")):
+                    self.execute(statement)
+        (verdict,) = self.one("PRAGMA quick_check(1)")
+        if verdict != "ok":
+            raise damaged(self.path, str(verdict))
+
+    def close(self) -> None:
+        """Lets others write."""
+        try:
+            with self._errors():
+                self._connection.close()
+        finally:
+            os.close(self._lock)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the block or nothing.
+
+        Raises:
+            OutputError: it could not be written; nothing changed.
+        """
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk may have rolled back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Runs a statement; how many rows it changed."""
+        with self._errors():
+            return self._connection.execute(sql, values).rowcount
+
+    def execute_each(self, sql: str, rows: Iterator[Sequence[Any]]) -> None:
+        """Runs a statement for each row of values."""
+        with self._errors():
+            self._connection.executemany(sql, rows)
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """The first row of an answer that has one."""
+        return self.all(sql, values)[0]
+
+    def all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """An answer."""
+        with self._errors():
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise  # a mistake of ours
+        except sqlite3.DatabaseError as error:
+            raise _explained(error, self.path) from error
+
+
+def damaged(path: Path, why: str) -> OutputError:
+    """The error of a database that holds something else than what was written."""
+    return OutputError(
+        f"'{path}' is damaged ({why}); put a copy of its folder in place, or remove the folder and prepare "
+        "again"
+    )
+
+
+def _explained(error: sqlite3.DatabaseError, path: Path) -> OutputError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return damaged(path, str(error))
+    if name == "SQLITE_FULL":
+        return OutputError(f"cannot write '{path}': the disk is full")
+    return OutputError(f"cannot use '{path}' ({error}); is its disk full, gone, or read-only?")
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the lock beside the database."""
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to '{folder}' ({error.strerror}); give another folder with -o"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if isinstance(error, BlockingIOError):
+            raise UsageError(
+                f"another hafm writes to '{folder}'; wait until it is done, or give another folder with -o"
+            ) from None
+        raise OutputError(
+            f"'{folder}' cannot be locked ({error.strerror}); give a folder on a disk of this machine with -o"
+        ) from error
+    return lock

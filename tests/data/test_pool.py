@@ -1,0 +1,218 @@
+"""The pool: workers that die, fail or are left alone, and what becomes of their tracks."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hafm.data import pool
+from hafm.data.engine import Engine, SameProcess, in_batches
+from hafm.data.pool import Pool
+from hafm.data.pool_worker import WorkerError
+from hafm.data.result import Prepared, Quarantined, TrackResult
+from hafm.errors import DeviceError, UsageError
+from tests.data.stub_bench import OpenNames, Trouble, die, fail, track
+
+NAMES = [f"{number:02d}" for number in range(12)]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def run(
+    engine: Engine, opener: OpenNames, names: Sequence[str] = NAMES, *, size: int = 1
+) -> list[TrackResult]:
+    with contextlib.closing(engine.run(in_batches(map(track, names), size), opener)) as results:
+        return [result for batch in results for result in batch]
+
+
+def told(results: Sequence[TrackResult]) -> dict[str, Any]:
+    """By id: the bytes of the tokens, or the reason; each id once."""
+    assert max(Counter(result.track_id for result in results).values()) == 1
+    return {
+        result.track_id: result.tokens.to_bytes() if isinstance(result, Prepared) else result.reason
+        for result in results
+    }
+
+
+def trouble(**values: Any) -> OpenNames:
+    return OpenNames(trouble=Trouble(**{key: frozenset(value) for key, value in values.items()}))
+
+
+def workers_of(pid: int) -> set[int]:
+    """Worker processes that a process started, as the system sees them."""
+    command = ["ps", "-e", "-ww", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "args="]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line.split(None, 3) for line in found.splitlines()]
+    return {
+        int(each)
+        for each, parent, state, words in lines
+        if int(parent) == pid and "spawn_main" in words and not state.startswith("Z")
+    }
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and no zombie, which nobody may fetch."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state) and not state.startswith("Z")
+
+
+def children() -> set[int]:
+    return workers_of(os.getpid())
+
+
+@pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 5)])
+def test_results_do_not_depend_on_workers_and_batches(workers: int, size: int) -> None:
+    expected = told(run(SameProcess(), OpenNames()))
+    assert told(run(Pool(workers=workers), OpenNames(), size=size)) == expected
+    assert list(expected) == NAMES
+
+
+def test_one_track_needs_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = pool._Run._start
+    monkeypatch.setattr(pool._Run, "_start", lambda self, queue: started.append(1) or start(self, queue))
+    assert len(run(Pool(workers=8), OpenNames(), NAMES[:1])) == 1
+    assert len(started) == 1
+    assert run(Pool(workers=8), OpenNames(), []) == []
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_track_that_kills_its_worker_is_quarantined_alone(size: int) -> None:
+    expected = told(run(SameProcess(), OpenNames()))
+    found = told(run(Pool(workers=2), trouble(dies_on=["05"]), size=size))
+    assert found.pop("05") == "the worker process died twice on it, signal 9"
+    del expected["05"]
+    assert found == expected
+
+
+def test_a_track_whose_worker_died_once_is_done(tmp_path: Path) -> None:
+    """The system was short of memory for a moment: the track is not to blame."""
+    opener = OpenNames(trouble=Trouble(dies_on=frozenset({"03", "04"}), only_once=str(tmp_path)))
+    assert told(run(Pool(workers=2), opener, size=2)) == told(run(SameProcess(), OpenNames()))
+
+
+def test_a_mistake_of_ours_stops_the_run_with_its_traceback() -> None:
+    with pytest.raises(WorkerError, match="ZeroDivisionError: a mistake on 05") as raised:
+        run(Pool(workers=2), trouble(fails_on=["05"]))
+    assert "in strike" in str(raised.value.__cause__)
+    assert children() == set()
+
+
+def test_workers_that_cannot_start_stop_the_run() -> None:
+    with pytest.raises(WorkerError, match="no models"):
+        run(Pool(workers=1), OpenNames(start=fail))
+    with pytest.raises(DeviceError, match=r"end while they load their models \(signal 9\)"):
+        run(Pool(workers=1), OpenNames(start=die))
+    assert children() == set()
+
+
+def test_a_worker_waits_until_its_result_is_committed() -> None:
+    """What is not asked past is not committed; so at most one batch a worker is lost with the process."""
+    given: list[str] = []
+
+    def batches() -> Any:
+        for name in NAMES:
+            given.append(name)
+            yield [track(name)]
+
+    with contextlib.closing(Pool(workers=2).run(batches(), OpenNames())) as results:
+        for number, _ in enumerate(results):
+            time.sleep(0.05)  # a slow disk: workers could run ahead meanwhile
+            assert len(given) <= number + 2
+
+
+def test_a_run_that_is_given_up_leaves_no_process() -> None:
+    results = Pool(workers=2).run(
+        in_batches(map(track, NAMES), 1), OpenNames(trouble=Trouble(wait_seconds=0.2))
+    )
+    next(results)
+    assert len(children()) == 2
+    results.close()
+    assert children() == set()
+
+
+def test_a_pool_of_nobody_is_refused() -> None:
+    with pytest.raises(UsageError, match="give 1 or more"):
+        Pool(workers=0)
+
+
+PROGRAM = """
+import sys
+from hafm.data.pool import Pool
+from tests.data.stub_bench import OpenNames, Trouble, track
+if __name__ == "__main__":
+    batches = ([track(str(number))] for number in range(1000))
+    opener = OpenNames(trouble=Trouble(wait_seconds=float(sys.argv[1])))
+    for results in Pool(workers=2).run(batches, opener):
+        print(*[result.track_id for result in results], flush=True)
+"""
+
+
+def start(tmp_path: Path, *, wait: float) -> "tuple[subprocess.Popen[str], set[int]]":
+    """A process with a pool of two, once both are at work, and the two."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    process = subprocess.Popen(
+        [sys.executable, program, str(wait)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 20
+    while len(workers_of(process.pid)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)  # their benches are open
+    return process, workers_of(process.pid)
+
+
+@pytest.mark.parametrize("wait", [0.01, 60.0], ids=["between tracks", "in a track"])
+def test_workers_end_with_their_parent(tmp_path: Path, wait: float) -> None:
+    """Also where the parent gets no chance to end them."""
+    process, workers = start(tmp_path, wait=wait)
+    assert len(workers) == 2
+    process.kill()
+    process.communicate(timeout=20)  # their ends of stderr are closed when they are gone
+    assert not any(map(runs, workers))
+
+
+def test_ctrl_c_is_the_parents_affair(tmp_path: Path) -> None:
+    """A terminal sends SIGINT to the whole group: one traceback, the parent's, and no worker is left."""
+    process, workers = start(tmp_path, wait=30.0)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert errors.count("Traceback") == 1
+    assert errors.strip().endswith("KeyboardInterrupt")
+    assert not any(map(runs, workers))
+
+
+def test_ctrl_c_works_in_the_parent_while_workers_start() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    run(Pool(workers=2), OpenNames(), NAMES[:2])
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    assert os.environ.get("OMP_NUM_THREADS") == "1"  # of the conftest
+
+
+def test_a_worker_computes_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with pool._one_thread():
+        seen = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout.splitlines()
+        assert {"OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"} <= set(seen)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_the_reason_names_how_a_process_ended() -> None:
+    (result,) = run(Pool(workers=1), OpenNames(trouble=Trouble(dies_on=frozenset({"00"}))), ["00"])
+    assert isinstance(result, Quarantined)
+    assert "signal 9" in result.reason

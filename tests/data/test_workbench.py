@@ -1,0 +1,118 @@
+"""The workbench: whose fault an error is, and that tracks of one batch do not know of each other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hafm.data.result import Prepared, Quarantined, TrackResult
+from hafm.data.track import SoundPart, Track
+from hafm.data.workbench import TrackWorkbench
+from hafm.errors import AudioContentError, DeviceError, UsageError
+from tests.data.stub_bench import OpenStub
+from tests.data.trees import MadeItems, make_items
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> MadeItems:
+    return make_items(tmp_path_factory.mktemp("items") / "tree", good=4, bad=0)
+
+
+def tracks(items: MadeItems) -> list[Track]:
+    return [
+        Track(
+            id=name,
+            song_id=name,
+            vocal=(SoundPart(path=str(items.root / name / "vocals.wav")),),
+            instrumental=(SoundPart(path=str(items.root / name / "instrumental.wav")),),
+        )
+        for name in items.good
+    ]
+
+
+def told(results: list[TrackResult]) -> list[tuple[str, Any]]:
+    return [
+        (each.track_id, each.tokens.to_bytes() if isinstance(each, Prepared) else each.reason)
+        for each in results
+    ]
+
+
+def raising(error: Exception, *, on: str) -> TrackWorkbench:
+    """A workbench whose tokeniser fails whenever a certain track is in the batch."""
+    bench: TrackWorkbench = OpenStub()()
+    tokenise = bench._tokeniser.tokenise
+
+    def fail(read: Any) -> Any:
+        if any(track.id == on for track, _ in read):
+            raise error
+        return tokenise(read)
+
+    bench._tokeniser.tokenise = fail  # type: ignore[method-assign]
+    return bench
+
+
+def test_a_batch_is_its_tracks(items: MadeItems) -> None:
+    bench = OpenStub()()
+    together = bench.prepare(tracks(items))
+    assert told(together) == [told(bench.prepare([track]))[0] for track in tracks(items)]
+    assert {step for each in together for step in each.spent} == {"read", "tokens"}
+
+
+def test_a_track_that_cannot_be_read_spoils_nothing(items: MadeItems) -> None:
+    batch = tracks(items)
+    missing = Track(id="x", song_id="x", vocal=(SoundPart(path="no"),), instrumental=(SoundPart(path="no"),))
+    results = OpenStub()().prepare([batch[0], missing, batch[1]])
+    assert results[1] == Quarantined(
+        track_id="x", reason="'no' does not exist; check the name and the folder"
+    )
+    assert told([results[0], results[2]]) == told(OpenStub()().prepare(batch[:2]))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AudioContentError("track '00001': not finite"), "track '00001': not finite"),
+        (MemoryError(), "it needs more memory than there was; use fewer --workers, or cut it into parts"),
+    ],
+)
+def test_what_fails_in_the_models_fails_alone(items: MadeItems, error: Exception, reason: str) -> None:
+    results = raising(error, on="00001").prepare(tracks(items))
+    assert results[1] == Quarantined(track_id="00001", reason=reason)
+    good = [each for each in results if each.track_id != "00001"]
+    assert told(good) == [each for each in told(OpenStub()().prepare(tracks(items))) if each[0] != "00001"]
+
+
+def test_a_device_without_memory_stops_the_run(items: MadeItems) -> None:
+    with pytest.raises(DeviceError, match="cpu ran out of memory; use a smaller --batch-size"):
+        raising(torch.OutOfMemoryError("CUDA out of memory"), on="00002").prepare(tracks(items))
+
+
+def test_a_mistake_of_ours_is_not_the_tracks_fault(items: MadeItems) -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        raising(RuntimeError("shapes do not fit"), on="00002").prepare(tracks(items))
+
+
+def test_names_that_are_no_text_are_told_as_text(tmp_path: Path) -> None:
+    part = SoundPart(path=str(tmp_path / "a\udcff\n.wav"))
+    track = Track(id="x", song_id="x", vocal=(part,), instrumental=(part,))
+    (result,) = OpenStub()().prepare([track])
+    assert isinstance(result, Quarantined)
+    result.reason.encode()
+    assert "\n" not in result.reason
+
+
+def test_a_mix_needs_a_separator(items: MadeItems) -> None:
+    mix = Track(id="m", song_id="m", mix=SoundPart(path=str(items.root / "00000" / "vocals.wav")))
+    with pytest.raises(UsageError, match="is a mix; give a separator"):
+        OpenStub()().prepare([mix])
+    (result,) = OpenStub(separates=True)().prepare([mix])
+    assert isinstance(result, Prepared)
+    assert result.spent.keys() == {"read", "separate", "tokens"}
+
+
+def test_what_the_ids_depend_on_is_told() -> None:
+    bench = OpenStub(separates=True)()
+    assert bench.made_by() == {"fingerprints": {"codec": "stub"}, "seed": 0, "separator": "halves"}
+    assert OpenStub()().made_by()["separator"] is None
+    assert bench.bytes_a_second == 2 * (50 + 50 + 8 * 75)
