@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hafm.data.clip_filter import ClipFilter
 from hafm.data.crops import Crops
-from hafm.data.index import write_index
 from hafm.data.result import ClipLevel, TrackTokens
-from hafm.data.shard_file import shard_name, write_shard
-from hafm.data.shards import Shards
-from hafm.data.track_entry import TrackEntry
+from hafm.data.shards.file import shard_name, write_shard
+from hafm.data.shards.index import write_index
+from hafm.data.shards.reader import Shards
+from hafm.data.shards.track_entry import TrackEntry
+from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 
 BATCHES = ((SEMANTIC, 210), (COARSE, 42), (FINE, 140))

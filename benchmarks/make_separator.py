@@ -1,9 +1,9 @@
-"""A separator for dry runs: a net of an MDX-Net's shape that takes the band from 400 to 3,000 Hz as the vocal.
+"""A separator for dry runs: a net of an MDX-Net's shape whose vocal is the band from 400 to 3,000 Hz.
 
     python benchmarks/make_separator.py OUT/vocals.onnx        and OUT/vocals.json beside it
 
-It separates nothing well; it lets `hafm separate`, `hafm prepare` and `hafm generate --separate` be tried where
-there is no model of anybody's. Needs the onnx package (extra `dev`).
+It separates nothing well; it lets `hafm separate`, `hafm prepare` and `hafm generate --separate` be tried
+where there is no model of anybody's. Needs the onnx package (extra `dev`).
 """
 
 import argparse

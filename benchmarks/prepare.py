@@ -31,13 +31,13 @@ from typing import Any
 import torch
 
 from hafm.audio.resample import resample
-from hafm.data.engine import Engine, Results, SameProcess
-from hafm.data.intake import Stems, read_stems
-from hafm.data.prepare import PrepareConfig, PrepareProgress, prepare
-from hafm.data.sources import open_source
-from hafm.data.tokenise import Tokeniser, TokeniseSettings
-from hafm.data.track import Source, Track
-from hafm.data.workbench import Opener, TrackWorkbench
+from hafm.data.collection.intake import Stems, read_stems
+from hafm.data.collection.sources import open_source
+from hafm.data.collection.track import Source, Track
+from hafm.data.preparing.engine import Engine, Results, SameProcess
+from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, prepare
+from hafm.data.preparing.workbench import Opener, TrackWorkbench
+from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
 from hafm.separate.config import SeparatorConfig
 from hafm.separate.separator import Separator
 from hafm.stages.parts import Pinned

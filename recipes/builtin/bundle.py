@@ -31,8 +31,8 @@ import torch
 from safetensors import SafetensorError
 
 from hafm.data.crops import Crops
-from hafm.data.index import read_tracks
-from hafm.data.shards import Shards
+from hafm.data.shards.index import read_tracks
+from hafm.data.shards.reader import Shards
 from hafm.errors import HafmError
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES, GenerationDefaults

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hafm.data.index import read_index, read_tracks
-from hafm.data.shard_file import ShardArrays, shard_name
-from hafm.data.shard_folder import ShardFolder
-from hafm.data.token_use import TokenUse
+from hafm.data.shards.file import ShardArrays, shard_name
+from hafm.data.shards.folder import ShardFolder
+from hafm.data.shards.index import read_index, read_tracks
+from hafm.data.shards.token_use import TokenUse
 from hafm.errors import HafmError
 
 __all__ = ["Truth", "frame_truth", "main", "probe", "vote"]

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 
 from hafm.app.train_progress import training_display
 from hafm.data.crops import Crops
-from hafm.data.shards import Shards
+from hafm.data.shards.reader import Shards
 from hafm.stages.stage_model import StageModel
 from hafm.stages.token_parts import TokenParts
 from hafm.train.distributed import join_ranks

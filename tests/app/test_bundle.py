@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from hafm.app.cli import run as run_words
-from hafm.data.index import Index
+from hafm.data.shards.index import Index
 from hafm.errors import BundleMismatch
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES

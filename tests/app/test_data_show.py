@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hafm.app.data_plot import draw_data
-from hafm.data.clip_filter import ClipFilter
-from hafm.data.token_use import TokenUse
+from hafm.data.shards.token_use import TokenUse
+from hafm.data.tokenising.clip_filter import ClipFilter
 from tests.app.conftest import Hafm
 from tests.data.made_shards import FINGERPRINTS, MADE_BY, MadeTrack, make_shards
 

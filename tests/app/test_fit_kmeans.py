@@ -9,7 +9,7 @@ import soundfile
 
 from hafm.app import fit_kmeans as module
 from hafm.app.cli import run
-from hafm.data import intake
+from hafm.data.collection import intake
 from hafm.stages.token_parts import open_parts
 from hafm.tokens.kmeans import KMeans
 from tests.data.test_tokenise import stems_of
@@ -151,8 +151,8 @@ def test_ctrl_c_leaves_nothing(
         monkeypatch.setattr(KMeans, "save", interrupt)
     from hafm.app.interrupt import Interrupts
     from hafm.app.progress import SilentDisplay
-    from hafm.data.kmeans_fit import KMeansSettings
-    from hafm.data.vocabulary import VocabularySettings
+    from hafm.data.tokenising.kmeans_fit import KMeansSettings
+    from hafm.data.tokenising.vocabulary import VocabularySettings
 
     request = module.FitRequest(
         source=music,

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hafm.data.clip_filter import ClipFilter
-from hafm.data.index import Index, write_index
+from hafm.data.collection.track import Split
 from hafm.data.result import ClipLevel, TrackTokens
-from hafm.data.shard_file import shard_name, write_shard
-from hafm.data.track import Split
-from hafm.data.track_entry import TrackEntry
+from hafm.data.shards.file import shard_name, write_shard
+from hafm.data.shards.index import Index, write_index
+from hafm.data.shards.track_entry import TrackEntry
+from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.stages.token_parts import PART_NAMES
 
 CLIP_SECONDS = 10

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from hafm.data.collection.track import SoundPart, Track
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackResult, TrackTokens
-from hafm.data.track import SoundPart, Track
 
 CODEBOOKS = 8
 
@@ -189,7 +189,7 @@ class OpenStub:
     trouble: Trouble = field(default_factory=Trouble)
 
     def __call__(self) -> Any:
-        from hafm.data.workbench import TrackWorkbench
+        from hafm.data.preparing.workbench import TrackWorkbench
 
         tokeniser: Any = _StubTokeniser(self)
         return TrackWorkbench(tokeniser=tokeniser, separator=_Halves() if self.separates else None)
@@ -217,7 +217,7 @@ class _StubTokeniser:
         return {"codec": "stub", "seed": self._opened.seed}
 
     def tokenise(self, read: Sequence[tuple[Track, Any]]) -> list[Prepared]:
-        from hafm.data.clip_filter import measure_levels
+        from hafm.data.tokenising.clip_filter import measure_levels
 
         results = []
         for each, stems in read:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hafm.data.augment import (
+from hafm.data.tokenising.augment import (
     SAMPLE_RATE,
     _band,
     _bleed,

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hafm.data.clip_filter import ClipFilter, measure_levels
 from hafm.data.result import ClipLevel
+from hafm.data.tokenising.clip_filter import ClipFilter, measure_levels
 from hafm.errors import UsageError
 
 

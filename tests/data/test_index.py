@@ -5,11 +5,19 @@ from fractions import Fraction
 
 import pytest
 
-from hafm.data.clip_filter import ClipFilter
-from hafm.data.index import INDEX_FILE, TRACKS_FILE, Index, check_files, read_index, read_tracks, write_index
-from hafm.data.shard_file import write_shard
-from hafm.data.shard_folder import ShardFolder, ShardsDamaged, ShardsNotFound
-from hafm.data.track_entry import TrackEntry
+from hafm.data.shards.file import write_shard
+from hafm.data.shards.folder import ShardFolder, ShardsDamaged, ShardsNotFound
+from hafm.data.shards.index import (
+    INDEX_FILE,
+    TRACKS_FILE,
+    Index,
+    check_files,
+    read_index,
+    read_tracks,
+    write_index,
+)
+from hafm.data.shards.track_entry import TrackEntry
+from hafm.data.tokenising.clip_filter import ClipFilter
 from tests.data.made_shards import FINGERPRINTS, MADE_BY, MadeTrack, clock_tokens, levels_of, make_shards
 
 TRACKS = [

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from hafm.audio.sound import to_mono
-from hafm.data import intake
-from hafm.data.duplicates import ScanFailure, hash_track
-from hafm.data.intake import Stems, read_stems
-from hafm.data.sources import open_source
-from hafm.data.splits import ScannedTrack, assign
-from hafm.data.track import SoundPart, Track
+from hafm.data.collection import intake
+from hafm.data.collection.duplicates import ScanFailure, hash_track
+from hafm.data.collection.intake import Stems, read_stems
+from hafm.data.collection.sources import open_source
+from hafm.data.collection.splits import ScannedTrack, assign
+from hafm.data.collection.track import SoundPart, Track
 from hafm.errors import AudioContentError, AudioError, AudioReadError, UsageError
 from tests.data.trees import BAD_WAYS, RATE_HZ, make_fma, make_items, make_musdb18, make_musdb18hq, pair, wav
 

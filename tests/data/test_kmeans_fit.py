@@ -12,14 +12,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hafm.data import kmeans_fit as module
-from hafm.data.intake import Stems
-from hafm.data.kmeans_fit import CentroidFit, KMeansSettings, measure
-from hafm.data.kmeans_sample import Hearing, draw_sample, train_tracks
-from hafm.data.prepare import QuarantineLimit
-from hafm.data.reservoir import Reservoir
-from hafm.data.track import SoundPart, Track
-from hafm.data.vocabulary import Vocabularies, VocabularySettings, fit_vocabularies
+from hafm.data.collection.intake import Stems
+from hafm.data.collection.track import SoundPart, Track
+from hafm.data.preparing.prepare import QuarantineLimit
+from hafm.data.tokenising import kmeans_fit as module
+from hafm.data.tokenising.kmeans_fit import CentroidFit, KMeansSettings, measure
+from hafm.data.tokenising.kmeans_sample import Hearing, draw_sample, train_tracks
+from hafm.data.tokenising.reservoir import Reservoir
+from hafm.data.tokenising.vocabulary import Vocabularies, VocabularySettings, fit_vocabularies
 from hafm.errors import AudioReadError, HafmError, UsageError
 from hafm.stages.token_parts import FeatureParts
 from hafm.tokens.hubert import HubertFeatures

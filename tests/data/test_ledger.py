@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hafm.data.ledger import LEDGER_FILE, Ledger
-from hafm.data.ledger_row import Counts, NewItem
+from hafm.data.collection.track import SoundPart, Track
+from hafm.data.preparing.ledger import LEDGER_FILE, Ledger
+from hafm.data.preparing.ledger_row import Counts, NewItem
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackTokens
-from hafm.data.track import SoundPart, Track
 from hafm.errors import OutputError, UsageError
 from tests.data.stub_bench import track
 
@@ -166,7 +166,7 @@ def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
     code = f"""
 import os, signal, sys
 from pathlib import Path
-from hafm.data.ledger import Ledger
+from hafm.data.preparing.ledger import Ledger
 from hafm.data.result import Quarantined
 from tests.data.test_ledger import item
 ledger = Ledger(Path({str(tmp_path)!r}))

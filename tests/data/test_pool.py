@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from hafm.data import pool
-from hafm.data.engine import Engine, SameProcess, in_batches
-from hafm.data.pool import Pool
-from hafm.data.pool_worker import WorkerError
+from hafm.data.preparing import pool
+from hafm.data.preparing.engine import Engine, SameProcess, in_batches
+from hafm.data.preparing.pool import Pool
+from hafm.data.preparing.pool_worker import WorkerError
 from hafm.data.result import Prepared, Quarantined, TrackResult
 from hafm.errors import DeviceError, UsageError
 from tests.data.stub_bench import OpenNames, Trouble, die, fail, track
@@ -146,7 +146,7 @@ def test_a_pool_of_nobody_is_refused() -> None:
 
 PROGRAM = """
 import sys
-from hafm.data.pool import Pool
+from hafm.data.preparing.pool import Pool
 from tests.data.stub_bench import OpenNames, Trouble, track
 if __name__ == "__main__":
     batches = ([track(str(number))] for number in range(1000))

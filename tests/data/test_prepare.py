@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hafm.data import prepare as module
-from hafm.data.clip_filter import ClipFilter
-from hafm.data.engine import Engine, SameProcess
-from hafm.data.index import read_index, read_tracks
-from hafm.data.ledger import LEDGER_FILE, Ledger
-from hafm.data.ledger_row import Counts
-from hafm.data.pool import Pool
-from hafm.data.prepare import PrepareConfig, PrepareProgress, QuarantineLimit, prepare
-from hafm.data.prepare_report import PrepareSummary
-from hafm.data.rehearsal import rehearse
-from hafm.data.scan import SplitRule
-from hafm.data.shard_file import ShardArrays
-from hafm.data.shard_folder import ShardFolder
-from hafm.data.sources import open_source
-from hafm.data.track import Track
+from hafm.data.collection.sources import open_source
+from hafm.data.collection.track import Track
+from hafm.data.preparing import prepare as module
+from hafm.data.preparing.engine import Engine, SameProcess
+from hafm.data.preparing.ledger import LEDGER_FILE, Ledger
+from hafm.data.preparing.ledger_row import Counts
+from hafm.data.preparing.pool import Pool
+from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, QuarantineLimit, prepare
+from hafm.data.preparing.prepare_report import PrepareSummary
+from hafm.data.preparing.rehearsal import rehearse
+from hafm.data.preparing.scan import SplitRule
+from hafm.data.shards.file import ShardArrays
+from hafm.data.shards.folder import ShardFolder
+from hafm.data.shards.index import read_index, read_tracks
+from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import OutputError, UsageError
 from tests.data.stub_bench import OpenQuick, OpenStub, Trouble
 from tests.data.trees import BAD_WAYS, MadeItems, make_items
@@ -237,6 +237,24 @@ def test_new_files_are_a_new_intake(items: MadeItems, tmp_path: Path) -> None:
     assert run(out, root).files == after.files
 
 
+def test_mended_files_are_taken_when_asked(items: MadeItems, tmp_path: Path) -> None:
+    """Quarantine is final until `retry`; what was mended stands behind the others, which stay as they are."""
+    root, out = tmp_path / "tree", tmp_path / "out"
+    shutil.copytree(items.root, root)
+    before = run(out, root)
+    name = next(name for name, way in items.bad.items() if way == "NaN")
+    for stem, good in (("vocals.wav", items.good[5]), ("instrumental.wav", items.good[6])):
+        shutil.copy(root / good / stem, root / name / stem)
+    assert run(out, root).files == before.files
+    after = run(out, root, retry=True)
+    assert rows(out)[name] == ("done", None)
+    counts = before.summary.counts
+    assert after.summary.counts == replace(counts, done=counts.done + 1, quarantined=counts.quarantined - 1)
+    shards = {file for file in before.files if file.endswith(".safetensors")}
+    assert {file: after.files[file] for file in shards} == {file: before.files[file] for file in shards}
+    assert list(tokens_by_id(out))[-1] == name
+
+
 def test_a_limit_takes_the_first_and_later_the_rest(
     items: MadeItems, clean: Prepared, tmp_path: Path
 ) -> None:
@@ -337,7 +355,7 @@ def test_two_runs_on_one_folder_are_refused(items: MadeItems, clean: Prepared, t
 def test_a_disk_that_is_too_small_is_told_before_the_work(
     items: MadeItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hafm.data.disk.free_bytes", lambda folder: 1000)
+    monkeypatch.setattr("hafm.data.preparing.disk.free_bytes", lambda folder: 1000)
     with pytest.raises(
         OutputError, match=r"the tokens need about 0\.\d MB, and the disk of .* has 0\.0 MB free"
     ):

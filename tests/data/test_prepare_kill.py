@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from hafm.data import prepare
-from hafm.data.database import Database
-from hafm.data.pool import Pool
-from hafm.data.sources import open_source
+from hafm.data.collection.sources import open_source
+from hafm.data.preparing import prepare
+from hafm.data.preparing.database import Database
+from hafm.data.preparing.pool import Pool
 from tests.data.stub_bench import OpenQuick, Trouble
 from tests.data.test_pool import workers_of
 from tests.data.test_prepare import rows, run

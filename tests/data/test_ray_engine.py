@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from hafm.data.engine import SameProcess, in_batches
-from hafm.data.pool import Pool
-from hafm.data.pool_worker import WorkerError
-from hafm.data.prepare import PrepareConfig, prepare
-from hafm.data.ray_engine import RayEngine
+from hafm.data.collection.sources import open_source
+from hafm.data.preparing.engine import SameProcess, in_batches
+from hafm.data.preparing.pool import Pool
+from hafm.data.preparing.pool_worker import WorkerError
+from hafm.data.preparing.prepare import PrepareConfig, prepare
+from hafm.data.preparing.ray_engine import RayEngine
+from hafm.data.preparing.workbench import OpenWorkbench
 from hafm.data.result import Prepared
-from hafm.data.sources import open_source
-from hafm.data.tokenise import TokeniseSettings
-from hafm.data.workbench import OpenWorkbench
+from hafm.data.tokenising.tokenise import TokeniseSettings
 from hafm.errors import UsageError
 from tests.data.stub_bench import OpenNames, Trouble, track
 from tests.data.test_prepare import products

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hafm.data.result import TrackTokens
-from hafm.data.shard_file import ShardArrays, write_shard
-from hafm.data.shard_folder import ShardsDamaged
+from hafm.data.shards.file import ShardArrays, write_shard
+from hafm.data.shards.folder import ShardsDamaged
 from hafm.errors import OutputError
 from tests.data.made_shards import clock_tokens
 

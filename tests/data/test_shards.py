@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from hafm.data.crops import Crops, Pairs
-from hafm.data.index import INDEX_FILE, TRACKS_FILE
-from hafm.data.shard_folder import (
+from hafm.data.shards.folder import (
     ShardFolder,
     ShardsDamaged,
     ShardsError,
     ShardsNotFound,
     default_cache_folder,
 )
-from hafm.data.shards import STREAMS, Shards
+from hafm.data.shards.index import INDEX_FILE, TRACKS_FILE
+from hafm.data.shards.reader import STREAMS, Shards
 from hafm.errors import BundleMismatch, UsageError
 from hafm.stages.spec import COARSE, SEMANTIC
 from tests.data.made_shards import FINGERPRINTS, MadeTrack, clock_tokens, make_shards
@@ -97,8 +97,8 @@ def test_crops_of_shards_lie_in_one_kept_run_and_are_aligned(tmp_path):
 
 def test_a_run_that_begins_between_frames_begins_on_the_next_common_one(tmp_path):
     """Levels on a grid of 0.3 s: 0.3 s is frame 15 at 50 Hz and 22.5 at 75 Hz; 0.32 s is 16 and 24."""
-    from hafm.data.index import read_index, read_tracks, write_index
-    from hafm.data.track_entry import TrackEntry
+    from hafm.data.shards.index import read_index, read_tracks, write_index
+    from hafm.data.shards.track_entry import TrackEntry
 
     before = make_shards(tmp_path, [MadeTrack(10)])
     folder = ShardFolder(tmp_path)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from hafm.data.sources import KINDS, guess_kind, open_source
-from hafm.data.sources.folder import AUDIO_SUFFIXES
-from hafm.data.sources.musdb import VALIDATION_SONGS
-from hafm.data.track import Source, Track
+from hafm.data.collection.sources import KINDS, guess_kind, open_source
+from hafm.data.collection.sources.folder import AUDIO_SUFFIXES
+from hafm.data.collection.sources.musdb import VALIDATION_SONGS
+from hafm.data.collection.track import Source, Track
 from hafm.errors import UsageError
 from tests.data.trees import make_fma, make_items, make_musdb18hq
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hafm.data.duplicates import ScanFailure, hash_track
-from hafm.data.splits import Assignment, ScannedTrack, assign
-from hafm.data.track import SPLITS, SoundPart, Split, Track
+from hafm.data.collection.duplicates import ScanFailure, hash_track
+from hafm.data.collection.splits import Assignment, ScannedTrack, assign
+from hafm.data.collection.track import SPLITS, SoundPart, Split, Track
 from hafm.errors import UsageError
 
 

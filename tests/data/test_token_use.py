@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hafm.data.token_use import TokenUse, count_tokens
+from hafm.data.shards.token_use import TokenUse, count_tokens
 from hafm.stages.spec import COARSE_CODES, VOCAL_SEMANTIC
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from hafm.audio.resample import resample
-from hafm.data import tokenise as module
-from hafm.data.clip_filter import measure_levels
-from hafm.data.intake import Stems
-from hafm.data.tokenise import Tokeniser, TokeniseSettings
-from hafm.data.track import SoundPart, Split, Track
-from hafm.data.views import RatedStems
+from hafm.data.collection.intake import Stems
+from hafm.data.collection.track import SoundPart, Split, Track
+from hafm.data.tokenising import tokenise as module
+from hafm.data.tokenising.clip_filter import measure_levels
+from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
+from hafm.data.tokenising.views import RatedStems
 from hafm.errors import AudioContentError, UsageError
 from hafm.stages.token_parts import FeatureParts, TokenParts
 from hafm.tokens.base import SemanticFeatures

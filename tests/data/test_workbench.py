@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from hafm.data.collection.track import SoundPart, Track
+from hafm.data.preparing.workbench import TrackWorkbench
 from hafm.data.result import Prepared, Quarantined, TrackResult
-from hafm.data.track import SoundPart, Track
-from hafm.data.workbench import TrackWorkbench
 from hafm.errors import AudioContentError, DeviceError, UsageError
 from tests.data.stub_bench import OpenStub
 from tests.data.trees import MadeItems, make_items

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.make_trees import make_fma, make_musdb18, make_musdb18hq
-from hafm.data.track import SoundPart, Track
+from hafm.data.collection.track import SoundPart, Track
 
 __all__ = ["BAD_WAYS", "MadeItems", "make_fma", "make_items", "make_musdb18", "make_musdb18hq", "pair", "wav"]
 

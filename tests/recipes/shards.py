@@ -5,12 +5,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from hafm.data.clip_filter import ClipFilter
-from hafm.data.index import PARTS_FOLDER, write_index
+from hafm.data.collection.track import Split
 from hafm.data.result import ClipLevel, TrackTokens
-from hafm.data.shard_file import shard_name, write_shard
-from hafm.data.track import Split
-from hafm.data.track_entry import TrackEntry
+from hafm.data.shards.file import shard_name, write_shard
+from hafm.data.shards.index import PARTS_FOLDER, write_index
+from hafm.data.shards.track_entry import TrackEntry
+from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.stages.token_parts import TokenParts
 
 Tracks = Sequence[tuple[str, str, TrackTokens]]

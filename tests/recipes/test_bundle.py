@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from hafm.data.collection.track import SPLITS
 from hafm.data.result import TrackTokens
-from hafm.data.track import SPLITS
 from hafm.errors import BundleMismatch
 from hafm.stages.bundle import Bundle
 from hafm.stages.spec import COARSE, FINE, SEMANTIC

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hafm.data.collection.track import Split
 from hafm.data.result import TrackTokens
-from hafm.data.track import Split
 from recipes.builtin.probe_tokens import main, probe
 from tests.recipes.shards import Tracks, make_shards
 

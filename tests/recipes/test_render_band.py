@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hafm.data import room
+from hafm.data.tokenising import room
 from recipes.builtin.rendering import mixbus
 from recipes.builtin.rendering.arrange import Part, arrange
 from recipes.builtin.rendering.pair import make_pair

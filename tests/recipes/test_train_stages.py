@@ -61,7 +61,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_shards_and_their_parts_open_without_audio_packages(shards: Path) -> None:
     ran = bare(
         "import recipes.builtin.train_stages\n"
-        "from hafm.data.shards import Shards\n"
+        "from hafm.data.shards.reader import Shards\n"
         "from hafm.stages.token_parts import TokenParts\n"
         "shards = Shards.open(sys.argv[1])\n"
         "shards.verify()\n"

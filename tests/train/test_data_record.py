@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hafm.data.shard_folder import ShardsDamaged
-from hafm.data.shards import Shards
+from hafm.data.shards.folder import ShardsDamaged
+from hafm.data.shards.reader import Shards
 from hafm.errors import OutputError, UsageError
 from hafm.stages.parts_file import PartsFile
 from hafm.train.data_record import read_data, record_data

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hafm.errors import BundleMismatch, UsageError
 
 if TYPE_CHECKING:
-    from hafm.data.index import Index
+    from hafm.data.shards.index import Index
     from hafm.stages.bundle import Bundle
     from hafm.stages.stage_model import StageModel
     from hafm.train.run_folder import TrainedStage

@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hafm.app.data_ledger import Row, count_rows, explain_unfinished, read_rows
-from hafm.data.index import PARTS_FOLDER, Index, read_index, read_tracks
-from hafm.data.shard_folder import ShardFolder, ShardsNotFound
-from hafm.data.shards import STREAMS, Shards
-from hafm.data.token_use import TokenUse, count_tokens
-from hafm.data.track import SPLITS
+from hafm.data.collection.track import SPLITS
+from hafm.data.shards.folder import ShardFolder, ShardsNotFound
+from hafm.data.shards.index import PARTS_FOLDER, Index, read_index, read_tracks
+from hafm.data.shards.reader import STREAMS, Shards
+from hafm.data.shards.token_use import TokenUse, count_tokens
 from hafm.stages.spec import COARSE, FINE, TokenStream
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hafm.data.track_entry import TrackEntry
+    from hafm.data.shards.track_entry import TrackEntry
 
 __all__ = ["Contents", "describe", "look_at"]
 

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from hafm.data.assemble import TABLE_FILE
-from hafm.data.ledger_row import STATUSES
-from hafm.data.prepare_report import kind_of_reason
-from hafm.data.shard_folder import ShardFolder, ShardsNotFound
+from hafm.data.preparing.assemble import TABLE_FILE
+from hafm.data.preparing.ledger_row import STATUSES
+from hafm.data.preparing.prepare_report import kind_of_reason
+from hafm.data.shards.folder import ShardFolder, ShardsNotFound
 
 __all__ = ["Row", "count_rows", "explain_unfinished", "read_rows"]
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hafm.data.clip_filter import ClipFilter
-from hafm.data.token_use import TokenUse
+from hafm.data.shards.token_use import TokenUse
+from hafm.data.tokenising.clip_filter import ClipFilter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,9 +22,9 @@ from hafm.app.separate_model import separator_path
 from hafm.errors import OutputError
 
 if TYPE_CHECKING:
-    from hafm.data.intake import Stems
-    from hafm.data.track import Track
-    from hafm.data.vocabulary import OnProgress, Vocabularies, VocabularySettings
+    from hafm.data.collection.intake import Stems
+    from hafm.data.collection.track import Track
+    from hafm.data.tokenising.vocabulary import OnProgress, Vocabularies, VocabularySettings
     from hafm.separate.separator import Separator
     from hafm.stages.token_parts import FeatureParts
 
@@ -128,10 +128,10 @@ def run_fit(request: FitRequest, *, shown: Display, interrupts: Interrupts) -> F
     """
     began = time.monotonic()
     shown.step("getting ready")
-    from hafm.data.kmeans_fit import check_scikit_learn
-    from hafm.data.kmeans_sample import train_tracks
-    from hafm.data.sources import guess_kind, open_source
-    from hafm.data.vocabulary import fit_vocabularies
+    from hafm.data.collection.sources import guess_kind, open_source
+    from hafm.data.tokenising.kmeans_fit import check_scikit_learn
+    from hafm.data.tokenising.kmeans_sample import train_tracks
+    from hafm.data.tokenising.vocabulary import fit_vocabularies
     from hafm.generate.device import find_device
     from hafm.generate.threads import one_thread
     from hafm.stages.token_parts import open_features
@@ -147,7 +147,7 @@ def run_fit(request: FitRequest, *, shown: Display, interrupts: Interrupts) -> F
     parts = open_features(request.parts)
 
     def read(track: "Track") -> "Stems":
-        from hafm.data.intake import read_stems
+        from hafm.data.collection.intake import read_stems
 
         return read_stems(track, separator=separator)
 

@@ -1,4 +1,4 @@
-"""`hafm prepare`: from the words of the command line to a run of `hafm.data.prepare`.
+"""`hafm prepare`: from the words of the command line to a run of `hafm.data.preparing.prepare`.
 
 In: a checked request. Out: a `PrepareOutcome` or a `RehearsalOutcome`, and the files.
 """
@@ -15,10 +15,10 @@ from hafm.app.separate_model import separator_path
 from hafm.errors import UsageError
 
 if TYPE_CHECKING:
-    from hafm.data.engine import Engine
-    from hafm.data.prepare import PrepareConfig, PrepareProgress
-    from hafm.data.track import Source
-    from hafm.data.workbench import OpenWorkbench
+    from hafm.data.collection.track import Source
+    from hafm.data.preparing.engine import Engine
+    from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress
+    from hafm.data.preparing.workbench import OpenWorkbench
 
 __all__ = ["run_preparation"]
 
@@ -44,8 +44,8 @@ def run_preparation(
     source, kind = _source(request)
     opener = _opener(request, kind)
     shown.step("loading the parts")
-    from hafm.data.prepare import prepare
-    from hafm.data.rehearsal import rehearse
+    from hafm.data.preparing.prepare import prepare
+    from hafm.data.preparing.rehearsal import rehearse
     from hafm.generate.device import find_device
 
     find_device(request.device)
@@ -70,7 +70,7 @@ def run_preparation(
 
 
 def _source(request: PrepareRequest) -> "tuple[Source, str]":
-    from hafm.data.sources import guess_kind, open_source
+    from hafm.data.collection.sources import guess_kind, open_source
 
     # Resolved, so that the same collection is the same one from another folder too.
     root = request.source.resolve()
@@ -79,8 +79,8 @@ def _source(request: PrepareRequest) -> "tuple[Source, str]":
 
 
 def _opener(request: PrepareRequest, kind: str) -> "OpenWorkbench":
-    from hafm.data.tokenise import TokeniseSettings
-    from hafm.data.workbench import OpenWorkbench
+    from hafm.data.preparing.workbench import OpenWorkbench
+    from hafm.data.tokenising.tokenise import TokeniseSettings
 
     separator = None
     if kind in _MIXES:
@@ -102,9 +102,9 @@ def _opener(request: PrepareRequest, kind: str) -> "OpenWorkbench":
 
 
 def _config(request: PrepareRequest) -> "PrepareConfig":
-    from hafm.data.clip_filter import ClipFilter
-    from hafm.data.prepare import PrepareConfig
-    from hafm.data.scan import SplitRule
+    from hafm.data.preparing.prepare import PrepareConfig
+    from hafm.data.preparing.scan import SplitRule
+    from hafm.data.tokenising.clip_filter import ClipFilter
 
     return PrepareConfig(
         out=request.output,
@@ -118,15 +118,16 @@ def _config(request: PrepareRequest) -> "PrepareConfig":
         batch_size=request.batch_size,
         limit=request.limit,
         quarantine_limit=request.quarantine_limit,
+        retry=request.retry,
     )
 
 
 def _engine(request: PrepareRequest) -> "Engine":
-    from hafm.data.engine import SameProcess
-    from hafm.data.pool import Pool
+    from hafm.data.preparing.engine import SameProcess
+    from hafm.data.preparing.pool import Pool
 
     if request.engine == "ray":
-        from hafm.data.ray_engine import RayEngine
+        from hafm.data.preparing.ray_engine import RayEngine
 
         gpus = 1.0 if request.device.startswith("cuda") else 0.0
         return RayEngine(workers=request.num_workers, address=request.address, gpus=gpus)

@@ -25,6 +25,7 @@ __all__ = [
     "Output",
     "Parts",
     "QuarantineLimit",
+    "Retry",
     "Seed",
     "Separator",
     "Source",
@@ -94,6 +95,15 @@ QuarantineLimit: TypeAlias = Annotated[
     typer.Option(
         metavar="X",
         help="Stop when more than this share of the tracks cannot be used.",
+        rich_help_panel=_TAKEN,
+    ),
+]
+Retry: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--retry",
+        metavar="",
+        help="Look at quarantined tracks again, now that their files were mended.",
         rich_help_panel=_TAKEN,
     ),
 ]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hafm.data.prepare_report import PrepareSummary
-    from hafm.data.rehearsal import Rehearsal
+    from hafm.data.preparing.prepare_report import PrepareSummary
+    from hafm.data.preparing.rehearsal import Rehearsal
 
 __all__ = ["PrepareOutcome", "RehearsalOutcome"]
 

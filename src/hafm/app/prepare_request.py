@@ -41,6 +41,7 @@ class PrepareRequest:
         min_instrumental_dbfs: of a clip that is kept.
         max_vocal_over_db: of a clip that is kept.
         quarantine_limit: share of tracks.
+        retry: quarantined tracks once more.
         limit: tracks of the source that are looked at.
         workers: processes; 0 works in this one; None is one a core, or one for a GPU.
         batch_size: tracks that a worker takes at once.
@@ -82,6 +83,7 @@ class PrepareRequest:
     address: str | None = None
     seed: int = 0
     dry_run: bool = False
+    retry: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and not 0 <= self.workers <= MAX_WORKERS:

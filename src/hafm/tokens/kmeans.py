@@ -9,8 +9,8 @@ matrix products of other shapes round otherwise, and near ties would flip).
 On disk: one safetensors file with the centroids; its metadata, JSON under the key `hafm`, names the features
 by fingerprint and says where the centroids come from. Loading for other features is refused.
 
-Source: section 3.2 of the paper (k = 500). Fitting is done in `hafm.data.kmeans_fit`, so that using one needs
-no scikit-learn.
+Source: section 3.2 of the paper (k = 500). Fitting is done in `hafm.data.tokenising.kmeans_fit`, so
+that using one needs no scikit-learn.
 """
 
 import json

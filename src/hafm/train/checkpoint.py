@@ -1,112 +1,239 @@
-"""Checkpoints that survive a stop at any moment.
+"""Checkpoints that survive a stop at any moment, and know when they were damaged.
 
-    run/checkpoints/000500/state.safetensors     model and optimisers, flat names
-                          /manifest.json         step, settings, SHA-256 of the state; written last
+In: tensors and facts. Out: a folder, whole or not there at all; and the newest one that is undamaged.
 
-A checkpoint is built in a hidden folder beside its place, flushed to the disk, then renamed: readers
-see a whole one or none. The newest two stay. Nothing is pickled. Batches and guidance dropout are
-pure functions of (seed, step), so there is no random state to keep.
+    RUN/checkpoints/00000500/state.safetensors     tensors, flat names
+                            /manifest.json         facts, and the size and SHA-256 of the state; written last
+
+A checkpoint is built in a hidden folder beside its place. The state is flushed to the disk, read back and
+compared with what was to be written; then comes the manifest; then the folder takes its name, and the folder
+around it is flushed. Readers see a whole one or none. The newest two stay, and the best one; an older one
+goes only when the new one stands.
+
+The manifest is the only form in which its content can be written (sorted keys, one layout) and holds its own
+SHA-256, so that any changed bit of it is found as well. Nothing is pickled.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
 
-from hafm.errors import UsageError
+from hafm.errors import HafmError, OutputError
 
+__all__ = ["Checkpoint", "CheckpointDamaged", "Checkpoints"]
+
+_STATE, _MANIFEST = "state.safetensors", "manifest.json"
+_FORMAT = 1
 _KEEP = 2
+_MANIFEST_BYTES = 1 << 20  # more than any manifest takes
 
 
-def save_checkpoint(
-    run: Path,
-    *,
-    step: int,
-    model: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
-    settings: dict[str, Any],
-) -> Path:
-    """Writes the state after ``step`` steps and deletes all but the newest two."""
-    folder = run / "checkpoints" / f"{step:06d}"
-    building = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    save_file(_flatten(model, optimizers), building / "state.safetensors")
-    manifest = {"step": step, "settings": settings, "sha256": _sha256(building / "state.safetensors")}
-    (building / "manifest.json").write_text(json.dumps(manifest, indent=2))
-    for path in (*building.iterdir(), building):
-        _flush(path)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(building, folder)
-    _flush(folder.parent)
-    for old in _checkpoints(run)[:-_KEEP]:
-        shutil.rmtree(old)
-    return folder
+class CheckpointDamaged(HafmError):
+    """A file of a checkpoint is missing, unreadable, or not what was written."""
 
 
-def load_latest(
-    run: Path, *, model: nn.Module, optimizers: list[torch.optim.Optimizer], settings: dict[str, Any]
-) -> int:
-    """Restores the newest valid checkpoint in place.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds.
 
-    Returns:
-        The number of steps done; 0 when there is no checkpoint.
-
-    Raises:
-        UsageError: it was made with other settings.
+    Args:
+        step: batches taken.
+        tensors: by name.
+        facts: JSON values.
     """
-    for folder in reversed(_checkpoints(run)):
-        manifest = json.loads((folder / "manifest.json").read_text())
-        if manifest["sha256"] != _sha256(folder / "state.safetensors"):
-            continue
-        if manifest["settings"] != settings:
-            differing = sorted(
-                key
-                for key in {*settings, *manifest["settings"]}
-                if settings.get(key) != manifest["settings"].get(key)
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        run: folder of the run; need not exist.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(Path(folder))
+    ...     for step in (10, 20, 30):
+    ...         _ = checkpoints.save(Checkpoint(step=step, tensors={"w": torch.ones(2)}, facts={}))
+    ...     checkpoints.steps(), checkpoints.load_newest().step
+    ([20, 30], 30)
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "checkpoints"
+
+    def steps(self) -> list[int]:
+        """Those that stand, damaged ones included, in order."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint after `step` batches stands."""
+        return self.folder / f"{step:08d}"
+
+    def save(self, checkpoint: Checkpoint, *, best: int | None = None) -> Path:
+        """Writes one, verifies it, and deletes all but the newest two and the best.
+
+        Args:
+            checkpoint: of a newer step than all others, or the same once more.
+            best: step of the one that is to stay whatever its age.
+
+        Raises:
+            OutputError: it cannot be written. The others are as they were.
+        """
+        self._remove_leftovers()
+        target = self.path(checkpoint.step)
+        building = target.with_name(f".{target.name}.partial")
+        data = safetensors.torch.save({name: t.contiguous() for name, t in checkpoint.tensors.items()})
+        needed = len(data) + _MANIFEST_BYTES
+        try:
+            building.mkdir(parents=True)
+            self._require_room(needed)
+            _write(building / _STATE, data)
+            digest = hashlib.sha256(data).hexdigest()
+            del data
+            if _sha256(building / _STATE) != digest:
+                raise OSError(errno.EIO, "what was read back is not what was written")
+            state = {"bytes": (building / _STATE).stat().st_size, "sha256": digest}
+            facts = {
+                "format": _FORMAT,
+                "step": checkpoint.step,
+                "state": state,
+                "facts": dict(checkpoint.facts),
+            }
+            _write(building / _MANIFEST, _render(facts))
+            _flush(building)
+            _replace(building, target)
+            _flush(self.folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(building)
+            raise self._explained(error, needed) from error
+        # What stands at later steps was found damaged, or training would go on from there: it counts for
+        # nothing.
+        older = [step for step in self.steps() if step <= checkpoint.step]
+        for step in older[:-_KEEP]:
+            if step != best:
+                _discard(self.path(step))
+        return target
+
+    def load(self, step: int) -> Checkpoint:
+        """The checkpoint of a step, verified.
+
+        Raises:
+            CheckpointDamaged: it is not what was written.
+        """
+        path = self.path(step)
+        try:
+            raw = (path / _MANIFEST).read_bytes()
+            manifest = json.loads(raw)
+            facts = {key: manifest[key] for key in ("format", "step", "state", "facts")}
+            if raw != _render(facts):
+                raise ValueError("the manifest was changed")
+            if facts["format"] != _FORMAT or facts["step"] != step:
+                raise ValueError(f"it is of format {facts['format']}, step {facts['step']}")
+            data = (path / _STATE).read_bytes()
+            if len(data) != facts["state"]["bytes"]:
+                raise ValueError(f"{_STATE} has {len(data)} bytes, not {facts['state']['bytes']}")
+            if hashlib.sha256(data).hexdigest() != facts["state"]["sha256"]:
+                raise ValueError(f"the bytes of {_STATE} were changed")
+            tensors = safetensors.torch.load(data)
+        except (OSError, KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:
+            raise CheckpointDamaged(f"the checkpoint '{path}' is damaged ({_reason(error)})") from error
+        return Checkpoint(step=step, tensors=tensors, facts=facts["facts"])
+
+    def load_newest(self, on_damage: Callable[[CheckpointDamaged], None] | None = None) -> Checkpoint | None:
+        """The newest one that is undamaged; None if there is none at all.
+
+        Args:
+            on_damage: is told of each damaged one on the way.
+
+        Raises:
+            CheckpointDamaged: there are some, and all are damaged.
+        """
+        damaged: list[CheckpointDamaged] = []
+        for step in reversed(self.steps()):
+            try:
+                return self.load(step)
+            except CheckpointDamaged as error:
+                damaged.append(error)
+                if on_damage is not None:
+                    on_damage(error)
+        if damaged:
+            raise CheckpointDamaged(
+                f"all checkpoints in '{self.folder}' are damaged (the newest: {damaged[0]}); bring one back "
+                "from a copy, or delete the folder to begin anew"
             )
-            raise UsageError(
-                f"{run} was trained with other settings ({', '.join(differing)}); use the same or another "
-                "run folder."
-            )
-        _unflatten(load_file(folder / "state.safetensors"), model, optimizers)
-        return int(manifest["step"])
-    return 0
+        return None
+
+    def _remove_leftovers(self) -> None:
+        """Folders that a stop left half-written or half-replaced; nobody reads them."""
+        for path in self.folder.glob(".*") if self.folder.is_dir() else ():
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _require_room(self, needed: int) -> None:
+        if shutil.disk_usage(self.folder).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _explained(self, error: OSError, needed: int) -> OutputError:
+        kept = ", ".join(str(step) for step in self.steps()) or "none yet"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(self.folder).free
+                return OutputError(
+                    f"no room for a checkpoint in '{self.folder}': {needed / 1e6:.1f} MB are needed and "
+                    f"{free / 1e6:.1f} MB are free; make room and run the same command again (intact "
+                    f"checkpoints: {kept})"
+                )
+        return OutputError(
+            f"cannot write a checkpoint to '{self.folder}': {error.strerror or error}; put that right and "
+            f"run the same command again (intact checkpoints: {kept})"
+        )
 
 
-def _checkpoints(run: Path) -> list[Path]:
-    folder = run / "checkpoints"
-    return sorted(folder.glob("[0-9]*")) if folder.is_dir() else []
+def _render(facts: Mapping[str, Any]) -> bytes:
+    """The one way to write a manifest; its own hash is put in."""
+    body = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
+    own = hashlib.sha256(body.encode()).hexdigest()
+    return (
+        json.dumps({**facts, "own_sha256": own}, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    ).encode()
 
 
-def _flatten(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    flat = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
-    for number, optimizer in enumerate(optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            for key, value in state.items():
-                flat[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value).contiguous()
-    return flat
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _unflatten(flat: dict[str, Tensor], model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
-    model.load_state_dict(
-        {name.removeprefix("model."): tensor for name, tensor in flat.items() if name.startswith("model.")}
-    )
-    for number, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        prefix = f"optimizer.{number}."
-        for name, tensor in flat.items():
-            if name.startswith(prefix):
-                index, key = name.removeprefix(prefix).split(".")
-                state.setdefault(int(index), {})[key] = tensor
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+def _replace(building: Path, target: Path) -> None:
+    """`building` takes the name of `target`, which may exist: the same step saved once more."""
+    if target.exists():
+        _discard(target)
+    os.replace(building, target)
+
+
+def _discard(path: Path) -> None:
+    """Takes a folder away in one step, so that a stop in between leaves no half of it under its name."""
+    aside = path.with_name(f".{path.name}.old")
+    os.replace(path, aside)
+    shutil.rmtree(aside)
 
 
 def _sha256(path: Path) -> str:
@@ -114,9 +241,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{Path(error.filename or '').name}: {error.strerror}"
+    return str(error) if str(error) else type(error).__name__

@@ -1,0 +1,182 @@
+"""Training as it goes on: a bar with figures on a terminal, sparse lines elsewhere.
+
+In: what `hafm.train.trainer` tells. Out: text on stderr.
+
+    coarse  ━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━━  step 41200/200000  loss 4.8123  9120 tok/s  21:14:05 left
+    hafm: coarse, step 41200 of 200000, loss 4.8123, 9120 tokens/s, waiting 0 %, 21:14:05 left
+    hafm: coarse, step 42000: held-out 4.9012, with another condition 5.3310, right 12.3 %, the best so far
+
+Plain lines come at most every `_PLAIN_SECONDS`; evaluations always.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hafm.train.heldout import HeldOut
+from hafm.train.listener import Listener, StepReport
+from hafm.train.recipe import Recipe
+from hafm.train.state import Position
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+__all__ = ["PlainTraining", "SilentTraining", "TerminalTraining", "training_display"]
+
+_PLAIN_SECONDS = 10.0
+_SMOOTHING = 0.05  # of the loss that is shown
+
+
+class SilentTraining(Listener):
+    """For `--quiet`: notes alone, which somebody must know.
+
+    Args:
+        write: takes one line.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._stage, self._steps, self._first = "", 1, 0
+        self._loss: float | None = None
+
+    def note(self, text: str) -> None:
+        self._write(f"hafm: {text}")
+
+    def begins(self, recipe: Recipe, position: Position) -> None:
+        self._stage, self._steps, self._first = recipe.spec.name, recipe.steps, position.updates
+
+    def _smoothed(self, report: StepReport) -> float:
+        loss = report.update.loss
+        if report.update.finite:
+            self._loss = loss if self._loss is None else self._loss + _SMOOTHING * (loss - self._loss)
+        return loss if self._loss is None else self._loss
+
+    def _left(self, report: StepReport) -> str:
+        done = report.position.updates - self._first
+        if not done:
+            return "? left"
+        return f"{clock(report.seconds / done * (self._steps - report.position.updates))} left"
+
+
+class PlainTraining(SilentTraining):
+    """Sparse lines.
+
+    Args:
+        write: takes one line.
+        now: the time in seconds.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(write)
+        self._now = now
+        self._last_seconds = -_PLAIN_SECONDS
+
+    def begins(self, recipe: Recipe, position: Position) -> None:
+        super().begins(recipe, position)
+        going_on = f", going on after step {position.step}" if position.step else ""
+        self._write(f"hafm: {self._stage}, {self._steps} steps{going_on}")
+
+    def step(self, report: StepReport) -> None:
+        loss, now = self._smoothed(report), self._now()
+        if now - self._last_seconds < _PLAIN_SECONDS and report.position.updates < self._steps:
+            return
+        self._last_seconds = now
+        self._write(
+            f"hafm: {self._stage}, step {report.position.updates} of {self._steps}, loss {loss:.4f}, "
+            f"{report.tokens_per_second:.0f} tokens/s, waiting {100 * report.waiting_share:.0f} %, "
+            f"{self._left(report)}"
+        )
+
+    def evaluated(self, position: Position, scores: HeldOut) -> None:
+        self._write(f"hafm: {self._stage}, step {position.updates}: {described(position, scores)}")
+
+
+class TerminalTraining(SilentTraining):
+    """A bar that moves, and a line above it for each evaluation.
+
+    Args:
+        progress: rich's, running.
+        task: the bar in it.
+    """
+
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+        super().__init__(lambda line: progress.console.print(line, markup=False, highlight=False))
+        self._progress, self._task = progress, task
+
+    def begins(self, recipe: Recipe, position: Position) -> None:
+        super().begins(recipe, position)
+        self._progress.update(
+            self._task, description=self._stage, total=self._steps, completed=position.updates
+        )
+
+    def step(self, report: StepReport) -> None:
+        figures = [
+            f"step {report.position.updates}/{self._steps}",
+            f"loss {self._smoothed(report):.4f}",
+            f"{report.tokens_per_second:.0f} tok/s",
+            self._left(report),
+        ]
+        self._progress.update(self._task, completed=report.position.updates, figures="  ".join(figures))
+
+    def evaluated(self, position: Position, scores: HeldOut) -> None:
+        self._write(f"step {position.updates}: {described(position, scores)}")
+
+    def saved(self, path: Path) -> None:
+        self._progress.refresh()
+
+
+@contextlib.contextmanager
+def training_display(console: "Console", *, quiet: bool) -> Iterator[Listener]:
+    """The display that fits.
+
+    Args:
+        console: rich's, on stderr.
+        quiet: tell what must be known alone.
+    """
+
+    def write(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    if quiet:
+        yield SilentTraining(write)
+    elif not console.is_terminal:
+        yield PlainTraining(write)
+    else:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[figures]}"),
+        ]
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield TerminalTraining(progress, progress.add_task("", total=None, figures=""))
+
+
+def described(position: Position, scores: HeldOut) -> str:
+    """One line about an evaluation.
+
+    >>> scores = HeldOut(right=(4.9,), wrong=(5.3,), wrong_vocal=None, accuracy=(0.123,))
+    >>> described(Position(step=7, best_step=7), scores)
+    'held-out 4.9000, with another condition 5.3000, right 12.3 %, the best so far'
+    """
+    accuracy = sum(scores.accuracy) / len(scores.accuracy)
+    best = ", the best so far" if position.best_step == position.step else ""
+    return (
+        f"held-out {scores.mean_right:.4f}, with another condition {scores.mean_wrong:.4f}, "
+        f"right {100 * accuracy:.1f} %{best}"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> clock(59.6), clock(3 * 3600 + 61)
+    ('1:00', '3:01:01')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""Music collections: their tracks, what is the same in them, splits by song, and reading stems strictly."""

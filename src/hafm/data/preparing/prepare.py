@@ -1,0 +1,318 @@
+"""From a music collection to token shards: the run behind `hafm prepare`.
+
+In: a source, an opener of workbenches, an engine. Out: a folder of shards with its index, and a ledger in
+which every item has one row.
+
+    scan --new items--> ledger --pending--> engine --results--> ledger --resolved--> shards --> index
+
+Conventions: what was committed is never done again, so a run that was stopped anywhere (SIGKILL included)
+goes on when it is called again, and the files come out the same, byte for byte. Settings that decide the
+tokens must be the same in all runs on one folder; the filter may differ, since it decides the index only.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hafm.data.collection.track import Source, Track
+from hafm.data.preparing.assemble import (
+    TABLE_FILE,
+    assemble_index,
+    drop_reason,
+    remove_leftovers,
+    write_ripe_shard,
+    write_table,
+)
+from hafm.data.preparing.disk import require_room, telling_room
+from hafm.data.preparing.engine import Engine, in_batches
+from hafm.data.preparing.forecast import forecast
+from hafm.data.preparing.ledger import Ledger
+from hafm.data.preparing.ledger_row import Counts
+from hafm.data.preparing.prepare_report import PrepareSummary, summarise
+from hafm.data.preparing.scan import SplitRule, scan
+from hafm.data.preparing.settings import require_same_settings
+from hafm.data.preparing.workbench import Opener, Workbench
+from hafm.data.result import Quarantined, TrackResult
+from hafm.data.shards.index import PARTS_FOLDER
+from hafm.data.tokenising.clip_filter import ClipFilter
+from hafm.errors import HafmError, UsageError
+
+__all__ = ["PrepareConfig", "PrepareProgress", "QuarantineLimit", "prepare", "run_settings"]
+
+_JUDGED_FROM = 50
+
+
+class QuarantineLimit(HafmError):
+    """More tracks than allowed could not be used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """One output folder.
+
+    Args:
+        out: the folder; made if missing.
+        clip_filter: which clips are kept; may differ from run to run.
+        split_rule: for songs that the source does not assign.
+        tracks_per_shard: items a shard, 1 or more.
+        batch_size: tracks that a workbench gets at once, 1 or more.
+        limit: take only the first tracks of the source; a later run without it takes the rest.
+        quarantine_limit: share of tracks that may be unusable, 0 to 1.
+        retry: look at quarantined tracks again; those that were mended stand in shards behind the others.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    >>> PrepareConfig(out=Path("shards"), batch_size=0)
+    Traceback (most recent call last):
+    ...
+    hafm.errors.UsageError: batch size 0: give 1 or more
+    """
+
+    out: Path
+    clip_filter: ClipFilter = field(default_factory=ClipFilter)
+    split_rule: SplitRule = field(default_factory=SplitRule)
+    tracks_per_shard: int = 256
+    batch_size: int = 1
+    limit: int | None = None
+    quarantine_limit: float = 0.02
+    retry: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("tracks_per_shard", "batch_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name.replace('_', ' ')} {value}: give 1 or more")
+        if not 0 <= self.quarantine_limit <= 1:
+            raise UsageError(f"quarantine limit {self.quarantine_limit}: give a share from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareProgress:
+    """How far a run is.
+
+    Args:
+        step: `scan` or `tokens`; `trial` in a rehearsal.
+        done: items, those of earlier runs included.
+        total: of them.
+    """
+
+    step: str
+    done: int
+    total: int
+
+
+OnProgress = Callable[[PrepareProgress], None]
+
+
+def prepare(
+    config: PrepareConfig,
+    source: Source,
+    opener: Opener,
+    *,
+    engine: Engine,
+    on_progress: OnProgress | None = None,
+) -> PrepareSummary:
+    """Prepares what is not prepared yet, then writes the index.
+
+    Args:
+        config: where and how.
+        source: the collection; always the same one for one folder.
+        opener: of workbenches; called here once, to see what they are made of, and once in each worker.
+        engine: what runs them.
+        on_progress: told after each step.
+
+    Returns:
+        What the folder holds now.
+
+    Raises:
+        UsageError: the folder was prepared with other settings, or another process works on it.
+        QuarantineLimit: too many tracks cannot be used. All that was done is kept.
+        OutputError: the disk is too small or full, or the ledger is damaged. All that was done is kept.
+    """
+    run = _Run(config, source, opener(), on_progress or (lambda progress: None))
+    with contextlib.closing(run):
+        run.take_in()
+        run.work(engine, opener)
+        return run.finish()
+
+
+def run_settings(config: PrepareConfig, source: Source, made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """What must not change between runs on one folder; JSON values.
+
+    Args:
+        config: of a run.
+        source: of it.
+        made_by: of its workbench.
+    """
+    return {
+        "source": source.describe(),
+        "split_seed": config.split_rule.seed,
+        "valid_share": config.split_rule.valid_share,
+        "test_share": config.split_rule.test_share,
+        "tracks_per_shard": config.tracks_per_shard,
+        "made_by": dict(made_by),
+    }
+
+
+class _Run:
+    """A run, step by step."""
+
+    def __init__(
+        self, config: PrepareConfig, source: Source, bench: Workbench, on_progress: OnProgress
+    ) -> None:
+        self._config = config
+        self._tell = on_progress
+        self._source = source
+        self._made_by = bench.made_by()
+        self._separates = bench.separates
+        self._clip_seconds = bench.clip_seconds
+        self._bytes_a_second = bench.bytes_a_second
+        self._ledger = Ledger(config.out)
+        self._counts = Counts()
+        try:
+            require_same_settings(self._ledger.fact("settings"), self._settings(), folder=config.out)
+            remove_leftovers(config.out)
+            bench.save_parts(config.out / PARTS_FOLDER)
+        except BaseException:
+            self._ledger.close()
+            raise
+
+    def close(self) -> None:
+        """Lets others work on the folder."""
+        self._ledger.close()
+
+    def take_in(self) -> None:
+        """Items that are new in the source, and the filter of this run."""
+        config, ledger = self._config, self._ledger
+        if config.retry:
+            ledger.forget_quarantined()
+        items = scan(
+            self._source,
+            known=ledger.scanned(),
+            next_shards=ledger.next_shards(),
+            rule=config.split_rule,
+            tracks_per_shard=config.tracks_per_shard,
+            limit=config.limit,
+            on_progress=lambda done, total: self._tell(PrepareProgress(step="scan", done=done, total=total)),
+        )
+        ledger.add(items, facts={"settings": self._settings()})
+        if not ledger.counts().items:
+            raise UsageError(f"there are no tracks in {self._source.describe()}; give another folder or kind")
+        self._refilter()
+
+    def _refilter(self) -> None:
+        thresholds = asdict(self._config.clip_filter)
+        if self._ledger.fact("filter") == thresholds:
+            return
+        self._ledger.redrop(
+            (
+                (row.track.id, drop_reason(self._config.clip_filter, row.levels))
+                for row in self._ledger.rows()
+                if row.prepared
+            ),
+            facts={"filter": thresholds},
+        )
+
+    def work(self, engine: Engine, opener: Opener) -> None:
+        """All that is pending."""
+        config, ledger = self._config, self._ledger
+        rows = ledger.rows("pending")
+        # A worker must know the split: held-out tracks are augmented less.
+        tracks = [replace(row.track, split=row.split) for row in rows]
+        self._require_separator(tracks)
+        expected = forecast(
+            tracks, bytes_a_second=self._bytes_a_second, tracks_per_shard=config.tracks_per_shard
+        )
+        require_room(config.out, needed_bytes=expected.num_bytes)
+        self._counts = ledger.counts()
+        self._tell_counts()
+        shard_of = {row.track.id: row.shard_key for row in rows}
+        pending = Counter(shard_of.values())
+        with telling_room(lambda: expected.for_rest(ledger.counts().pending)):
+            for key in ledger.ripe_shards():  # of a run that was stopped in between
+                write_ripe_shard(config.out, ledger, key)
+            results = engine.run(in_batches(tracks, config.batch_size), opener)
+            with contextlib.closing(results):
+                for result in (result for batch in results for result in batch):
+                    self._commit(result)
+                    key = shard_of[result.track_id]
+                    pending[key] -= 1
+                    if not pending[key]:
+                        write_ripe_shard(config.out, ledger, key)
+
+    def _require_separator(self, pending: list[Track]) -> None:
+        mix = next((track for track in pending if track.needs_separation), None)
+        if mix is not None and not self._separates:
+            raise UsageError(
+                f"track {mix.id!r} is a mix, and there is no separator; give one with --separator MODEL.onnx"
+            )
+
+    def _commit(self, result: TrackResult) -> None:
+        if isinstance(result, Quarantined):
+            self._ledger.commit(result)
+            status = "quarantined"
+        else:
+            dropped = drop_reason(self._config.clip_filter, result.levels)
+            self._ledger.commit(result, dropped=dropped)
+            status = "done" if dropped is None else "dropped"
+        counts = self._counts
+        self._counts = replace(counts, pending=counts.pending - 1, **{status: getattr(counts, status) + 1})
+        self._tell_counts()
+        if self._counts.resolved >= _JUDGED_FROM:
+            self._judge(self._counts)
+
+    def _tell_counts(self) -> None:
+        self._tell(PrepareProgress(step="tokens", done=self._counts.resolved, total=self._counts.items))
+
+    def _judge(self, counts: Counts) -> None:
+        """Stops the run if too many are quarantined."""
+        config = self._config
+        if counts.share_quarantined() <= config.quarantine_limit:
+            return
+        summary = self._summary()
+        causes = "; ".join(f"{number} × {kind}" for kind, number in list(summary.quarantined.items())[:3])
+        raise QuarantineLimit(
+            f"{counts.quarantined} of {counts.resolved} tracks ({counts.share_quarantined():.1%}) cannot be "
+            f"used, more than {config.quarantine_limit:.1%}: {causes}. See '{config.out / TABLE_FILE}'; then "
+            "go on with a higher --quarantine-limit, or mend the files and add --retry"
+        )
+
+    def finish(self) -> PrepareSummary:
+        """Index and table, now that nothing is pending."""
+        config, ledger = self._config, self._ledger
+        counts = ledger.counts()
+        assert counts.pending == 0, f"{counts.pending} items had no result"
+        with telling_room(lambda: 0):
+            self._judge(counts)
+            assemble_index(
+                config.out,
+                ledger,
+                made_by=self._index_settings(),
+                clip_filter=config.clip_filter,
+                clip_seconds=self._clip_seconds,
+            )
+            return self._summary()
+
+    def _summary(self) -> PrepareSummary:
+        """The summary; its longer form goes to `ledger.tsv`."""
+        rows = self._ledger.rows()
+        write_table(self._config.out, rows)
+        return summarise(
+            rows,
+            clip_filter=self._config.clip_filter,
+            shard_bytes=[size for _, size in self._ledger.shards().values()],
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return run_settings(self._config, self._source, self._made_by)
+
+    def _index_settings(self) -> dict[str, Any]:
+        """The same as the index tells it: without the place where the collection lies."""
+        settings = self._settings()
+        made_by = settings.pop("made_by")
+        source = {name: value for name, value in settings.pop("source").items() if name != "root"}
+        return {**made_by, **settings, "source": source}

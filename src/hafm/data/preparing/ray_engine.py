@@ -1,0 +1,218 @@
+"""The cluster engine: the same workbenches, in actors of Ray Data.
+
+In: batches of tracks. Out: their results. See `engine.py` for the contract.
+
+    batches --from_items--> blocks of one batch --map_batches(actors)--> rows --> results
+
+An actor holds its models as a worker process does, and runs the same code; what a track becomes does not
+depend on where it was made. Paths must mean the same on all machines (a shared disk); the ledger and the
+shards lie with the process that calls.
+
+| | `Pool` | here |
+|---|---|---|
+| a crash of the caller loses | one batch a worker | a few batches a worker: Ray works ahead |
+| a worker dies on a batch | its tracks go alone, at once | its tracks go alone, at the end |
+| a worker dies again on a track | it is quarantined | it is quarantined |
+
+Source: Ray Data, https://docs.ray.io/en/latest/data/data.html (extra `cluster`).
+"""
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hafm.data.collection.track import Track
+from hafm.data.preparing.engine import Results
+from hafm.data.preparing.pool_worker import Failed
+from hafm.data.preparing.workbench import Opener
+from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackResult, TrackTokens
+from hafm.errors import HafmError, UsageError
+
+__all__ = ["RayEngine"]
+
+_OBJECT_STORE_BYTES = 256 << 20  # tokens are small
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # it would tell Ray's makers about this run
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be; asked for by a warning
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "OMP_NUM_THREADS": "1",
+}
+# Otherwise a cluster of one machine looks for the way to the internet, and listens on that address.
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+class RayEngine:
+    """Actors on a Ray cluster.
+
+    Args:
+        workers: actors, 1 or more, a core each.
+        address: of a running cluster, or `auto`; None starts one on this machine, which ends with the run.
+        gpus: share of a GPU that each actor needs, 0 or more.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+
+    def __init__(self, *, workers: int, address: str | None = None, gpus: float = 0.0) -> None:
+        if workers < 1 or gpus < 0:
+            raise UsageError(f"{workers} actors with {gpus} GPUs each do nothing; give 1 or more")
+        self.workers = workers
+        self.address = address
+        self.gpus = gpus
+
+    def run(self, batches: Iterable[Sequence[Track]], opener: Opener) -> Results:
+        """See `Engine.run`.
+
+        Raises:
+            HafmError: Ray is not installed, or its cluster cannot be reached.
+        """
+        groups = [list(batch) for batch in batches]
+        if not groups:
+            return
+        waiting = {track.id: track for group in groups for track in group}
+        with _connected(self.address, self.workers) as ray_data:
+            for results in self._round(ray_data, groups, opener):
+                for result in results:
+                    del waiting[result.track_id]
+                yield results
+            # An actor died on these. Each goes alone, on actors that are fresh.
+            for results in self._round(ray_data, [[track] for track in waiting.values()], opener):
+                for result in results:
+                    del waiting[result.track_id]
+                yield results
+        reason = "the worker process died twice on it"
+        yield [Quarantined(track_id=track_id, reason=reason) for track_id in waiting]
+
+    def _round(self, ray_data: Any, groups: list[list[Track]], opener: Opener) -> Results:
+        """What comes back; nothing of a batch on which its actor died."""
+        if not groups:
+            return
+        items = [{"tracks": json.dumps([track.to_dict() for track in group])} for group in groups]
+        with warnings.catch_warnings():
+            # Without `max_task_retries=0` Ray sends a batch that kills its actor to the next one, for ever.
+            warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+            rows = ray_data.from_items(items, override_num_blocks=len(items)).map_batches(
+                _Actor,
+                fn_constructor_args=(opener,),
+                concurrency=min(self.workers, len(items)),
+                batch_size=1,
+                num_cpus=1,
+                num_gpus=self.gpus or None,
+                max_task_retries=0,
+            )
+        for block in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield [_unpacked(row) for row in block.to_pylist()]
+
+
+class _Actor:
+    """A workbench, as Ray Data calls it."""
+
+    def __init__(self, opener: Opener) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._bench = opener()
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+        rows: list[dict[str, Any]] = []
+        for text in block["tracks"]:
+            tracks = [Track.from_dict(values) for values in json.loads(str(text))]
+            try:
+                rows += [_packed(result) for result in self._bench.prepare(tracks)]
+            except Exception as error:  # else Ray would count it as a death
+                failed = Failed.of(error)
+                ours = None if failed.error is None else str(failed.error)
+                rows.append(_row(failed=json.dumps([ours, failed.what, failed.trace])))
+        return {name: [row[name] for row in rows] for name in _row()}
+
+
+def _row(**values: Any) -> dict[str, Any]:
+    return {"track_id": "", "reason": "", "tokens": b"", "facts": "", "failed": "", **values}
+
+
+def _packed(result: TrackResult) -> dict[str, Any]:
+    if isinstance(result, Quarantined):
+        return _row(track_id=result.track_id, reason=result.reason)
+    facts = {
+        "levels": [asdict(level) for level in result.levels],
+        "seconds": result.seconds,
+        "notes": result.notes,
+        "spent": dict(result.spent),
+    }
+    return _row(track_id=result.track_id, tokens=result.tokens.to_bytes(), facts=json.dumps(facts))
+
+
+def _unpacked(row: dict[str, Any]) -> TrackResult:
+    if row["failed"]:
+        ours, what, trace = json.loads(row["failed"])
+        raise Failed(error=None if ours is None else HafmError(ours), what=what, trace=trace).to_error()
+    if row["reason"]:
+        return Quarantined(track_id=row["track_id"], reason=row["reason"])
+    facts = json.loads(row["facts"])
+    return Prepared(
+        track_id=row["track_id"],
+        tokens=TrackTokens.from_bytes(row["tokens"]),
+        levels=tuple(ClipLevel(**level) for level in facts["levels"]),
+        seconds=facts["seconds"],
+        notes=tuple(facts["notes"]),
+        spent=facts["spent"],
+    )
+
+
+@contextlib.contextmanager
+def _connected(address: str | None, workers: int) -> Iterator[Any]:
+    """`ray.data`, on a cluster that this call connects to or starts, unless the process is on one already."""
+    os.environ.update({**_ENVIRONMENT, **(_LOOPBACK if address is None else {})})
+    try:
+        ray = importlib.import_module("ray")
+        ray_data = importlib.import_module("ray.data")
+    except ImportError as error:
+        raise UsageError(
+            "--engine ray needs Ray, which is not installed; pip install 'hafm[cluster]'"
+        ) from error
+    with contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
+            local = {
+                "num_cpus": workers,
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE_BYTES,
+            }
+            with _sigterm_kept():
+                try:
+                    ray.init(
+                        address="local" if address is None else address,
+                        log_to_driver=False,
+                        logging_level=logging.ERROR,
+                        **(local if address is None else {}),
+                    )
+                except (ConnectionError, RuntimeError, ValueError) as error:
+                    raise HafmError(
+                        f"Ray cannot be reached at {address or 'this machine'} "
+                        f"({' '.join(str(error).split())[:200]}); check --address"
+                    ) from error
+            stack.callback(ray.shutdown)
+        context = ray_data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        context.max_errored_blocks = -1  # a batch on which an actor died is missing, and not the end
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        yield ray_data
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray puts its own handler in the place of ours."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,137 @@
+"""The scan: which items a collection has, what they hold, which are copies, and where each belongs.
+
+In: a source, and what the ledger knows already. Out: the items that it does not know. No audio is decoded.
+
+    source --tracks--> new ones --hash_track, in threads--> duplicates and splits --> shards
+
+Items of a split are dealt to shards in the order of the scan, whatever becomes of them, so a shard's contents
+follow from the collection alone:
+
+    train  | 0 ... 255 | 256 ... 511 | 512 .. 600 |  first intake
+           |  shard 0  |   shard 1   |  shard 2   |
+                                                   | 601 ... 856 |  files that were added later
+                                                   |   shard 3   |
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from hafm.data.collection.duplicates import ScanFailure, hash_track
+from hafm.data.collection.splits import Assignment, ScannedTrack, assign
+from hafm.data.collection.track import Source, Split, Track
+from hafm.data.preparing.ledger_row import NewItem, Status
+from hafm.errors import UsageError
+
+__all__ = ["SplitRule", "scan"]
+
+_MAX_THREADS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRule:
+    """How songs that the source does not assign are split; see `hafm.data.collection.splits.assign`.
+
+    Args:
+        seed: of the splits.
+        valid_share: of the songs, 0 or more.
+        test_share: of the songs, 0 or more; below 1 together.
+
+    Raises:
+        UsageError: the shares leave nothing to train on.
+    """
+
+    seed: int = 0
+    valid_share: float = 0.02
+    test_share: float = 0.02
+
+    def __post_init__(self) -> None:
+        self.assign([])
+
+    def assign(self, rows: Sequence[ScannedTrack]) -> list[Assignment]:
+        """One assignment a row."""
+        return assign(rows, seed=self.seed, valid_share=self.valid_share, test_share=self.test_share)
+
+
+def scan(
+    source: Source,
+    *,
+    known: Sequence[ScannedTrack],
+    next_shards: dict[Split, int],
+    rule: SplitRule,
+    tracks_per_shard: int,
+    limit: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[NewItem]:
+    """The items of a source that are not known yet.
+
+    Args:
+        source: the collection.
+        known: items of earlier scans, in order.
+        next_shards: by split, the first number that none of them has.
+        rule: for songs without a split.
+        tracks_per_shard: items a shard.
+        limit: look at so many tracks of the source; None for all.
+        on_progress: told how many of how many new tracks are read.
+
+    Returns:
+        New items in the order of the source.
+
+    Raises:
+        UsageError: the source is not what it should be, or two of its tracks have one id.
+    """
+    old = {row.id for row in known}
+    tracks = [track for track in islice(source.tracks(), limit) if track.id not in old]
+    if repeated := [name for name, times in Counter(track.id for track in tracks).items() if times > 1]:
+        raise UsageError(f"two tracks are called {repeated[0]!r}; rename one of them")
+    hashes = _hash(tracks, on_progress or (lambda done, total: None))
+    new = [
+        ScannedTrack(
+            id=track.id,
+            song_id=track.song_id,
+            split=track.split,
+            sha256=None if isinstance(found, ScanFailure) else found,
+        )
+        for track, found in zip(tracks, hashes, strict=True)
+    ]
+    assignments = rule.assign([*known, *new])[len(known) :]
+    dealt: Counter[Split] = Counter()
+    items = []
+    for track, found, assignment in zip(tracks, hashes, assignments, strict=True):
+        split = assignment.split
+        status, reason = _verdict(found, assignment)
+        items.append(
+            NewItem(
+                track=track,
+                split=split,
+                shard=next_shards.get(split, 0) + dealt[split] // tracks_per_shard,
+                sha256=None if isinstance(found, ScanFailure) else found,
+                status=status,
+                reason=reason,
+            )
+        )
+        dealt[split] += 1
+    return items
+
+
+def _hash(tracks: Sequence[Track], on_progress: Callable[[int, int], None]) -> list[str | ScanFailure]:
+    hashes: list[str | ScanFailure] = []
+    executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1))
+    try:
+        for found in executor.map(hash_track, tracks):
+            hashes.append(found)
+            on_progress(len(hashes), len(tracks))
+    finally:
+        executor.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
+    return hashes
+
+
+def _verdict(found: str | ScanFailure, assignment: Assignment) -> tuple[Status, str | None]:
+    if isinstance(found, ScanFailure):
+        return "quarantined", found.reason
+    if assignment.duplicate_of is not None:
+        return "dropped", f"duplicate of {assignment.duplicate_of}"
+    return "pending", None

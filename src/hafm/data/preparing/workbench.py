@@ -1,0 +1,232 @@
+"""The work on one track, with the models at hand: the same on every engine.
+
+In: tracks. Out: a result each; a track that cannot be used becomes `Quarantined`, and the work goes on.
+
+    files --read_stems--[separator]--> vocal, instrumental --Tokeniser--> tokens, levels --> Prepared
+              |                                                |
+              `------- AudioError, OSError, no memory ---------`---------------------------> Quarantined
+
+Anything else is not the track's fault (a device without memory, a mistake of ours), and stops the run.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+from hafm.data.collection.track import Track
+from hafm.data.result import Prepared, Quarantined, TrackResult
+from hafm.errors import AudioError, DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from hafm.data.collection.intake import Stems
+    from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
+    from hafm.separate.separator import Separator
+    from hafm.stages.token_parts import TokenParts
+
+__all__ = ["OpenWorkbench", "Opener", "TrackWorkbench", "Workbench"]
+
+
+@runtime_checkable
+class Workbench(Protocol):
+    """Turns tracks into results."""
+
+    @property
+    def separates(self) -> bool:
+        """Whether it can take mixes."""
+        ...
+
+    @property
+    def bytes_a_second(self) -> int:
+        """Size of the tokens of one second of sound."""
+        ...
+
+    @property
+    def clip_seconds(self) -> Fraction:
+        """Grid on which levels are measured."""
+        ...
+
+    def made_by(self) -> dict[str, Any]:
+        """What decides the ids: settings, and fingerprints of all parts; JSON values."""
+        ...
+
+    def save_parts(self, folder: Path) -> None:
+        """Writes what made the ids, unless it is there."""
+        ...
+
+    def prepare(self, tracks: Sequence[Track]) -> list[TrackResult]:
+        """One result a track, in their order, which do not depend on who shares the batch.
+
+        Raises:
+            HafmError: the run must stop.
+        """
+        ...
+
+
+Opener: TypeAlias = Callable[[], Workbench]
+"""Opens a workbench in the process that calls it. Picklable; called once in each worker."""
+
+
+class TrackWorkbench:
+    """The workbench of `hafm prepare`.
+
+    Args:
+        tokeniser: turns stems into tokens.
+        separator: takes stems out of mixes; None refuses mixes.
+    """
+
+    def __init__(self, *, tokeniser: "Tokeniser", separator: "Separator | None") -> None:
+        self._tokeniser = tokeniser
+        self._separator = None if separator is None else _TimedSeparator(separator)
+
+    @property
+    def separates(self) -> bool:
+        """Whether there is a separator."""
+        return self._separator is not None
+
+    @property
+    def bytes_a_second(self) -> int:
+        """Two bytes a token: a semantic stream each view and one for the instrumental, and the codebooks."""
+        parts, settings = self._tokeniser.parts, self._tokeniser.settings
+        semantic = parts.vocal_features.frame_rate * settings.views + parts.instrumental_features.frame_rate
+        return int(2 * (semantic + parts.codec.frame_rate * parts.codec.num_codebooks))
+
+    @property
+    def clip_seconds(self) -> Fraction:
+        """As in the settings."""
+        return self._tokeniser.settings.clip_seconds
+
+    def made_by(self) -> dict[str, Any]:
+        """See `Workbench.made_by`."""
+        separator = None if self._separator is None else self._separator.fingerprint()
+        tokens = self._tokeniser.made_by()
+        prints = {name: tokens.pop(name) for name in self._tokeniser.parts.fingerprints()}
+        return {"fingerprints": prints, **tokens, "separator": separator}
+
+    def save_parts(self, folder: Path) -> None:
+        """Writes features, k-means and codec."""
+        self._tokeniser.parts.save(folder)
+
+    def prepare(self, tracks: Sequence[Track]) -> list[TrackResult]:
+        """See `Workbench.prepare`.
+
+        Raises:
+            DeviceError: the GPU is out of memory.
+            UsageError: a track is a mix, and there is no separator.
+        """
+        results: dict[str, TrackResult] = {}
+        read: list[tuple[Track, Stems]] = []
+        spent: dict[str, Mapping[str, float]] = {}
+        for track in tracks:
+            if track.needs_separation and self._separator is None:
+                raise UsageError(f"track {track.id!r} is a mix; give a separator, --separator MODEL.onnx")
+            try:
+                stems, spent[track.id] = self._read(track)
+            except (AudioError, OSError, MemoryError) as error:
+                results[track.id] = Quarantined(track_id=track.id, reason=_reason(error))
+            else:
+                read.append((track, stems))
+        for result in self._tokenise(read):
+            if isinstance(result, Prepared):
+                result = replace(result, spent={**spent[result.track_id], **result.spent})
+            results[result.track_id] = result
+        return [results[track.id] for track in tracks]
+
+    def _read(self, track: Track) -> "tuple[Stems, dict[str, float]]":
+        """Stems, and the seconds that reading and separating took."""
+        from hafm.data.collection.intake import read_stems
+
+        began = time.perf_counter()
+        if not track.needs_separation or self._separator is None:
+            stems = read_stems(track, separator=None)
+            return stems, {"read": time.perf_counter() - began}
+        self._separator.spent = 0.0
+        stems = read_stems(track, separator=self._separator)
+        separate = self._separator.spent
+        return stems, {"read": time.perf_counter() - began - separate, "separate": separate}
+
+    def _tokenise(self, read: "list[tuple[Track, Stems]]") -> list[TrackResult]:
+        """Tokens; where the whole batch fails by the fault of one track, the others go alone."""
+        if not read:
+            return []
+        try:
+            return list(self._tokeniser.tokenise(read))
+        except (AudioError, MemoryError) as error:
+            if len(read) > 1:
+                return [result for one in read for result in self._tokenise([one])]
+            return [Quarantined(track_id=read[0][0].id, reason=_reason(error))]
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's, of GPUs
+                raise
+            raise DeviceError(
+                f"{self._tokeniser.device} ran out of memory; use a smaller --batch-size, fewer --workers, "
+                "or the cpu"
+            ) from error
+
+
+class _TimedSeparator:
+    """A separator with a stopwatch."""
+
+    def __init__(self, separator: "Separator") -> None:
+        self._separator = separator
+        self.sample_rate = separator.sample_rate
+        self.spent = 0.0
+
+    def separate(self, mix: "Float[Tensor, '2 T']") -> "tuple[Float[Tensor, '2 T'], Float[Tensor, '2 T']]":
+        began = time.perf_counter()
+        try:
+            return self._separator.separate(mix)
+        finally:
+            self.spent += time.perf_counter() - began
+
+    def fingerprint(self) -> str:
+        return self._separator.fingerprint()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenWorkbench:
+    """Opens the workbench of `hafm prepare`; see `Opener`.
+
+    Args:
+        parts: `builtin`, `paper`, a folder, or a bundle; see `hafm.stages.token_parts.open_parts`.
+        kmeans: folder with the k-means, in place of those of `parts`.
+        separator: an `.onnx` file; None takes no mixes.
+        settings: of the tokens.
+        device: where models run.
+    """
+
+    parts: str
+    settings: "TokeniseSettings"
+    kmeans: Path | None = None
+    separator: Path | None = None
+    device: str = "cpu"
+
+    def __call__(self) -> TrackWorkbench:
+        """The workbench, its models loaded, on one thread: a worker is a core's work."""
+        import torch
+
+        from hafm.data.tokenising.tokenise import Tokeniser
+        from hafm.stages.token_parts import open_parts
+
+        torch.set_num_threads(1)
+        parts: TokenParts = open_parts(self.parts, kmeans=self.kmeans)
+        separator = None
+        if self.separator is not None:
+            from hafm.separate.separator import Separator
+
+            separator = Separator.open(self.separator)
+        tokeniser = Tokeniser(parts=parts.to(self.device), settings=self.settings, device=self.device)
+        return TrackWorkbench(tokeniser=tokeniser, separator=separator)
+
+
+def _reason(error: Exception) -> str:
+    """One line, that any terminal and SQLite can take."""
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there was; use fewer --workers, or cut it into parts"
+    text = str(error) if isinstance(error, AudioError) else f"cannot be read: {error}"
+    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()

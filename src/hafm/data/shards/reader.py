@@ -1,0 +1,250 @@
+"""Token shards, as training reads them.
+
+In: a folder that `hafm prepare` made, as a path or a URL. Out: pairs of token streams, mapped into memory.
+
+A *pair* here is one kept run of a track: a stretch without a dropped clip. It begins on a common frame of
+both rates, so that its streams begin at the same instant:
+
+    track  |----- kept -----|  dropped  |---------- kept ----------|
+           |     pair 0     |           |          pair 1          |
+
+Opening reads the index and no shard. A shard is opened when the first of its pairs is asked for; a remote one
+is fetched then (see `hafm.data.shards.folder`).
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hafm.data.collection.track import Split
+from hafm.data.crops import common_rate
+from hafm.data.result import Ids
+from hafm.data.shards.file import ShardArrays, shard_name
+from hafm.data.shards.folder import ShardFolder, ShardsDamaged, ShardsNotFound
+from hafm.data.shards.index import PARTS_FOLDER, Index, check_files, read_index, read_tracks
+from hafm.data.shards.track_entry import TrackEntry
+from hafm.errors import BundleMismatch, UsageError
+from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
+from hafm.stages.spec import COARSE_CODES, FINE_CODES, INSTRUMENTAL_SEMANTIC, VOCAL_SEMANTIC, TokenStream
+from hafm.stages.token_parts import require_same_parts
+
+__all__ = ["STREAMS", "Shards"]
+
+STREAMS: dict[str, TokenStream] = {
+    stream.name: stream for stream in (VOCAL_SEMANTIC, INSTRUMENTAL_SEMANTIC, COARSE_CODES, FINE_CODES)
+}
+"""What a pair consists of, by name."""
+
+_RATES = (SEMANTIC_RATE, CODEC_RATE)
+_COLUMNS = {name: _RATES.index(stream.frame_rate) for name, stream in STREAMS.items()}
+_GRID = common_rate(*_RATES)
+_FRAMES_A_TICK = [int(rate / _GRID) for rate in _RATES]
+_MICROSECONDS = 1_000_000
+_Counts: TypeAlias = NDArray[np.int64]
+
+
+class Shards:
+    """The pairs of one split. `open` makes them.
+
+    Args:
+        folder: where the files are.
+        index: of the folder.
+        split: whose pairs these are.
+        tracks: of the folder; those of other splits are passed over.
+
+    Raises:
+        UsageError: the split is not there.
+    """
+
+    def __init__(
+        self, *, folder: ShardFolder, index: Index, split: Split, tracks: Iterable[TrackEntry]
+    ) -> None:
+        if split not in index.counts:
+            raise UsageError(
+                f"'{folder.place}' has no tracks in split {split!r}; it has "
+                f"{', '.join(index.counts) or 'none at all'}"
+            )
+        self.folder = folder
+        self.index = index
+        self.split = split
+        self.ids: list[str] = []
+        """Track of every pair."""
+        rows: list[tuple[int, ...]] = []
+        for track in tracks:
+            if track.split == split:
+                for run in track.kept:
+                    self.ids.append(track.id)
+                    rows.append((track.shard, *_place(track, run)))
+        table = np.array(rows, dtype=np.int64).reshape(len(rows), 5)
+        self._shard = table[:, 0]
+        # First frame in the shard, and number of frames, at 50 and at 75 Hz.
+        self._starts, self._frames = table[:, 1:3], table[:, 3:5]
+        self._open: dict[int, ShardArrays] = {}
+
+    @classmethod
+    def open(
+        cls,
+        place: str | os.PathLike[str],
+        split: Split = "train",
+        *,
+        cache_folder: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Reads the index of a folder.
+
+        Args:
+            place: path or URL.
+            split: whose pairs are wanted.
+            cache_folder: for remote shards; None is `default_cache_folder()`.
+
+        Raises:
+            ShardsNotFound: there are no shards there.
+            ShardsDamaged: the index is not what was written.
+            UsageError: the split is not there, or a URL of an unknown kind.
+        """
+        folder = ShardFolder(place, cache_folder=cache_folder)
+        index = read_index(folder)
+        return cls(folder=folder, index=index, split=split, tracks=read_tracks(folder, index))
+
+    def __len__(self) -> int:
+        """Pairs: kept runs of tracks."""
+        return len(self.ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickled, a mapping would become a copy of the whole shard.
+        return {**self.__dict__, "_open": {}}
+
+    def num_views(self) -> int:
+        """Differently augmented versions of every vocal."""
+        return self.index.views
+
+    def frames(self, name: str) -> _Counts:
+        """Frames of a stream in every pair. Shape [pairs]. Opens no shard."""
+        lengths: _Counts = self._frames[:, _column(name)]
+        return lengths
+
+    def stream(self, index: int, name: str, view: int) -> Ids:
+        """Tokens `[K, F]` of a pair, not copied.
+
+        Args:
+            index: of the pair, 0 to `len(self) - 1`.
+            name: one of `STREAMS`.
+            view: of the vocal, 0 to `num_views() - 1`; other streams have one.
+
+        Raises:
+            ShardsDamaged: the pair's shard is missing or damaged.
+        """
+        column = _column(name)
+        first = int(self._starts[index, column])
+        inside = slice(first, first + int(self._frames[index, column]))
+        arrays = self._arrays(int(self._shard[index]))
+        if name == VOCAL_SEMANTIC.name:
+            return arrays.vocal[view, None, inside]
+        if name == INSTRUMENTAL_SEMANTIC.name:
+            return arrays.instrumental[None, inside]
+        coarse = COARSE_CODES.num_codebooks
+        return (arrays.codes[:coarse] if name == COARSE_CODES.name else arrays.codes[coarse:])[:, inside]
+
+    def verify(self) -> None:
+        """Reads every file and compares its hash, those of other splits and of the parts too.
+
+        Raises:
+            ShardsDamaged: one is missing or differs; it is named.
+        """
+        for _, fault in check_files(self.folder, self.index):
+            if fault is not None:
+                raise ShardsDamaged(fault)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the data as a whole: tokens, filter, and what made them."""
+        return self.index.digest()
+
+    def require_same(self, expected: str) -> None:
+        """Refuses other data than a training run was started on.
+
+        Args:
+            expected: `fingerprint()` of then.
+
+        Raises:
+            BundleMismatch: it differs; both are named.
+        """
+        if expected != self.fingerprint():
+            raise BundleMismatch(
+                f"'{self.folder.place}' is not the data that this run was started on: that was {expected}, "
+                f"this is {self.fingerprint()}; give the shards of then, or start another run"
+            )
+
+    def require_parts(self, expected: Mapping[str, str], *, what: str) -> None:
+        """Refuses ids that other parts made.
+
+        Args:
+            expected: fingerprints of a bundle or of `TokenParts`.
+            what: whose they are, for the message.
+
+        Raises:
+            BundleMismatch: features, a k-means or the codec differ; both fingerprints are named.
+        """
+        require_same_parts(
+            expected=expected,
+            found=self.index.fingerprints,
+            what=f"{what} and the shards in '{self.folder.place}'",
+        )
+
+    def parts_folder(self) -> Path:
+        """The folder with the parts that made the ids, for `TokenParts.load`; fetched where it is remote.
+
+        Raises:
+            ShardsNotFound: the shards came without.
+            ShardsDamaged: a file of it differs from its hash.
+        """
+        files = {
+            name: entry for name, entry in self.index.files.items() if name.startswith(f"{PARTS_FOLDER}/")
+        }
+        if not files:
+            raise ShardsNotFound(
+                f"the shards in '{self.folder.place}' came without {PARTS_FOLDER}/; prepare again"
+            )
+        if self.folder.is_local:
+            return Path(self.folder.where(PARTS_FOLDER))
+        return self.folder.fetch_together(files)
+
+    def _arrays(self, number: int) -> ShardArrays:
+        arrays = self._open.get(number)
+        if arrays is None:
+            name = shard_name(self.split, number)
+            entry = self.index.files[name]
+            arrays = ShardArrays.open(self.folder.local_path(name, entry))
+            ends = (self._starts + self._frames)[self._shard == number].max(axis=0)
+            if (ends > (arrays.vocal.shape[1], arrays.codes.shape[1])).any():
+                raise ShardsDamaged(f"'{self.folder.where(name)}' is shorter than its tracks; prepare again")
+            self._open[number] = arrays
+        return arrays
+
+
+def _place(track: TrackEntry, run: tuple[float, float]) -> tuple[int, int, int, int]:
+    """First frames of a run in its shard at both rates, then numbers of frames.
+
+    The first is the first common frame of both rates that begins in the run.
+    """
+    # Seconds are floats; to the microsecond they are exact again: 0.3 is 3/10.
+    start, end = (round(_MICROSECONDS * seconds) for seconds in run)
+    tick = frames_for(start, sample_rate=_MICROSECONDS, frame_rate=_GRID)
+    firsts = [tick * frames for frames in _FRAMES_A_TICK]
+    ends = [frames_for(end, sample_rate=_MICROSECONDS, frame_rate=rate) for rate in _RATES]
+    return (
+        track.start_50 + firsts[0],
+        track.start_75 + firsts[1],
+        min(ends[0], track.frames_50) - firsts[0],
+        min(ends[1], track.frames_75) - firsts[1],
+    )
+
+
+def _column(name: str) -> int:
+    """Of `starts` and `frames`."""
+    try:
+        return _COLUMNS[name]
+    except KeyError:
+        raise UsageError(f"shards have no stream {name!r}; they have {', '.join(STREAMS)}") from None

@@ -1,0 +1,184 @@
+"""A run in miniature, before the first hour is spent: does everything work, and what will it cost?
+
+In: a run that is ready to begin. Out: `DryRun`, for people and programs; and nothing on the disk.
+
+    one step on real data             timed; on fewer clips where a whole batch would take long
+    a checkpoint                      written beside the run's folder, read back, compared bit for bit
+    a step from what was read back
+
+The memory is that of weights, gradients and optimiser, which is known, and of everything else, which is
+measured in the step and taken as proportional to the clips.
+"""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hafm.errors import HafmError
+from hafm.train.pieces import Piece
+from hafm.train.trainer import Trainer
+
+__all__ = ["DryRun", "dry_run"]
+
+_MOST_SECONDS = 30.0  # for the timed step
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What a dry run found.
+
+    Args:
+        parameters: of the stage.
+        precision: of the matrix products.
+        attention: how the position bias joins the scores, see `hafm.model.training_attention`.
+        target_tokens_a_step, positions_a_step: of a whole batch; positions count a prefix too.
+        clips_an_epoch: in the shards.
+        epochs: that the run will take.
+        timed_clips: of the batch, this rank's, in the timed step.
+        loss: of that step.
+        seconds_a_step: of a whole batch, reckoned from it.
+        hours: of all steps, without evaluations and saving.
+        state_bytes: weights, gradients, optimiser and moving average.
+        memory_bytes: those and everything else, a rank.
+        checkpoint_bytes: of one checkpoint; up to three stand at a time, and a fourth while it is written.
+        save_seconds: that one takes.
+    """
+
+    parameters: int
+    precision: str
+    attention: str
+    target_tokens_a_step: int
+    positions_a_step: int
+    clips_an_epoch: int
+    epochs: float
+    timed_clips: int
+    loss: float
+    seconds_a_step: float
+    hours: float
+    state_bytes: int
+    memory_bytes: int
+    checkpoint_bytes: int
+    save_seconds: float
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
+            f"parameters     {self.parameters:,}, products in {self.precision}, attention: {self.attention}",
+            f"tokens         {self.target_tokens_a_step:,} a step in {self.positions_a_step:,} positions",
+            f"data           {self.clips_an_epoch:,} clips an epoch, {self.epochs:.1f} epochs in all",
+            f"memory         about {self.memory_bytes / 1e9:.2f} GB a rank, {self.state_bytes / 1e9:.2f} GB "
+            "of it for weights, gradients and optimiser",
+            f"time           about {self.seconds_a_step:.3g} s a step, {self.hours:,.2f} h in all (timed on "
+            f"{self.timed_clips} clips)",
+            f"checkpoint     {self.checkpoint_bytes / 1e6:.1f} MB in {self.save_seconds:.2f} s, read back "
+            "and compared; make room for four",
+            f"first loss     {self.loss:.4f}",
+        ]
+
+
+def dry_run(trainer: Trainer) -> DryRun:
+    """Goes through a run in miniature. All ranks call this.
+
+    Args:
+        trainer: of an empty folder, which the caller deletes afterwards.
+
+    Raises:
+        HafmError: something does not work; the message says what.
+    """
+    recipe, ranks = trainer.recipe, trainer.ranks
+    began = time.perf_counter()
+    trainer.begin()
+    save_seconds = time.perf_counter() - began
+    before = _peak_bytes(ranks.device)
+
+    pieces = trainer.pieces(0)
+    _timed(trainer, (pieces[0].first(1),))  # the first step of all makes and compiles things
+    one = _timed(trainer, (pieces[0].first(1),))[1]
+    clips = sum(len(piece.target) for piece in pieces)
+    if ranks.max(int(one * clips > _MOST_SECONDS)):
+        pieces = (pieces[0].first(max(1, min(len(pieces[0].target), int(_MOST_SECONDS / one)))),)
+    loss, seconds = _timed(trainer, pieces)
+    timed = sum(len(piece.target) for piece in pieces)
+    largest = max(len(piece.target) for piece in trainer.pieces(0))
+    measured = max(0, _peak_bytes(ranks.device) - before)
+    _reload(trainer, pieces)
+
+    state = _state_bytes(trainer)
+    optimizer_bytes = state - 4 * trainer.state.model.num_parameters()
+    activations = max(0, measured - optimizer_bytes) * largest / max(len(piece.target) for piece in pieces)
+    path = trainer.checkpoints.path(trainer.checkpoints.steps()[-1])
+    seconds_a_step = seconds * clips / timed
+    return DryRun(
+        parameters=trainer.state.model.num_parameters(),
+        precision=trainer.identity.software["precision"],
+        attention=trainer.attention,
+        target_tokens_a_step=recipe.batch * recipe.spec.target_slots,
+        positions_a_step=recipe.batch * recipe.spec.sequence_length,
+        clips_an_epoch=len(trainer.crops),
+        epochs=recipe.steps * recipe.batch / len(trainer.crops),
+        timed_clips=timed,
+        loss=loss,
+        seconds_a_step=seconds_a_step,
+        hours=seconds_a_step * recipe.steps / 3600,
+        state_bytes=state,
+        memory_bytes=int(state + activations),
+        checkpoint_bytes=ranks.max(sum(file.stat().st_size for file in path.iterdir())),
+        save_seconds=save_seconds,
+    )
+
+
+def _timed(trainer: Trainer, pieces: tuple[Piece, ...]) -> tuple[float, float]:
+    """Loss a clip and seconds of one step."""
+    _synchronise(trainer.ranks.device)
+    began = time.perf_counter()
+    update = trainer.step(pieces, trainer.recipe.rate_share(0))
+    _synchronise(trainer.ranks.device)
+    seconds = time.perf_counter() - began
+    share = trainer.ranks.sum(torch.tensor([sum(piece.share for piece in pieces)])).item()
+    return update.loss / share, seconds
+
+
+def _reload(trainer: Trainer, pieces: tuple[Piece, ...]) -> None:
+    """Saves, reads back, compares, and takes a step from what was read."""
+    trainer.save()
+    before = trainer.state.capture(trainer.identity, trainer.ranks)
+    found = trainer.checkpoints.load_newest()
+    if found is None:
+        raise HafmError(f"no checkpoint came to stand in '{trainer.run}', and none was refused: report this")
+    trainer.state.restore(found, trainer.ranks)
+    after = trainer.state.capture(trainer.identity, trainer.ranks)
+    same = before.tensors.keys() == after.tensors.keys() and all(
+        torch.equal(tensor, after.tensors[name])
+        for name, tensor in before.tensors.items()
+        if not name.startswith("rng.")  # which anything in between may have drawn from
+    )
+    if not same or before.facts != after.facts:
+        raise HafmError(
+            "a checkpoint that was read back is not what was written: report this, with your disk's kind"
+        )
+    trainer.step(pieces, trainer.recipe.rate_share(0))
+
+
+def _state_bytes(trainer: Trainer) -> int:
+    state: dict[Any, Any] = {}
+    for optimizer in trainer.state.optimizers:
+        state |= optimizer.state
+    moments = sum(t.numel() * t.element_size() for values in state.values() for t in values.values())
+    weights = 4 * trainer.state.model.num_parameters()
+    return int(2 * weights + moments + (0 if trainer.state.ema is None else weights))
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,154 @@
+"""What one rank takes in one step: its share of the batch, in as many pieces as the recipe says.
+
+In: a step's number. Out: its pieces, a pure function of (seed, step, rank, world), ready for the model.
+
+    batch of 42 on 4 ranks in 2 pieces     rank   0        1        2         3
+                                  piece 0         0-4      5-9      10-14     15-20
+                                  piece 1         21-25    26-30    31-35     36-41
+
+Shares may differ by one clip. A piece weighs what it holds of the batch, so that the gradient is that of the
+mean over the batch, however it was divided. Dropouts are drawn for the whole batch and divided like the
+clips.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from hafm.data.crops import Crops
+from hafm.errors import UsageError
+from hafm.stages.spec import TokenStream
+from hafm.train.distributed import Ranks
+from hafm.train.recipe import Recipe
+
+__all__ = ["Piece", "draw_dropouts", "pieces_of_step", "require_enough_clips", "rows_of_piece"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Some clips of a batch.
+
+    Args:
+        target: of the stage.
+        conditions: one a source.
+        drop: clips without condition (paper 3.5).
+        hide: target positions whose token is hidden; None hides none.
+        share: of the batch's clips that these are.
+    """
+
+    target: Int[Tensor, "B K F"]
+    conditions: tuple[Int[Tensor, "B _K _F"], ...]
+    drop: Bool[Tensor, " B"]
+    hide: Bool[Tensor, "B S"] | None
+    share: float
+
+    def first(self, clips: int) -> "Piece":
+        """Only so many of the clips, weighing the same each."""
+        return replace(
+            self,
+            target=self.target[:clips],
+            conditions=tuple(ids[:clips] for ids in self.conditions),
+            drop=self.drop[:clips],
+            hide=None if self.hide is None else self.hide[:clips],
+            share=self.share * min(1.0, clips / len(self.target)),
+        )
+
+    def pin(self) -> "Piece":
+        """The same in memory from which a GPU can copy by itself."""
+        return replace(
+            self,
+            target=self.target.pin_memory(),
+            conditions=tuple(ids.pin_memory() for ids in self.conditions),
+            drop=self.drop.pin_memory(),
+            hide=None if self.hide is None else self.hide.pin_memory(),
+        )
+
+    def to(self, device: torch.device) -> "Piece":
+        """The same on a device."""
+        return replace(
+            self,
+            target=self.target.to(device, non_blocking=True),
+            conditions=tuple(ids.to(device, non_blocking=True) for ids in self.conditions),
+            drop=self.drop.to(device, non_blocking=True),
+            hide=None if self.hide is None else self.hide.to(device, non_blocking=True),
+        )
+
+
+def pieces_of_step(crops: Crops, recipe: Recipe, *, step: int, ranks: Ranks) -> tuple[Piece, ...]:
+    """All pieces of this rank in a step.
+
+    Args:
+        crops: of the training pairs, with the recipe's seed.
+        step: batches taken so far, 0 or more.
+
+    Raises:
+        UsageError: the data has an id that the stage has no class for.
+    """
+    drop, hide = draw_dropouts(recipe, step)
+    pieces = []
+    for number in range(recipe.accumulation):
+        rows = rows_of_piece(
+            recipe.batch, piece=number, pieces=recipe.accumulation, rank=ranks.rank, world=ranks.world
+        )
+        count = rows.stop - rows.start
+        target, conditions = crops.take(step * recipe.batch + rows.start, count)
+        for stream, ids in zip(
+            (*recipe.spec.sources, recipe.spec.target), (*conditions, target), strict=True
+        ):
+            _require_classes(stream, ids)
+        pieces.append(
+            Piece(
+                target=target,
+                conditions=conditions,
+                drop=drop[rows],
+                hide=None if hide is None else hide[rows],
+                share=count / recipe.batch,
+            )
+        )
+    return tuple(pieces)
+
+
+def _require_classes(stream: TokenStream, ids: Int[Tensor, "B K F"]) -> None:
+    """On a GPU, an id too high would end the process without a word of where it came from."""
+    if ids.shape[1] != stream.num_codebooks or int(ids.max()) >= stream.cardinality:
+        raise UsageError(
+            f"the shards hold {ids.shape[1]} codebooks of {stream.name} with ids up to {int(ids.max())}, and "
+            f"the stage has {stream.num_codebooks} of {stream.cardinality} classes; train it on other shards"
+        )
+
+
+def rows_of_piece(batch: int, *, piece: int, pieces: int, rank: int, world: int) -> slice:
+    """Which rows of the batch a piece of a rank holds.
+
+    >>> [rows_of_piece(42, piece=1, pieces=2, rank=rank, world=4) for rank in (0, 3)]
+    [slice(21, 26, None), slice(36, 42, None)]
+    """
+    place, places = piece * world + rank, pieces * world
+    return slice(batch * place // places, batch * (place + 1) // places)
+
+
+def require_enough_clips(recipe: Recipe, ranks: Ranks) -> None:
+    """Refuses a batch that leaves a rank without a clip.
+
+    Raises:
+        UsageError: it does.
+    """
+    if recipe.batch < recipe.accumulation * ranks.world:
+        raise UsageError(
+            f"a batch of {recipe.batch} clips cannot be shared by {ranks.world} ranks in "
+            f"{recipe.accumulation} pieces each; start fewer ranks, make batch larger or accumulation smaller"
+        )
+
+
+def draw_dropouts(recipe: Recipe, step: int) -> tuple[Bool[Tensor, " B"], Bool[Tensor, "B S"] | None]:
+    """Clips of the whole batch that lose their condition (3.5), and positions that lose their token."""
+    B, S = recipe.batch, recipe.spec.target_slots
+    generator = torch.Generator().manual_seed((recipe.seed << 32) + step)
+    drop = torch.rand(B, generator=generator) < recipe.spec.guidance_dropout
+    if recipe.history_dropout == 0:
+        return drop, None
+    chosen = torch.rand(B, 1, generator=generator) < recipe.history_dropout
+    share = (2 * torch.rand(B, 1, generator=generator)).clamp_max(1)
+    return drop, chosen & (torch.rand(B, S, generator=generator) < share)

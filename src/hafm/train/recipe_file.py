@@ -1,0 +1,199 @@
+"""Recipes in files, and single fields given by name.
+
+In: a YAML file, or texts such as `batch=84`. Out: a `Recipe`, or an error that lists the right names.
+
+    base: paper              # paper, builtin or tiny; needed
+    stage: coarse            # optional: refuse the file for another stage
+    batch: 84                # any field of the recipe ...
+    peak_rate: 3e-4
+    spec:                    # ... and of its stage
+      conditioning: aligned
+      encoder_layers: 2
+      clip_seconds: 12/5
+
+Conventions: a value must have the field's type; a whole number is also a float, and `3e-4`, which YAML takes
+for text, is one too. A name that stands twice is an error. The streams of a stage cannot be changed by file.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+
+from hafm.errors import UsageError
+from hafm.stages.spec import StageSpec
+from hafm.train.recipe import RECIPES, Recipe, recipe_of
+
+__all__ = ["open_recipe", "override", "parse_overrides", "read_recipe"]
+
+_FIXED = {"name", "sources", "target"}  # of a stage: these make it the stage that it is
+
+
+def open_recipe(recipe: str, stage: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or file, with some fields changed.
+
+    Args:
+        recipe: `paper`, `builtin`, `tiny`, or the path of a YAML file.
+        stage: `semantic`, `coarse` or `fine`.
+        overrides: texts `field=value` and `spec.field=value`.
+
+    Raises:
+        UsageError: there is no such recipe or field, or a value is not of its type.
+
+    >>> open_recipe("paper", "coarse", ["batch=84", "spec.clip_seconds=12/5"]).spec.sequence_length
+    960
+    """
+    if recipe in RECIPES:
+        found = recipe_of(recipe, stage)
+    elif Path(recipe).suffix in (".yaml", ".yml") or Path(recipe).exists():
+        found = read_recipe(Path(recipe), stage)
+    else:
+        found = recipe_of(recipe, stage)  # which says what there is
+    return override(found, parse_overrides(overrides), where="--set")
+
+
+def read_recipe(path: Path, stage: str) -> Recipe:
+    """The recipe of a YAML file.
+
+    Raises:
+        UsageError: the file cannot be read, or what it says cannot be used; the right names are listed.
+    """
+    where = f"'{path}'"
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the recipe {where} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        what = " ".join(str(error).split())
+        raise UsageError(f"the recipe {where} is not valid YAML: {what}") from error
+    if not isinstance(values, dict) or "base" not in values:
+        raise UsageError(f"the recipe {where} must say what it changes: 'base: ' {' or '.join(RECIPES)}")
+    base = recipe_of(str(values.pop("base")), stage)
+    wanted = values.pop("stage", stage)
+    if wanted != stage:
+        raise UsageError(f"the recipe {where} is for the {wanted} stage, not for the {stage} stage")
+    return override(base, values, where=where)
+
+
+def override(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> Recipe:
+    """The recipe with some fields changed.
+
+    Args:
+        values: by field; those of the stage in a mapping under `spec`.
+        where: they come from, for messages.
+
+    Raises:
+        UsageError: a field is unknown, or a value is not of its type or range.
+    """
+    values = dict(values)
+    of_spec = values.pop("spec", {})
+    if not isinstance(of_spec, Mapping):
+        raise UsageError(f"{where}: spec must hold fields of the stage, not {of_spec!r}")
+    spec = replace(recipe.spec, **_checked(StageSpec, of_spec, hidden=_FIXED, where=where, prefix="spec."))
+    return replace(recipe, spec=spec, **_checked(Recipe, values, hidden={"spec"}, where=where, prefix=""))
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """Texts `field=value` as a mapping; values are read as YAML.
+
+    Raises:
+        UsageError: one has no `=`, or is given twice.
+
+    >>> parse_overrides(["batch=4", "spec.width=64", "ema_decay=0.99"])
+    {'batch': 4, 'spec': {'width': 64}, 'ema_decay': 0.99}
+    """
+    out: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {text}: write it as field=value, as in: --set batch=4")
+        into = out.setdefault("spec", {}) if name.startswith("spec.") else out
+        field = name.removeprefix("spec.")
+        if field in into:
+            raise UsageError(f"--set {name} is given twice; give it once")
+        try:
+            into[field] = yaml.load(value, Loader=_StrictLoader)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {text}: {value!r} cannot be read as a value") from error
+    return out
+
+
+def _checked(
+    kind: type, values: Mapping[str, Any], *, hidden: set[str], where: str, prefix: str
+) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in fields(kind) if field.name not in hidden]
+    out = {}
+    for name, value in values.items():
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            guess = f"did you mean {prefix}{close[0]}? " if close else ""
+            raise UsageError(
+                f"{where}: there is no field {prefix}{name}; {guess}there are {', '.join(known)}"
+                + ("" if prefix else ", and spec.FIELD for the stage's own")
+            )
+        try:
+            out[name] = _as_type(value, hints[name])
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise UsageError(
+                f"{where}: {prefix}{name} must be {_described(hints[name])}, not {value!r}"
+            ) from error
+    return out
+
+
+def _as_type(value: Any, hint: Any) -> Any:
+    """The value as the type, where nothing is lost by it; TypeError or ValueError otherwise."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint) or isinstance(value, bool):
+            raise ValueError
+        return value
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        (inner,) = (option for option in get_args(hint) if option is not type(None))
+        return None if value is None else _as_type(value, inner)
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+    if isinstance(value, bool) or value is None:
+        raise TypeError
+    if hint is int:
+        if not isinstance(value, int):
+            raise TypeError
+        return value
+    if hint is Fraction:
+        return Fraction(str(value))
+    assert hint is float, f"no rule for {hint}"
+    if not isinstance(value, int | float | str):
+        raise TypeError
+    return float(value)
+
+
+def _described(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(option) for option in get_args(hint))
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        (inner,) = (option for option in get_args(hint) if option is not type(None))
+        return f"{_described(inner)} or null"
+    return {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        Fraction: "a number of seconds such as 10 or 12/5",
+    }[hint]
+
+
+class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without surprises: a name that stands twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice", node.start_mark)
+        return dict(super().construct_mapping(node, deep=deep))

@@ -1,0 +1,83 @@
+"""Being asked to stop: a signal only sets a flag, and the loop looks at it when a step is done.
+
+In: SIGTERM, SIGUSR1 or Ctrl-C. Out: `StopFlag.number`, and `Stopped`, by which the process ends.
+
+| signal | sent by | the run | exit code |
+|---|---|---|---|
+| SIGTERM, SIGUSR1 | Slurm, before the time is up | finishes the step, saves | 75: start it again |
+| SIGINT | Ctrl-C | finishes the step, saves | 130 |
+| SIGINT again | Ctrl-C, impatient | ends at once; the last checkpoint stands | 130 |
+
+75 is EX_TEMPFAIL of sysexits.h: "try again later".
+"""
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from hafm.errors import HafmError
+
+__all__ = ["REQUEUE_EXIT_CODE", "StopFlag", "Stopped"]
+
+REQUEUE_EXIT_CODE = 75
+
+_IMPATIENT_SECONDS = (
+    1.0  # torchrun sends on what the terminal has sent to its ranks already: that is no second
+)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+
+class Stopped(HafmError):
+    """Training was asked to stop, and saved its state; the same command goes on.
+
+    Args:
+        number: of the signal.
+        message: as for every error.
+
+    >>> Stopped(15, "stopped").exit_code, Stopped(2, "stopped").exit_code
+    (75, 130)
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 130 if number == signal.SIGINT else REQUEUE_EXIT_CODE
+
+
+class StopFlag:
+    """Takes over the three signals while its block runs; outside the main thread it does nothing.
+
+    >>> with StopFlag() as stop:
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     stop.number == signal.SIGTERM
+    True
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        """The signal that came; 0 before one has."""
+        self._came = 0.0
+        self._before: dict[int, Any] = {}
+        self._wakeup_before = -1
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            # The command line watches signals through this descriptor, and would end the process.
+            self._wakeup_before = signal.set_wakeup_fd(-1)
+            self._before = {number: signal.signal(number, self._set) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(self._wakeup_before)
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        if not self.number:
+            self.number, self._came = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._came > _IMPATIENT_SECONDS:
+            raise KeyboardInterrupt

@@ -1,0 +1,129 @@
+"""What is not finite: skipped in float16, the schedule waiting; the end otherwise, with the batch kept."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hafm.train import update
+from hafm.train.checkpoint import Checkpoints
+from hafm.train.metrics import read_metrics
+from hafm.train.numerics import PATIENCE, NonFinite
+from hafm.train.precision import make_scaler, resolve_precision
+from hafm.train.run_folder import load_trained
+from tests.train.echo import RECIPE, Recorder, trainer
+from tests.unchecked import unchecked
+
+
+@pytest.fixture(autouse=True)
+def without_type_checks():
+    with unchecked():
+        yield
+
+
+SHORT = replace(RECIPE, steps=6, batch=4, evaluate_every=100, evaluate_clips=4, save_every=3)
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """Makes the loss of given steps NaN or the gradient infinite; steps are counted from 1."""
+
+    def apply(steps, *, how="loss"):
+        exact, count = update.stage_loss, 0
+
+        def poisoned(logits, target):
+            nonlocal count
+            count += 1
+            loss = exact(logits, target)
+            if count not in steps:
+                return loss
+            return (
+                loss * math.nan if how == "loss" else loss + (logits.sum() * 0 + 1e-30).sqrt() * math.inf * 0
+            )
+
+        monkeypatch.setattr(update, "stage_loss", poisoned)
+
+    return apply
+
+
+def rates(run):
+    return [line["rate"] for line in read_metrics(run) if "rate" in line]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_without_scaling_the_first_one_ends_the_run(tmp_path, poison, precision):
+    poison({5})
+    with pytest.raises(NonFinite, match="step 5 was not finite"):
+        trainer(tmp_path, replace(SHORT, precision=precision)).fit()
+    assert Checkpoints(tmp_path).steps() == [0, 3]
+    assert load_trained(tmp_path).updates == 3
+    (kept,) = (tmp_path / "stopped-by").iterdir()
+    batch = load_file(kept)
+    assert batch["0.target"].shape == (4, 1, 24)
+    assert batch["0.condition.0"].shape == (4, 1, 24)
+
+
+def test_float16_skips_a_step_and_the_schedule_waits(tmp_path, poison):
+    recipe = replace(SHORT, precision="float16")
+    trainer(tmp_path / "clean", recipe).fit()
+    poison({2, 4, 5})
+    recorder = Recorder()
+    run = trainer(tmp_path / "skipped", recipe, listener=recorder)
+    run.fit()
+    assert run.state.position.step == 9
+    assert run.state.position.updates == 6
+    assert run.state.position.skips.total == 3
+    assert rates(tmp_path / "skipped") == rates(tmp_path / "clean")
+    assert sum("was skipped" in note for note in recorder.notes) == 3
+    assert [line.get("skipped") for line in read_metrics(tmp_path / "skipped")][:6] == [0, 1, 1, 2, 3, 3]
+
+
+def test_a_skipped_step_changes_no_weight_and_halves_the_scale(tmp_path, poison):
+    run = trainer(tmp_path, replace(SHORT, precision="float16"))
+    run.begin()
+    run.step(run.pieces(0), 1.0)
+    before = {name: value.clone() for name, value in run.state.model.state_dict().items()}
+    assert run.state.scaler is not None
+    scale = run.state.scaler.get_scale()
+    poison({1})
+    assert not run.step(run.pieces(1), 1.0).finite
+    assert all(torch.equal(value, before[name]) for name, value in run.state.model.state_dict().items())
+    assert run.state.scaler.get_scale() == scale / 2
+    assert run.step(run.pieces(2), 1.0).finite
+    assert run.state.position.skips.in_a_row == 0
+
+
+def test_twenty_in_a_row_end_the_run(tmp_path, poison):
+    poison(range(3, 100))
+    run = trainer(tmp_path, replace(SHORT, precision="float16"))
+    with pytest.raises(NonFinite, match=f"{PATIENCE} steps in a row were not finite.*batch lies in"):
+        run.fit()
+    assert PATIENCE == 20
+    assert run.state.position.step == 22
+    assert [path.name for path in (tmp_path / "stopped-by").iterdir()] == ["step-00000022-rank-0.safetensors"]
+    assert load_trained(tmp_path).updates == 0  # step 0 was saved; the two good steps were not yet
+
+
+def test_skips_survive_a_stop(tmp_path, poison):
+    poison({1, 2})
+    recipe = replace(SHORT, precision="float16", save_every=1)
+    trainer(tmp_path, recipe).fit()
+    position = load_trained(tmp_path).facts["position"]
+    assert position["skips"] == {"total": 2, "in_a_row": 0}
+    assert (position["step"], position["updates"]) == (8, 6)
+    run = trainer(tmp_path, replace(recipe, steps=7), allow=["recipe"])
+    run.fit()
+    assert run.state.position.skips.total == 2
+
+
+def test_half_means_what_the_device_has():
+    cpu = torch.device("cpu")
+    known = torch.cpu.get_capabilities()
+    has = bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    assert resolve_precision("half", cpu) == (torch.bfloat16 if has else torch.float32)
+    assert resolve_precision("half", torch.device("mps")) == torch.float32
+    assert resolve_precision("float32", cpu) == torch.float32
+    assert make_scaler(torch.bfloat16, cpu) is None
+    assert make_scaler(torch.float16, cpu) is not None

@@ -1,0 +1,246 @@
+"""The small parts of the loop: feed, metrics, moving average, held-out scores, pieces, warm classes."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hafm.data.crops import Crops
+from hafm.errors import UsageError
+from hafm.stages.loss import codebook_losses
+from hafm.stages.spec import SEMANTIC
+from hafm.stages.stage_model import StageModel
+from hafm.train.distributed import Ranks, join_ranks
+from hafm.train.ema import Ema
+from hafm.train.feed import Feed
+from hafm.train.heldout import held_out_loss, unigram_entropy
+from hafm.train.metrics import METRICS_FILE, Metrics, read_metrics
+from hafm.train.pieces import draw_dropouts, pieces_of_step, rows_of_piece
+from hafm.train.rng import capture_rng, restore_rng
+from hafm.train.vocabulary import fit_to_parts
+from tests.train.echo import CARDINALITY, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
+from tests.train.made_shards import make_training_shards
+from tests.unchecked import unchecked
+
+# ---- feed
+
+
+def test_the_feed_works_ahead_but_not_too_far():
+    made: list[int] = []
+    with Feed(lambda step: made.append(step) or step, first=5, ahead=2) as feed:
+        deadline = time.monotonic() + 5
+        while len(made) < 3 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        assert made == [5, 6, 7]  # two wait, and one is in hand
+        assert [feed.take(), feed.take()] == [5, 6]
+    assert "hafm-feed" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_an_error_in_the_feed_is_raised_where_it_is_taken():
+    def make(step: int) -> int:
+        if step == 1:
+            raise UsageError("no pair")
+        return step
+
+    with Feed(make, first=0) as feed:
+        assert feed.take() == 0
+        with pytest.raises(UsageError, match="no pair"):
+            feed.take()
+
+
+def test_waiting_is_counted():
+    with Feed(lambda step: time.sleep(0.05), first=0) as feed:
+        feed.take()
+        feed.take()
+        assert 0.05 < feed.waited_seconds < 1.0
+
+
+def test_the_device_hardly_waits_for_data(tmp_path):
+    """Making a step's batch takes a small share of the step itself, and happens beside it."""
+
+    class Last(Recorder):
+        share = 1.0
+
+        def step(self, report):
+            self.share = report.waiting_share
+
+    last = Last()
+    trainer(tmp_path, replace(RECIPE, steps=8, save_every=100, evaluate_every=100), listener=last).fit()
+    assert last.share < 0.5  # a busy machine and a stage that is next to nothing
+
+
+# ---- metrics
+
+
+def test_lines_after_the_resumed_step_and_torn_ones_are_taken_out(tmp_path):
+    path = tmp_path / METRICS_FILE
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    with Metrics(tmp_path, step=2) as metrics:
+        metrics.write({"step": 3, "loss": 1.0})
+    assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 3, "loss": 1.0}]
+
+
+def test_a_missing_tensorboard_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match=r"hafm\[train\]"):
+        Metrics(tmp_path, step=0, tensorboard=True)
+
+
+def test_tensorboard_gets_every_figure(tmp_path):
+    pytest.importorskip("tensorboard")
+    with Metrics(tmp_path, step=0, tensorboard=True) as metrics:
+        metrics.write({"step": 1, "loss": 2.5, "held_out": {"right": [1.0, 2.0]}})
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    data = file.read_bytes()
+    for name in (b"loss", b"held_out/right/0", b"held_out/right/1"):
+        assert name in data
+
+
+# ---- moving average and generators
+
+
+def test_the_average_follows_its_formula_and_steps_aside():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    expected, ema = layer.weight.detach().double().clone(), Ema(layer, decay=0.5)
+    for n in range(12):
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([[float(n), -float(n)]]))
+        ema.update(layer)
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * layer.weight.detach().double()
+    torch.testing.assert_close(ema.weights["weight"].double(), expected, rtol=1e-5, atol=1e-5)
+    own = layer.weight.detach().clone()
+    with ema.in_place_of(layer):
+        assert torch.equal(layer.weight, ema.weights["weight"])
+    assert torch.equal(layer.weight, own)
+
+
+def test_random_states_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="no random states"):
+        restore_rng(torch.zeros(10, dtype=torch.uint8), torch.device("cpu"))
+    state = capture_rng(torch.device("cpu"))
+    restore_rng(state, torch.device("cpu"))
+    assert torch.equal(state, capture_rng(torch.device("cpu")))
+
+
+# ---- held-out
+
+
+def oracle(model, crops, clips, roll):
+    """One clip at a time, rolled inside the groups of eight."""
+    target, conditions = crops.take(0, clips)
+    rows = [ids.clone() for ids in conditions]
+    if roll:
+        groups = -(-clips // 8)
+        for group in range(groups):
+            inside = slice(clips * group // groups, clips * (group + 1) // groups)
+            rows = [
+                torch.cat([ids[: inside.start], ids[inside].roll(1, 0), ids[inside.stop :]]) for ids in rows
+            ]
+    losses = [
+        codebook_losses(model(target[i : i + 1], tuple(ids[i : i + 1] for ids in rows)), target[i : i + 1])
+        for i in range(clips)
+    ]
+    return torch.stack(losses).mean(0).detach()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_held_out_losses_are_those_of_clips_one_by_one(name):
+    model = StageModel(SPECS[name]).train()
+    crops = Crops(pairs=EchoPairs(100), spec=model.spec, seed=1, views=False)
+    scores = held_out_loss(model, crops, clips=11, dtype=torch.float32)
+    torch.testing.assert_close(torch.tensor(scores.right), oracle(model, crops, 11, roll=False))
+    torch.testing.assert_close(torch.tensor(scores.wrong), oracle(model, crops, 11, roll=True))
+    assert (scores.wrong_vocal is None) == (name == "fine")
+    if name == "semantic":
+        assert scores.wrong_vocal == scores.wrong  # the vocal is the only source
+    assert all(0 <= share <= 1 for share in scores.accuracy)
+
+
+@unchecked()
+def test_a_stage_learns_to_hear_the_vocal(tmp_path):
+    recipe = replace(RECIPE, steps=80, optimizer="muon", evaluate_every=80, save_every=80)
+    recorder = Recorder()
+    trainer(tmp_path, recipe, listener=recorder, training=EchoPairs(0, count=200)).fit()
+    (scores,) = recorder.scores
+    (entropy,) = unigram_entropy(EchoPairs(0), "instrumental_semantic", cardinality=CARDINALITY)
+    assert entropy == pytest.approx(np.log(CARDINALITY), abs=0.02)
+    assert scores.mean_right < 0.7 * entropy
+    assert scores.mean_wrong > 1.5 * scores.mean_right
+    assert scores.accuracy[0] > 0.5
+
+
+# ---- pieces
+
+
+def test_pieces_of_all_ranks_are_the_batch_each_row_once():
+    for batch, pieces, world in ((42, 2, 4), (8, 1, 3), (7, 3, 2), (210, 1, 7)):
+        rows = [
+            row
+            for piece in range(pieces)
+            for rank in range(world)
+            for row in range(batch)[rows_of_piece(batch, piece=piece, pieces=pieces, rank=rank, world=world)]
+        ]
+        assert rows == list(range(batch))
+
+
+def test_pieces_hold_what_the_whole_batch_holds():
+    recipe = replace(RECIPE, batch=7, history_dropout=0.5)
+    crops = Crops(pairs=EchoPairs(), spec=recipe.spec, seed=0)
+    (whole,) = pieces_of_step(crops, recipe, step=3, ranks=Ranks())
+    split = [
+        piece
+        for rank in range(2)
+        for piece in pieces_of_step(
+            crops, replace(recipe, accumulation=2), step=3, ranks=Ranks(rank=rank, world=2)
+        )
+    ]
+    split = [split[0], split[2], split[1], split[3]]
+    assert torch.equal(torch.cat([piece.target for piece in split]), whole.target)
+    assert torch.equal(torch.cat([piece.drop for piece in split]), whole.drop)
+    assert whole.hide is not None
+    assert torch.equal(torch.cat([piece.hide for piece in split]), whole.hide)
+    assert sum(piece.share for piece in split) == pytest.approx(1)
+
+
+def test_dropouts_come_as_often_as_the_recipe_says():
+    recipe = replace(RECIPE, batch=4000, history_dropout=0.5)
+    drop, hide = draw_dropouts(recipe, 0)
+    assert drop.float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert hide is not None
+    assert hide.all(1).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert hide.any(1).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    again, _ = draw_dropouts(recipe, 0)
+    assert torch.equal(drop, again)
+    assert not torch.equal(drop, draw_dropouts(recipe, 1)[0])
+
+
+def test_ids_beyond_the_classes_are_named(tmp_path):
+    spec = small(SEMANTIC)
+    narrow = replace(spec, target=replace(spec.target, cardinality=4))
+    with pytest.raises(UsageError, match=r"instrumental_semantic with ids up to 7.*4 classes"):
+        trainer(tmp_path, replace(RECIPE, spec=narrow)).fit()
+
+
+def test_a_stage_gets_the_classes_of_the_parts(tmp_path):
+    make_training_shards(tmp_path / "shards", songs=1, held_out=0)
+    spec = fit_to_parts(SEMANTIC, tmp_path / "shards" / "parts")
+    assert (spec.sources[0].cardinality, spec.target.cardinality) == (16, 16)
+    assert replace(spec, sources=SEMANTIC.sources, target=SEMANTIC.target) == SEMANTIC
+
+
+# ---- ranks
+
+
+def test_incomplete_variables_of_torchrun_are_named(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UsageError, match=r"MASTER_ADDR.*torchrun"), join_ranks("cpu"):
+        pass
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(UsageError, match="WORLD_SIZE='two'"), join_ranks("cpu"):
+        pass
