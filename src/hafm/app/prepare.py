@@ -75,7 +75,7 @@ def _source(request: PrepareRequest) -> "tuple[Source, str]":
     # Resolved, so that the same collection is the same one from another folder too.
     root = request.source.resolve()
     kind = request.kind if request.kind is not None else guess_kind(root)
-    return open_source(kind, root, subset=request.subset), kind
+    return open_source(kind, root, subset=request.subset, song_from=request.song_from), kind
 
 
 def _opener(request: PrepareRequest, kind: str) -> "OpenWorkbench":

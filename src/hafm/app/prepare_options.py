@@ -28,6 +28,7 @@ __all__ = [
     "Retry",
     "Seed",
     "Separator",
+    "SongFrom",
     "Source",
     "Subset",
     "TestShare",
@@ -66,6 +67,16 @@ Subset: TypeAlias = Annotated[
         metavar="NAME",
         help="Of FMA: small, medium, large, full.",
         show_default="the largest that is there",
+        rich_help_panel=_TAKEN,
+    ),
+]
+SongFrom: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="What tracks of one song share, so that splits keep them together: folder (of mixes and pairs); "
+        "artist or album (of FMA).",
+        show_default="every track is a song",
         rich_help_panel=_TAKEN,
     ),
 ]

@@ -30,6 +30,7 @@ class PrepareRequest:
         output: the folder for the shards.
         kind: of the collection; None guesses.
         subset: of FMA.
+        song_from: what tracks of one song share: see the sources.
         parts: what makes the tokens: `builtin`, `paper`, a folder, or a bundle.
         kmeans: folder with other k-means.
         separator: `.onnx` for mixes.
@@ -64,6 +65,7 @@ class PrepareRequest:
     output: Path
     kind: Kind | None = None
     subset: Subset | None = None
+    song_from: str | None = None
     parts: str = "builtin"
     kmeans: Path | None = None
     separator: Path | None = None
