@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hafm import __version__
-from hafm.app import cli
+from hafm.app.commands.generate import generate
 from hafm.app.request import _SETTLED_BY_REPLAY, Request
 from tests.app.conftest import Hafm
 
@@ -35,7 +35,7 @@ def test_help_of_generate_is_complete(hafm: Hafm, monkeypatch: pytest.MonkeyPatc
     text = hafm("generate", "--help").out
     for panel in ("What to accompany", "What is written", "How it is made", "How it runs"):
         assert panel in text
-    options = ["--" + name.replace("_", "-") for name in inspect.signature(cli.generate).parameters]
+    options = ["--" + name.replace("_", "-") for name in inspect.signature(generate).parameters]
     for option in options:
         if option not in ("--vocal", "--as-json"):
             assert option in text

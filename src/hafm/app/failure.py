@@ -6,6 +6,7 @@ In: any exception. Out: a `Failure`.
 |---|---|---|
 | a `HafmError`, or a command line that cannot be parsed | `error: what, why, what to do` | 2 |
 | Ctrl-C, SIGTERM | `interrupted: nothing was written`, or what stays | 130, 143 |
+| training was asked to stop, and saved its state | `stopped by SIGTERM after step ...` | 75, 130 |
 | the memory is full | `error: ...` | 2 |
 | a mistake of ours | `internal error: ...` and how to report it | 1 |
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import typer
 
 from hafm.errors import HafmError
+from hafm.train.stop import Stopped
 
 __all__ = ["Failure", "explain", "interrupted"]
 
@@ -37,7 +39,7 @@ class Failure:
         kind: name of the exception's class.
         message: one line: what, why, what to do.
         exit_code: what the process exits with.
-        prefix: what the line begins with.
+        prefix: what the line begins with; None where the message says itself what happened.
 
     >>> failure = explain(HafmError("--takes 0: ask for 1 or more"))
     >>> failure.line, failure.exit_code
@@ -49,12 +51,12 @@ class Failure:
     kind: str
     message: str
     exit_code: int
-    prefix: str = "error"
+    prefix: str | None = "error"
 
     @property
     def line(self) -> str:
         """For people."""
-        return f"{self.prefix}: {self.message}"
+        return self.message if self.prefix is None else f"{self.prefix}: {self.message}"
 
     @property
     def json(self) -> str:
@@ -70,8 +72,12 @@ def explain(error: Exception) -> Failure:
 
     >>> explain(ZeroDivisionError("division by zero")).line  # doctest: +ELLIPSIS
     'internal error: ZeroDivisionError: division by zero; this is a mistake in hafm: please report it, ...'
+    >>> explain(Stopped(15, "stopped by SIGTERM after step 3")).line
+    'stopped by SIGTERM after step 3'
     """
     kind = type(error).__name__
+    if isinstance(error, Stopped):  # as it was asked to: no error
+        return Failure(kind=kind, message=str(error), exit_code=error.exit_code, prefix=None)
     if isinstance(error, HafmError):
         return Failure(kind=kind, message=str(error), exit_code=error.exit_code)
     if isinstance(error, _CommandLineError):

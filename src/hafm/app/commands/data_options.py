@@ -1,4 +1,7 @@
-"""The options of `hafm data show` and `hafm data verify`; see `options.py`."""
+"""The options of `hafm data show` and `hafm data verify`.
+
+In: nothing. Out: one annotated type an option; see `hafm.app.commands.options`.
+"""
 
 from pathlib import Path
 from typing import Annotated, TypeAlias

@@ -1,6 +1,6 @@
 """The options of `hafm fit-kmeans` that are not those of `hafm prepare`.
 
-In: nothing. Out: one annotated type an option; see `hafm.app.options`.
+In: nothing. Out: one annotated type an option; see `hafm.app.commands.options`.
 """
 
 from pathlib import Path

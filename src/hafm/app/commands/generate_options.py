@@ -1,8 +1,6 @@
-"""The options of the commands: how each is spelt, what its help says, and under which heading it stands.
+"""The options that `hafm generate` alone has.
 
-In: nothing. Out: one annotated type an option, for the commands' signatures in `cli.py`. Ranges are checked
-in `request.py`, which must know what was given and what was not; so every default is None (or False) here,
-and the help names the real one.
+In: nothing. Out: one annotated type an option; see `hafm.app.commands.options`.
 """
 
 from pathlib import Path
@@ -10,22 +8,14 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from hafm.app.request import MAX_TAKES, Format
+from hafm.app.request import MAX_TAKES
 
 __all__ = [
-    "AsJson",
     "Balance",
-    "Bundle",
-    "BundleArgument",
-    "Debug",
-    "Device",
-    "FormatOption",
     "Guidance",
     "Loudness",
     "Output",
-    "Overwrite",
     "Plot",
-    "Quiet",
     "Replay",
     "Seconds",
     "Seed",
@@ -34,41 +24,10 @@ __all__ = [
     "Takes",
     "Temperature",
     "TopK",
-    "Version",
     "Vocal",
 ]
 
-_SOUND, _WRITTEN, _MADE, _RUN = "What to accompany", "What is written", "How it is made", "How it runs"
-_BUNDLES = "builtin, a folder, or a hub id such as owner/name@revision"
-
-Version: TypeAlias = Annotated[
-    bool, typer.Option("--version", metavar="", help="Print the version and leave.", rich_help_panel=_RUN)
-]
-Debug: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--debug", metavar="", help="Show the traceback when something fails.", rich_help_panel=_RUN
-    ),
-]
-AsJson: TypeAlias = Annotated[
-    bool,
-    typer.Option("--json", metavar="", help="Print the result, or the error, as JSON.", rich_help_panel=_RUN),
-]
-Quiet: TypeAlias = Annotated[
-    bool,
-    typer.Option("--quiet", "-q", metavar="", help="Print errors and nothing else.", rich_help_panel=_RUN),
-]
-Device: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Where to compute: cpu, cuda, cuda:1, mps.",
-        show_default="cpu",
-        rich_help_panel=_RUN,
-    ),
-]
-
-BundleArgument: TypeAlias = Annotated[str, typer.Argument(metavar="[BUNDLE]", help=f"{_BUNDLES}.")]
+_SOUND, _WRITTEN, _MADE = "What to accompany", "What is written", "How it is made"
 
 Vocal: TypeAlias = Annotated[
     Path | None,
@@ -103,7 +62,6 @@ Replay: TypeAlias = Annotated[
         rich_help_panel=_SOUND,
     ),
 ]
-
 Output: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -112,24 +70,6 @@ Output: TypeAlias = Annotated[
         metavar="FOLDER",
         help="Where the results go. Required.",
         show_default=False,
-        rich_help_panel=_WRITTEN,
-    ),
-]
-Overwrite: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite",
-        metavar="",
-        help="Results may replace files in the folder.",
-        rich_help_panel=_WRITTEN,
-    ),
-]
-FormatOption: TypeAlias = Annotated[
-    Format | None,
-    typer.Option(
-        metavar="wav|flac",
-        help="Of the sound files; both are 24 bit.",
-        show_default="wav",
         rich_help_panel=_WRITTEN,
     ),
 ]
@@ -155,13 +95,6 @@ Plot: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--plot", metavar="", help="Draw waveforms and pitch classes: plot.png.", rich_help_panel=_WRITTEN
-    ),
-]
-
-Bundle: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help=f"The model: {_BUNDLES}.", show_default="builtin", rich_help_panel=_MADE
     ),
 ]
 Takes: TypeAlias = Annotated[
