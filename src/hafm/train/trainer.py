@@ -11,8 +11,7 @@ In: a stage, its recipe, training and held-out pairs. Out: a run folder (`hafm.t
         a signal came?                save and stop
 
 A run killed at any moment and started again goes on with the same losses, to the last bit, on the same number
-of
-ranks of the same machine: batches and dropouts depend on (seed, step) alone, and the rest is in the
+of ranks of the same machine: batches and dropouts depend on (seed, step) alone, and the rest is in the
 checkpoint.
 
 Source: paper 3.5; reliability: the rules at the top of `checkpoint`, `numerics`, `state` and `stop`.
