@@ -11,8 +11,8 @@ shards lie with the process that calls.
 | | `Pool` | here |
 |---|---|---|
 | a crash of the caller loses | one batch a worker | a few batches a worker: Ray works ahead |
-| a worker dies on a batch | its tracks go alone, at once | its tracks go alone, at the end |
-| a worker dies again on a track | it is quarantined | it is quarantined |
+| a worker dies on a batch | its tracks go alone, at once | its tracks and those queued go alone, later |
+| a worker dies again on a track | it is quarantined | it goes in a round of its own, then it is quarantined |
 
 Source: Ray Data, https://docs.ray.io/en/latest/data/data.html (extra `cluster`).
 """
@@ -79,17 +79,23 @@ class RayEngine:
             return
         waiting = {track.id: track for group in groups for track in group}
         with _connected(self.address, self.workers) as ray_data:
-            for results in self._round(ray_data, groups, opener):
-                for result in results:
-                    del waiting[result.track_id]
-                yield results
-            # An actor died on these. Each goes alone, on actors that are fresh.
-            for results in self._round(ray_data, [[track] for track in waiting.values()], opener):
-                for result in results:
-                    del waiting[result.track_id]
-                yield results
+            # An actor that dies takes along what Ray had queued for it. So what is left goes once more, each
+            # track alone; and what is left then has a round of its own, where nothing else can be to blame.
+            yield from self._settled(ray_data, groups, waiting, opener)
+            yield from self._settled(ray_data, [[track] for track in waiting.values()], waiting, opener)
+            for track in list(waiting.values()):
+                yield from self._settled(ray_data, [[track]], waiting, opener)
         reason = "the worker process died twice on it"
         yield [Quarantined(track_id=track_id, reason=reason) for track_id in waiting]
+
+    def _settled(
+        self, ray_data: Any, groups: list[list[Track]], waiting: dict[str, Track], opener: Opener
+    ) -> Results:
+        """A round, whose results leave `waiting`."""
+        for results in self._round(ray_data, groups, opener):
+            for result in results:
+                del waiting[result.track_id]
+            yield results
 
     def _round(self, ray_data: Any, groups: list[list[Track]], opener: Opener) -> Results:
         """What comes back; nothing of a batch on which its actor died."""

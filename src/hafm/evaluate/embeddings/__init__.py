@@ -1,0 +1,1 @@
+"""Embeddings: sounds as points whose clouds a Fréchet distance compares."""

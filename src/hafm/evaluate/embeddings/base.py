@@ -1,0 +1,107 @@
+"""The contract of an embedding: what a Fréchet audio distance needs to know of a sound.
+
+In:  a mono waveform `[T]`, full scale 1.0. Out: N points of D numbers each, float32, in time order.
+
+Conventions that every implementation keeps:
+
+* N grows with the sound; what is left over at its end, too short for one more point, is not heard.
+* `embed` takes sound at the embedding's own `sample_rate`; `embed_sound` resamples first.
+* A point depends on its own stretch of sound alone, and not on the batch that it went through.
+* `name` stands beside every distance: distances of different embeddings are different quantities.
+* `fingerprint()` covers configuration and weights. Two sets whose fingerprints differ are not compared.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from hafm.audio.resample import resample
+from hafm.errors import AudioContentError
+
+__all__ = ["Embedding", "embed_sound", "require_sound"]
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """Waveform to points.
+
+    Attributes:
+        name: short, for tables; it says which weights, or that there are none.
+        sample_rate: samples a second of the input.
+        dim: D, numbers a point.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
+        """The points of one sound.
+
+        Raises:
+            AudioContentError: too short for one point, or not finite.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the configuration, and of the weights where there are any."""
+        ...
+
+
+def embed_sound(
+    embedding: Embedding, waveform: Float[Tensor, " T"], *, sample_rate: int
+) -> Float32[np.ndarray, "N D"]:
+    """The points of one sound, at whatever rate it comes.
+
+    Args:
+        embedding: what hears it.
+        waveform: mono.
+        sample_rate: of the waveform, in hertz.
+
+    Shape:
+        `[T] -> [N, D]`
+
+    Raises:
+        AudioContentError: too short for one point, or not finite.
+
+    >>> import torch
+    >>> from hafm.evaluate.embeddings.builtin import MelModulation
+    >>> embed_sound(MelModulation(), torch.zeros(4 * 8000), sample_rate=8000).shape
+    (2, 128)
+    """
+    _require_finite(waveform)
+    return embedding.embed(resample(waveform[None], sample_rate, embedding.sample_rate)[0])
+
+
+def require_sound(waveform: Float[Tensor, " T"], *, num_samples: int, sample_rate: int, name: str) -> None:
+    """Refuses a sound that an embedding cannot hear.
+
+    Args:
+        waveform: mono, at `sample_rate`.
+        num_samples: what one point needs.
+        sample_rate: in hertz.
+        name: of the embedding, for the message.
+
+    Raises:
+        AudioContentError: too short for one point, or not finite.
+    """
+    if len(waveform) < num_samples:
+        raise AudioContentError(
+            f"{len(waveform) / sample_rate:.3f} s of sound are too short for {name}, which needs "
+            f"{num_samples / sample_rate:.3f} s for one embedding; give longer clips"
+        )
+    _require_finite(waveform)
+
+
+def _require_finite(waveform: Float[Tensor, " T"]) -> None:
+    if not bool(waveform.isfinite().all()):
+        raise AudioContentError(
+            "the sound holds NaN or infinity, so it cannot be embedded; make or render it again"
+        )
