@@ -116,12 +116,12 @@ def scaled(waveform: np.ndarray, peak: float) -> bytes:
 
 def test_the_limits_themselves_are_taken(tmp_path: Path) -> None:
     second = slice(0, RATE_HZ)
-    read(pair(tmp_path, wav(VOICE[second]), wav(BAND[second])))
+    assert read(pair(tmp_path, wav(VOICE[second]), wav(BAND[second]))).vocal.shape == (RATE_HZ,)
     read(pair(tmp_path, scaled(VOICE, 4), wav(BAND)))
     read(pair(tmp_path, wav(VOICE), wav(BAND), seconds=1.0))
     read(pair(tmp_path, wav(VOICE), wav(BAND), seconds=3.0))
     tone = np.repeat(VOICE, 6)
-    read(pair(tmp_path, wav(tone, rate_hz=96_000), wav(tone, rate_hz=96_000)))
+    assert read(pair(tmp_path, wav(tone, rate_hz=96_000), wav(tone, rate_hz=96_000))).sample_rate == 96_000
 
 
 REFUSED = {

@@ -4,7 +4,7 @@ In: the rows of a ledger. Out: a `PrepareSummary`, and JSON values of it.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +80,7 @@ def summarise(
     statuses: Counter[str] = Counter()
     reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
     notes: Counter[str] = Counter()
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     splits: Counter[str] = Counter()
     seconds = kept_seconds = 0.0
     for row in rows:
@@ -91,8 +91,8 @@ def summarise(
             splits[row.split] += 1
         notes.update({kind_of_reason(note) for note in row.notes})
         for step, each in row.spent.items():
-            spent[step] += each  # type: ignore[assignment]
-        seconds += row.seconds or 0.0
+            spent[step] += each
+        seconds += 0.0 if row.seconds is None else row.seconds
         kept_seconds += sum(end - start for start, end in clip_filter.kept_runs(row.levels))
     sizes = list(shard_bytes)
     return PrepareSummary(
