@@ -117,6 +117,27 @@ def test_a_take_alone_is_the_take_of_many(accompanist: Accompanist) -> None:
     assert not takes[0].tokens.codes.equal(takes[1].tokens.codes)
 
 
+def test_a_vocal_of_a_batch_is_as_if_alone(accompanist: Accompanist) -> None:
+    vocals = [sung(0.6), sung(0.6).flip(-1)]
+    batch = accompanist.generate_batch(vocals, sample_rate=RATE, takes=2, seed=4)
+    assert [len(takes) for takes in batch] == [2, 2]
+    for vocal, takes in zip(vocals, batch, strict=True):
+        for take, made in enumerate(takes):
+            alone = accompanist.generate(vocal, sample_rate=RATE, seed=4, take=take)
+            assert same(made, alone)
+            assert made.record == alone.record
+    assert not same(batch[0][0], batch[1][0])
+
+
+def test_a_batch_needs_one_length(accompanist: Accompanist) -> None:
+    with pytest.raises(UsageError, match="14400 samples at 24000 Hz, 16800 samples"):
+        accompanist.generate_batch([sung(0.6), sung(0.7)], sample_rate=RATE)
+    with pytest.raises(UsageError, match="none"):
+        accompanist.generate_batch([], sample_rate=RATE)
+    with pytest.raises(UsageError, match="0 takes"):
+        accompanist.generate_batch([sung(0.6)], sample_rate=RATE, takes=0)
+
+
 @unchecked()
 def test_the_seed_decides_and_no_global_random_state(
     accompanist: Accompanist, preview: Accompaniment

@@ -180,14 +180,15 @@ class Accompanist:
         if take < 0:
             raise UsageError(f"take {take} was asked for; takes count from 0")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
-        return self._accompany(
-            audio,
-            InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
+        [[accompaniment]] = self._accompany(
+            [audio],
+            [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
             self._settings(seed, temperature, top_k, guidance, skip_fine),
             takes=[take],
             separator=separator,
             on_progress=on_progress,
-        )[0]
+        )
+        return accompaniment
 
     def generate_takes(
         self,
@@ -219,12 +220,60 @@ class Accompanist:
         if takes < 1:
             raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
-        return self._accompany(
-            audio,
-            InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
+        [accompaniments] = self._accompany(
+            [audio],
+            [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
             self._settings(seed, temperature, top_k, guidance, skip_fine),
             takes=range(takes),
             separator=separator,
+            on_progress=on_progress,
+        )
+        return accompaniments
+
+    def generate_batch(
+        self,
+        vocals: Sequence[Any],
+        *,
+        takes: int = 1,
+        sample_rate: int | None = None,
+        seed: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        guidance: float | None = None,
+        skip_fine: bool = False,
+        on_progress: OnStep | None = None,
+    ) -> list[list[Accompaniment]]:
+        """Accompaniments of several vocals of one length, in one batched pass.
+
+        Args:
+            vocals: one or more, each as for `generate`; all of one sample rate and length. Memory grows with
+                their number times `takes`.
+            takes: how many of each, 1 or more. The others are as for `generate`.
+
+        Returns:
+            The takes of each vocal; element `[v][i]` is what `generate(vocals[v], take=i)` gives, byte for
+            byte.
+
+        Raises:
+            UsageError: there is no vocal, or they differ in length or rate.
+            AudioError, BundleError, DeviceError: as for `generate`.
+        """
+        if takes < 1:
+            raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
+        audios = [read_vocal(vocal, sample_rate=sample_rate) for vocal in vocals]
+        lengths = sorted({(audio.num_samples, audio.sample_rate) for audio in audios})
+        if len(lengths) != 1:
+            found = ", ".join(f"{samples} samples at {rate} Hz" for samples, rate in lengths) or "none"
+            raise UsageError(
+                f"a batch needs vocals of one length and sample rate, and there are {found}; group them by "
+                "length"
+            )
+        return self._accompany(
+            audios,
+            [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
+            self._settings(seed, temperature, top_k, guidance, skip_fine),
+            takes=range(takes),
+            separator=None,
             on_progress=on_progress,
         )
 
@@ -270,9 +319,9 @@ class Accompanist:
             seconds=then.seconds,
         )
         record.require_input(audio.sha256)
-        [accompaniment] = self._accompany(
-            audio,
-            InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds),
+        [[accompaniment]] = self._accompany(
+            [audio],
+            [InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds)],
             record.settings,
             takes=[record.settings.take],
             separator=separator,
@@ -298,28 +347,28 @@ class Accompanist:
 
     def _accompany(
         self,
-        vocal: Audio,
-        used: InputUsed,
+        vocals: Sequence[Audio],
+        used: Sequence[InputUsed],
         settings: Settings,
         *,
         takes: Sequence[int],
         separator: Separator | None,
         on_progress: OnStep | None,
-    ) -> list[Accompaniment]:
-        """The way of the drawing at the top of this file."""
+    ) -> list[list[Accompaniment]]:
+        """The way of the drawing at the top of this file, for vocals of one length side by side."""
         bundle, device, seed = self.bundle, self.device, settings.seed
         if separator is not None:
-            vocal = take_vocal(vocal, separator, on_progress=on_progress)
+            vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
         sampling = SamplingSettings(
             temperature=settings.temperature, top_k=settings.top_k, guidance=settings.guidance
         )
         with device_errors(device), one_thread():
             environment = Environment.here(str(device))
-            heard = hear(bundle, vocal, seed=seed, device=device)
+            heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
             semantic, codes = play(
                 bundle,
                 heard,
-                num_frames=codec_frames(bundle, vocal),
+                num_frames=codec_frames(bundle, vocals[0]),
                 sampling=sampling,
                 seed=seed,
                 takes=takes,
@@ -327,27 +376,34 @@ class Accompanist:
                 device=device,
                 on_progress=on_progress,
             )
-            waveforms = sound(bundle, codes, vocal, level_lufs=settings.level_lufs, device=device)
+            waveforms = [
+                sound(bundle, rows, vocal, level_lufs=settings.level_lufs, device=device)
+                for vocal, rows in zip(vocals, codes.split(len(takes)), strict=True)
+            ]
+        made_with = GenerationRecord(
+            environment=environment,
+            bundle=self._bundle_used(),
+            input=used[0],
+            settings=settings,
+            separation=None if separator is None else SeparationUsed.of(separator),
+        )
         return [
-            Accompaniment(
-                waveform=waveform,
-                sample_rate=vocal.sample_rate,
-                tokens=Tokens(
-                    vocal_semantic=heard[0, 0].cpu(),
-                    instrumental_semantic=semantic[row, 0].cpu(),
-                    codes=codes[row].cpu(),
-                ),
-                vocal=vocal,
-                record=GenerationRecord(
-                    environment=environment,
-                    bundle=self._bundle_used(),
-                    input=used,
-                    settings=replace(settings, take=take),
-                    separation=None if separator is None else SeparationUsed.of(separator),
-                ),
-                notes=vocal.notes,
-            )
-            for row, (take, waveform) in enumerate(zip(takes, waveforms, strict=True))
+            [
+                Accompaniment(
+                    waveform=waveforms[number][index],
+                    sample_rate=vocal.sample_rate,
+                    tokens=Tokens(
+                        vocal_semantic=heard[number, 0].cpu(),
+                        instrumental_semantic=semantic[number * len(takes) + index, 0].cpu(),
+                        codes=codes[number * len(takes) + index].cpu(),
+                    ),
+                    vocal=vocal,
+                    record=replace(made_with, input=used[number], settings=replace(settings, take=take)),
+                    notes=vocal.notes,
+                )
+                for index, take in enumerate(takes)
+            ]
+            for number, vocal in enumerate(vocals)
         ]
 
     def _bundle_used(self) -> BundleUsed:

@@ -3,12 +3,14 @@
 In: a bundle, and what the step before gave. Out: tokens on the device; at the end waveforms on the CPU.
 
     hear    vocal [C, T]               -> vocal semantic tokens [1, 1, F50]
-    play    vocal semantic tokens      -> instrumental semantic tokens [N, 1, F50], codes [N, K, F75]
-    sound   codes                      -> N waveforms [1, T] at the vocal's rate
+    play    vocal semantic tokens [V]  -> instrumental semantic tokens [N, 1, F50], codes [N, K, F75]
+    sound   codes of one vocal         -> waveforms [1, T] at the vocal's rate
 
-Conventions: `F50 = ceil(50 * seconds)`, `F75 = ceil(75 * seconds)`, seconds being the vocal's. F75 frames of
-codes can reach into one semantic frame more than the vocal has (at most 13 ms of padding); that frame repeats
-the last one. Each part of the bundle is loaded when it is needed and let go after it.
+Conventions: V vocals of one length go through the stages together, each with all of its takes: N = V * takes,
+the takes of the first vocal first. `F50 = ceil(50 * seconds)`, `F75 = ceil(75 * seconds)`, seconds being
+theirs. F75 frames of codes can reach into one semantic frame more than the vocal has (at most 13 ms of
+padding); that frame repeats the last one. Each part of the bundle is loaded when it is needed and let go
+after it.
 
 Source: paper 3.2 and 3.3; 3.5 "Inference".
 """
@@ -57,7 +59,7 @@ def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> In
 
 def play(
     bundle: Bundle,
-    heard: Int[Tensor, "1 1 F50"],
+    heard: Int[Tensor, "V 1 F50"],
     *,
     num_frames: int,
     sampling: SamplingSettings,
@@ -71,11 +73,11 @@ def play(
 
     Args:
         bundle: the model.
-        heard: the vocal's semantic tokens.
+        heard: the vocals' semantic tokens.
         num_frames: F75, frames of codes to make.
         sampling: how tokens are drawn.
         seed: of all takes.
-        takes: their numbers; one row each.
+        takes: their numbers; one row each for every vocal.
         skip_fine: stop after the coarse codes.
         device: where the stages run.
         on_progress: told after every frame of every stage.
@@ -92,11 +94,11 @@ def play(
             ),
             target_frames=frames,
             settings=sampling,
-            generators=[generator_for(seed=seed, take=take, name=name) for take in takes],
+            generators=[generator_for(seed=seed, take=take, name=name) for _ in heard for take in takes],
             on_step=on_progress,
         )
 
-    vocal = heard.expand(len(takes), -1, -1)
+    vocal = heard.repeat_interleave(len(takes), dim=0)
     semantic = run("semantic", vocal, frames=heard.shape[2])
     codes = run("coarse", vocal, semantic, frames=num_frames)
     if not skip_fine:
