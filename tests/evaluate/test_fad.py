@@ -179,3 +179,13 @@ def test_what_cannot_work_is_refused() -> None:
         bootstrap_fad(songs, songs, seed=0, level=1.5)
     with pytest.raises(UsageError, match="15 sizes from 50"):
         fad_infinity(songs, songs, seed=0, smallest=50)
+
+
+def test_a_set_without_any_spread_has_an_interval() -> None:
+    rng = np.random.default_rng(0)
+    reference = [rng.normal(size=(5, 16)) for _ in range(8)]
+    silent = [np.full((5, 16), -8.1, dtype=np.float32) for _ in range(8)]
+    for resample in ("both", "candidate", "paired"):
+        interval = bootstrap_fad(reference, silent, seed=0, resample=resample, draws=20)
+        assert interval.low - 1e-9 <= interval.value <= interval.high + 1e-9
+    assert bootstrap_fad(silent, silent, seed=0, draws=20).value == 0.0

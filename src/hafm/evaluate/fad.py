@@ -27,13 +27,25 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from hafm.errors import UsageError
 from hafm.evaluate.frechet import Gaussian, frechet_distance, gaussian_of
 
-__all__ = ["FadInfinity", "FadInterval", "Resample", "bootstrap_fad", "fad", "fad_infinity", "per_song_fad"]
+__all__ = [
+    "FadInfinity",
+    "FadInterval",
+    "Resample",
+    "Songs",
+    "bootstrap_fad",
+    "fad",
+    "fad_infinity",
+    "half_of",
+    "joined",
+    "per_song_fad",
+]
+
+_SPREADLESS = 1e-26  # of the squared mean: the square of what float64 rounds, with room
 
 Songs = Sequence[NDArray[np.floating]]
 Resample = Literal["candidate", "both", "paired"]
@@ -90,7 +102,7 @@ def fad(reference: Songs, candidate: Songs) -> float:
     >>> fad(here, [np.array([[3.0]]), np.array([[5.0]])])
     9.0
     """
-    return frechet_distance(gaussian_of(_joined(reference)), gaussian_of(_joined(candidate)))
+    return frechet_distance(gaussian_of(joined(reference)), gaussian_of(joined(candidate)))
 
 
 def fad_infinity(
@@ -120,7 +132,7 @@ def fad_infinity(
     Raises:
         UsageError: as for `fad`, or the sizes are impossible.
     """
-    base, points = gaussian_of(_joined(reference)), _joined(candidate)
+    base, points = gaussian_of(joined(reference)), joined(candidate)
     total, dim = points.shape
     least = smallest if smallest is not None else min(max(total // 4, 2 * dim), total // 2)
     if num_sizes < 2 or draws < 1 or not 2 <= least < total:
@@ -193,15 +205,14 @@ def bootstrap_fad(
         raise UsageError(
             f"{len(reference)} and {len(candidate)} songs cannot be paired; give both sets in the same order"
         )
-    origin = _joined(reference).mean(axis=0, dtype=np.float64)
-    ours, theirs = _Moments(reference, origin=origin), _Moments(candidate, origin=origin)
+    ours, theirs = _Moments(reference), _Moments(candidate)
     rng = np.random.default_rng(seed)
-    base = gaussian_of(_joined(reference) - origin)
+    base = gaussian_of(joined(reference))
     distances = np.empty(draws)
     for draw in range(draws):
-        picked = _half(len(candidate), rng)
+        picked = half_of(len(candidate), rng)
         if resample == "both":
-            base = ours.gaussian(_half(len(reference), rng))
+            base = ours.gaussian(half_of(len(reference), rng))
         elif resample == "paired":
             base = ours.gaussian(picked)
         distances[draw] = frechet_distance(base, theirs.gaussian(picked))
@@ -225,8 +236,8 @@ def per_song_fad(reference: Songs, candidate: Songs) -> tuple[float, ...]:
     >>> per_song_fad(here, [np.array([[0.0], [2.0]]), np.array([[3.0], [5.0]])])
     (0.0, 9.0)
     """
-    base = gaussian_of(_joined(reference))
-    _joined(candidate)
+    base = gaussian_of(joined(reference))
+    joined(candidate)
     for index, song in enumerate(candidate):
         if len(song) < 2:
             raise UsageError(
@@ -239,13 +250,16 @@ def per_song_fad(reference: Songs, candidate: Songs) -> tuple[float, ...]:
 class _Moments:
     """Sums over each song, from which the Gaussian of any choice of songs follows without its embeddings.
 
+    They are taken around the mean of the whole set, so that squares stay of the size of the covariances. What
+    is left of a set whose embeddings are all the same (silence) is rounding, and counts as no spread at all.
+
     Args:
         songs: an array for each.
-        origin: taken off first, so that squares stay of the size of the covariances.
     """
 
-    def __init__(self, songs: Songs, *, origin: Float64[np.ndarray, " D"]) -> None:
-        centred = [song.astype(np.float64) - origin for song in songs]
+    def __init__(self, songs: Songs) -> None:
+        self._origin = joined(songs).mean(axis=0, dtype=np.float64)
+        centred = [song.astype(np.float64) - self._origin for song in songs]
         self._counts = np.array([len(song) for song in songs])
         self._sums = np.stack([song.sum(axis=0) for song in centred])
         self._squares = np.stack([song.T @ song for song in centred])
@@ -255,16 +269,22 @@ class _Moments:
         count = int(self._counts[picked].sum())
         mean = self._sums[picked].sum(axis=0) / count
         scatter = self._squares[picked].sum(axis=0) - count * np.outer(mean, mean)
-        return Gaussian(mean=mean, covariance=scatter / (count - 1), count=count)
+        if np.trace(scatter) <= _SPREADLESS * count * (self._origin @ self._origin):
+            scatter = np.zeros_like(scatter)
+        return Gaussian(mean=self._origin + mean, covariance=scatter / (count - 1), count=count)
 
 
-def _half(count: int, rng: np.random.Generator) -> NDArray[np.integer]:
-    """Half of the songs, each once."""
+def half_of(count: int, rng: np.random.Generator) -> NDArray[np.integer]:
+    """Which songs are in a half-sample: half of them, of an odd number the larger half, each once."""
     return rng.permutation(count)[: (count + 1) // 2]
 
 
-def _joined(songs: Songs) -> NDArray[np.floating]:
-    """All embeddings of a set."""
+def joined(songs: Songs) -> NDArray[np.floating]:
+    """All embeddings of a set, `[N, D]`.
+
+    Raises:
+        UsageError: the set is empty, or its songs do not fit together.
+    """
     if not songs:
         raise UsageError(
             "a set without songs has no distance to another; give one array of embeddings a song"
