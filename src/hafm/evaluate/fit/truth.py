@@ -1,22 +1,24 @@
 """What the score says about a clip: its key, its chords and its beats.
 
 In: the JSON that stands beside a rendered pair (`recipes/builtin/README.md` lists its fields). Out: a
-`Truth`. Times are seconds from the start of the clip, after transposition and stretching.
+`Truth`; of a part of it, if wanted; and JSON of the same fields. Times are seconds from the start of the
+clip, after transposition and stretching.
 """
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hafm.audio.output import atomic_file
 from hafm.errors import UsageError
 from hafm.evaluate.fit.chroma import Chord
 from hafm.evaluate.key import Key
 
-__all__ = ["Truth", "read_truth"]
+__all__ = ["Truth", "read_truth", "write_truth"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,44 @@ class Truth:
             chords=chords,
             beats_seconds=tuple(float(beat) for beat in fields["beats_seconds"]),
         )
+
+    def part(self, *, start_seconds: float, seconds: float) -> "Truth":
+        """The truth of a stretch, its times counted from there.
+
+        >>> truth = Truth(key=Key(0, "maj"), beats_seconds=(0.5, 1.0, 1.5),
+        ...     chords=(Chord(start_seconds=0.0, end_seconds=2.0, pitch_classes=(0, 4, 7)),))
+        >>> part = truth.part(start_seconds=0.75, seconds=0.5)
+        >>> part.beats_seconds, part.chords[0].start_seconds, part.chords[0].end_seconds
+        ((0.25,), 0.0, 0.5)
+        """
+        end = start_seconds + seconds
+        chords = tuple(
+            Chord(
+                start_seconds=max(chord.start_seconds - start_seconds, 0.0),
+                end_seconds=min(chord.end_seconds, end) - start_seconds,
+                pitch_classes=chord.pitch_classes,
+            )
+            for chord in self.chords
+            if chord.start_seconds < end and chord.end_seconds > start_seconds
+        )
+        beats = tuple(beat - start_seconds for beat in self.beats_seconds if start_seconds <= beat < end)
+        return Truth(key=self.key, chords=chords, beats_seconds=beats)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, which `from_dict` reads.
+
+        >>> truth = Truth(key=Key(0, "maj"), chords=(), beats_seconds=(0.5,))
+        >>> Truth.from_dict(truth.to_dict()) == truth
+        True
+        """
+        return asdict(self)
+
+
+def write_truth(path: Path, truth: Truth) -> None:
+    """Writes a truth, which `read_truth` reads; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
+        file.write(json.dumps(truth.to_dict()).encode())
 
 
 def read_truth(path: str | os.PathLike[str]) -> Truth:
