@@ -1,0 +1,167 @@
+"""Two evaluations side by side: what became better, and whether that is more than chance.
+
+In: the results of a run and of an older one. Out: a row for each row, arm and figure that both have.
+
+On the same clips, measures are compared song by song (paired permutation test), which notices far smaller
+changes than two intervals do. Distances have no value a song; they are compared by their intervals alone.
+Where the clips differ, so are measures, and a note says so. Distances of different embeddings are not
+compared at all.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from hafm.evaluate.fit.measures import MEASURES
+from hafm.evaluate.run.results import Figure, Results
+from hafm.evaluate.run.summary import by_song
+from hafm.evaluate.statistics import bootstrap_interval, paired_permutation_p
+
+__all__ = ["Change", "Comparison", "compare"]
+
+_P = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One figure, then and now.
+
+    Args:
+        arm, system: which.
+        figure: its name: a measure, or `FAD` with what it is of.
+        then, now: its values.
+        difference: now less then, with its interval where songs could be paired.
+        p: of the paired test; None where there is none.
+        verdict: `better`, `worse`, `different` (no direction is better), or `no difference seen`.
+    """
+
+    arm: str
+    system: str
+    figure: str
+    then: Figure
+    now: Figure
+    difference: Figure
+    p: float | None
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All changes.
+
+    Args:
+        same_clips: whether songs could be paired.
+        changes: in the order of the tables.
+        notes: what cannot be compared, and why.
+    """
+
+    same_clips: bool
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """For `RUN/comparison.json`."""
+        return json.dumps(asdict(self), indent=1)
+
+    def to_markdown(self) -> str:
+        """A table for people."""
+        lines = [
+            "| arm | system | figure | then | now | difference | p | |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for change in self.changes:
+            p = "" if change.p is None else f"{change.p:.4f}"
+            cells = (change.arm, change.system, change.figure, change.then, change.now, change.difference, p)
+            lines.append(f"| {' | '.join(map(str, cells))} | {change.verdict} |")
+        return "\n".join([*lines, *(f"\nNote: {note}" for note in self.notes)])
+
+
+def compare(then: Results, now: Results) -> Comparison:
+    """Compares an evaluation with an older one."""
+    same_clips = then.manifest_fingerprint == now.manifest_fingerprint
+    notes = []
+    if not same_clips:
+        notes.append("the clips are not the same, so songs are not paired and small changes go unseen")
+    old, new = ({row.name for row in each.systems} for each in (then, now))
+    for where, names in (("the older run", new - old), ("this run", old - new)):
+        if names:
+            notes.append(f"{', '.join(sorted(names))}: not in {where}")
+    then_embeddings, now_embeddings = (dict(each.made_with["embeddings"]) for each in (then, now))
+    foreign = {name for name in now_embeddings if then_embeddings.get(name) != now_embeddings[name]}
+    if foreign:
+        notes.append(f"{', '.join(sorted(foreign))}: the older run has no distances of that embedding")
+    changes = [*_fit(then, now, same_clips=same_clips), *_fad(then, now, foreign)]
+    return Comparison(same_clips=same_clips, changes=tuple(changes), notes=tuple(notes))
+
+
+def _fit(then: Results, now: Results, *, same_clips: bool) -> Iterable[Change]:
+    old = {(row.arm, row.system, row.measure): row for row in then.fit}
+    for row in now.fit:
+        before = old.get((row.arm, row.system, row.measure))
+        if before is None or before.figure.value is None or row.figure.value is None:
+            continue
+        p = None
+        if same_clips:
+            a, b = (
+                by_song(
+                    (clip for clip in each.clips if (clip.arm, clip.system) == (row.arm, row.system)),
+                    row.measure,
+                )
+                for each in (now, then)
+            )
+            songs = [song for song in a if song in b]
+            if not songs:
+                continue
+            ours, theirs = [a[song] for song in songs], [b[song] for song in songs]
+            interval = bootstrap_interval([x - y for x, y in zip(ours, theirs, strict=True)])
+            difference = Figure(value=interval.value, low=interval.low, high=interval.high)
+            p = paired_permutation_p(ours, theirs)
+            differs = p < _P
+        else:
+            difference = Figure(value=row.figure.value - before.figure.value)
+            differs = _apart(before.figure, row.figure)
+        higher = MEASURES[row.measure].higher_is_better if row.measure in MEASURES else None
+        yield Change(
+            arm=row.arm,
+            system=row.system,
+            figure=row.measure,
+            then=before.figure,
+            now=row.figure,
+            difference=difference,
+            p=p,
+            verdict=_verdict(differs, row.figure.value - before.figure.value, higher=higher),
+        )
+
+
+def _fad(then: Results, now: Results, foreign: set[str]) -> Iterable[Change]:
+    old = {(row.arm, row.system, row.embedding, row.on): row.fad for row in then.fad}
+    for row in now.fad:
+        before = old.get((row.arm, row.system, row.embedding, row.on))
+        if before is None or row.embedding in foreign or before.value is None or row.fad.value is None:
+            continue
+        change = row.fad.value - before.value
+        yield Change(
+            arm=row.arm,
+            system=row.system,
+            figure=f"FAD {row.embedding}, {row.on}",
+            then=before,
+            now=row.fad,
+            difference=Figure(value=change),
+            p=None,
+            verdict=_verdict(_apart(before, row.fad), change, higher=False),
+        )
+
+
+def _apart(a: Figure, b: Figure) -> bool:
+    """Whether two intervals do not touch."""
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return False
+    return a.high < b.low or b.high < a.low
+
+
+def _verdict(differs: bool, change: float, *, higher: bool | None) -> str:
+    if not differs or change == 0:
+        return "no difference seen"
+    if higher is None:
+        return "different"
+    return "better" if (change > 0) == higher else "worse"

@@ -1,0 +1,279 @@
+"""From a collection to the clips of a test set, on disk: the first step of an evaluation.
+
+In: a `Source` of tracks with stems, a `Protocol`, perhaps a separator. Out: RUN/sounds/vocal and
+RUN/sounds/truth, and RUN/manifest.json, which is written last.
+
+    track --read_stems--> vocal, instrumental --resample--> cut into clips --filter--> isolated/CLIP,
+      truth/CLIP `---mix (or their sum) --separator--> vocal --the same cuts----------------------->
+      separated/CLIP
+
+The filter sees the isolated vocal alone, so both arms have the same clips. A clip stays if the voice is heard
+in enough of it and its instrumental is audible (RMS above -60 dBFS). A track that cannot be read, and a clip
+that
+does not pass, stand in the manifest with the reason: nothing is dropped silently.
+
+Source: paper 4.1 (MUSDB18-test, isolated and separated vocals).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hafm.audio.io import read_audio
+from hafm.audio.loudness import level_db
+from hafm.audio.resample import resample
+from hafm.audio.sound import to_mono
+from hafm.data.collection.intake import MAX_SECONDS, Stems, read_stems
+from hafm.data.collection.track import Source, Track
+from hafm.errors import AudioError, UsageError
+from hafm.evaluate.fit.truth import read_truth, write_truth
+from hafm.evaluate.run.folder import BOTH_ARMS, MANIFEST_FILE, Made, RunFolder
+from hafm.evaluate.testset.activity import activity_share, sings
+from hafm.evaluate.testset.clip import Clip, LeftOut, Manifest, Protocol, clip_id
+from hafm.separate.separator import Separator
+
+__all__ = ["TRUTH", "build_test_set", "truth_path"]
+
+TRUTH = "truth"
+"""The system that is the true instrumental."""
+
+_AUDIBLE_DBFS = -60.0
+
+
+def build_test_set(
+    run: RunFolder,
+    source: Source,
+    protocol: Protocol,
+    *,
+    separator: Separator | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """The test set of a run: found there, or made.
+
+    Args:
+        run: its folder.
+        source: where tracks come from; all must have stems.
+        protocol: the rules.
+        separator: makes the separated arm.
+        on_progress: told of the tracks that are done and how many there are.
+
+    Raises:
+        UsageError: the folder has clips by other rules; no track is of that split, or no clip passes.
+    """
+    fingerprint = None if separator is None else separator.fingerprint()
+    collection = {key: value for key, value in source.describe().items() if key != "root"}
+    if (run.path / MANIFEST_FILE).is_file():
+        _require_same(run, collection, protocol, fingerprint)
+        return run.manifest
+    tracks = _of_split(source, protocol)
+    clips: list[Clip] = []
+    left_out: list[LeftOut] = []
+    songs: set[str] = set()
+    for number, track in enumerate(tracks):
+        if on_progress is not None:
+            on_progress(number, len(tracks))
+        if protocol.songs is not None and len(songs) == protocol.songs and track.song_id not in songs:
+            continue
+        found, dropped = _cut(run, track, protocol, separator)
+        kept = found
+        if protocol.clips_a_song is not None:  # a song can have several tracks
+            kept = found[: protocol.clips_a_song - sum(clip.song == track.song_id for clip in clips)]
+        clips += kept
+        left_out += dropped + [_spare(track, clip.start_seconds, protocol) for clip in found[len(kept) :]]
+        if found:
+            songs.add(track.song_id)
+    if not clips:
+        reasons = "; ".join(f"{each.track}: {each.reason}" for each in left_out[:3])
+        raise UsageError(
+            f"no clip of the {len(tracks)} tracks passed ({reasons}); loosen --min-activity or --clip-seconds"
+        )
+    manifest = Manifest(
+        collection=collection,
+        protocol=protocol,
+        clips=tuple(clips),
+        left_out=tuple(left_out),
+        separator=fingerprint,
+    )
+    run.write(MANIFEST_FILE, manifest.to_json())
+    return manifest
+
+
+def truth_path(run: RunFolder, clip: str) -> Path:
+    """Where the score's truth of a clip lies, if the collection has one."""
+    return run.path / "sounds" / TRUTH / "score" / f"{clip}.json"
+
+
+def _of_split(source: Source, protocol: Protocol) -> list[Track]:
+    tracks = list(source.tracks())
+    stated = any(track.split is not None for track in tracks)
+    if protocol.split == "all" or not stated:
+        chosen = tracks
+    else:
+        chosen = [track for track in tracks if track.split == protocol.split]
+    if not chosen:
+        raise UsageError(
+            f"none of the {len(tracks)} tracks is of the {protocol.split} split; choose another --split, or "
+            "all"
+        )
+    mixes = sum(track.needs_separation for track in chosen)
+    if mixes:
+        raise UsageError(
+            f"{mixes} of {len(chosen)} tracks are mixes without stems, and without true stems there is "
+            "nothing to compare with; give a collection of pairs, MUSDB18 or rendered pairs"
+        )
+    return chosen
+
+
+def _cut(
+    run: RunFolder, track: Track, protocol: Protocol, separator: Separator | None
+) -> tuple[list[Clip], list[LeftOut]]:
+    """The clips of a track, their sounds written; and what did not pass."""
+    try:
+        stems = _at_rate(read_stems(track, separator=None), protocol.sample_rate)
+        separated = None if separator is None else _separated(track, stems, separator, protocol.sample_rate)
+    except (AudioError, OSError) as error:
+        return [], [LeftOut(track=track.id, start_seconds=None, reason=str(error))]
+    active = sings(stems.vocal, protocol.sample_rate)
+    passed: list[tuple[int, int, int, float]] = []
+    left_out = []
+    for index, (start, stop) in enumerate(_stretches(len(stems.vocal), protocol)):
+        seconds = start / protocol.sample_rate
+        share = activity_share(active, start_seconds=seconds, seconds=(stop - start) / protocol.sample_rate)
+        reason = _fault(stems.instrumental[start:stop], share, protocol)
+        if reason is None:
+            passed.append((index, start, stop, share))
+        else:
+            left_out.append(LeftOut(track=track.id, start_seconds=seconds, reason=reason))
+    chosen = _spread(passed, protocol.clips_a_song)
+    kept = {index for index, *_ in chosen}
+    left_out += [
+        _spare(track, start / protocol.sample_rate, protocol)
+        for index, start, *_ in passed
+        if index not in kept
+    ]
+    return [
+        _write(run, track, stems, separated, index=index, start=start, stop=stop, share=share)
+        for index, start, stop, share in chosen
+    ], left_out
+
+
+def _write(
+    run: RunFolder,
+    track: Track,
+    stems: Stems,
+    separated: Tensor | None,
+    *,
+    index: int,
+    start: int,
+    stop: int,
+    share: float,
+) -> Clip:
+    id, rate = clip_id(track.id, index), stems.sample_rate
+    vocal, instrumental = stems.vocal[start:stop], stems.instrumental[start:stop]
+    run.put(run.vocal_path("isolated", id), vocal, rate)
+    run.put(run.sound_path(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=id)), instrumental, rate)
+    if separated is not None:
+        run.put(run.vocal_path("separated", id), separated[start:stop], rate)
+    seconds = start / rate
+    score = Path(track.vocal[0].path.removesuffix(".vocal.wav") + ".json")
+    has_truth = "style" in track.known and score.is_file()  # a rendered pair: its score lies beside it
+    if has_truth:
+        truth = read_truth(score).part(start_seconds=seconds, seconds=(stop - start) / rate)
+        write_truth(truth_path(run, id), truth)
+    return Clip(
+        id=id,
+        track=track.id,
+        song=track.song_id,
+        start_seconds=seconds,
+        num_samples=stop - start,
+        activity=round(share, 3),
+        sha256={"vocal": _hash(vocal), "instrumental": _hash(instrumental)},
+        truth=has_truth,
+    )
+
+
+def _stretches(num_samples: int, protocol: Protocol) -> Iterator[tuple[int, int]]:
+    """Beginning and end of each clip."""
+    length = round(protocol.clip_seconds * protocol.sample_rate)
+    least = round(protocol.min_clip_seconds * protocol.sample_rate)
+    for start in range(0, num_samples, length):
+        stop = min(start + length, num_samples)
+        if stop - start >= least:
+            yield start, stop
+
+
+def _fault(instrumental: Float[Tensor, " T"], share: float, protocol: Protocol) -> str | None:
+    if share < protocol.min_activity:
+        return f"the voice is heard in {100 * share:.0f} % of it, under {100 * protocol.min_activity:.0f} %"
+    if not instrumental.any() or level_db(instrumental[None]) < _AUDIBLE_DBFS:
+        return f"its instrumental is under {_AUDIBLE_DBFS:.0f} dBFS"
+    return None
+
+
+def _spare(track: Track, start_seconds: float, protocol: Protocol) -> LeftOut:
+    reason = f"it passed, and {protocol.clips_a_song} clips a song were asked for"
+    return LeftOut(track=track.id, start_seconds=start_seconds, reason=reason)
+
+
+def _spread(
+    passed: Sequence[tuple[int, int, int, float]], most: int | None
+) -> list[tuple[int, int, int, float]]:
+    """Up to `most`, evenly over the song: the middles of as many equal parts of the list.
+
+    >>> [index for index, *_ in _spread([(n, 0, 0, 1.0) for n in range(10)], 2)]
+    [2, 7]
+    """
+    if most is None or len(passed) <= most:
+        return list(passed)
+    return [passed[(2 * part + 1) * len(passed) // (2 * most)] for part in range(most)]
+
+
+def _at_rate(stems: Stems, sample_rate: int) -> Stems:
+    sounds = torch.stack([stems.vocal, stems.instrumental])
+    vocal, instrumental = _within_full_scale(resample(sounds, stems.sample_rate, sample_rate))
+    return replace(stems, vocal=vocal, instrumental=instrumental, sample_rate=sample_rate)
+
+
+def _within_full_scale(sounds: Float[Tensor, "C T"]) -> Float[Tensor, "C T"]:
+    """Both stems by one factor, so that they keep their balance, where one of them would clip in the file."""
+    peak = float(sounds.abs().max())
+    return sounds if peak <= 1.0 else sounds / peak
+
+
+def _separated(track: Track, stems: Stems, separator: Separator, sample_rate: int) -> Float[Tensor, " T"]:
+    """The vocal that a separator finds in the mix, as long as the stems."""
+    if track.mix is not None:
+        stream = 0 if track.mix.stream is None else track.mix.stream
+        audio = read_audio(track.mix.path, audio_stream=stream, max_seconds=MAX_SECONDS)
+        mix, rate = audio.waveform, audio.sample_rate
+    else:
+        mix, rate = (stems.vocal + stems.instrumental)[None], stems.sample_rate
+    vocal, _ = separator.separate(mix, sample_rate=rate)
+    found = resample(to_mono(vocal)[None], rate, sample_rate)
+    found = torch.nn.functional.pad(found, (0, max(0, len(stems.vocal) - found.shape[1])))
+    return _within_full_scale(found[:, : len(stems.vocal)])[0]
+
+
+def _hash(sound: Float[Tensor, " T"]) -> str:
+    return sha256(sound.contiguous().numpy().astype("<f4").tobytes()).hexdigest()
+
+
+def _require_same(
+    run: RunFolder, collection: dict[str, object], protocol: Protocol, separator: str | None
+) -> None:
+    there = run.manifest
+    for what, then, now in (
+        ("collection", dict(there.collection), collection),
+        ("protocol", there.protocol, protocol),
+        ("separator", there.separator, separator),
+    ):
+        if then != now:
+            raise UsageError(
+                f"'{run.path}' holds an evaluation with another {what} ({then}, now {now}); give another "
+                "folder with -o, or the same options"
+            )

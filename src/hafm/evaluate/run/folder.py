@@ -1,0 +1,218 @@
+"""The folder of an evaluation: what lies where, and how a sound or a score gets in and out.
+
+    RUN/manifest.json                          the clips (`hafm.evaluate.testset.clip`)
+    RUN/sounds/vocal/ARM/CLIP.flac             what was sung, as each arm hears it
+    RUN/sounds/SYSTEM/system.json              what made the sounds of a system
+    RUN/sounds/SYSTEM/HEARD/TAKE/CLIP.flac     an accompaniment; CLIP.json beside it has its measures
+    RUN/points/EMBEDDING/...CLIP.npy           embeddings, of stems and of mixes
+    RUN/results.json                           all tables (`hafm.evaluate.run.results`), written last
+    RUN/report.html, RUN/table.md              the same for people
+
+HEARD is the arm for systems that hear the vocal, and `both` for those that do not (the true instrumental, a
+random one). TAKE counts from 0; systems that make one thing have take 0 alone. Sounds are mono FLAC of 24 bit
+at the protocol's rate, exactly as long as their clip.
+
+Every file appears whole or not at all, so whatever is there is done, and a stopped run goes on where it was.
+A
+sound whose system has changed is refused: `system.json` says what made it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from hafm.audio.io import write_audio
+from hafm.audio.output import atomic_file
+from hafm.errors import OutputError, UsageError
+from hafm.evaluate.testset.clip import Arm, Clip, Manifest
+
+__all__ = [
+    "BOTH_ARMS",
+    "MANIFEST_FILE",
+    "REPORT_FILE",
+    "RESULTS_FILE",
+    "TABLE_FILE",
+    "VOCAL",
+    "Made",
+    "RunFolder",
+]
+
+MANIFEST_FILE = "manifest.json"
+RESULTS_FILE = "results.json"
+REPORT_FILE = "report.html"
+TABLE_FILE = "table.md"
+
+VOCAL = "vocal"
+"""The name under which vocals lie; no system may be called so."""
+
+BOTH_ARMS = "both"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """One accompaniment of a run.
+
+    Args:
+        system: who made it.
+        heard: the arm whose vocal it was made for, or `BOTH_ARMS`.
+        take: from 0.
+        clip: for which clip.
+    """
+
+    system: str
+    heard: str
+    take: int
+    clip: str
+
+
+class RunFolder:
+    """An evaluation on disk.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The clips.
+
+        Raises:
+            UsageError: there is no manifest, or it cannot be used.
+        """
+        path = self.path / MANIFEST_FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"'{self.path}' is no evaluation ({MANIFEST_FILE}: {error.strerror}); make one with hafm "
+                "evaluate"
+            ) from error
+        return Manifest.from_json(text, where=f"'{path}'")
+
+    def write(self, name: str, text: str) -> Path:
+        """Writes a text file of the run."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            file.write(text.encode())
+        return path
+
+    # ---- sounds
+
+    def vocal_path(self, arm: Arm, clip: str) -> Path:
+        """Where the vocal of a clip lies."""
+        return self.path / "sounds" / VOCAL / arm / f"{clip}.flac"
+
+    def sound_path(self, made: Made) -> Path:
+        """Where an accompaniment lies."""
+        return self.path / "sounds" / made.system / made.heard / str(made.take) / f"{made.clip}.flac"
+
+    def has(self, made: Made) -> bool:
+        """Whether it is there."""
+        return self.sound_path(made).is_file()
+
+    def put(self, path: Path, waveform: Float[Tensor, " T"], sample_rate: int) -> None:
+        """Writes a sound; one that exceeds full scale is scaled to it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        peak = float(waveform.abs().max())
+        write_audio(path, (waveform / peak if peak > 1 else waveform)[None], sample_rate, format="flac")
+
+    def vocal(self, arm: Arm, clip: Clip) -> Float[Tensor, " T"]:
+        """The vocal of a clip, as an arm hears it.
+
+        Raises:
+            OutputError: the file is not as it was written.
+        """
+        return self._read(self.vocal_path(arm, clip.id), clip)
+
+    def sound(self, made: Made) -> Float[Tensor, " T"]:
+        """An accompaniment.
+
+        Raises:
+            OutputError: the file is not as it was written.
+        """
+        return self._read(self.sound_path(made), self.manifest.clip(made.clip))
+
+    def _read(self, path: Path, clip: Clip) -> Float[Tensor, " T"]:
+        # Not through the gateway: it refuses silence, which is a system here; and the files are our own.
+        import soundfile
+        import torch
+
+        try:
+            samples, rate = soundfile.read(path, dtype="float32")
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise OutputError(
+                f"'{path}' cannot be read ({error}); delete it and run the same command"
+            ) from error
+        if samples.shape != (clip.num_samples,) or rate != self.manifest.protocol.sample_rate:
+            raise OutputError(
+                f"'{path}' holds {samples.shape} samples at {rate} Hz, and the clip has {clip.num_samples} "
+                f"at {self.manifest.protocol.sample_rate} Hz; delete it and run the same command"
+            )
+        return torch.from_numpy(samples)
+
+    # ---- who made them
+
+    def claim(self, system: str, identity: Mapping[str, Any]) -> None:
+        """Notes what a system is, or finds that it is still the same.
+
+        Args:
+            system: its name.
+            identity: JSON values that decide what it makes.
+
+        Raises:
+            UsageError: the sounds in the folder were made by something else.
+        """
+        if system == VOCAL:
+            raise UsageError(f"a system cannot be called {VOCAL!r}; give it another name")
+        path = self.path / "sounds" / system / "system.json"
+        now = json.loads(json.dumps(identity))
+        if not path.is_file():
+            self.write(str(path.relative_to(self.path)), json.dumps(now, indent=1))
+            return
+        then = json.loads(path.read_text(encoding="utf-8"))
+        if then != now:
+            differs = sorted(key for key in {*then, *now} if then.get(key) != now.get(key))
+            raise UsageError(
+                f"the sounds of {system!r} in '{self.path}' were made with other {', '.join(differs)} "
+                f"({', '.join(f'{key} {then.get(key)!r}, now {now.get(key)!r}' for key in differs[:2])}); "
+                f"evaluate into a new folder, or delete '{path.parent}'"
+            )
+
+    # ---- scores
+
+    def measures(self, key: str, fingerprint: str) -> dict[str, float | None] | None:
+        """Measures that are there already, if they were made as they would be now."""
+        path = self.path / "measures" / f"{key}.json"
+        if not path.is_file():
+            return None
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return values["measures"] if values["fingerprint"] == fingerprint else None
+
+    def put_measures(self, key: str, fingerprint: str, measures: Mapping[str, float | None]) -> None:
+        """Keeps measures."""
+        self.write(
+            f"measures/{key}.json", json.dumps({"fingerprint": fingerprint, "measures": dict(measures)})
+        )
+
+    def points(self, key: str) -> Float32[np.ndarray, "N D"] | None:
+        """Embeddings that are there already."""
+        path = self.path / "points" / f"{key}.npy"
+        return np.load(path, allow_pickle=False) if path.is_file() else None
+
+    def put_points(self, key: str, points: Float32[np.ndarray, "N D"]) -> None:
+        """Keeps embeddings."""
+        path = self.path / "points" / f"{key}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            np.save(file, points, allow_pickle=False)

@@ -1,0 +1,275 @@
+"""The results of an evaluation, as values and as JSON.
+
+In: what `hafm.evaluate.run.summary` worked out. Out: `RUN/results.json`, which the report, the listening kit
+and a later comparison read, and nothing else needs.
+
+Conventions: every figure has its interval where one can be told (95 %, over songs), else None. A number that
+is not known is None, never NaN. The paper's own figures stand in `hafm.evaluate.run.table2` and nowhere in
+here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, TypeAlias
+
+from hafm.errors import UsageError
+
+__all__ = [
+    "ApaRow",
+    "ClipRow",
+    "FadRow",
+    "Figure",
+    "FitRow",
+    "MeasureRow",
+    "On",
+    "Results",
+    "SystemRow",
+    "WorthRow",
+]
+
+FORMAT = 1
+
+On: TypeAlias = Literal["stem", "mix"]
+"""What is embedded: the accompaniment alone, or with the vocal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A number and its interval.
+
+    >>> str(Figure(value=0.5, low=0.25, high=0.75)), str(Figure(value=2.0)), str(Figure(value=None))
+    ('0.50 [0.25, 0.75]', '2.00', 'none')
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "none"
+        if self.low is None or self.high is None:
+            return f"{self.value:.2f}"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemRow:
+    """A row of the tables.
+
+    Args:
+        name: `truth`, `codec`, `model`, `model-best-of-4`, `retrieval`, `random`, `silence`, `noise`, ...
+        title: for people.
+        kind: `ceiling`, `model`, `baseline` or `control`.
+        note: what a reader must know, such as which measures its takes were chosen by.
+        identity: what made it.
+    """
+
+    name: str
+    title: str
+    kind: str
+    note: str = ""
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FadRow:
+    """A Fréchet audio distance to the true instrumentals (or to their mixes).
+
+    Args:
+        arm, system: which.
+        embedding: its name; distances of different embeddings are different quantities.
+        on: stems or mixes.
+        fad: with its interval.
+        infinity: extrapolated to an endless set; None where that cannot be told.
+        points: embeddings behind it.
+        per_song: each song's own distance to the whole reference, by song.
+    """
+
+    arm: str
+    system: str
+    embedding: str
+    on: On
+    fad: Figure
+    infinity: float | None
+    points: int
+    per_song: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApaRow:
+    """Accompaniment prompt adherence, 0 (as random pairs) to 1 (as true pairs).
+
+    Args:
+        arm, system, embedding: which.
+        apa: with its interval.
+        informative: whether true and shuffled pairs can be told apart at all with this embedding.
+        why: the reason.
+    """
+
+    arm: str
+    system: str
+    embedding: str
+    apa: Figure
+    informative: bool
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureRow:
+    """A measure of fit, and whether it says anything on this test set.
+
+    Args:
+        name, unit, higher_is_better, what: as in `hafm.evaluate.fit.measures`.
+        informative: whether the true instrumental scores better than a random one, p below 0.05 over songs;
+            None where higher is neither better nor worse, or a control is missing.
+        p: of that test (paired permutation, two-sided).
+        effect: paired d.
+        why: the verdict in words.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool | None
+    what: str
+    informative: bool | None
+    p: float | None
+    effect: float | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRow:
+    """The mean of a measure over the songs of an arm.
+
+    Args:
+        arm, system, measure: which.
+        figure: mean of the songs' means, with its interval.
+        songs, clips: behind it; clips without a value are left out.
+    """
+
+    arm: str
+    system: str
+    measure: str
+    figure: Figure
+    songs: int
+    clips: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRow:
+    """One clip under one system.
+
+    Args:
+        arm, system, clip, song: which.
+        take: whose sound stands for the system; `heard` and `source` say where it lies
+            (`RunFolder.sound_path`).
+        heard: arm that it was made for, or `both`.
+        source: the system under whose name the sound lies (`model` for `model-best-of-4`).
+        why: how the take was chosen, where it was.
+        measures: by name.
+    """
+
+    arm: str
+    system: str
+    clip: str
+    song: str
+    take: int
+    heard: str
+    source: str
+    measures: Mapping[str, float | None]
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorthRow:
+    """What the vocal is worth to a stage: its loss on true tokens, with the right vocal and with another's.
+
+    Args:
+        stage: `semantic` or `coarse`.
+        right, wrong: nats a token.
+        difference: wrong less right; above 0 where the vocal is heard.
+        p: paired permutation over songs.
+        clips: behind it.
+    """
+
+    stage: str
+    right: Figure
+    wrong: Figure
+    difference: Figure
+    p: float
+    clips: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All results of a run.
+
+    Args:
+        made_with: versions, bundle, seed, settings and levels; JSON values.
+        manifest_fingerprint: of the clips.
+        arms: `isolated`, and `separated` where there is a separator.
+        systems: rows of every table, in order.
+        measures: columns of the fit table, in order.
+        fad, apa, fit, clips, worth: see the rows.
+        notes: what a reader must know.
+    """
+
+    made_with: Mapping[str, Any]
+    manifest_fingerprint: str
+    arms: tuple[str, ...]
+    systems: tuple[SystemRow, ...]
+    measures: tuple[MeasureRow, ...]
+    fad: tuple[FadRow, ...]
+    apa: tuple[ApaRow, ...]
+    fit: tuple[FitRow, ...]
+    clips: tuple[ClipRow, ...]
+    worth: tuple[WorthRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """What `from_json` reads."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str) -> Self:
+        """Results from their JSON.
+
+        Args:
+            text: what `to_json` gave.
+            where: what messages call it.
+
+        Raises:
+            UsageError: they are no results, or of another format.
+        """
+        try:
+            values = json.loads(text)
+            if values["format"] != FORMAT:
+                raise UsageError(
+                    f"{where} has format {values['format']}, and this version reads format {FORMAT}; "
+                    "evaluate again"
+                )
+            return cls(
+                made_with=values["made_with"],
+                manifest_fingerprint=values["manifest_fingerprint"],
+                arms=tuple(values["arms"]),
+                systems=tuple(SystemRow(**row) for row in values["systems"]),
+                measures=tuple(MeasureRow(**row) for row in values["measures"]),
+                fad=tuple(FadRow(**{**row, "fad": Figure(**row["fad"])}) for row in values["fad"]),
+                apa=tuple(ApaRow(**{**row, "apa": Figure(**row["apa"])}) for row in values["apa"]),
+                fit=tuple(FitRow(**{**row, "figure": Figure(**row["figure"])}) for row in values["fit"]),
+                clips=tuple(ClipRow(**row) for row in values["clips"]),
+                worth=tuple(_worth(row) for row in values["worth"]),
+                notes=tuple(values["notes"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{where} holds no results of an evaluation ({type(error).__name__}: {error}); give the "
+                "results.json of a run of hafm evaluate"
+            ) from error
+
+
+def _worth(row: Mapping[str, Any]) -> WorthRow:
+    figures = {name: Figure(**row[name]) for name in ("right", "wrong", "difference")}
+    return WorthRow(**{**row, **figures})

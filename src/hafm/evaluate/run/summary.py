@@ -1,0 +1,293 @@
+"""From scores to tables: distances, adherence, fit and what each of them can tell.
+
+In: entries (which sound stands for which row), and a scorer. Out: the rows of `hafm.evaluate.run.results`.
+
+    distance      FAD of a row's sounds to the true instrumentals, on stems and on mixes; intervals by
+                  half-samples of songs, the same songs on both sides; FAD-infinity where there are enough
+                  embeddings
+    adherence     APA of a row's mixes, between true and shuffled pairs
+    fit           mean over songs of each measure, with its bootstrap interval
+    informative   whether the true instrumental does better in a measure than a random one (paired permutation
+                  test over songs, p below 0.05); what does not separate these two says nothing about anything
+                  else
+
+Clips of one song are averaged, or joined, before anything is drawn: songs are what a figure generalises over.
+The reference is always made with isolated vocals, so both arms are measured against the same.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hafm.errors import UsageError
+from hafm.evaluate.apa import bootstrap_apa
+from hafm.evaluate.embeddings.base import Embedding
+from hafm.evaluate.exchange import exchange_partners
+from hafm.evaluate.fad import bootstrap_fad, fad, fad_infinity, per_song_fad
+from hafm.evaluate.fit.measures import MEASURES
+from hafm.evaluate.run.clips import TRUTH
+from hafm.evaluate.run.entries import Entry
+from hafm.evaluate.run.results import ApaRow, ClipRow, FadRow, Figure, FitRow, MeasureRow, On
+from hafm.evaluate.run.scores import Scorer
+from hafm.evaluate.statistics import bootstrap_interval, paired_d, paired_permutation_p
+from hafm.evaluate.testset.clip import Manifest, of_song
+
+__all__ = ["apa_rows", "clip_rows", "fad_rows", "fit_rows", "measure_rows", "noise_floor"]
+
+_RANDOM = "random"
+_P = 0.05
+_FEWEST_SONGS = 4
+_FLOOR_DRAWS = 20
+
+OnRow = Callable[[int, int], None]
+SongPoints = list[NDArray[np.floating]]
+
+
+def clip_rows(entries: Sequence[Entry], scorer: Scorer) -> list[ClipRow]:
+    """Every clip under every row, with its measures."""
+    return [
+        ClipRow(
+            arm=entry.arm,
+            system=entry.row,
+            clip=entry.clip.id,
+            song=entry.clip.song,
+            take=entry.made[0].take,
+            heard=entry.made[0].heard,
+            source=entry.made[0].system,
+            measures=_averaged([scorer.measures(made) for made in entry.made]),
+            why=entry.why,
+        )
+        for entry in entries
+    ]
+
+
+def fit_rows(clips: Iterable[ClipRow]) -> list[FitRow]:
+    """Means over songs. A measure without a value for any clip of a row has a row without a figure."""
+    grouped: dict[tuple[str, str], list[ClipRow]] = {}
+    for row in clips:
+        grouped.setdefault((row.arm, row.system), []).append(row)
+    found = []
+    for (arm, system), rows in grouped.items():
+        for name in MEASURES:
+            songs = by_song(rows, name)
+            interval = bootstrap_interval(list(songs.values())) if songs else None
+            found.append(
+                FitRow(
+                    arm=arm,
+                    system=system,
+                    measure=name,
+                    figure=Figure(value=None)
+                    if interval is None
+                    else Figure(value=interval.value, low=interval.low, high=interval.high),
+                    songs=len(songs),
+                    clips=sum(row.measures[name] is not None for row in rows),
+                )
+            )
+    return found
+
+
+def measure_rows(clips: Sequence[ClipRow]) -> list[MeasureRow]:
+    """Each measure, and whether it tells the true instrumental from a random one."""
+    true = [row for row in clips if row.arm == "isolated" and row.system == TRUTH]
+    other = [row for row in clips if row.arm == "isolated" and row.system == _RANDOM]
+    found = []
+    for name, entry in MEASURES.items():
+        a, b = by_song(true, name), by_song(other, name)
+        songs = [song for song in a if song in b]
+        p = d = None
+        if len(songs) >= _FEWEST_SONGS:
+            ours, theirs = [a[song] for song in songs], [b[song] for song in songs]
+            p, d = paired_permutation_p(ours, theirs), paired_d(ours, theirs)
+        informative, why = _verdict(entry.higher_is_better, p, a, b, songs)
+        found.append(
+            MeasureRow(
+                name=name,
+                unit=entry.unit,
+                higher_is_better=entry.higher_is_better,
+                what=entry.what,
+                informative=informative,
+                p=p,
+                effect=d,
+                why=why,
+            )
+        )
+    return found
+
+
+def fad_rows(
+    entries: Sequence[Entry],
+    scorer: Scorer,
+    manifest: Manifest,
+    *,
+    seed: int,
+    on_progress: OnRow | None = None,
+) -> list[FadRow]:
+    """Distances of every row in every arm, for every embedding, on stems and on mixes."""
+    found = []
+    jobs: list[tuple[Embedding, On, str, str]] = [
+        (embedding, on, arm, row)
+        for embedding in scorer.embeddings
+        for on in ("stem", "mix")
+        for arm, row in _tables(entries)
+    ]
+    for number, (embedding, on, arm, row) in enumerate(jobs):
+        reference = _song_points(entries, scorer, embedding, on, arm, TRUTH)
+        candidate = _song_points(entries, scorer, embedding, on, arm, row)
+        found.append(
+            FadRow(
+                arm=arm,
+                system=row,
+                embedding=embedding.name,
+                on=on,
+                fad=_fad_figure(reference, candidate, seed=seed),
+                infinity=None if row == TRUTH else _infinity(reference, candidate, seed=seed),
+                points=sum(map(len, candidate)),
+                per_song=_per_song(manifest.songs, reference, candidate),
+            )
+        )
+        if on_progress is not None:
+            on_progress(number + 1, len(jobs))
+    return found
+
+
+def noise_floor(
+    entries: Sequence[Entry], scorer: Scorer, embedding: Embedding, on: On, *, seed: int
+) -> float | None:
+    """Mean distance between two halves of the true instrumentals: what is no difference at half the songs."""
+    songs = _song_points(entries, scorer, embedding, on, "isolated", TRUTH)
+    if len(songs) < _FEWEST_SONGS:
+        return None
+    rng = np.random.default_rng(seed)
+    distances = []
+    for _ in range(_FLOOR_DRAWS):
+        order = rng.permutation(len(songs))
+        half = len(songs) // 2
+        distances.append(fad([songs[i] for i in order[:half]], [songs[i] for i in order[half:]]))
+    return float(np.mean(distances))
+
+
+def apa_rows(
+    entries: Sequence[Entry],
+    scorer: Scorer,
+    manifest: Manifest,
+    *,
+    seed: int,
+    on_progress: OnRow | None = None,
+) -> list[ApaRow]:
+    """Adherence of every row in every arm; none where there are too few songs to tell (under eight)."""
+    songs = of_song(manifest.clips)
+    if len(songs) < 2 * _FEWEST_SONGS:
+        return []
+    donors = exchange_partners(len(songs), seed=seed)
+    clips = list(songs.values())
+    found = []
+    jobs = [(embedding, arm, row) for embedding in scorer.embeddings for arm, row in _tables(entries)]
+    for number, (embedding, arm, row) in enumerate(jobs):
+        shuffled: SongPoints = [
+            np.concatenate(
+                [
+                    scorer.shuffled_points(clip, clips[donor][index % len(clips[donor])], embedding)
+                    for index, clip in enumerate(song)
+                ]
+            )
+            for song, donor in zip(clips, donors, strict=True)
+        ]
+        interval = bootstrap_apa(
+            reference=_song_points(entries, scorer, embedding, "mix", arm, TRUTH),
+            shuffled=shuffled,
+            candidate=_song_points(entries, scorer, embedding, "mix", arm, row),
+            donors=donors,
+            seed=seed,
+        )
+        found.append(
+            ApaRow(
+                arm=arm,
+                system=row,
+                embedding=embedding.name,
+                apa=Figure(value=interval.apa.value, low=interval.low, high=interval.high),
+                informative=interval.informative,
+                why=interval.reason,
+            )
+        )
+        if on_progress is not None:
+            on_progress(number + 1, len(jobs))
+    return found
+
+
+def by_song(rows: Iterable[ClipRow], measure: str) -> dict[str, float]:
+    """A song's mean of a measure, over its clips that have a value."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        value = row.measures[measure]
+        if value is not None:
+            values.setdefault(row.song, []).append(value)
+    return {song: float(np.mean(of)) for song, of in values.items()}
+
+
+def _verdict(
+    higher: bool | None,
+    p: float | None,
+    true: Mapping[str, float],
+    random: Mapping[str, float],
+    songs: Sequence[str],
+) -> tuple[bool | None, str]:
+    if not true:
+        return None, "not known of these clips"
+    if p is None:
+        return None, "too few songs with a random pairing to tell"
+    ours, theirs = (float(np.mean([of[song] for song in songs])) for of in (true, random))
+    said = f"truth {ours:.2f}, another song's instrumental {theirs:.2f}, p = {p:.4f} over {len(songs)} songs"
+    if higher is None:
+        return None, f"no direction is better; {said}"
+    better = ours > theirs if higher else ours < theirs
+    if better and p < _P:
+        return True, f"tells them apart: {said}"
+    return False, f"says nothing here: {said}"
+
+
+def _averaged(measures: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Means of what has a value."""
+    found: dict[str, float | None] = {}
+    for name in measures[0]:
+        values = [value for each in measures if (value := each[name]) is not None]
+        found[name] = float(np.mean(values)) if values else None
+    return found
+
+
+def _tables(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """Arms and rows, in order."""
+    return list(dict.fromkeys((entry.arm, entry.row) for entry in entries))
+
+
+def _song_points(
+    entries: Sequence[Entry], scorer: Scorer, embedding: Embedding, on: On, arm: str, row: str
+) -> SongPoints:
+    """The embeddings of each song, in the order of the manifest."""
+    songs: dict[str, SongPoints] = {}
+    for entry in entries:
+        if entry.arm == arm and entry.row == row:
+            songs.setdefault(entry.clip.song, []).append(scorer.points(entry.made[0], embedding, on))
+    return [np.concatenate(parts) for parts in songs.values()]
+
+
+def _fad_figure(reference: SongPoints, candidate: SongPoints, *, seed: int) -> Figure:
+    if len(candidate) < _FEWEST_SONGS:
+        return Figure(value=fad(reference, candidate))
+    interval = bootstrap_fad(reference, candidate, seed=seed, resample="paired")
+    return Figure(value=interval.value, low=interval.low, high=interval.high)
+
+
+def _infinity(reference: SongPoints, candidate: SongPoints, *, seed: int) -> float | None:
+    """None where there are not twice as many embeddings as dimensions: the line bends below."""
+    points, dim = sum(map(len, candidate)), candidate[0].shape[1]
+    if points < 4 * dim:
+        return None
+    return fad_infinity(reference, candidate, seed=seed).value
+
+
+def _per_song(songs: Sequence[str], reference: SongPoints, candidate: SongPoints) -> dict[str, float | None]:
+    try:
+        return dict(zip(songs, per_song_fad(reference, candidate), strict=True))
+    except UsageError:  # a song with a single embedding has no distance of its own
+        return dict.fromkeys(songs)

@@ -1,0 +1,94 @@
+"""The contract of a system: vocals in, accompaniments out.
+
+In: clips of a test set, with their sounds. Out: for each clip as many accompaniments as the system makes
+takes, each exactly as long as its vocal.
+
+    kind       systems                               what it is there for
+    ceiling    true instrumental; through the codec  nothing here can be expected to do better
+    model      a bundle, one take or the best of N   what is evaluated
+    baseline   retrieval                             what can be had without a model
+    control    random pairing, noise, silence        what a measure says of an accompaniment that cannot fit
+
+Conventions: a system is a pure function of its identity and the clip; `identity()` holds what decides its
+sounds (fingerprints, seeds, settings) and no paths. Systems that do not hear the vocal make one sound for
+both arms.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from hafm.evaluate.testset.clip import Clip
+
+__all__ = ["ClipSound", "Kind", "OnShare", "System"]
+
+Kind: TypeAlias = Literal["ceiling", "model", "baseline", "control"]
+
+OnShare: TypeAlias = Callable[[float], None]
+"""Told how much of a batch is done, 0 to 1; what it raises stops the batch."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSound:
+    """A clip with its sounds, mono, at the protocol's rate.
+
+    Args:
+        clip: which.
+        vocal: as the system is to hear it.
+        instrumental: the true one.
+    """
+
+    clip: Clip
+    vocal: Float[Tensor, " T"]
+    instrumental: Float[Tensor, " T"]
+
+
+@runtime_checkable
+class System(Protocol):
+    """Makes accompaniments.
+
+    Attributes:
+        name: in file names and tables.
+        title: for people.
+        kind: see the table of this module.
+        hears_vocal: whether the vocal decides its sounds.
+        takes: how many it makes of a clip.
+        batch_clips: clips that it takes best at a time.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def hears_vocal(self) -> bool: ...
+
+    @property
+    def takes(self) -> int: ...
+
+    @property
+    def batch_clips(self) -> int: ...
+
+    def identity(self) -> dict[str, Any]:
+        """What decides its sounds; JSON values."""
+        ...
+
+    def play(
+        self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
+    ) -> list[list[Float[Tensor, " T"]]]:
+        """The takes of every clip.
+
+        Args:
+            clips: of one length, `batch_clips` at most.
+            sample_rate: in hertz.
+            on_share: see `OnShare`.
+        """
+        ...
