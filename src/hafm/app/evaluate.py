@@ -204,7 +204,7 @@ def _compare(run: "RunFolder", older: "Results", results: "Results") -> "Compari
 
 
 def _report(request: EvaluateRequest, run: "RunFolder", results: "Results", shown: Display) -> Path | None:
-    from hafm.evaluate.report import table_markdown, write_report
+    from hafm.evaluate.report.page import table_markdown, write_report
     from hafm.evaluate.run.folder import TABLE_FILE
 
     run.write(TABLE_FILE, table_markdown(results))

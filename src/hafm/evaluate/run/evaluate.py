@@ -52,11 +52,13 @@ class Settings:
     Args:
         seed: of half-samples, subsets and pairings.
         best_of: numbers of takes for which there is a row.
+        draws: half-samples behind an interval of a distance, 20 or more.
         device: where embeddings and stages run.
     """
 
     seed: int = 0
     best_of: tuple[int, ...] = BEST_OF
+    draws: int = 200
     device: str = "cpu"
 
 
@@ -96,6 +98,7 @@ def evaluate(
     scorer.score(sounds, on_progress=told("measuring"))
     clips = clip_rows(entries, scorer)
     worth = () if bundle is None else _worth(run, bundle, settings, told("the vocal's worth"))
+    drawn = {"seed": settings.seed, "draws": settings.draws}
     results = Results(
         made_with={
             "environment": vars(Environment.here(settings.device)),
@@ -119,8 +122,8 @@ def evaluate(
         arms=manifest.arms,
         systems=tuple(rows_of(systems, best_of=settings.best_of)),
         measures=tuple(measure_rows(clips)),
-        fad=tuple(fad_rows(entries, scorer, manifest, seed=settings.seed, on_progress=told("distances"))),
-        apa=tuple(apa_rows(entries, scorer, manifest, seed=settings.seed, on_progress=told("adherence"))),
+        fad=tuple(fad_rows(entries, scorer, manifest, **drawn, on_progress=told("distances"))),
+        apa=tuple(apa_rows(entries, scorer, manifest, **drawn, on_progress=told("adherence"))),
         fit=tuple(fit_rows(clips)),
         clips=tuple(clips),
         worth=worth,

@@ -121,6 +121,7 @@ def fad_rows(
     manifest: Manifest,
     *,
     seed: int,
+    draws: int,
     on_progress: OnRow | None = None,
 ) -> list[FadRow]:
     """Distances of every row in every arm, for every embedding, on stems and on mixes."""
@@ -140,7 +141,7 @@ def fad_rows(
                 system=row,
                 embedding=embedding.name,
                 on=on,
-                fad=_fad_figure(reference, candidate, seed=seed),
+                fad=_fad_figure(reference, candidate, seed=seed, draws=draws),
                 infinity=None if row == TRUTH else _infinity(reference, candidate, seed=seed),
                 points=sum(map(len, candidate)),
                 per_song=_per_song(manifest.songs, reference, candidate),
@@ -173,6 +174,7 @@ def apa_rows(
     manifest: Manifest,
     *,
     seed: int,
+    draws: int,
     on_progress: OnRow | None = None,
 ) -> list[ApaRow]:
     """Adherence of every row in every arm; none where there are too few songs to tell (under eight)."""
@@ -199,6 +201,7 @@ def apa_rows(
             candidate=_song_points(entries, scorer, embedding, "mix", arm, row),
             donors=donors,
             seed=seed,
+            draws=draws,
         )
         found.append(
             ApaRow(
@@ -271,10 +274,10 @@ def _song_points(
     return [np.concatenate(parts) for parts in songs.values()]
 
 
-def _fad_figure(reference: SongPoints, candidate: SongPoints, *, seed: int) -> Figure:
+def _fad_figure(reference: SongPoints, candidate: SongPoints, *, seed: int, draws: int) -> Figure:
     if len(candidate) < _FEWEST_SONGS:
         return Figure(value=fad(reference, candidate))
-    interval = bootstrap_fad(reference, candidate, seed=seed, resample="paired")
+    interval = bootstrap_fad(reference, candidate, seed=seed, draws=draws, resample="paired")
     return Figure(value=interval.value, low=interval.low, high=interval.high)
 
 

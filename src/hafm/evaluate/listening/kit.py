@@ -1,0 +1,157 @@
+"""From an evaluation to a listening test: what is compared in it, and the page with its sounds.
+
+In: the folder of a run. Out: a `Design`, then the text of the page.
+
+    listen.html    for raters: sounds and opaque ids
+    key.json       for whoever asks: what the ids stand for; never given to raters
+
+Compared are the systems asked for, or those of `DEFAULT_SYSTEMS` that the run has. Catch trials set the truth
+against noise and silence in turn, or against a random instrumental if the run has neither. Clips that lack
+one of the sounds are left out.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from hafm.errors import UsageError
+from hafm.evaluate.listening.balance import TRUTH, Plan, make_design
+from hafm.evaluate.listening.design import Design
+from hafm.evaluate.listening.page import Encoded, render
+from hafm.evaluate.listening.sounds import encode_mp3, two_mixes, vocal_alone
+from hafm.evaluate.run.folder import RESULTS_FILE, Made, RunFolder
+from hafm.evaluate.run.results import ClipRow, Results
+from hafm.evaluate.testset.clip import Arm
+
+__all__ = ["DEFAULT_SYSTEMS", "KEY_FILE", "PAGE_FILE", "ListeningRun"]
+
+PAGE_FILE = "listen.html"
+KEY_FILE = "key.json"
+
+DEFAULT_SYSTEMS = ("model", "retrieval", "random", TRUTH)
+"""What SingSong compared, by our names."""
+
+CONTROLS = ("noise", "silence")
+LAST_CONTROL = "random"
+
+
+class ListeningRun:
+    """An evaluation, looked at as the source of listening tests.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UsageError: it holds no results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.run = RunFolder(folder)
+        path = folder / RESULTS_FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "no text"
+            raise UsageError(
+                f"'{folder}' is no finished evaluation ({RESULTS_FILE}: {reason}); make one with hafm "
+                "evaluate"
+            ) from error
+        self.results = Results.from_json(text, where=f"'{path}'")
+        self.fingerprint = sha256(text.encode()).hexdigest()
+        self._rows = {(row.arm, row.system, row.clip): row for row in self.results.clips}
+
+    def design(self, plan: Plan, *, arm: str | None = None, systems: Sequence[str] = ()) -> Design:
+        """Work out a test.
+
+        Args:
+            plan: how many trials.
+            arm: whose sounds; None for the run's first.
+            systems: what to compare; none for the default.
+
+        Raises:
+            UsageError: the run has no such arm or system, or too few clips.
+        """
+        run_arm = self._arm(arm)
+        present = [row.name for row in self.results.systems if self._clips(run_arm, [row.name])]
+        for name in systems:
+            if name not in present:
+                raise UsageError(
+                    f"the run has no system {name!r} in the {run_arm} arm; it has "
+                    f"{', '.join(present) or 'none'}"
+                )
+        compared = list(systems) or [name for name in DEFAULT_SYSTEMS if name in present]
+        controls = [name for name in CONTROLS if name in present]
+        if not controls and LAST_CONTROL in present:
+            controls = [LAST_CONTROL]
+        if plan.catch == 0 or TRUTH not in present:
+            controls = []
+        heard = [*compared, *controls, *([TRUTH] if controls else [])]
+        songs: dict[str, list[str]] = {}
+        for clip in self._clips(run_arm, heard):
+            songs.setdefault(self.run.manifest.clip(clip).song, []).append(clip)
+        return make_design(
+            systems=compared, controls=controls, songs=songs, run=self.fingerprint, arm=run_arm, plan=plan
+        )
+
+    def seconds(self, clip: str) -> float:
+        """How long a clip is."""
+        return self.run.manifest.clip(clip).num_samples / self.run.manifest.protocol.sample_rate
+
+    def page(self, design: Design, *, on_progress: Callable[[int, int], None] | None = None) -> str:
+        """The page of a test.
+
+        Args:
+            design: what `design` gave.
+            on_progress: called with how many of how many trials are done.
+
+        Raises:
+            UsageError, OutputError: a sound is missing or cannot be encoded.
+        """
+        rate = self.run.manifest.protocol.sample_rate
+        trials = []
+        for number, trial in enumerate(design.trials):
+            vocal = self._vocal(trial.clip)
+            a, b = (
+                self.run.sound(self._made(self._rows[design.arm, system, trial.clip]))
+                for system in (trial.a, trial.b)
+            )
+            first, second = (
+                encode_mp3(mix, rate, seed=2 * number + side)
+                for side, mix in enumerate(two_mixes(vocal, a, b, rate))
+            )
+            trials.append(Encoded(id=trial.id, a=first, b=second))
+            if on_progress is not None:
+                on_progress(number + 1, len(design.trials))
+        check = vocal_alone(self._vocal(design.trials[0].clip), rate)
+        return render(
+            kit=design.kit,
+            listen_seconds=design.listen_seconds,
+            sound_check=encode_mp3(check, rate, seed=2 * len(trials)),
+            trials=trials,
+        )
+
+    def _arm(self, arm: str | None) -> Arm:
+        arms = self.run.manifest.arms
+        if arm is None:
+            return arms[0]
+        for known in arms:
+            if known == arm:
+                return known
+        raise UsageError(f"--arm is {arm!r}; the run has {', '.join(arms)}")
+
+    def _clips(self, arm: Arm, systems: Sequence[str]) -> list[str]:
+        """Clips for which every one of the systems has a sound."""
+        return [
+            clip.id
+            for clip in self.run.manifest.clips
+            if all((arm, system, clip.id) in self._rows for system in systems)
+        ]
+
+    def _vocal(self, clip: str) -> Float[Tensor, " T"]:
+        return self.run.vocal("isolated", self.run.manifest.clip(clip))
+
+    def _made(self, row: ClipRow) -> Made:
+        return Made(system=row.source, heard=row.heard, take=row.take, clip=row.clip)

@@ -1,0 +1,104 @@
+"""`hafm evaluate` as a user runs it: a run, its files, going on, comparing, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.make_separator import write_separator
+from tests.app.conftest import Hafm, tree
+from tests.evaluate.songs import make_songs
+
+CLIPS = ("--clip-seconds", "2", "--clips-a-song", "1")
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_songs(tmp_path_factory.mktemp("songs"), songs=3, seconds=4.0)
+
+
+@pytest.fixture
+def run(songs: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> Path:
+    ran = hafm("evaluate", songs, "-o", tmp_path / "run", "--bundle", bundle, *CLIPS, "--takes", 2,
+               "--report-clips", 1, "--no-worth", "--systems", "model,random,silence")  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "isolated vocals" in ran.out
+    assert str(tmp_path / "run" / "report.html") in ran.out
+    return tmp_path / "run"
+
+
+def test_a_run_leaves_a_report_tables_and_results(run: Path) -> None:
+    assert {"manifest.json", "results.json", "report.html", "table.md", "sounds"} <= {
+        path.name for path in run.iterdir()
+    }
+    results = json.loads((run / "results.json").read_text())
+    assert [row["name"] for row in results["systems"]] == ["truth", "model", "random", "silence"]
+    assert len(results["clips"]) == 3 * 4
+    assert "<audio" in (run / "report.html").read_text()
+
+
+def test_the_same_command_again_changes_no_sound_and_json_says_where_all_is(
+    run: Path, songs: Path, bundle: Path, hafm: Hafm
+) -> None:
+    before = tree(run / "sounds")
+    again = hafm("evaluate", songs, "-o", run, "--bundle", bundle, *CLIPS, "--takes", 2, "--report-clips", 0,
+                 "--no-worth", "--systems", "model,random,silence", "--json",
+                 "--against", run / "results.json")  # fmt: skip
+    assert again.code == 0, again.err
+    assert tree(run / "sounds") == before
+    assert again.json["report"] is None
+    assert Path(again.json["table"]).is_file()
+    assert json.loads(Path(again.json["comparison"]).read_text())["same_clips"] is True
+    assert again.json["systems"]["silence"]["isolated"]["chord_tones"] == [None, None, None]
+
+
+def test_the_separated_arm_and_the_vocals_worth(
+    songs: Path, bundle: Path, hafm: Hafm, tmp_path: Path
+) -> None:
+    separator = tmp_path / "vocals.onnx"
+    write_separator(separator)
+    ran = hafm("evaluate", songs, "-o", tmp_path / "run", "--bundle", bundle, *CLIPS, "--songs", 2,
+               "--report-clips", 0, "--systems", "model", "--separator", separator)  # fmt: skip
+    assert ran.code == 0, ran.err
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["arms"] == ["isolated", "separated"]
+    assert {(row["arm"], row["system"]) for row in results["clips"]} == {
+        (arm, system) for arm in results["arms"] for system in ("truth", "model")
+    }
+    isolated, separated = (
+        sorted((tmp_path / "run" / "sounds" / "model" / arm).rglob("*.flac")) for arm in results["arms"]
+    )
+    assert [path.name for path in isolated] == [path.name for path in separated]
+    assert any(a.read_bytes() != b.read_bytes() for a, b in zip(isolated, separated, strict=True))
+    assert [row["stage"] for row in results["worth"]] == ["semantic", "coarse"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no output folder"),
+        (("-o", "RUN", "--takes", 0), "--takes is 0"),
+        (("-o", "RUN", "--systems", "modle"), "--systems knows no modle"),
+        (("-o", "RUN", "--systems", "retrieval"), "retrieval needs an index"),
+        (("-o", "RUN", "--index", "nowhere", "--systems", "model"), "--index is for retrieval"),
+        (("-o", "RUN", "--embedding", "vgish:x"), "vggish"),
+        (("-o", "RUN", "--against", "nowhere.json"), "--against 'nowhere.json' cannot be read"),
+        (("-o", "RUN", "--split", "valid"), "of the valid split"),
+        (("-o", "RUN", "--clip-seconds", 60), "no clip of the 3 tracks passed"),
+        (("-o", "RUN", "--bundle", "nowhere"), "nowhere"),
+        (("-o", "SONGS"), "is the collection itself"),
+        (("-o", "USED"), "in use by something else"),
+    ],
+)
+def test_what_is_refused(
+    words: tuple[object, ...], said: str, songs: Path, hafm: Hafm, tmp_path: Path
+) -> None:
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "letter.txt").write_text("mine")
+    places = {"RUN": tmp_path / "run", "SONGS": songs, "USED": used}
+    ran = hafm("evaluate", songs, *(places.get(str(word), word) for word in words))
+    assert ran.code == 2
+    assert said in ran.error
+    assert not list((tmp_path / "run").rglob("*.json")) if (tmp_path / "run").exists() else True
+    assert tree(used) == {"letter.txt": b"mine"}

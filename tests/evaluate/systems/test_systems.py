@@ -1,0 +1,120 @@
+"""The systems one by one: lengths, seeds, pairings, and the model as `Accompanist` makes it."""
+
+import pytest
+import torch
+
+from hafm import Accompanist
+from hafm.audio.loudness import integrated_lufs
+from hafm.errors import UsageError
+from hafm.evaluate.systems.base import ClipSound, System
+from hafm.evaluate.systems.ceilings import CodecCeiling
+from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
+from hafm.evaluate.systems.model import Model
+from hafm.evaluate.testset.clip import Clip
+from tests.tiny import RATE, make_tiny_bundle, sung
+
+
+def clip(name: str, song: str, samples: int = RATE) -> Clip:
+    return Clip(
+        id=name, track=name, song=song, start_seconds=0.0, num_samples=samples, activity=1.0, sha256={}
+    )
+
+
+def sound(name: str, seconds: float = 0.6) -> ClipSound:
+    vocal = sung(seconds)[0] * (0.5 if name == "b" else 1.0)
+    return ClipSound(clip=clip(name, name, len(vocal)), vocal=vocal, instrumental=vocal.flip(0))
+
+
+def ignore(share: float) -> None:
+    assert 0 <= share <= 1
+
+
+@pytest.fixture(scope="module")
+def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
+    return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny"))
+
+
+def test_the_model_plays_what_the_accompanist_generates(accompanist: Accompanist) -> None:
+    model = Model(accompanist=accompanist, takes=2, seed=5, batch_rows=4)
+    clips = [sound("a"), sound("b")]
+    shares: list[float] = []
+    made = model.play(clips, sample_rate=RATE, on_share=shares.append)
+    for each, takes in zip(clips, made, strict=True):
+        for take, waveform in enumerate(takes):
+            alone = accompanist.generate(each.vocal, sample_rate=RATE, seed=5, take=take)
+            assert waveform.equal(alone.waveform[0])
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert model.batch_clips == 2
+
+
+def test_what_decides_the_models_sounds_is_in_its_identity(accompanist: Accompanist) -> None:
+    identity = Model(accompanist=accompanist, takes=2).identity()
+    assert identity["fingerprint"] == accompanist.bundle.fingerprint
+    assert identity == Model(accompanist=accompanist, takes=8, batch_rows=1).identity()
+    for changed in ({"seed": 1}, {"guidance": 1.0}, {"temperature": 0.0}, {"top_k": 3}, {"skip_fine": True}):
+        assert identity != Model(accompanist=accompanist, **changed).identity()  # type: ignore[arg-type]
+
+
+def test_the_codec_ceiling_is_the_codecs_round_trip(accompanist: Accompanist) -> None:
+    codec = accompanist.bundle.load_codec()
+    [[made]] = CodecCeiling(codec=codec).play([sound("a")], sample_rate=RATE, on_share=ignore)
+    expected = codec.decode(codec.encode(sound("a").instrumental[None, None]))[0, 0, : len(made)]
+    assert torch.allclose(made, expected, atol=1e-6)
+    [[other]] = CodecCeiling(codec=codec).play([sound("a")], sample_rate=16_000, on_share=ignore)
+    assert other.shape == made.shape
+
+
+def test_pairings_use_every_clip_once_and_never_the_own_song() -> None:
+    clips = [clip(f"{song}{index}", song) for song in "abcdefg" for index in range(2)]
+    for seed in range(20):
+        for partner in pairings(clips, seed=seed, takes=3):
+            assert sorted(other.id for other in partner.values()) == sorted(each.id for each in clips)
+            assert all(partner[each.id].song != each.song for each in clips)
+    assert pairings(clips, seed=1, takes=2) == pairings(clips, seed=1, takes=2)
+    assert pairings(clips, seed=1, takes=1) != pairings(clips, seed=2, takes=1)
+
+
+def test_a_single_song_cannot_be_paired() -> None:
+    with pytest.raises(UsageError, match="two songs"):
+        pairings([clip("a", "a")], seed=0, takes=1)
+
+
+def test_random_pairing_plays_the_partner_at_the_right_length() -> None:
+    sounds = {"a": torch.arange(4.0), "b": torch.arange(10.0, 16.0)}
+    pairing = RandomPairing(
+        clips=[clip("a", "a", 4), clip("b", "b", 6)],
+        instrumental=lambda each: sounds[each.id],
+        seed=0,
+        takes=1,
+    )
+    parts = [
+        ClipSound(clip=clip(name, name, len(of)), vocal=0 * of, instrumental=of)
+        for name, of in sounds.items()
+    ]
+    [[for_a], [for_b]] = pairing.play(parts, sample_rate=RATE, on_share=ignore)
+    assert for_a.tolist() == [10.0, 11.0, 12.0, 13.0]
+    assert for_b.tolist() == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0]
+
+
+def test_noise_is_pink_seeded_and_at_its_level() -> None:
+    part = sound("a", 4.0)
+    [[noise]] = Noise(seed=1).play([part], sample_rate=RATE, on_share=ignore)
+    [[again]] = Noise(seed=1).play([part], sample_rate=RATE, on_share=ignore)
+    [[other]] = Noise(seed=2).play([part], sample_rate=RATE, on_share=ignore)
+    assert noise.equal(again)
+    assert not noise.equal(other)
+    assert integrated_lufs(noise[None], RATE) == pytest.approx(-18.0, abs=0.05)
+    power = torch.fft.rfft(noise).abs().square()
+    hz = torch.fft.rfftfreq(len(noise), 1 / RATE)
+    octaves = [power[(hz >= low) & (hz < 2 * low)].sum() for low in (250, 500, 1000, 2000, 4000)]
+    assert max(octaves) / min(octaves) < 1.3  # as much in each octave
+
+
+def test_silence_is_silent_and_all_of_them_are_systems() -> None:
+    part = sound("a")
+    [[silence]] = Silence().play([part], sample_rate=RATE, on_share=ignore)
+    assert silence.shape == part.vocal.shape
+    assert not silence.any()
+    assert isinstance(Silence(), System)
+    assert isinstance(Noise(seed=0), System)
