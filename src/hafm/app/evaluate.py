@@ -42,10 +42,6 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
     began = time.monotonic()
     shown.step("looking at the collection")
     older = None if request.against is None else _older(request.against)
-    if request.report_clips:
-        from hafm.app.plot import check_matplotlib
-
-        check_matplotlib()
     from hafm.data.collection.sources import guess_kind, open_source
     from hafm.evaluate.embeddings.opening import open_embedding
     from hafm.evaluate.run.clips import build_test_set
@@ -203,13 +199,11 @@ def _compare(run: "RunFolder", older: "Results", results: "Results") -> "Compari
     return comparison
 
 
-def _report(request: EvaluateRequest, run: "RunFolder", results: "Results", shown: Display) -> Path | None:
+def _report(request: EvaluateRequest, run: "RunFolder", results: "Results", shown: Display) -> Path:
     from hafm.evaluate.report.page import table_markdown, write_report
     from hafm.evaluate.run.folder import TABLE_FILE
 
     run.write(TABLE_FILE, table_markdown(results))
-    if not request.report_clips:
-        return None
     return write_report(
         run, results, clips=request.report_clips, on_progress=shown.items("writing the report")
     )

@@ -28,14 +28,14 @@ class EvaluateOutcome:
     Args:
         run: the folder.
         results: all tables.
-        report: the page; None if none was wanted.
+        report: the page.
         comparison: with the older run, if one was named.
         seconds: that it took.
     """
 
     run: Path
     results: "Results"
-    report: Path | None
+    report: Path
     comparison: "Comparison | None"
     seconds: float
 
@@ -59,7 +59,7 @@ class EvaluateOutcome:
                 f"  {each.arm} {each.system} {each.figure}: {each.then} -> {each.now}, {each.verdict}"
                 for each in changed
             ]
-        lines.append(f"report   {self.report}" if self.report else f"results  {self.run / 'results.json'}")
+        lines.append(f"report  {self.report}")
         return "\n".join(lines)
 
     def _table(self, arm: str) -> list[str]:
@@ -83,7 +83,7 @@ class EvaluateOutcome:
         return {
             "run": str(self.run),
             "results": str(self.run / RESULTS_FILE),
-            "report": None if self.report is None else str(self.report),
+            "report": str(self.report),
             "table": str(self.run / TABLE_FILE),
             **({} if self.comparison is None else {"comparison": str(self.run / "comparison.json")}),
             "seconds": self.seconds,

@@ -45,7 +45,7 @@ class EvaluateRequest:
         skip_fine: the model stops after the coarse stage.
         batch_size: takes that are made together.
         device: where models run.
-        report_clips: clips to listen to in the report; 0 for no report.
+        report_clips: clips to listen to in the report; 0 for a page without sounds.
         against: an older `results.json`.
         worth: measure the held-out loss with right and wrong vocals.
 

@@ -203,7 +203,7 @@ ReportClips: TypeAlias = Annotated[
     int,
     typer.Option(
         metavar="N",
-        help="Clips to listen to in the report (needs matplotlib); 0 for no report.",
+        help="Clips to listen to in the report, about 1 MB each.",
         rich_help_panel=_MEASURED,
     ),
 ]

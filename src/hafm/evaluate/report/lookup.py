@@ -1,0 +1,122 @@
+"""Rows of results, found by what they are about.
+
+In: `Results`. Out: its systems in the order of the tables, and single figures. The control of random
+pairing is the system named `random`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+
+from hafm.evaluate.report.labels import KIND_TITLES
+from hafm.evaluate.run.results import ApaRow, FadRow, Figure, MeasureRow, On, Results, SystemRow
+
+__all__ = ["RANDOM", "Lookup", "apart"]
+
+RANDOM = "random"
+
+
+class Lookup:
+    """Results, indexed.
+
+    Args:
+        results: of a run.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    @cached_property
+    def systems(self) -> tuple[SystemRow, ...]:
+        """Ceilings, models, baselines, controls, and whatever else there is; within a kind in their order.
+
+        Their titles begin with a capital, since they head rows.
+        """
+        order = [*KIND_TITLES]
+        rows = [replace(row, title=row.title[:1].upper() + row.title[1:]) for row in self.results.systems]
+        return tuple(
+            sorted(
+                rows,
+                key=lambda row: order.index(row.kind) if row.kind in order else len(order),
+            )
+        )
+
+    @cached_property
+    def embeddings(self) -> tuple[str, ...]:
+        """Every embedding once, in order."""
+        return tuple(
+            dict.fromkeys(
+                [*(row.embedding for row in self.results.fad), *(row.embedding for row in self.results.apa)]
+            )
+        )
+
+    @cached_property
+    def fad_embeddings(self) -> tuple[str, ...]:
+        """Those of them that distances were measured by, in order."""
+        return tuple(dict.fromkeys(row.embedding for row in self.results.fad))
+
+    @property
+    def main_embedding(self) -> str | None:
+        """The one that stands for distances where one must: a VGGish, as in the paper, or else the first."""
+        names = self.fad_embeddings
+        return next((name for name in names if name.startswith("vggish")), names[0] if names else None)
+
+    @property
+    def model(self) -> SystemRow | None:
+        """The first system that is a model: what a run is about."""
+        return next((row for row in self.systems if row.kind == "model"), None)
+
+    @property
+    def informative(self) -> tuple[MeasureRow, ...]:
+        """Measures that tell true pairs from random ones on this test set."""
+        return tuple(row for row in self.results.measures if row.informative)
+
+    def title(self, system: str) -> str:
+        """What a system is called."""
+        return next((row.title for row in self.systems if row.name == system), system)
+
+    def fit(self, arm: str, system: str, measure: str) -> Figure | None:
+        """The mean of a measure."""
+        return self._fit.get((arm, system, measure))
+
+    def fad(self, arm: str, system: str, embedding: str, on: On) -> FadRow | None:
+        """A distance."""
+        return self._fad.get((arm, system, embedding, on))
+
+    def apa(self, arm: str, system: str, embedding: str) -> ApaRow | None:
+        """An adherence."""
+        return self._apa.get((arm, system, embedding))
+
+    @cached_property
+    def _fit(self) -> Mapping[tuple[str, str, str], Figure]:
+        return {(row.arm, row.system, row.measure): row.figure for row in self.results.fit}
+
+    @cached_property
+    def _fad(self) -> Mapping[tuple[str, str, str, str], FadRow]:
+        return {(row.arm, row.system, row.embedding, row.on): row for row in self.results.fad}
+
+    @cached_property
+    def _apa(self) -> Mapping[tuple[str, str, str], ApaRow]:
+        return {(row.arm, row.system, row.embedding): row for row in self.results.apa}
+
+
+def apart(one: Figure | None, other: Figure | None) -> int | None:
+    """1 if the first figure's interval lies wholly above the second's, -1 if below, 0 if they meet.
+
+    None where one of them is not known. Intervals that meet do not show that two figures are equal; intervals
+    that do not meet show that they differ.
+
+    >>> low, high = Figure(value=1.0, low=0.5, high=1.5), Figure(value=3.0, low=2.0, high=4.0)
+    >>> apart(low, high), apart(high, low), apart(low, low), apart(low, Figure(value=9.0))
+    (-1, 1, 0, None)
+    """
+    if (
+        one is None
+        or other is None
+        or one.low is None
+        or one.high is None
+        or other.low is None
+        or other.high is None
+    ):
+        return None
+    return 1 if one.low > other.high else -1 if one.high < other.low else 0

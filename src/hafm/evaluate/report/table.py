@@ -1,0 +1,154 @@
+"""A table as a value, before it is HTML or Markdown, so that both say the same.
+
+In: cells that are made of figures and text. Out: `Table`, for `table_html` and `table_markdown`.
+
+Conventions: numbers of one column have the same number of decimals, chosen by `decimals`; a number that is
+not known is a dash. The first cell of a row names it.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from hafm.evaluate.run.results import Figure
+
+__all__ = ["DASH", "Cell", "Column", "Row", "Table", "decimals", "number", "of_figure", "plural"]
+
+DASH = "\N{EN DASH}"
+
+_MOST_DECIMALS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One field.
+
+    Args:
+        text: the value.
+        interval: what stands small beside it.
+        strong: to be noticed.
+        faint: to be passed over.
+        chart: where a small chart is drawn instead of the text, in a medium that can: (value, low, high) on
+            the column's scale.
+    """
+
+    text: str = ""
+    interval: str = ""
+    strong: bool = False
+    faint: bool = False
+    chart: Figure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """The head of a column.
+
+    Args:
+        title: its name.
+        small: a line below it.
+        says_nothing: whether its figures tell nothing, and are shown as such.
+        group: columns next to each other with the same group share a heading above.
+        chart_scale: for a column of charts, the values at its ends.
+    """
+
+    title: str
+    small: str = ""
+    says_nothing: bool = False
+    group: str = ""
+    chart_scale: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row.
+
+    Args:
+        title: what it is about.
+        small: a line below it.
+        cells: one a column.
+        group: rows next to each other with the same group share a heading.
+        foreign: whether it was not measured here.
+    """
+
+    title: str
+    small: str = ""
+    cells: tuple[Cell, ...]
+    group: str = ""
+    foreign: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Args:
+        caption: what it shows.
+        corner: heading of the rows' names.
+        columns: without the one of the names.
+        rows: from top to bottom.
+        warning: what must be read before it.
+        notes: below it.
+    """
+
+    caption: str
+    corner: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    warning: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert all(len(row.cells) == len(self.columns) for row in self.rows), self.caption
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """How many decimals a column needs: two as a rule, fewer where numbers are large, more where they are
+    small. One number that is far from all others changes nothing.
+
+    >>> decimals([0.5, 0.25]), decimals([1234.5, 2345.0]), decimals([0.004, None]), decimals([])
+    (2, 0, 4, 2)
+    """
+    sizes = [abs(value) for value in values if value is not None and value != 0]
+    if not sizes:
+        return 2
+    leading = math.floor(math.log10(median(sizes)))
+    return max(0, 3 - leading) if leading > 1 else min(max(2, 1 - leading), _MOST_DECIMALS)
+
+
+def number(value: float | None, places: int, *, signed: bool = False) -> str:
+    """A number as it is shown, with a true minus; what rounds to 0 has no sign.
+
+    >>> number(0.5, 2), number(-0.224, 2), number(None, 2), number(-0.001, 2), number(0.3, 1, signed=True)
+    ('0.50', '−0.22', '–', '0.00', '+0.3')
+    """
+    if value is None:
+        return DASH
+    text = f"{value:{'+' if signed else ''}.{places}f}"
+    if not text.strip("+-0."):
+        text = text.lstrip("+-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def of_figure(figure: Figure | None, places: int, *, strong: bool = False, faint: bool = False) -> Cell:
+    """A figure as a cell.
+
+    >>> cell = of_figure(Figure(value=0.5, low=0.25, high=0.75), 2)
+    >>> cell.text, cell.interval
+    ('0.50', '[0.25, 0.75]')
+    """
+    if figure is None or figure.value is None:
+        return Cell(text=DASH, faint=faint)
+    interval = ""
+    if figure.low is not None and figure.high is not None:
+        interval = f"[{number(figure.low, places)}, {number(figure.high, places)}]"
+    return Cell(text=number(figure.value, places), interval=interval, strong=strong, faint=faint)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "song"), plural(1200, "clip")
+    ('1 song', '1,200 clips')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
