@@ -1,6 +1,7 @@
 """An evaluation whose outcome is known: the truth wins, what cannot fit loses, and a stop changes nothing."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,13 @@ def test_results_survive_their_file(done: tuple[RunFolder, Results]) -> None:
         Results.from_json("{}", where="here")
     with pytest.raises(UsageError, match="format 9"):
         Results.from_json('{"format": 9}', where="here")
+
+
+def test_the_example_of_the_docs_reads_a_run(done: tuple[RunFolder, Results], capsys: Any) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluate.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(example.replace('Path("run")', f"Path({str(done[0].path)!r})"), {})
+    assert f"isolated truth {figure(done[1], 'truth', 'chord_tones')}\n" in capsys.readouterr().out
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same(
