@@ -34,21 +34,17 @@ import torch
 
 from hafm.audio.sound import Audio
 from hafm.errors import UsageError
-from hafm.generate.accompaniment import Accompaniment, Tokens
-from hafm.generate.device import device_errors, find_device
+from hafm.generate.accompaniment import Accompaniment
+from hafm.generate.device import find_device
+from hafm.generate.pipeline import accompany
 from hafm.generate.progress import OnStep
 from hafm.generate.record import (
     BundleUsed,
-    Environment,
     GenerationRecord,
     InputUsed,
-    SeparationUsed,
     Settings,
 )
-from hafm.generate.sampling import SamplingSettings
-from hafm.generate.steps import codec_frames, hear, play, sound
-from hafm.generate.threads import one_thread
-from hafm.generate.vocal import read_vocal, take_vocal
+from hafm.generate.vocal import read_vocal
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import copy_bundle
@@ -355,56 +351,17 @@ class Accompanist:
         separator: Separator | None,
         on_progress: OnStep | None,
     ) -> list[list[Accompaniment]]:
-        """The way of the drawing at the top of this file, for vocals of one length side by side."""
-        bundle, device, seed = self.bundle, self.device, settings.seed
-        if separator is not None:
-            vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
-        sampling = SamplingSettings(
-            temperature=settings.temperature, top_k=settings.top_k, guidance=settings.guidance
+        return accompany(
+            self.bundle,
+            vocals,
+            used,
+            settings,
+            takes=takes,
+            bundle_used=self._bundle_used(),
+            device=self.device,
+            separator=separator,
+            on_progress=on_progress,
         )
-        with device_errors(device), one_thread():
-            environment = Environment.here(str(device))
-            heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
-            semantic, codes = play(
-                bundle,
-                heard,
-                num_frames=codec_frames(bundle, vocals[0]),
-                sampling=sampling,
-                seed=seed,
-                takes=takes,
-                skip_fine=settings.skip_fine,
-                device=device,
-                on_progress=on_progress,
-            )
-            waveforms = [
-                sound(bundle, rows, vocal, level_lufs=settings.level_lufs, device=device)
-                for vocal, rows in zip(vocals, codes.split(len(takes)), strict=True)
-            ]
-        made_with = GenerationRecord(
-            environment=environment,
-            bundle=self._bundle_used(),
-            input=used[0],
-            settings=settings,
-            separation=None if separator is None else SeparationUsed.of(separator),
-        )
-        return [
-            [
-                Accompaniment(
-                    waveform=waveforms[number][index],
-                    sample_rate=vocal.sample_rate,
-                    tokens=Tokens(
-                        vocal_semantic=heard[number, 0].cpu(),
-                        instrumental_semantic=semantic[number * len(takes) + index, 0].cpu(),
-                        codes=codes[number * len(takes) + index].cpu(),
-                    ),
-                    vocal=vocal,
-                    record=replace(made_with, input=used[number], settings=replace(settings, take=take)),
-                    notes=vocal.notes,
-                )
-                for index, take in enumerate(takes)
-            ]
-            for number, vocal in enumerate(vocals)
-        ]
 
     def _bundle_used(self) -> BundleUsed:
         config = self.bundle.config

@@ -1,0 +1,114 @@
+"""The way of a vocal through the stages, from a checked sound to `Accompaniment`s.
+
+In: a bundle, vocals of one length side by side, settings. Out: every take of every vocal; the drawing is at
+the top of `hafm.generate.accompany`.
+
+Conventions: vocals and takes share one batch, V * takes rows, and none of them knows of the others.
+
+Source: paper 3 (Fig. 1), 3.5 "Inference".
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from hafm.audio.sound import Audio
+from hafm.generate.accompaniment import Accompaniment, Tokens
+from hafm.generate.device import device_errors
+from hafm.generate.progress import OnStep
+from hafm.generate.record import (
+    BundleUsed,
+    Environment,
+    GenerationRecord,
+    InputUsed,
+    SeparationUsed,
+    Settings,
+)
+from hafm.generate.sampling import SamplingSettings
+from hafm.generate.steps import codec_frames, hear, play, sound
+from hafm.generate.threads import one_thread
+from hafm.generate.vocal import take_vocal
+from hafm.separate.separator import Separator
+from hafm.stages.bundle import Bundle
+
+__all__ = ["accompany"]
+
+
+def accompany(
+    bundle: Bundle,
+    vocals: Sequence[Audio],
+    used: Sequence[InputUsed],
+    settings: Settings,
+    *,
+    takes: Sequence[int],
+    bundle_used: BundleUsed,
+    device: torch.device,
+    separator: Separator | None,
+    on_progress: OnStep | None,
+) -> list[list[Accompaniment]]:
+    """The takes of each vocal.
+
+    Args:
+        bundle: the model.
+        vocals: one or more, of one length and rate; songs, if there is a separator.
+        used: of each vocal, for its record.
+        settings: of all; the take is set for each.
+        takes: their numbers.
+        bundle_used: for the records.
+        device: where to compute.
+        separator: takes the vocals out of songs.
+        on_progress: told after every frame of every stage.
+
+    Raises:
+        AudioError, BundleError, DeviceError: as `hafm.generate.accompany.Accompanist.generate` says.
+    """
+    if separator is not None:
+        vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
+    seed = settings.seed
+    sampling = SamplingSettings(
+        temperature=settings.temperature, top_k=settings.top_k, guidance=settings.guidance
+    )
+    with device_errors(device), one_thread():
+        environment = Environment.here(str(device))
+        heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
+        semantic, codes = play(
+            bundle,
+            heard,
+            num_frames=codec_frames(bundle, vocals[0]),
+            sampling=sampling,
+            seed=seed,
+            takes=takes,
+            skip_fine=settings.skip_fine,
+            device=device,
+            on_progress=on_progress,
+        )
+        waveforms = [
+            sound(bundle, rows, vocal, level_lufs=settings.level_lufs, device=device)
+            for vocal, rows in zip(vocals, codes.split(len(takes)), strict=True)
+        ]
+    record = GenerationRecord(
+        environment=environment,
+        bundle=bundle_used,
+        input=used[0],
+        settings=settings,
+        separation=None if separator is None else SeparationUsed.of(separator),
+    )
+    return [
+        [
+            Accompaniment(
+                waveform=waveforms[number][index],
+                sample_rate=vocal.sample_rate,
+                tokens=Tokens(
+                    vocal_semantic=heard[number, 0].cpu(),
+                    instrumental_semantic=semantic[number * len(takes) + index, 0].cpu(),
+                    codes=codes[number * len(takes) + index].cpu(),
+                ),
+                vocal=vocal,
+                record=replace(record, input=used[number], settings=replace(settings, take=take)),
+                notes=vocal.notes,
+            )
+            for index, take in enumerate(takes)
+        ]
+        for number, vocal in enumerate(vocals)
+    ]
