@@ -5,7 +5,7 @@ nothing new on the disk.
 
     OUT does not exist   .OUT.3f2a.part/results  is filled, and takes the name OUT in one step
     OUT exists           OUT/.3f2a.part/results  is filled, and each file takes its place in OUT in one step,
-                         `generation.json` last
+                         `generation.json` last, that of OUT itself after those of folders in it
 
 Either way what is written lies on the disk where it will stay (OUT may be the root of one). Convention:
 `generation.json` is what readers believe, so the old one goes before the first file is replaced, and the new
@@ -107,6 +107,7 @@ def _deliver(staging: Path, place: Path) -> None:
     for name in files:
         if name.name == _RECORD:
             (place / name).unlink(missing_ok=True)
-    for name in sorted(files, key=lambda name: name.name == _RECORD):
+    # OUT/generation.json vouches for OUT/take-N too, and comes after them.
+    for name in sorted(files, key=lambda name: (name.name == _RECORD, -len(name.parts))):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(staging / name, place / name)

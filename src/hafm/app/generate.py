@@ -2,8 +2,8 @@
 
 In: a `Request`. Out: an `Outcome`: where everything is, how long it took, what a user should know.
 
-    device? folder? vocal? room on the disk? bundle?   ->   generate   ->   save, draw   ->   put in place
-    `-- separator? refused before the model runs --'                       `-- delivery.py: all or nothing --'
+    device? folder? vocal? room on the disk? bundle?  ->  generate  ->  rank, save, draw  ->  put in place
+    `-- separator? refused before the model runs --'                     `-- delivery.py: all or nothing --'
 
 The accompaniment itself is made by `hafm.generate.accompany`; start to read there.
 """
@@ -18,6 +18,7 @@ from hafm.app.delivery import Delivery, delivery
 from hafm.app.estimate import Estimator, Phase
 from hafm.app.interrupt import Interrupts
 from hafm.app.outcome import Outcome, Take
+from hafm.app.pick import put_best
 from hafm.app.plan import Plan, make_plan
 from hafm.app.progress import Display
 from hafm.app.request import Request
@@ -26,6 +27,7 @@ from hafm.errors import OutputError
 
 if TYPE_CHECKING:
     from hafm.audio.sound import Audio
+    from hafm.evaluate.ranking import Ranking
     from hafm.generate.accompany import Accompaniment, Accompanist
     from hafm.generate.progress import OnStep, Progress
     from hafm.separate.separator import Separator
@@ -76,12 +78,16 @@ def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> 
     accompaniments = plan.generate(accompanist, separator, reporter)
     generated = time.monotonic()
 
+    ranking = _rank(accompaniments, shown) if request.pick == "best" else None
+    ranked = time.monotonic()
+
     shown.step("writing")
     with delivery(request.output, interrupts) as parcel:
         takes = [
             _save(accompaniment, number, len(accompaniments), parcel, plan)
             for number, accompaniment in enumerate(accompaniments, start=1)
         ]
+        picked = None if ranking is None else put_best(ranking, takes, parcel)
     written = time.monotonic()
     return Outcome(
         takes=takes,
@@ -91,9 +97,11 @@ def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> 
         timings={
             "prepare_seconds": ready - began,
             "generate_seconds": generated - ready,
-            "write_seconds": written - generated,
+            **({} if ranking is None else {"rank_seconds": ranked - generated}),
+            "write_seconds": written - ranked,
             "total_seconds": written - began,
         },
+        picked=picked,
     )
 
 
@@ -147,7 +155,8 @@ def _needed_bytes(plan: Plan, vocal: "Audio") -> int:
     channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
     if plan.separator is not None:
         channels += 2 * vocal.num_channels  # the vocal, which may need floats
-    return plan.request.num_takes * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
+    copies = plan.request.num_takes + (plan.request.pick == "best")
+    return copies * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
 
 
 def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Display) -> "OnStep":
@@ -167,6 +176,13 @@ def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Dis
             shown.step("rendering")
 
     return on_progress
+
+
+def _rank(accompaniments: "Sequence[Accompaniment]", shown: Display) -> "Ranking":
+    shown.step("comparing the takes")
+    from hafm.evaluate.ranking import pick_best
+
+    return pick_best(accompaniments)
 
 
 def _save(accompaniment: "Accompaniment", number: int, of: int, parcel: Delivery, plan: Plan) -> Take:

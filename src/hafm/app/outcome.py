@@ -3,9 +3,11 @@
 In: where things are and how long they took. Out: a few lines of text, or one JSON object:
 
     {"takes": [{"take", "accompaniment", "mix", "vocal"?, "record", "plot"?, "levels"}],
+     "best"?: {"take", "why", "accompaniment", "mix", "vocal"?, "record", "plot"?},   with --pick best
+     "ranking"?: {...},                                                               as in ranking.json
      "vocal": {"path", "sha256", "start_seconds", "seconds", "sample_rate_hz", "num_samples", "num_channels"},
      "settings": {...}, "bundle": {...}, "environment": {...}, "separation"?: {...},   as in generation.json
-     "timings": {"prepare_seconds", "generate_seconds", "write_seconds", "total_seconds",
+     "timings": {"prepare_seconds", "generate_seconds", "rank_seconds"?, "write_seconds", "total_seconds",
                  "generate_seconds_per_second"},
      "notes": [...]}
 
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hafm.app.pick import Picked
     from hafm.audio.sound import Audio
     from hafm.generate.record import GenerationRecord
 
@@ -50,6 +53,7 @@ class Outcome:
         record: of the first take.
         notes: what a user should know.
         timings: seconds by name.
+        picked: the best take, if it was asked for.
     """
 
     takes: Sequence[Take]
@@ -57,10 +61,16 @@ class Outcome:
     record: "GenerationRecord"
     notes: tuple[str, ...]
     timings: Mapping[str, float]
+    picked: "Picked | None" = None
 
     def summary(self) -> str:
         """For people: where the files are, and how long it took."""
         lines = [f"{name:<14} {path}" for take in self.takes for name, path in take.paths.items()]
+        if self.picked is not None:
+            lines += [f"{name:<14} {path}" for name, path in self.picked.paths.items()]
+            names = ["best", *["then"] * (len(self.takes) - 1)]
+            ranked = self.picked.ranking.takes
+            lines += [f"{name:<14} {take.why}" for name, take in zip(names, ranked, strict=True)]
         total, audio = self.timings["total_seconds"], self.vocal.seconds
         each = f"{len(self.takes)} takes of " if len(self.takes) > 1 else ""
         lines.append(f"{'':<14} {each}{audio:.1f} s, seed {self.record.settings.seed}, made in {total:.1f} s")
@@ -78,6 +88,7 @@ class Outcome:
                 }
                 for take in self.takes
             ],
+            **({} if self.picked is None else self.picked.to_json()),
             "vocal": {
                 "path": vocal.path,
                 "sha256": vocal.sha256,

@@ -13,9 +13,10 @@ from typing import Literal, TypeAlias
 
 from hafm.errors import UsageError
 
-__all__ = ["MAX_TAKES", "Format", "Request"]
+__all__ = ["MAX_TAKES", "Format", "Pick", "Request"]
 
 Format: TypeAlias = Literal["wav", "flac"]
+Pick: TypeAlias = Literal["all", "best"]
 
 MAX_TAKES = 32
 """Takes of one pass: each needs its own memory."""
@@ -30,6 +31,7 @@ _SETTLED_BY_REPLAY = {
     "balance_db": "--balance",
     "loudness_lufs": "--loudness",
     "takes": "--takes",
+    "pick": "--pick",
     "seed": "--seed",
     "temperature": "--temperature",
     "top_k": "--top-k",
@@ -48,6 +50,7 @@ class Request:
         vocal: the recording; None only with `replay`, which knows it.
         replay: a `generation.json` whose sound is to be made again.
         takes: how many candidates, 1 to `MAX_TAKES`; None for one.
+        pick: `best` ranks the takes, of which there are two or more then; None for `all`.
         seed: 0 or more.
         temperature: 0 or more.
         top_k: 1 or more.
@@ -77,6 +80,7 @@ class Request:
     vocal: Path | None = None
     replay: Path | None = None
     takes: int | None = None
+    pick: Pick | None = None
     seed: int | None = None
     temperature: float | None = None
     top_k: int | None = None
@@ -111,6 +115,11 @@ class Request:
             self._refuse_beside_replay()
         elif self.separator is not None and not self.separate:
             raise UsageError("--separator was given without --separate; add --separate, or leave it out")
+        if self.pick == "best" and self.num_takes == 1:
+            raise UsageError(
+                "--pick best needs takes to choose from, and there is one; add --takes, as in: "
+                "--takes 8 --pick best"
+            )
 
     @property
     def num_takes(self) -> int:

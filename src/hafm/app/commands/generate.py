@@ -12,6 +12,7 @@ EPILOG = (
     "[bold]Examples[/bold]\n\n"
     "hafm generate vocal.wav -o out/\n\n"
     "hafm generate vocal.m4a -o out/ --takes 4 --seed 7 --plot\n\n"
+    "hafm generate vocal.wav -o out/ --takes 8 --pick best\n\n"
     "hafm generate song.wav -o out/ --start 30 --seconds 20 --skip-fine\n\n"
     "hafm generate song.mp3 -o out/ --separate --separator vocals.onnx\n\n"
     "hafm generate --replay out/generation.json -o again/"
@@ -33,6 +34,7 @@ def generate(
     plot: generate_options.Plot = False,
     bundle: options.Bundle = None,
     takes: generate_options.Takes = None,
+    pick: generate_options.PickOption = None,
     seed: generate_options.Seed = None,
     temperature: generate_options.Temperature = None,
     top_k: generate_options.TopK = None,
@@ -56,6 +58,7 @@ def generate(
         vocal=vocal,
         replay=replay,
         takes=takes,
+        pick=pick,
         seed=seed,
         temperature=temperature,
         top_k=top_k,

@@ -8,13 +8,14 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from hafm.app.request import MAX_TAKES
+from hafm.app.request import MAX_TAKES, Pick
 
 __all__ = [
     "Balance",
     "Guidance",
     "Loudness",
     "Output",
+    "PickOption",
     "Plot",
     "Replay",
     "Seconds",
@@ -103,6 +104,16 @@ Takes: TypeAlias = Annotated[
         metavar="N",
         help=f"Make N candidates in one pass, 1 to {MAX_TAKES}: take-1/, take-2/, ...",
         show_default="1",
+        rich_help_panel=_MADE,
+    ),
+]
+PickOption: TypeAlias = Annotated[
+    Pick | None,
+    typer.Option(
+        "--pick",
+        metavar="all|best",
+        help="best: rank the takes by how they fit the vocal, and put the first into the folder itself too.",
+        show_default="all",
         rich_help_panel=_MADE,
     ),
 ]

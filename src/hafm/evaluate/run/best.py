@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from hafm import __version__
+from hafm.evaluate.criteria import CRITERIA
 from hafm.evaluate.ranking import rank_takes
 from hafm.evaluate.run.folder import Made, RunFolder
 from hafm.evaluate.testset.clip import Arm, Clip
@@ -48,7 +49,7 @@ def choose(
     paths = [run.sound_path(each) for each in made]
     digests = [sha256(path.read_bytes()).hexdigest() for path in (run.vocal_path(arm, clip.id), *paths)]
     key = f"choices/{system}/{arm}/{clip.id}.json"
-    state = sha256(json.dumps([__version__, *digests]).encode()).hexdigest()
+    state = sha256(json.dumps([__version__, repr(CRITERIA), *digests]).encode()).hexdigest()
     kept = _kept(run, key, state)
     if kept is None or not set(of) <= set(kept):
         vocal, sounds = run.vocal(arm, clip), [run.sound(each) for each in made]

@@ -30,7 +30,7 @@ from hafm.evaluate.run.sounds import make_sounds
 from hafm.evaluate.run.summary import apa_rows, clip_rows, fad_rows, fit_rows, measure_rows, noise_floor
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.evaluate.systems.base import System
-from hafm.evaluate.vocal_worth import AlignedClip, StageWorth, vocal_worth
+from hafm.evaluate.vocal_worth import STAGES_WITH_VOCAL, AlignedClip, StageWorth, vocal_worth
 from hafm.generate.record import Environment
 from hafm.stages.bundle import Bundle
 
@@ -164,7 +164,9 @@ def _worth(
         sample_rate=manifest.protocol.sample_rate,
         seed=settings.seed,
         device=settings.device,
-        on_clip=lambda _, done: told(done, len(clips)),
+        on_clip=lambda stage, done: told(
+            STAGES_WITH_VOCAL.index(stage) * len(clips) + done, len(STAGES_WITH_VOCAL) * len(clips)
+        ),
     )
     rows = [_summed(stage) for stage in stages]
     run.write(path.name, json.dumps({"state": state, "rows": rows}, indent=1))

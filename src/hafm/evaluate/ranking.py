@@ -1,0 +1,305 @@
+"""Which of several takes fits its vocal best, and why.
+
+In: a vocal and the takes that were made for it, `[T]` each. Out: a `Ranking`, the best take first, with a
+score, the terms that add up to it (`hafm.evaluate.criteria`), and a line in plain words for each.
+
+Conventions: no truth and no true instrumental is needed. Sounds are looked at at 24 kHz in windows of about
+10 s, as the constants were fitted to, and points are averaged over the windows in which somebody sings. A
+value that cannot be told (nothing sounds, nothing begins) counts as the criterion's worst, and so does the
+share of the singing that has no accompaniment beneath it: no take wins by falling silent. A take that is
+silent beneath all of the singing comes last, and equal scores stand in the order of the takes. One thread, no
+random draws: the same sounds give the same ranking.
+
+What a score is not: it compares takes of one vocal. Vocals differ in how much their own instrumental gets.
+
+Source: ours.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from hafm.audio.resample import resample
+from hafm.errors import UsageError
+from hafm.evaluate.criteria import CRITERIA, Criterion
+from hafm.evaluate.fit.measures import MEASURES, Example, measure
+from hafm.generate.accompaniment import Accompaniment
+from hafm.generate.threads import one_thread
+from hafm.tokens.level import active_rms
+
+__all__ = ["RankedTake", "Ranking", "pick_best", "rank_takes"]
+
+_SAMPLE_RATE_HZ = 24_000
+_WINDOW_SECONDS = 10.0
+_DEAD_AIR = "dead_air"
+_SINGING_ABOVE = 10 ** (-30 / 20)  # of the vocal's level: below, a window holds breath and bleed
+_SILENT_RMS = 10 ** (-70 / 20)  # as in `hafm.evaluate.fit.dead_air`
+_TOLD_POINTS = 0.005  # smaller differences would be told as 0.00
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedTake:
+    """A take and its place.
+
+    Args:
+        index: of the take in the list that was given, from 0.
+        score: points; above 0 is better than what knows nothing of the vocal.
+        terms: points by measure, which add up to the score.
+        values: of the measures and of `dead_air`, averaged over windows; None where none could be told.
+        silent: whether it plays nothing beneath the singing.
+        why: one line, for people.
+    """
+
+    index: int
+    score: float
+    terms: Mapping[str, float]
+    values: Mapping[str, float | None]
+    silent: bool
+    why: str
+
+    @property
+    def number(self) -> int:
+        """The take's number for people, from 1, as in `take-1/`."""
+        return self.index + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Takes in order.
+
+    Args:
+        takes: the best first; every take once.
+        num_windows: stretches of the vocal in which somebody sings.
+    """
+
+    takes: tuple[RankedTake, ...]
+    num_windows: int
+
+    @property
+    def best(self) -> RankedTake:
+        """The first."""
+        return self.takes[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `ranking.json`; takes by number, from 1."""
+        return {
+            "order": [take.number for take in self.takes],
+            "takes": [
+                {
+                    "take": take.number,
+                    "score": take.score,
+                    "terms": dict(take.terms),
+                    "values": dict(take.values),
+                    "silent": take.silent,
+                    "why": take.why,
+                }
+                for take in self.takes
+            ],
+            "measures": {
+                criterion.measure: {
+                    "what": MEASURES[criterion.measure].what,
+                    "unit": MEASURES[criterion.measure].unit,
+                    "words": criterion.words,
+                    "worst": criterion.worst,
+                    "best": criterion.best,
+                    "mean": criterion.mean,
+                    "deviation": criterion.deviation,
+                    "weight": criterion.weight,
+                }
+                for criterion in CRITERIA
+            },
+            "num_windows": self.num_windows,
+        }
+
+
+def pick_best(accompaniments: Sequence[Accompaniment]) -> Ranking:
+    """Ranks the takes of one vocal.
+
+    Args:
+        accompaniments: of `Accompanist.generate_takes`, one or more.
+
+    Raises:
+        UsageError: there are none, or they are of different vocals.
+
+    >>> takes = accompanist.generate_takes("vocal.wav", takes=8)                    # doctest: +SKIP
+    >>> ranking = pick_best(takes)                                                  # doctest: +SKIP
+    >>> takes[ranking.best.index].save("out")                                       # doctest: +SKIP
+    >>> print(ranking.best.why)                                                     # doctest: +SKIP
+    take 3, 4.20 points: better than the other takes in harmony with the melody (0.31)
+    """
+    if not accompaniments:
+        raise UsageError("there are no takes to rank; give one or more")
+    vocal, rate = accompaniments[0].vocal, accompaniments[0].sample_rate
+    for number, accompaniment in enumerate(accompaniments, start=1):
+        other = accompaniment.vocal
+        same = (other.sha256, other.start_seconds) == (vocal.sha256, vocal.start_seconds)
+        if not same or accompaniment.sample_rate != rate:
+            raise UsageError(
+                f"take {number} accompanies another vocal than take 1; rank only takes of one vocal"
+            )
+    return rank_takes(vocal.mono(), [accompaniment.waveform[0] for accompaniment in accompaniments], rate)
+
+
+def rank_takes(
+    vocal: Float[Tensor, " T"], accompaniments: Sequence[Float[Tensor, " T"]], sample_rate: int
+) -> Ranking:
+    """Ranks what was made for one vocal.
+
+    Args:
+        vocal: finite samples, mono.
+        accompaniments: one or more, as long as the vocal.
+        sample_rate: of all, in hertz, 8000 or more.
+
+    Raises:
+        UsageError: no takes, or one that is not mono, not finite or of another length; it is named.
+
+    >>> import torch
+    >>> t = torch.arange(96_000) / 24_000
+    >>> a, e, b_flat = (torch.sin(2 * torch.pi * hz * t) * torch.exp(-3 * (t % 1)) for hz in (440, 330, 466))
+    >>> ranking = rank_takes(a, [torch.zeros(96_000), b_flat, a + e], 24_000)
+    >>> [take.number for take in ranking.takes]
+    [3, 2, 1]
+    >>> ranking.takes[-1].why
+    'take 1: silent beneath the singing'
+    """
+    if not accompaniments:
+        raise UsageError("there are no takes to rank; give one or more")
+    for number, accompaniment in enumerate(accompaniments, start=1):
+        try:
+            Example(vocal=vocal, accompaniment=accompaniment, sample_rate=sample_rate)
+        except UsageError as error:
+            raise UsageError(f"take {number} cannot be ranked: {error}") from error
+    with one_thread():
+        heard = _at_analysis_rate(vocal, sample_rate)
+        windows = _sung_windows(heard)
+        measured = [
+            _measured(heard, _at_analysis_rate(take, sample_rate), windows) for take in accompaniments
+        ]
+    order = sorted(range(len(measured)), key=lambda index: measured[index].place(index))
+    return Ranking(
+        takes=tuple(
+            RankedTake(
+                index=index,
+                score=measured[index].score,
+                terms=measured[index].terms,
+                values=measured[index].values,
+                silent=measured[index].silent,
+                why=f"{_called(measured, index)}: {_why(measured, index, sung=bool(windows))}",
+            )
+            for index in order
+        ),
+        num_windows=len(windows),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """One take, before it is compared."""
+
+    terms: Mapping[str, float]
+    values: Mapping[str, float | None]
+    silent: bool
+
+    @property
+    def score(self) -> float:
+        return math.fsum(self.terms.values())
+
+    def place(self, index: int) -> tuple[bool, float, int]:
+        """Sorts the best first."""
+        return self.silent, -self.score, index
+
+
+def _at_analysis_rate(waveform: Tensor, sample_rate: int) -> Tensor:
+    return resample(waveform[None], sample_rate, _SAMPLE_RATE_HZ)[0]
+
+
+def _sung_windows(vocal: Tensor) -> list[slice]:
+    """Equal windows of about 10 s, without those in which the vocal is 30 dB or more below its level."""
+    count = max(1, round(len(vocal) / _SAMPLE_RATE_HZ / _WINDOW_SECONDS))
+    edges = [number * len(vocal) // count for number in range(count + 1)]
+    windows = [slice(start, end) for start, end in pairwise(edges)]
+    level = _level(vocal)
+    return [window for window in windows if _level(vocal[window]) > max(_SILENT_RMS, level * _SINGING_ABOVE)]
+
+
+def _level(waveform: Tensor) -> float:
+    return float(active_rms(waveform[None], sample_rate=_SAMPLE_RATE_HZ)[0])
+
+
+def _measured(vocal: Tensor, take: Tensor, windows: Sequence[slice]) -> _Measured:
+    names = [_DEAD_AIR, *(criterion.measure for criterion in CRITERIA)]
+    found = [
+        measure(Example(vocal=vocal[window], accompaniment=take[window], sample_rate=_SAMPLE_RATE_HZ), names)
+        for window in windows
+    ]
+    return _Measured(
+        terms={
+            criterion.measure: 0.0 if points is None else points
+            for criterion in CRITERIA
+            for points in [_mean([_points(criterion, values) for values in found])]
+        },
+        values={
+            name: _mean([value for values in found if (value := values[name]) is not None]) for name in names
+        },
+        silent=bool(windows) and all(values[_DEAD_AIR] == 1.0 for values in found),
+    )
+
+
+def _points(criterion: Criterion, values: Mapping[str, float | None]) -> float:
+    """The term of one window: singing with nothing beneath it counts as the worst."""
+    dead = values[_DEAD_AIR]
+    assert dead is not None, "somebody sings in a window that is looked at"
+    return (1 - dead) * criterion.points(values[criterion.measure]) + dead * criterion.points(None)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _called(measured: Sequence[_Measured], index: int) -> str:
+    take = measured[index]
+    return f"take {index + 1}" if take.silent else f"take {index + 1}, {take.score:.2f} points"
+
+
+def _why(measured: Sequence[_Measured], index: int, *, sung: bool) -> str:
+    """What the take does better and worse than the others that play, the largest difference first."""
+    take = measured[index]
+    others = [other for number, other in enumerate(measured) if number != index and not other.silent]
+    if not sung:
+        return "nobody sings, so nothing tells the takes apart"
+    if take.silent:
+        return "silent beneath the singing"
+    if not others:
+        return "the only take" if len(measured) == 1 else "the only take that plays beneath the singing"
+    differences = {
+        criterion.words: take.terms[criterion.measure]
+        - math.fsum(other.terms[criterion.measure] for other in others) / len(others)
+        for criterion in CRITERIA
+    }
+    than = "the other take" if len(others) == 1 else "the other takes"
+    better = _listed({words: points for words, points in differences.items() if points > 0})
+    worse = _listed({words: -points for words, points in differences.items() if points < 0})
+    if better and worse:
+        return f"better than {than} in {better}; worse in {worse}"
+    if better or worse:
+        return f"{'better' if better else 'worse'} than {than} in {better or worse}"
+    return f"no better and no worse than {than}"
+
+
+def _listed(points: Mapping[str, float]) -> str:
+    """What is more than rounding, the largest first.
+
+    >>> _listed({"key": 0.1, "beats": 1.0, "attacks": 0.001, "harmony": 2.0})
+    'harmony (2.00), beats (1.00) and key (0.10)'
+    """
+    told = [
+        f"{words} ({value:.2f})"
+        for words, value in sorted(points.items(), key=lambda item: -item[1])
+        if value >= _TOLD_POINTS
+    ]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
