@@ -20,11 +20,15 @@ from hafm import __version__
 from hafm.app.commands import (
     bundle,
     data,
+    evaluate,
     fit_kmeans,
     generate,
     info,
+    listen,
     options,
     prepare,
+    retrieve,
+    retrieve_index,
     separate,
     train,
 )
@@ -62,12 +66,20 @@ app.command(name="fit-kmeans", epilog=fit_kmeans.EPILOG)(fit_kmeans.fit_kmeans)
 app.command(epilog=prepare.EPILOG)(prepare.prepare)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=bundle.EPILOG)(bundle.bundle)
+app.command(name="retrieve-index", epilog=retrieve_index.EPILOG)(retrieve_index.retrieve_index)
+app.command(epilog=retrieve.EPILOG)(retrieve.retrieve)
+app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command()(info.info)
 
 _data = typer.Typer(rich_markup_mode="rich", help="Look at token shards.")
 _data.command(epilog=data.SHOW_EPILOG)(data.show)
 _data.command()(data.verify)
 app.add_typer(_data, name="data")
+
+_listen = typer.Typer(rich_markup_mode="rich", help="Let people compare the systems of an evaluation, blind.")
+_listen.command(epilog=listen.MAKE_EPILOG)(listen.make)
+_listen.command(epilog=listen.SCORE_EPILOG)(listen.score)
+app.add_typer(_listen, name="listen")
 
 
 def run(words: Sequence[str]) -> int:

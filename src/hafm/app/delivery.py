@@ -5,11 +5,11 @@ nothing new on the disk.
 
     OUT does not exist   .OUT.3f2a.part/results  is filled, and takes the name OUT in one step
     OUT exists           OUT/.3f2a.part/results  is filled, and each file takes its place in OUT in one step,
-                         `generation.json` last, that of OUT itself after those of folders in it
+                         the record last, that of OUT itself after those of folders in it
 
 Either way what is written lies on the disk where it will stay (OUT may be the root of one). Convention:
-`generation.json` is what readers believe, so the old one goes before the first file is replaced, and the new
-one comes when all others are there.
+the record is what readers believe (`generation.json` or `retrieval.json`), so the old one goes before the
+first file is replaced, and the new one comes when all others are there.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from hafm.errors import OutputError
 
 __all__ = ["Delivery", "delivery"]
 
-_RECORD = "generation.json"
+_RECORDS = ("generation.json", "retrieval.json")
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ def _deliver(staging: Path, place: Path) -> None:
         return
     files = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
     for name in files:
-        if name.name == _RECORD:
+        if name.name in _RECORDS:
             (place / name).unlink(missing_ok=True)
     # OUT/generation.json vouches for OUT/take-N too, and comes after them.
-    for name in sorted(files, key=lambda name: (name.name == _RECORD, -len(name.parts))):
+    for name in sorted(files, key=lambda name: (name.name in _RECORDS, -len(name.parts))):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(staging / name, place / name)

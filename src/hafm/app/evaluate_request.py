@@ -33,7 +33,7 @@ class EvaluateRequest:
         bundle: `builtin`, a folder or a hub id.
         systems: names out of `SYSTEMS`; None for all that can be.
         takes: of the model, 1 to `MAX_TAKES`.
-        index: of `hafm retrieve index`; needed for retrieval.
+        index: of `hafm retrieve-index`; needed for retrieval.
         separator: `.onnx` for the separated arm.
         embeddings: names for `open_embedding`.
         split: which songs.

@@ -19,8 +19,18 @@ from torch import Tensor
 from hafm.errors import UsageError
 from hafm.tokens.chroma import semitone_filters
 
-_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+__all__ = [
+    "MAJOR_PROFILE",
+    "MINOR_PROFILE",
+    "Key",
+    "estimate_key",
+    "key_of_profile",
+    "pitch_class_profile",
+]
+
+MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+"""How well each pitch class above the tonic was felt to fit, in major and in minor."""
 _NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 _WINDOW = 8192
@@ -90,7 +100,9 @@ def key_of_profile(profile: Float[Tensor, "12"]) -> Key:
     'D major'
     """
     keys = [Key(tonic, mode) for mode in ("maj", "min") for tonic in range(12)]
-    probes = np.stack([np.roll(_MAJOR if key.mode == "maj" else _MINOR, key.tonic) for key in keys])
+    probes = np.stack(
+        [np.roll(MAJOR_PROFILE if key.mode == "maj" else MINOR_PROFILE, key.tonic) for key in keys]
+    )
     probes = probes - probes.mean(1, keepdims=True)
     centred = profile.double().numpy() - float(profile.mean())
     scores = probes @ centred / np.linalg.norm(probes, axis=1)

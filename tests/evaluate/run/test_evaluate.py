@@ -220,9 +220,14 @@ def test_a_stopped_run_goes_on_and_gives_the_same(
     written = len(list((tmp_path / "sounds" / "model").rglob("*.flac")))
     assert 0 < written < 27
     second = Band()
-    results = evaluate(run, [second, *controls(run)], embeddings=[MelModulation()], settings=SETTINGS)
+    make_sounds(run, second)
     assert len(second.played) == 9 - written // 3  # whole batches stay
-    assert replace(results, made_with={}) == replace(done[1], made_with={})
+    assert sounds(run) == sounds(done[0])
+
+
+def sounds(run: RunFolder) -> dict[str, bytes]:
+    folder = run.path / "sounds" / "model"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
 
 def test_a_second_run_makes_and_scores_nothing(

@@ -1,0 +1,272 @@
+"""Makes an index, and goes on where it was stopped.
+
+In: a source, a split, a folder. Out: a `RetrievalIndex` in the folder.
+
+    list_tracks --not described yet--> pool --descriptors--> INDEX/pieces/HASH.safetensors, one a track
+                                                                  | all there
+                                                                  v
+                                                             index.json; then the pieces go
+
+A piece is written whole or not at all, under the hash of its instrumental. So whatever stops the run
+(SIGKILL included), the next one describes only what has no piece, and the index comes out the same, byte for
+byte. An index that is there already gives its descriptors too, by hash: a collection that grew costs what is
+new in it.
+
+Conventions: a track that cannot be read is left out, with its reason, and tried again by the next run. One
+process at a time writes to a folder (a lock); descriptors depend on the track alone, and not on the workers.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hafm.audio.output import atomic_file
+from hafm.data.collection.track import Source, Split, Track
+from hafm.data.preparing.engine import SameProcess
+from hafm.data.preparing.pool import Pool
+from hafm.data.result import Quarantined
+from hafm.errors import AudioError, OutputError, UsageError
+from hafm.evaluate.retrieval.descriptors import Descriptors, describe, pack, unpack
+from hafm.evaluate.retrieval.index import (
+    INDEX_FILE,
+    IndexDamaged,
+    IndexEntry,
+    IndexNotFound,
+    RetrievalIndex,
+)
+from hafm.evaluate.retrieval.tracks import (
+    LeftOut,
+    WantedTrack,
+    first_reasons,
+    list_tracks,
+    read_instrumental,
+)
+
+__all__ = ["DescriptorBench", "OpenDescriptorBench", "build_index"]
+
+_PIECES = "pieces"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """A track whose piece is on the disk.
+
+    Args:
+        track_id: of the track.
+    """
+
+    track_id: str
+
+
+class DescriptorBench:
+    """Describes tracks; what a worker process does.
+
+    Args:
+        pieces: the folder that descriptors go to.
+        hashes: of the instrumentals, by track id.
+    """
+
+    def __init__(self, pieces: Path, hashes: dict[str, str]) -> None:
+        self._pieces = pieces
+        self._hashes = hashes
+
+    def prepare(self, tracks: Sequence[Track]) -> list[Described | Quarantined]:
+        """One result a track, in their order."""
+        return [self._described(track) for track in tracks]
+
+    def _described(self, track: Track) -> Described | Quarantined:
+        try:
+            stems = read_instrumental(track)
+        except (AudioError, OSError, MemoryError) as error:
+            return Quarantined(track_id=track.id, reason=" ".join(str(error).split()) or "no memory")
+        data = save(pack([describe(stems.instrumental, stems.sample_rate)]))
+        with atomic_file(_piece(self._pieces, self._hashes[track.id])) as file:
+            file.write(data)
+        return Described(track_id=track.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenDescriptorBench:
+    """Opens a bench in the process that calls it, on one thread: a worker is a core's work.
+
+    Args:
+        pieces, hashes: as in `DescriptorBench`.
+    """
+
+    pieces: Path
+    hashes: dict[str, str]
+
+    def __call__(self) -> DescriptorBench:
+        """The bench."""
+        import torch
+
+        torch.set_num_threads(1)
+        return DescriptorBench(self.pieces, self.hashes)
+
+
+def build_index(
+    source: Source,
+    folder: str | os.PathLike[str],
+    *,
+    split: Split = "train",
+    limit: int | None = None,
+    workers: int = 0,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> RetrievalIndex:
+    """Describes the instrumentals of a split.
+
+    Args:
+        source: the collection.
+        folder: of the index; made if missing. One that holds an index of another collection or split is
+            refused.
+        split: whose tracks are taken. Songs of others are never in the index.
+        limit: look at so many tracks of the collection, 1 or more; None for all.
+        workers: processes; 0 works in this one.
+        on_progress: told a step (`"scan"`, `"describe"`) and how many of how many tracks are done.
+
+    Returns:
+        The index, as it stands on the disk.
+
+    Raises:
+        UsageError: the collection is not what it should be, holds mixes, or has nothing for the index.
+        OutputError: the folder is in use, or cannot be written to. What is done is kept.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: give 1 or more")
+    tell = on_progress or (lambda step, done, total: None)
+    target = Path(folder)
+    known = _known(target, source, split)
+    listing = list_tracks(
+        source, split=split, limit=limit, on_progress=lambda done, total: tell("scan", done, total)
+    )
+    if not listing.wanted:
+        why = first_reasons(listing.left_out) or f"{listing.elsewhere} tracks are of other splits"
+        raise UsageError(
+            f"there is no instrumental of {split} for the index ({why}); give another collection"
+        )
+    with _locked(target):
+        failed = _describe(listing.wanted, known, target, workers, tell)
+        described = [each for each in listing.wanted if each.track.id not in failed]
+        left_out = {each.track_id: each for each in listing.left_out} | failed
+        if not described:
+            why = first_reasons(list(failed.values()))
+            raise UsageError(f"no instrumental of {split} can be read ({why}); mend the files")
+        root = source.describe()["root"]
+        index = RetrievalIndex(
+            source=source.describe(),
+            split=split,
+            entries=tuple(IndexEntry.of(each.track, each.sha256, root=root) for each in described),
+            descriptors=tuple(
+                known[each.sha256] if each.sha256 in known else _read_piece(target / _PIECES, each.sha256)
+                for each in described
+            ),
+            left_out=tuple(left_out[name] for name in sorted(left_out)),
+            elsewhere=listing.elsewhere,
+        )
+        index.save(target)
+        shutil.rmtree(target / _PIECES, ignore_errors=True)
+        for leftover in target.glob(".*.part"):  # of a run that was killed
+            leftover.unlink(missing_ok=True)
+    return RetrievalIndex.open(target)
+
+
+def _known(folder: Path, source: Source, split: Split) -> dict[str, Descriptors]:
+    """Descriptors by hash, of an index that is there already."""
+    try:
+        old = RetrievalIndex.open(folder)
+    except IndexNotFound:
+        # What a run that was stopped left is ours.
+        if folder.is_dir() and any(
+            path.name != _PIECES and not path.name.startswith((".", "descriptors-"))
+            for path in folder.iterdir()
+        ):
+            raise OutputError(f"folder '{folder}' holds files, and no index; give another with -o") from None
+        return {}
+    except IndexDamaged:
+        return {}  # made again, from the sounds
+    if (dict(old.source), old.split) != (source.describe(), split):
+        raise OutputError(
+            f"'{folder / INDEX_FILE}' is of another collection or split ({old.split} of "
+            f"{old.source.get('root')!r}); give another folder with -o"
+        )
+    return {
+        entry.sha256: descriptors for entry, descriptors in zip(old.entries, old.descriptors, strict=True)
+    }
+
+
+def _describe(
+    wanted: Sequence[WantedTrack],
+    known: dict[str, Descriptors],
+    folder: Path,
+    workers: int,
+    tell: Callable[[str, int, int], None],
+) -> dict[str, LeftOut]:
+    """Makes the pieces that are missing. Returns what failed, by track id."""
+    pieces = folder / _PIECES
+    pieces.mkdir(parents=True, exist_ok=True)
+    missing = [
+        each for each in wanted if each.sha256 not in known and not _is_whole(_piece(pieces, each.sha256))
+    ]
+    done = len(wanted) - len(missing)
+    tell("describe", done, len(wanted))
+    failed: dict[str, LeftOut] = {}
+    if missing:
+        opener = OpenDescriptorBench(pieces=pieces, hashes={each.track.id: each.sha256 for each in missing})
+        engine = Pool(workers=workers) if workers else SameProcess()
+        batches = ([each.track] for each in missing)
+        # The engines ask no more of a bench than `prepare`, and hand on what it gives.
+        results = engine.run(batches, cast(Any, opener))
+        with contextlib.closing(results):
+            for result in (cast(Any, result) for batch in results for result in batch):
+                if isinstance(result, Quarantined):
+                    failed[result.track_id] = LeftOut(track_id=result.track_id, reason=result.reason)
+                done += 1
+                tell("describe", done, len(wanted))
+    return failed
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer a folder."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"another process writes to '{folder}'; wait for it, or give another with -o"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to '{folder}': {error.strerror or error}; give another folder with -o"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _piece(pieces: Path, sha256: str) -> Path:
+    return pieces / f"{sha256}.safetensors"
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return len(unpack(load(path.read_bytes()))) == 1
+    except (OSError, KeyError, ValueError, SafetensorError):
+        return False
+
+
+def _read_piece(pieces: Path, sha256: str) -> Descriptors:
+    (descriptors,) = unpack(load(_piece(pieces, sha256).read_bytes()))
+    return descriptors

@@ -1,0 +1,214 @@
+"""An index of instrumentals on disk: what they sound like, and where they are.
+
+In: entries and their descriptors. Out: a folder, and the same back.
+
+    INDEX/index.json                    the collection, the entries, and the hash of the other file
+    INDEX/descriptors-<12>.safetensors  what `hafm.evaluate.retrieval.descriptors.pack` gives
+
+The sounds stay where they are; an entry has the hash that its files had. `index.json` is written last, and
+readers believe what it says of the other file, whose name holds the first digits of its hash: so a reader
+sees the old index or the new one, and never parts of both. Nothing is unpickled.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hafm.audio.output import atomic_file
+from hafm.data.collection.track import SoundPart, Split, Track
+from hafm.errors import HafmError
+from hafm.evaluate.retrieval.descriptors import Descriptors, pack, unpack
+from hafm.evaluate.retrieval.tracks import LeftOut
+
+__all__ = [
+    "INDEX_FILE",
+    "IndexDamaged",
+    "IndexEntry",
+    "IndexNotFound",
+    "RetrievalIndex",
+    "RetrievalIndexError",
+]
+
+INDEX_FILE = "index.json"
+FORMAT = 1
+
+
+class RetrievalIndexError(HafmError):
+    """Something is wrong with an index of instrumentals."""
+
+
+class IndexNotFound(RetrievalIndexError):
+    """There is no index at that place."""
+
+
+class IndexDamaged(RetrievalIndexError):
+    """A file of the index is missing, unreadable, or differs from its recorded hash."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexEntry:
+    """An instrumental.
+
+    Args:
+        track_id: of its track.
+        song_id: of its song.
+        parts: files that sum to it, with paths below the root of the collection.
+        sha256: what `hafm.evaluate.retrieval.tracks.hash_instrumental` gave.
+    """
+
+    track_id: str
+    song_id: str
+    parts: tuple[SoundPart, ...]
+    sha256: str
+
+    @classmethod
+    def of(cls, track: Track, sha256: str, *, root: str | os.PathLike[str]) -> Self:
+        """The entry of a track below `root`."""
+        parts = tuple(replace(part, path=os.path.relpath(part.path, root)) for part in track.instrumental)
+        return cls(track_id=track.id, song_id=track.song_id, parts=parts, sha256=sha256)
+
+    def track(self, root: str | os.PathLike[str]) -> Track:
+        """A track that has this instrumental; its vocal stands for nothing."""
+        parts = tuple(replace(part, path=os.path.join(root, part.path)) for part in self.parts)
+        return Track(id=self.track_id, song_id=self.song_id, vocal=parts, instrumental=parts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RetrievalIndex:
+    """An index, in memory.
+
+    Args:
+        source: what the collection is: kind, root and options, as `Source.describe` gives them.
+        split: that the tracks are of.
+        entries: in the order of the collection.
+        descriptors: one an entry.
+        left_out: tracks of the split that are not in it.
+        elsewhere: how many tracks of the collection belong to other splits.
+    """
+
+    source: Mapping[str, Any]
+    split: Split
+    entries: tuple[IndexEntry, ...]
+    descriptors: tuple[Descriptors, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    elsewhere: int = 0
+
+    def __post_init__(self) -> None:
+        assert len(self.entries) == len(self.descriptors), "one each"
+
+    @property
+    def seconds(self) -> float:
+        """Of all instrumentals together."""
+        return sum(known.seconds for known in self.descriptors)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all that decides what is found, whatever place the collection lies at."""
+        facts = [self.split, hashlib.sha256(save(pack(self.descriptors))).hexdigest()]
+        facts += [f"{entry.sha256} {entry.song_id!r}" for entry in self.entries]
+        return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the index; the one that was there is replaced in one step.
+
+        Args:
+            folder: where to; made if missing.
+
+        Raises:
+            OutputError: the disk is full, or there is no permission. The old index stands then.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        data = save(pack(self.descriptors))
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"descriptors-{digest[:12]}.safetensors"
+        with atomic_file(target / name) as file:
+            file.write(data)
+        manifest = {
+            "format": FORMAT,
+            "source": dict(self.source),
+            "split": self.split,
+            "descriptors": {"file": name, "sha256": digest, "bytes": len(data)},
+            "entries": [asdict(entry) for entry in self.entries],
+            "left_out": [asdict(each) for each in self.left_out],
+            "elsewhere": self.elsewhere,
+        }
+        text = (json.dumps(manifest, indent=1) + "\n").encode()
+        with atomic_file(target / INDEX_FILE) as file:
+            file.write(text)
+        for old in target.glob("descriptors-*.safetensors"):
+            if old.name != name:
+                with contextlib.suppress(OSError):  # a leftover harms nobody
+                    old.unlink()
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Self:
+        """Reads an index and verifies its descriptors.
+
+        Args:
+            folder: what `save` wrote to.
+
+        Raises:
+            IndexNotFound: there is none.
+            IndexDamaged: a file of it is missing, is something else, or has another hash.
+        """
+        path = Path(folder) / INDEX_FILE
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise IndexNotFound(
+                f"there is no index in '{folder}' (no {INDEX_FILE}); make one with: hafm retrieve-index "
+                f"COLLECTION -o {folder}"
+            ) from error
+        except OSError as error:
+            raise IndexDamaged(f"'{path}' cannot be read ({error.strerror}); make it readable") from error
+        try:
+            fields = json.loads(text)
+            if fields["format"] != FORMAT:
+                raise IndexDamaged(
+                    f"'{path}' is of format {fields['format']}, and this hafm reads {FORMAT}; make the index "
+                    "again with hafm retrieve-index"
+                )
+            descriptors = unpack(load(_verified(Path(folder), fields["descriptors"])))
+            return cls(
+                source=fields["source"],
+                split=fields["split"],
+                entries=tuple(_entry(entry) for entry in fields["entries"]),
+                descriptors=tuple(descriptors),
+                left_out=tuple(LeftOut(**each) for each in fields["left_out"]),
+                elsewhere=fields["elsewhere"],
+            )
+        except (KeyError, TypeError, ValueError, AssertionError, SafetensorError) as error:
+            raise IndexDamaged(
+                f"'{path}' is no index of instrumentals ({type(error).__name__}: {error}); make it again "
+                "with hafm retrieve-index"
+            ) from error
+
+
+def _entry(fields: Mapping[str, Any]) -> IndexEntry:
+    return IndexEntry(**{**fields, "parts": tuple(SoundPart(**part) for part in fields["parts"])})
+
+
+def _verified(folder: Path, file: Mapping[str, Any]) -> bytes:
+    path = folder / Path(file["file"]).name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IndexDamaged(
+            f"'{path}', which the index names, cannot be read ({error.strerror}); make the index again with "
+            "hafm index"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != file["sha256"]:
+        raise IndexDamaged(
+            f"'{path}' is not what the index says; make the index again with hafm retrieve-index"
+        )
+    return data
