@@ -45,3 +45,7 @@ def test_the_dry_run_goes_through(tmp_path: Path) -> None:
     assert kept == {"min_instrumental_dbfs": -40.0, "max_vocal_over_db": 20.0}
     assert (dry / "separated" / "vocal.wav").stat().st_size > 1_000_000
     assert (dry / "shards.png").stat().st_size > 10_000
+    results = json.loads((dry / "evaluation" / "results.json").read_text())
+    assert results["arms"] == ["isolated", "separated"]
+    assert {row["name"] for row in results["systems"]} >= {"truth", "codec", "model", "retrieval", "random"}
+    assert "From the paper" in (dry / "evaluation" / "report.html").read_text()

@@ -1,6 +1,7 @@
 """`hafm evaluate` as a user runs it: a run, its files, going on, comparing, and what is refused."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,14 @@ def test_what_is_refused(
     assert said in ran.error
     assert not list((tmp_path / "run").rglob("*.json")) if (tmp_path / "run").exists() else True
     assert tree(used) == {"letter.txt": b"mine"}
+
+
+@pytest.mark.parametrize("module", ["mir_eval.beat", "python_stretch"])
+def test_a_missing_package_is_told_before_any_work(
+    module: str, songs: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    ran = hafm("evaluate", songs, "-o", tmp_path / "run", "--index", tmp_path)
+    assert ran.code == 2
+    assert "hafm[eval]" in ran.error
+    assert not (tmp_path / "run").exists()

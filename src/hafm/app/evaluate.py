@@ -50,6 +50,7 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
     from hafm.generate.device import find_device
     from hafm.generate.threads import one_thread
 
+    _check_packages(request)
     find_device(request.device)
     root = request.collection.resolve()
     kind = request.kind if request.kind is not None else guess_kind(root)
@@ -86,6 +87,17 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
         comparison=comparison,
         seconds=time.monotonic() - began,
     )
+
+
+def _check_packages(request: EvaluateRequest) -> None:
+    """Refuses at once what would fail after hours of generation."""
+    from hafm.evaluate.fit.beats import check_mir_eval
+
+    check_mir_eval()
+    if "retrieval" in request.chosen_systems:
+        from hafm.evaluate.retrieval.transform import check_stretcher
+
+        check_stretcher()
 
 
 def _protocol(request: EvaluateRequest) -> "Protocol":

@@ -21,6 +21,7 @@ for musical audio beat tracking algorithms" (2009), through mir_eval, with its 7
 
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float
@@ -30,7 +31,7 @@ from torch import Tensor
 from hafm.errors import UsageError
 from hafm.evaluate.fit.onsets import ONSET_FRAMES_A_SECOND, onset_envelope
 
-__all__ = ["beat_closeness", "beat_f_measure", "beat_strength", "track_beats"]
+__all__ = ["beat_closeness", "beat_f_measure", "beat_strength", "check_mir_eval", "track_beats"]
 
 Floats = NDArray[np.float64]
 
@@ -118,13 +119,22 @@ def beat_strength(
     return None if deviation == 0 else float(near[frames].mean() - near.mean()) / deviation
 
 
-def _score(name: str, estimated_seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:
+def check_mir_eval() -> ModuleType:
+    """Finds mir_eval, before any work whose result it is to score.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
-        beat = import_module("mir_eval.beat")
+        return import_module("mir_eval.beat")
     except ImportError as error:
         raise UsageError(
             "scores of beats need mir_eval, which is missing: pip install 'hafm[eval]'"
         ) from error
+
+
+def _score(name: str, estimated_seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:
+    beat = check_mir_eval()
     if not estimated_seconds or not reference_seconds:
         return 0.0  # mir_eval says the same, with a warning
     scores = getattr(beat, name)(np.asarray(reference_seconds), np.asarray(estimated_seconds))
