@@ -138,6 +138,10 @@ def _cut(
         separated = None if separator is None else _separated(track, stems, separator, protocol.sample_rate)
     except (AudioError, OSError) as error:
         return [], [LeftOut(track=track.id, start_seconds=None, reason=str(error))]
+    seconds = len(stems.vocal) / protocol.sample_rate
+    if seconds < protocol.min_clip_seconds:
+        short = f"it lasts {seconds:.1f} s, and a clip {protocol.min_clip_seconds:g} s or more"
+        return [], [LeftOut(track=track.id, start_seconds=None, reason=short)]
     active = sings(stems.vocal, protocol.sample_rate)
     passed: list[tuple[int, int, int, float]] = []
     left_out = []
