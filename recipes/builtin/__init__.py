@@ -6,5 +6,5 @@ hafm fit-kmeans                          pairs            -> parts: features, k-
 hafm prepare                             pairs            -> shards
 python -m recipes.builtin.train_stages   shards           -> stages
 python -m recipes.builtin.bundle         all of the above -> a bundle folder
-hafm evaluate                            bundle, pairs    -> tables, for python -m recipes.builtin.evaluation_card
+hafm evaluate                           bundle, pairs    -> tables; evaluation_card puts them into the card
 """
