@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hafm.data.collection.sources import open_source
-from hafm.errors import OutputError, UsageError
+from hafm.errors import AudioContentError, OutputError, UsageError
 from hafm.evaluate.embeddings.builtin import MelModulation
 from hafm.evaluate.fit.measures import MEASURES
 from hafm.evaluate.run.clips import TRUTH, build_test_set
@@ -259,6 +259,25 @@ def test_a_sound_that_was_cut_is_refused(songs: Path, tmp_path: Path) -> None:
     run.sound_path(made).write_bytes(b"no sound")
     with pytest.raises(OutputError, match="cannot be read"):
         run.sound(made)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "said"),
+    [
+        (1.0, AudioContentError, "too short for hafm-mel-modulation"),
+        (2.0, UsageError, "two embeddings or more"),
+    ],
+)
+def test_what_cannot_be_embedded_is_refused_before_anything_is_played(
+    songs: Path, tmp_path: Path, seconds: float, error: type[Exception], said: str
+) -> None:
+    run = RunFolder(tmp_path)
+    protocol = Protocol(clip_seconds=seconds, min_clip_seconds=seconds, songs=1, clips_a_song=1)
+    build_test_set(run, open_source("rendered", songs, subset=None, song_from=None), protocol)
+    model = Band()
+    with pytest.raises(error, match=said):
+        evaluate(run, [model], embeddings=[MelModulation()], settings=SETTINGS)
+    assert not model.played
 
 
 def test_rows_are_in_order_and_say_how_takes_were_chosen(done: tuple[RunFolder, Results]) -> None:

@@ -20,7 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from hafm.evaluate.embeddings.base import Embedding
+import torch
+
+from hafm.errors import UsageError
+from hafm.evaluate.embeddings.base import Embedding, embed_sound
 from hafm.evaluate.run.clips import TRUTH
 from hafm.evaluate.run.entries import entries_of, rows_of
 from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, Made, RunFolder
@@ -85,6 +88,7 @@ def evaluate(
         HafmError: as the steps raise; what is done stays.
     """
     manifest = run.manifest
+    _rehearse(run, embeddings)
 
     def told(what: str) -> Callable[[float, float], None]:
         return lambda done, total: on_step(what, done, total) if on_step is not None else None
@@ -137,6 +141,24 @@ def evaluate(
     )
     run.write(RESULTS_FILE, results.to_json())
     return results
+
+
+def _rehearse(run: RunFolder, embeddings: Sequence[Embedding]) -> None:
+    """Refuses, before anything is played, clips that an embedding cannot hear, or too few of them.
+
+    Raises:
+        AudioContentError: the shortest clip is too short.
+        UsageError: there are fewer than two embeddings in all, so that nothing has a distance.
+    """
+    manifest = run.manifest
+    shortest = torch.zeros(min(clip.num_samples for clip in manifest.clips))
+    for embedding in embeddings:
+        points = len(embed_sound(embedding, shortest, sample_rate=manifest.protocol.sample_rate))
+        if points * len(manifest.clips) < 2:
+            raise UsageError(
+                f"a distance needs two embeddings or more, and {len(manifest.clips)} clip is one for "
+                f"{embedding.name}; give more songs, or longer clips"
+            )
 
 
 def _worth(
