@@ -10,13 +10,18 @@ Bytes and not samples: two encodings of one song differ here. FMA's duplicates a
 """
 
 import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hafm.audio.source import open_source as open_file
 from hafm.data.collection.track import Track
 from hafm.errors import AudioError
 
-__all__ = ["ScanFailure", "hash_track"]
+__all__ = ["ScanFailure", "hash_all", "hash_track"]
+
+_MAX_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,30 @@ def hash_track(track: Track) -> str | ScanFailure:
         return hashes[track.parts[0].path]
     lines = (f"{hashes[part.path]} {'-' if part.stream is None else part.stream}\n" for part in track.parts)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def hash_all(
+    tracks: Sequence[Track],
+    hash_one: Callable[[Track], str | ScanFailure],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[str | ScanFailure]:
+    """The hashes of many tracks, in their order, on several threads.
+
+    Args:
+        tracks: what to read.
+        hash_one: `hash_track`, or what else a hash is to cover.
+        on_progress: told how many are done, and of how many.
+    """
+    hashes: list[str | ScanFailure] = []
+    executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1))
+    try:
+        for found in executor.map(hash_one, tracks):
+            hashes.append(found)
+            if on_progress is not None:
+                on_progress(len(hashes), len(tracks))
+    finally:
+        executor.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
+    return hashes
 
 
 def _hash_file(path: str) -> str:

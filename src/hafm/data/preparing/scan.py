@@ -13,22 +13,18 @@ follow from the collection alone:
                                                    |   shard 3   |
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from hafm.data.collection.duplicates import ScanFailure, hash_track
+from hafm.data.collection.duplicates import ScanFailure, hash_all, hash_track
 from hafm.data.collection.splits import Assignment, ScannedTrack, assign
-from hafm.data.collection.track import Source, Split, Track
+from hafm.data.collection.track import Source, Split
 from hafm.data.preparing.ledger_row import NewItem, Status
 from hafm.errors import UsageError
 
 __all__ = ["SplitRule", "scan"]
-
-_MAX_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +83,7 @@ def scan(
     tracks = [track for track in islice(source.tracks(), limit) if track.id not in old]
     if repeated := [name for name, times in Counter(track.id for track in tracks).items() if times > 1]:
         raise UsageError(f"two tracks are called {repeated[0]!r}; rename one of them")
-    hashes = _hash(tracks, on_progress or (lambda done, total: None))
+    hashes = hash_all(tracks, hash_track, on_progress)
     new = [
         ScannedTrack(
             id=track.id,
@@ -115,18 +111,6 @@ def scan(
         )
         dealt[split] += 1
     return items
-
-
-def _hash(tracks: Sequence[Track], on_progress: Callable[[int, int], None]) -> list[str | ScanFailure]:
-    hashes: list[str | ScanFailure] = []
-    executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1))
-    try:
-        for found in executor.map(hash_track, tracks):
-            hashes.append(found)
-            on_progress(len(hashes), len(tracks))
-    finally:
-        executor.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
-    return hashes
 
 
 def _verdict(found: str | ScanFailure, assignment: Assignment) -> tuple[Status, str | None]:

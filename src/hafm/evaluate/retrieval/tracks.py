@@ -12,12 +12,10 @@ The hash of an instrumental covers the bytes of its files, part by part; the voc
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from hafm.data.collection.duplicates import ScanFailure, hash_track
+from hafm.data.collection.duplicates import ScanFailure, hash_all, hash_track
 from hafm.data.collection.intake import Stems, read_stems
 from hafm.data.collection.splits import ScannedTrack, assign
 from hafm.data.collection.track import Source, Split, Track
@@ -33,8 +31,6 @@ __all__ = [
     "list_tracks",
     "read_instrumental",
 ]
-
-_MAX_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +109,7 @@ def list_tracks(
             f"track {mix.id!r} is a mix, and retrieval plays instrumentals; take songs apart with "
             "`hafm separate` first, or give a collection of pairs"
         )
-    hashes = _hashes(tracks, on_progress or (lambda done, total: None))
+    hashes = hash_all(tracks, hash_instrumental, on_progress)
     rows = [
         ScannedTrack(
             id=track.id,
@@ -178,15 +174,3 @@ def read_instrumental(track: Track) -> Stems:
         AudioError: a file of it is missing, or not fit for training: see `hafm.data.collection.intake`.
     """
     return read_stems(replace(track, vocal=track.instrumental), separator=None)
-
-
-def _hashes(tracks: Sequence[Track], on_progress: Callable[[int, int], None]) -> list[str | ScanFailure]:
-    hashes: list[str | ScanFailure] = []
-    executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1))
-    try:
-        for found in executor.map(hash_instrumental, tracks):
-            hashes.append(found)
-            on_progress(len(hashes), len(tracks))
-    finally:
-        executor.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
-    return hashes
