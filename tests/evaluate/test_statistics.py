@@ -1,4 +1,4 @@
-"""Statistics: closed forms, scipy and whole enumeration agree with them."""
+"""Statistics: closed forms and whole enumeration agree with them."""
 
 from itertools import product
 
@@ -7,13 +7,7 @@ import pytest
 from scipy import stats
 
 from hafm.errors import UsageError
-from hafm.evaluate.statistics import (
-    bootstrap_interval,
-    cohens_d,
-    paired_d,
-    paired_permutation_p,
-    two_sample_permutation_p,
-)
+from hafm.evaluate.statistics import bootstrap_interval, paired_d, paired_permutation_p
 
 
 def normal(seed, count, mean=0.0):
@@ -29,15 +23,9 @@ def test_the_interval_of_a_mean_is_the_normal_one():
     assert interval.high == pytest.approx(values.mean() + half, abs=0.01)
 
 
-def test_the_interval_of_any_statistic_is_scipys():
-    values = np.exp(normal(1, 101))
-    ours = bootstrap_interval(
-        values, statistic=lambda v: np.median(v, axis=-1), resamples=4000, confidence=0.9
-    )
-    theirs = stats.bootstrap(
-        (values,), np.median, n_resamples=4000, confidence_level=0.9, method="percentile", rng=1
-    ).confidence_interval
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.04)
+def test_one_value_is_its_own_interval():
+    interval = bootstrap_interval([3.0])
+    assert (interval.low, interval.value, interval.high) == (3.0, 3.0, 3.0)
 
 
 def test_intervals_cover_as_often_as_they_say():
@@ -54,34 +42,23 @@ def test_a_seed_gives_the_same_draws():
     assert bootstrap_interval(values, seed=5) != bootstrap_interval(values, seed=6)
 
 
-@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
-def test_sign_flips_agree_with_all_of_them(alternative):
-    a, b = normal(3, 10, mean=0.5), normal(4, 10)
-    sums = np.array(list(product([1, -1], repeat=10))) @ (a - b)
-    observed = (a - b).sum()
+def all_sign_flips(differences, alternative):
+    sums = np.array(list(product([1, -1], repeat=len(differences)))) @ differences
+    observed = differences.sum()
     if alternative == "two-sided":
         sums, observed = np.abs(sums), abs(observed)
-    exact = (sums >= observed - 1e-12).mean()
-    assert 0.01 < exact < 0.9
-    assert paired_permutation_p(a, b, alternative=alternative, permutations=40_000) == pytest.approx(
-        exact, abs=0.01
-    )
+    return (sums >= observed - 1e-12).mean()
 
 
 @pytest.mark.parametrize("alternative", ["greater", "two-sided"])
-def test_two_samples_agree_with_scipy(alternative):
-    a, b = normal(5, 12, mean=0.6), normal(6, 9)
-    theirs = stats.permutation_test(
-        (a, b),
-        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
-        alternative=alternative,
-        vectorized=True,
-        n_resamples=20_000,
-        rng=0,
-    ).pvalue
-    assert two_sample_permutation_p(a, b, alternative=alternative, permutations=20_000) == pytest.approx(
-        theirs, abs=0.015
-    )
+@pytest.mark.parametrize(("songs", "within"), [(1, 1e-12), (10, 1e-12), (15, 0.01)])
+def test_sign_flips_agree_with_all_of_them(alternative, songs, within):
+    """With few songs all sign flips are tried, with more a sample of them."""
+    a, b = normal(3, songs, mean=0.5), normal(4, songs)
+    exact = all_sign_flips(a - b, alternative)
+    assert 0.01 < exact <= 1
+    p = paired_permutation_p(a, b, alternative=alternative, permutations=20_000)
+    assert p == pytest.approx(exact, abs=within)
 
 
 def test_p_is_uniform_where_nothing_differs():
@@ -91,8 +68,6 @@ def test_p_is_uniform_where_nothing_differs():
 
 def test_p_is_never_zero_and_equal_samples_give_one():
     assert paired_permutation_p(normal(0, 50, mean=9), normal(1, 50), permutations=99) == 0.01
-    assert two_sample_permutation_p(normal(0, 50, mean=9), normal(1, 50), permutations=99) == 0.01
-    assert two_sample_permutation_p([1.0] * 5, [1.0] * 7) == 1.0
     assert paired_permutation_p([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]) == 1.0
 
 
@@ -101,11 +76,9 @@ def test_blocks_bound_memory_for_many_values():
     assert paired_permutation_p(a, a + 1e-3, permutations=700) == pytest.approx(1 / 701)
 
 
-def test_effect_sizes_are_the_t_statistics_they_stand_for():
+def test_the_effect_size_is_a_t_statistic():
     a, b = normal(8, 15, mean=1.0), normal(9, 15)
-    assert cohens_d(a, b) * np.sqrt(15 / 2) == pytest.approx(stats.ttest_ind(a, b).statistic)
     assert paired_d(a, b) * np.sqrt(15) == pytest.approx(stats.ttest_rel(a, b).statistic)
-    assert cohens_d([1.0, 1.0], [1.0, 1.0]) is None
     assert paired_d([2.0, 3.0], [1.0, 2.0]) is None
 
 
@@ -118,7 +91,7 @@ def test_effect_sizes_are_the_t_statistics_they_stand_for():
         (lambda: bootstrap_interval([1.0], resamples=0), "1 or more"),
         (lambda: paired_permutation_p([1.0], [1.0, 2.0]), "1 and 2"),
         (lambda: paired_permutation_p([1.0], [2.0], alternative="less"), "'less'"),
-        (lambda: cohens_d([1.0], [2.0, 3.0]), "2 or more"),
+        (lambda: paired_d([1.0], [2.0]), "2 or more"),
     ],
 )
 def test_what_cannot_be_computed_is_said(call, says):

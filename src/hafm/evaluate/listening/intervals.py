@@ -4,7 +4,7 @@ In: counts, or wins by rater and clip. Out: bounds, a p-value, drawn counts.
 
     Wilson       (k + z^2/2  -+  z sqrt(k (n - k) / n + z^2/4)) / (n + z^2)
                  for k wins among n answers, a tie being half a win
-    sign test    p = min(1, 2 * sum of C(n, i) / 2^n for i from 0 to min(wins, losses)), without ties
+    sign test    exact, without ties (`scipy.stats.binomtest`)
     draws        raters with replacement and clips with replacement, both at once; an answer counts as often
                  as its rater was drawn, times as often as its clip was
 
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
+from scipy import stats
 
 from hafm.errors import UsageError
 
@@ -60,11 +61,7 @@ def sign_test_p(wins: int, losses: int) -> float | None:
     >>> sign_test_p(5, 0), sign_test_p(2, 2), sign_test_p(0, 0)
     (0.0625, 1.0, None)
     """
-    count = wins + losses
-    if count == 0:
-        return None
-    tail = sum(math.comb(count, number) for number in range(min(wins, losses) + 1))
-    return float(min(1.0, 2 * tail / 2**count))
+    return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else None
 
 
 def drawn_wins(wins: Float64[ndarray, "R C S S"], *, draws: int, seed: int) -> Float64[ndarray, "D S S"]:
