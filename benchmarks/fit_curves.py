@@ -37,13 +37,13 @@ from torch.nn.functional import pad
 
 from benchmarks.draw_fit_curves import draw_fit_curves
 from benchmarks.fit_measures import SAMPLE_RATE, Pair, rendered_pairs, scores
-from hafm.audio.output import atomic_file
 from hafm.evaluate.fit.beats import beat_closeness, beat_f_measure, track_beats
 from hafm.evaluate.fit.chroma import Chord
 from hafm.evaluate.fit.keys import key_score
 from hafm.evaluate.fit.truth import Truth
 from hafm.evaluate.key import Key, estimate_key
 from hafm.evaluate.statistics import bootstrap_interval
+from hafm.files import atomic_file
 
 Floats = NDArray[np.float64]
 Figures = list[float]

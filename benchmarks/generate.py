@@ -52,7 +52,7 @@ def measure(case: Case) -> dict[str, Any]:
 
     from hafm.audio.io import audio_from_array, read_audio
     from hafm.generate.accompany import Accompanist
-    from hafm.generate.progress import Progress
+    from hafm.progress import Progress
 
     torch.set_num_threads(case.threads)
     recording = read_audio(case.vocal)
@@ -68,8 +68,8 @@ def measure(case: Case) -> dict[str, Any]:
     last: dict[str, float] = {}
 
     def on_progress(progress: Progress) -> None:
-        last[progress.stage] = time.perf_counter()
-        first.setdefault(progress.stage, last[progress.stage])
+        last[progress.step] = time.perf_counter()
+        first.setdefault(progress.step, last[progress.step])
 
     takes = accompanist.generate_takes(
         vocal, takes=case.takes, sample_rate=recording.sample_rate, on_progress=on_progress

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hafm.audio.output import atomic_file
 from hafm.errors import UsageError
 from hafm.evaluate.run.results import Results
+from hafm.files import atomic_file
 from hafm.stages.bundle import CARD_FILE, Bundle
 from recipes.builtin.model_card import table
 

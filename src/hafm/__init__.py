@@ -11,14 +11,14 @@ package loads nothing heavy: each name is fetched when it is first used (PEP 562
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from hafm.version import __version__
+
 if TYPE_CHECKING:
     from hafm.errors import HafmError
     from hafm.generate.accompaniment import Accompaniment
     from hafm.generate.accompany import Accompanist
 
 __all__ = ["Accompaniment", "Accompanist", "HafmError", "__version__"]
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Accompaniment": "hafm.generate.accompaniment",

@@ -18,7 +18,7 @@ from hafm.audio.loudness import integrated_lufs
 from hafm.audio.true_peak import true_peak_dbtp
 from hafm.errors import AudioContentError, BundleError, DeviceError, OutputError, UsageError
 from hafm.generate import steps
-from hafm.generate.progress import Progress
+from hafm.progress import Progress
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import write_bundle
@@ -99,7 +99,7 @@ def test_a_vocal_longer_than_the_windows(accompanist: Accompanist) -> None:
     made = accompanist.generate(sung(3.1), sample_rate=RATE, skip_fine=True, on_progress=told.append)
     assert made.waveform.shape == (1, 74_400)
     assert made.tokens.codes.shape == (CODEBOOKS // 2, 233)
-    assert told[-1] == Progress(stage="coarse", done=233, total=233)
+    assert told[-1] == Progress(step="coarse", done=233, total=233)
 
 
 # ---- takes and seeds
@@ -288,7 +288,7 @@ def test_every_stage_tells_every_frame(accompanist: Accompanist) -> None:
     told: list[Progress] = []
     accompanist.generate_takes(sung(), takes=2, sample_rate=RATE, on_progress=told.append)
     expected = [
-        Progress(stage=stage, done=done, total=total)
+        Progress(step=stage, done=done, total=total)
         for stage, total in (("semantic", 25), ("coarse", 38), ("fine", 38))
         for done in range(1, total + 1)
     ]
@@ -298,7 +298,7 @@ def test_every_stage_tells_every_frame(accompanist: Accompanist) -> None:
 @unchecked()
 def test_what_progress_raises_stops_the_run(accompanist: Accompanist) -> None:
     def stop(progress: Progress) -> None:
-        if progress.stage == "coarse":
+        if progress.step == "coarse":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

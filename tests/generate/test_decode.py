@@ -6,8 +6,8 @@ from torch import Tensor
 
 from hafm.errors import BundleError
 from hafm.generate.decode import Stepper, decode
-from hafm.generate.progress import Progress
 from hafm.generate.sampling import SamplingSettings, sample
+from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.interleave import deinterleave, interleave
@@ -230,7 +230,7 @@ def test_progress_counts_new_frames() -> None:
         prompt=random_target(model.spec, batch=1)[:, :, :6],
         on_step=seen.append,
     )
-    assert seen == [Progress(stage="coarse", done=done, total=3) for done in (1, 2, 3)]
+    assert seen == [Progress(step="coarse", done=done, total=3) for done in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -8,8 +8,8 @@ import torch
 from hafm.audio.io import audio_from_array
 from hafm.errors import AudioContentError, UsageError
 from hafm.generate.accompany import Accompanist
-from hafm.generate.progress import Progress
 from hafm.generate.vocal import SEPARATION, take_vocal
+from hafm.progress import Progress
 from hafm.separate.separator import Separator
 from tests.separate import nets
 from tests.tiny import RATE, make_tiny_bundle, same, sung
@@ -36,8 +36,8 @@ def test_the_vocal_is_the_separators(song: torch.Tensor, separator: Separator) -
     vocal = take_vocal(audio, separator, on_progress=told.append)
     assert vocal.waveform.equal(separator.separate(audio.waveform, sample_rate=RATE)[0])
     assert (vocal.sha256, vocal.sample_rate, vocal.notes) == (audio.sha256, RATE, audio.notes)
-    assert told[0] == Progress(stage=SEPARATION, done=0, total=1)
-    assert told[-1] == Progress(stage=SEPARATION, done=1, total=1)
+    assert told[0] == Progress(step=SEPARATION, done=0, total=1)
+    assert told[-1] == Progress(step=SEPARATION, done=1, total=1)
 
 
 def test_a_song_without_a_vocal_is_refused(song: torch.Tensor, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from hafm.errors import UsageError
 from hafm.generate import windows as windows_module
 from hafm.generate.decode import decode
-from hafm.generate.progress import Progress
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.windows import OVERLAP, frames_between_starts, generate_long, plan_windows
+from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from tests.stages.small import CONDITIONINGS, STAGES, random_conditions, small_model
@@ -197,7 +197,7 @@ def test_progress_counts_the_whole() -> None:
     model = small_model(FINE, "aligned")
     seen: list[Progress] = []
     run(model, random_conditions(model.spec, batch=2, target_frames=30), 30, on_step=seen.append)
-    assert seen == [Progress(stage="fine", done=done, total=30) for done in range(1, 31)]
+    assert seen == [Progress(step="fine", done=done, total=30) for done in range(1, 31)]
 
 
 @unchecked()

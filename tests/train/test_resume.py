@@ -233,7 +233,7 @@ def test_another_run_is_refused_unless_asked_for(crashed, change, words):
 
 
 def test_other_software_is_refused_unless_asked_for(crashed, monkeypatch):
-    monkeypatch.setattr(state.hafm, "__version__", "99")
+    monkeypatch.setattr(state, "__version__", "99")
     with pytest.raises(UsageError, match=r"software: hafm was .*, is 99"):
         go_on(crashed)
     assert go_on(crashed, allow=["software"]).steps[0] == NEXT_STEP

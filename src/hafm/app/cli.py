@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 import typer
 
-from hafm import __version__
 from hafm.app.commands import (
     bundle,
     data,
@@ -35,6 +34,7 @@ from hafm.app.commands import (
 from hafm.app.commands.job import Job
 from hafm.app.failure import Failure, explain, interrupted
 from hafm.app.interrupt import Interrupts
+from hafm.version import __version__
 
 __all__ = ["app", "main", "run"]
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from hafm.app.data_contents import Contents, describe, look_at
 from hafm.app.data_ledger import read_rows
 from hafm.app.data_tables import show, show_rows
-from hafm.audio.output import atomic_file
 from hafm.data.preparing.assemble import TABLE_FILE
 from hafm.data.shards.folder import ShardFolder, ShardsDamaged, ShardsNotFound
 from hafm.data.shards.index import check_files, read_index
 from hafm.errors import OutputError, UsageError
+from hafm.files import atomic_file
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -43,12 +43,11 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
     shown.step("looking at the collection")
     older = None if request.against is None else _older(request.against)
     from hafm.data.collection.sources import guess_kind, open_source
+    from hafm.device import find_device, one_thread
     from hafm.evaluate.embeddings.opening import open_embedding
     from hafm.evaluate.run.clips import build_test_set
     from hafm.evaluate.run.evaluate import Settings, evaluate
     from hafm.evaluate.run.folder import RunFolder
-    from hafm.generate.device import find_device
-    from hafm.generate.threads import one_thread
 
     _check_packages(request)
     find_device(request.device)
@@ -179,7 +178,7 @@ def _folder(output: Path) -> Path:
     Raises:
         OutputError: it holds something else, or cannot be made.
     """
-    from hafm.audio.output import check_output_folder
+    from hafm.files import check_output_folder
 
     if output.is_dir() and any(output.iterdir()) and not (output / "sounds").is_dir():
         raise OutputError(

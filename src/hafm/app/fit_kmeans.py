@@ -132,8 +132,7 @@ def run_fit(request: FitRequest, *, shown: Display, interrupts: Interrupts) -> F
     from hafm.data.tokenising.kmeans_fit import check_scikit_learn
     from hafm.data.tokenising.kmeans_sample import train_tracks
     from hafm.data.tokenising.vocabulary import fit_vocabularies
-    from hafm.generate.device import find_device
-    from hafm.generate.threads import one_thread
+    from hafm.device import find_device, one_thread
     from hafm.stages.token_parts import open_features
 
     check_scikit_learn()
@@ -168,7 +167,7 @@ def run_fit(request: FitRequest, *, shown: Display, interrupts: Interrupts) -> F
 
 
 def _check_folder(folder: Path) -> None:
-    from hafm.audio.output import check_output_folder
+    from hafm.files import check_output_folder
 
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"output folder '{folder}' already holds files; give another with -o")
@@ -211,7 +210,7 @@ def _reporter(shown: Display, *, listens: int) -> "OnProgress":
 
 
 def _write(folder: Path, parts: "FeatureParts", fitted: "Vocabularies") -> None:
-    from hafm.audio.output import atomic_file
+    from hafm.files import atomic_file
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

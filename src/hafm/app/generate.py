@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hafm.audio.sound import Audio
     from hafm.evaluate.ranking import Ranking
     from hafm.generate.accompany import Accompaniment, Accompanist
-    from hafm.generate.progress import OnStep, Progress
+    from hafm.progress import OnProgress, Progress
     from hafm.separate.separator import Separator
     from hafm.stages.spec import StageSpec
 
@@ -54,9 +54,9 @@ def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> 
     began = time.monotonic()
     shown.step("getting ready")
     from hafm.audio.io import read_audio
-    from hafm.audio.output import check_output_folder
+    from hafm.device import find_device
+    from hafm.files import check_output_folder
     from hafm.generate.accompany import Accompanist
-    from hafm.generate.device import find_device
 
     if request.plot:
         from hafm.app.plot import check_matplotlib
@@ -135,7 +135,7 @@ def _open_separator(path: Path) -> "Separator":
 
 def _check_folders(plan: Plan) -> None:
     """Refuses an output folder that cannot take results, or in which one could replace vocal or record."""
-    from hafm.audio.output import check_output_folder
+    from hafm.files import check_output_folder
 
     output, num_takes = plan.request.output, plan.request.num_takes
     check_output_folder(output, overwrite=plan.request.overwrite)
@@ -159,7 +159,7 @@ def _needed_bytes(plan: Plan, vocal: "Audio") -> int:
     return copies * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
 
 
-def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Display) -> "OnStep":
+def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Display) -> "OnProgress":
     """Turns the progress of stages into that of the job, and tells when the last stage is done."""
     from hafm.generate.vocal import SEPARATION
 
@@ -171,8 +171,8 @@ def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Dis
     report = shown.generation(Estimator(parts))
 
     def on_progress(progress: "Progress") -> None:
-        report(progress.stage, round(frames[progress.stage] * progress.done / progress.total))
-        if progress.stage == names[-1] and progress.done == progress.total:
+        report(progress.step, round(frames[progress.step] * progress.done / progress.total))
+        if progress.step == names[-1] and progress.done == progress.total:
             shown.step("rendering")
 
     return on_progress
@@ -203,7 +203,7 @@ def _save(accompaniment: "Accompaniment", number: int, of: int, parcel: Delivery
 
 def _plot(accompaniment: "Accompaniment", folder: Path, take: str) -> Path:
     from hafm.app.plot import draw
-    from hafm.audio.output import atomic_file
+    from hafm.files import atomic_file
 
     record = accompaniment.record
     png = draw(

@@ -46,9 +46,9 @@ def run_make(request: KitRequest, *, shown: Display, interrupts: Interrupts) -> 
     """
     began = time.monotonic()
     shown.step("getting ready")
-    from hafm.audio.output import atomic_file, check_output_folder
+    from hafm.device import one_thread
     from hafm.evaluate.listening.kit import KEY_FILE, PAGE_FILE, ListeningRun
-    from hafm.generate.threads import one_thread
+    from hafm.files import atomic_file, check_output_folder
 
     run = ListeningRun(request.run)
     design = run.design(request.plan, arm=request.arm, systems=request.systems)

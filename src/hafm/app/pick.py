@@ -67,7 +67,7 @@ def put_best(ranking: "Ranking", takes: Sequence[Take], parcel: Delivery) -> Pic
     Raises:
         OutputError: the disk is full.
     """
-    from hafm.audio.output import atomic_file
+    from hafm.files import atomic_file
     from hafm.generate.record import GenerationRecord
 
     staged = [

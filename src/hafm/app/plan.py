@@ -14,8 +14,8 @@ from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from hafm.generate.accompany import Accompaniment, Accompanist
-    from hafm.generate.progress import OnStep
     from hafm.generate.record import GenerationRecord
+    from hafm.progress import OnProgress
     from hafm.separate.separator import Separator
 
 __all__ = ["Plan", "make_plan"]
@@ -50,7 +50,7 @@ class Plan:
     save_options: Mapping[str, Any]
 
     def generate(
-        self, accompanist: "Accompanist", separator: "Separator | None", on_progress: "OnStep"
+        self, accompanist: "Accompanist", separator: "Separator | None", on_progress: "OnProgress"
     ) -> "list[Accompaniment]":
         """The takes.
 

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.app.chromagram import chromagram, outline
-from hafm.audio.sound import clock
 from hafm.errors import UsageError
+from hafm.words import clock
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -46,7 +46,7 @@ def run_preparation(
     shown.step("loading the parts")
     from hafm.data.preparing.prepare import prepare
     from hafm.data.preparing.rehearsal import rehearse
-    from hafm.generate.device import find_device
+    from hafm.device import find_device
 
     find_device(request.device)
     config = _config(request)

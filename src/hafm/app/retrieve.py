@@ -45,10 +45,10 @@ def run_retrieval(request: RetrieveRequest, *, shown: Display, interrupts: Inter
     shown.step("getting ready")
     from hafm.app.retrieve_save import save_retrieved
     from hafm.audio.io import read_audio
-    from hafm.audio.output import check_output_folder
+    from hafm.device import one_thread
     from hafm.evaluate.retrieval.retrieve import Retriever
     from hafm.evaluate.retrieval.transform import check_stretcher
-    from hafm.generate.threads import one_thread
+    from hafm.files import check_output_folder
 
     _check_folders(request)
     check_stretcher()
@@ -101,10 +101,10 @@ def run_index(request: IndexRequest, *, shown: Display, interrupts: Interrupts) 
     """
     began = time.monotonic()
     shown.step("looking at the collection")
-    from hafm.audio.output import check_output_folder
     from hafm.data.collection.sources import guess_kind, open_source
+    from hafm.device import one_thread
     from hafm.evaluate.retrieval.building import build_index
-    from hafm.generate.threads import one_thread
+    from hafm.files import check_output_folder
 
     check_output_folder(request.output, overwrite=True)
     root = request.collection.resolve()  # so that it is the same collection from another folder too
@@ -133,7 +133,7 @@ def run_index(request: IndexRequest, *, shown: Display, interrupts: Interrupts) 
 
 def _check_folders(request: RetrieveRequest) -> None:
     """Refuses an output folder that cannot take results, or in which one could replace vocal or index."""
-    from hafm.audio.output import check_output_folder
+    from hafm.files import check_output_folder
 
     check_output_folder(request.output, overwrite=request.overwrite)
     folders = [request.output]

@@ -18,13 +18,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hafm import __version__
 from hafm.app.retrieve_request import RetrieveRequest
 from hafm.audio.io import write_audio
 from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
-from hafm.audio.output import atomic_file
 from hafm.audio.sound import Audio
 from hafm.evaluate.retrieval.retrieve import Retrieved
+from hafm.files import atomic_file
+from hafm.version import __version__
 
 __all__ = ["RECORD_FILE", "save_retrieved"]
 

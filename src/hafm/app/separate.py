@@ -99,7 +99,7 @@ def _in_this_process(
     jobs: Sequence[Job], separator: "Separator", report: Callable[[int, int], None]
 ) -> "Iterator[tuple[int, WrittenStems]]":
     from hafm.app.separate_song import separate_song
-    from hafm.generate.threads import one_thread
+    from hafm.device import one_thread
 
     with one_thread():
         for number, job in enumerate(jobs):
@@ -141,7 +141,7 @@ def _reporter(songs: "Sequence[Survey]", shown: Display) -> Callable[[int, int],
 
 
 def _check_folders(request: SeparationRequest) -> None:
-    from hafm.audio.output import check_output_folder
+    from hafm.files import check_output_folder
 
     for song, folder in zip(request.songs, request.folders, strict=True):
         check_output_folder(folder, overwrite=request.overwrite)
@@ -154,7 +154,7 @@ def _check_folders(request: SeparationRequest) -> None:
 
 def _check_room(request: SeparationRequest, songs: "Sequence[Survey]", workers: int) -> None:
     from hafm.app.separate_song import DISK_BYTES_A_SAMPLE
-    from hafm.audio.output import check_output_folder
+    from hafm.files import check_output_folder
 
     most = sorted(song.num_channels * song.num_samples * DISK_BYTES_A_SAMPLE for song in songs)
     # Those that are under way need all of it, those that are done the half.

@@ -138,7 +138,7 @@ def run_training(request: TrainRequest, *, console: "Console", quiet: bool) -> T
     import torch
 
     from hafm.app.train_progress import training_display
-    from hafm.generate.device import device_errors
+    from hafm.device import device_errors
     from hafm.train.data_record import record_data
     from hafm.train.distributed import join_ranks
 

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from hafm.audio.ffmpeg import open_ffmpeg
 from hafm.audio.libsndfile import open_libsndfile
-from hafm.audio.output import atomic_file
 from hafm.audio.sniff import HEAD_BYTES, is_cut_short, sniff
 from hafm.audio.sound import (
     MAX_SECONDS,
@@ -34,7 +33,6 @@ from hafm.audio.sound import (
     Audio,
     admit,
     check_format,
-    clock,
     fold_channels,
     fold_note,
     too_long,
@@ -42,6 +40,8 @@ from hafm.audio.sound import (
 from hafm.audio.source import BinaryStream, open_source
 from hafm.audio.stream import DecodedStream
 from hafm.errors import AudioContentError, UsageError
+from hafm.files import atomic_file
+from hafm.words import clock
 
 __all__ = ["Audio", "audio_from_array", "read_audio", "write_audio"]
 

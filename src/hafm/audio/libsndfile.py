@@ -22,9 +22,9 @@ import soundfile
 
 from hafm.audio.mpeg_index import with_index
 from hafm.audio.sniff import MP3, WAV, Kind
-from hafm.audio.sound import clock
 from hafm.audio.stream import DecodedStream
 from hafm.errors import AudioContentError, AudioReadError
+from hafm.words import clock
 
 __all__ = ["open_libsndfile"]
 

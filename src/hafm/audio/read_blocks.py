@@ -27,7 +27,6 @@ from hafm.audio.sound import (
     SCALED_ABOVE,
     SILENCE_DBFS,
     check_format,
-    clock,
     fold_channels,
     fold_note,
     too_long,
@@ -36,6 +35,7 @@ from hafm.audio.source import open_source
 from hafm.audio.spool import Spool
 from hafm.audio.stream import DecodedStream
 from hafm.errors import AudioContentError, AudioReadError
+from hafm.words import clock
 
 __all__ = ["MAX_SECONDS", "Survey", "read_blocks", "survey"]
 

@@ -19,7 +19,6 @@ What is done to the sound, and what is not:
 | hardly any sound | kept, with a note |
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.errors import AudioContentError
+from hafm.words import clock
 
 __all__ = [
     "MAX_CHANNELS",
@@ -39,7 +39,6 @@ __all__ = [
     "Audio",
     "admit",
     "check_format",
-    "clock",
     "fold_channels",
     "fold_note",
     "to_mono",
@@ -252,17 +251,6 @@ def too_long(name: str, seconds: float, max_seconds: float) -> AudioContentError
         f"--start and "
         "--seconds (start_seconds= and seconds= in Python)"
     )
-
-
-def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds.
-
-    >>> clock(600.0), clock(61.26)
-    ('10:00', '1:01.3')
-    """
-    tenths = math.floor(seconds * 10 + 0.5)
-    minutes, tenths = divmod(tenths, 600)
-    return f"{minutes}:{tenths // 10:02d}" + (f".{tenths % 10}" if tenths % 10 else "")
 
 
 def _check_finite(waveform: Tensor, sample_rate: int, name: str) -> None:

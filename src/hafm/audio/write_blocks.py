@@ -27,7 +27,7 @@ import soundfile
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.audio.output import atomic_file
+from hafm.files import atomic_file
 
 __all__ = ["Encoding", "write_blocks"]
 

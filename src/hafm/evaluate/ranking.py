@@ -25,11 +25,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.audio.resample import resample
+from hafm.device import one_thread
 from hafm.errors import UsageError
 from hafm.evaluate.criteria import CRITERIA, Criterion
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
 from hafm.generate.accompaniment import Accompaniment
-from hafm.generate.threads import one_thread
 from hafm.tokens.level import active_rms
 
 __all__ = ["RankedTake", "Ranking", "pick_best", "rank_takes"]

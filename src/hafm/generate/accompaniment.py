@@ -25,10 +25,10 @@ from torch import Tensor
 
 from hafm.audio.io import write_audio
 from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
-from hafm.audio.output import atomic_file, check_output_folder
 from hafm.audio.sound import Audio
 from hafm.audio.write_blocks import Encoding, write_blocks
 from hafm.errors import OutputError, UsageError
+from hafm.files import atomic_file, check_output_folder
 from hafm.generate.record import GenerationRecord, Output
 
 __all__ = ["RECORD_FILE", "Accompaniment", "Tokens"]

@@ -33,11 +33,10 @@ from typing import Any, Self
 import torch
 
 from hafm.audio.sound import Audio
+from hafm.device import find_device
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
-from hafm.generate.device import find_device
 from hafm.generate.pipeline import accompany
-from hafm.generate.progress import OnStep
 from hafm.generate.record import (
     BundleUsed,
     GenerationRecord,
@@ -45,6 +44,7 @@ from hafm.generate.record import (
     Settings,
 )
 from hafm.generate.vocal import read_vocal
+from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import copy_bundle
@@ -146,7 +146,7 @@ class Accompanist:
         seconds: float | None = None,
         skip_fine: bool = False,
         separator: Separator | None = None,
-        on_progress: OnStep | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Accompaniment:
         """One accompaniment.
 
@@ -200,7 +200,7 @@ class Accompanist:
         seconds: float | None = None,
         skip_fine: bool = False,
         separator: Separator | None = None,
-        on_progress: OnStep | None = None,
+        on_progress: OnProgress | None = None,
     ) -> list[Accompaniment]:
         """Several accompaniments to choose from, in one batched pass.
 
@@ -237,7 +237,7 @@ class Accompanist:
         top_k: int | None = None,
         guidance: float | None = None,
         skip_fine: bool = False,
-        on_progress: OnStep | None = None,
+        on_progress: OnProgress | None = None,
     ) -> list[list[Accompaniment]]:
         """Accompaniments of several vocals of one length, in one batched pass.
 
@@ -280,7 +280,7 @@ class Accompanist:
         vocal: Any = None,
         sample_rate: int | None = None,
         separator: Separator | None = None,
-        on_progress: OnStep | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Accompaniment:
         """The accompaniment of a record, again.
 
@@ -349,7 +349,7 @@ class Accompanist:
         *,
         takes: Sequence[int],
         separator: Separator | None,
-        on_progress: OnStep | None,
+        on_progress: OnProgress | None,
     ) -> list[list[Accompaniment]]:
         return accompany(
             self.bundle,

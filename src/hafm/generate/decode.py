@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hafm.generate.progress import OnStep, Progress
 from hafm.generate.sampling import SamplingSettings, guide, sample
+from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.interleave import codebook_of, deinterleave, interleave
 
@@ -38,7 +38,7 @@ def decode(
     settings: SamplingSettings,
     generators: list[torch.Generator],
     prompt: Int[Tensor, "B K P"] | None = None,
-    on_step: OnStep | None = None,
+    on_step: OnProgress | None = None,
 ) -> Int[Tensor, "B K F"]:
     """Generates ``target_frames`` frames of codes, the prompt's included.
 
@@ -87,7 +87,7 @@ def decode(
             inputs[:, start] = token
             if on_step is not None and start % K == 0:
                 on_step(
-                    Progress(stage=model.spec.name, done=(start - num_given) // K, total=F - num_given // K)
+                    Progress(step=model.spec.name, done=(start - num_given) // K, total=F - num_given // K)
                 )
     return deinterleave(inputs[:, 1:], num_codebooks=K)
 

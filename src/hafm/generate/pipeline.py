@@ -14,9 +14,8 @@ from dataclasses import replace
 import torch
 
 from hafm.audio.sound import Audio
+from hafm.device import device_errors, one_thread
 from hafm.generate.accompaniment import Accompaniment, Tokens
-from hafm.generate.device import device_errors
-from hafm.generate.progress import OnStep
 from hafm.generate.record import (
     BundleUsed,
     Environment,
@@ -27,8 +26,8 @@ from hafm.generate.record import (
 )
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.steps import codec_frames, hear, play, sound
-from hafm.generate.threads import one_thread
 from hafm.generate.vocal import take_vocal
+from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 
@@ -45,7 +44,7 @@ def accompany(
     bundle_used: BundleUsed,
     device: torch.device,
     separator: Separator | None,
-    on_progress: OnStep | None,
+    on_progress: OnProgress | None,
 ) -> list[list[Accompaniment]]:
     """The takes of each vocal.
 

@@ -25,11 +25,11 @@ from typing import Any, Literal, Self, TypeVar
 
 from torch import get_num_threads
 
-from hafm import __version__
 from hafm.audio.sound import Audio
 from hafm.errors import AudioContentError, BundleMismatch, UsageError
 from hafm.separate.network import onnxruntime_version
 from hafm.separate.separator import Separator
+from hafm.version import __version__
 
 __all__ = [
     "BundleUsed",

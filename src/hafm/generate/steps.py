@@ -26,10 +26,10 @@ from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
 from hafm.errors import BundleError
-from hafm.generate.progress import OnStep
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
+from hafm.progress import OnProgress
 from hafm.rates import frames_for
 from hafm.stages.bundle import Bundle
 from hafm.tokens.vocal_noise import prepare_vocal
@@ -67,7 +67,7 @@ def play(
     takes: Sequence[int],
     skip_fine: bool,
     device: torch.device,
-    on_progress: OnStep | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Int[Tensor, "N 1 F50"], Int[Tensor, "N K F75"]]:
     """Instrumental semantic tokens and codes: the three stages in turn.
 

@@ -15,7 +15,7 @@ import torch
 from hafm.audio.io import audio_from_array, read_audio
 from hafm.audio.sound import SILENCE_DBFS, Audio, admit
 from hafm.errors import AudioContentError, UsageError
-from hafm.generate.progress import OnStep, Progress
+from hafm.progress import OnProgress, Progress
 from hafm.separate.separator import Separator
 
 __all__ = ["SEPARATION", "read_vocal", "take_vocal"]
@@ -77,7 +77,7 @@ def read_vocal(
     return audio_from_array(part, sample_rate)
 
 
-def take_vocal(song: Audio, separator: Separator, *, on_progress: OnStep | None = None) -> Audio:
+def take_vocal(song: Audio, separator: Separator, *, on_progress: OnProgress | None = None) -> Audio:
     """Takes the vocal out of a song.
 
     Args:
@@ -96,13 +96,13 @@ def take_vocal(song: Audio, separator: Separator, *, on_progress: OnStep | None 
     vocal = torch.empty_like(song.waveform)
     done = 0
     if on_progress is not None:
-        on_progress(Progress(stage=SEPARATION, done=0, total=total))
+        on_progress(Progress(step=SEPARATION, done=0, total=total))
     blocks = song.waveform.split(song.sample_rate, dim=1)
     for block, _ in separator.separate_blocks(blocks, sample_rate=song.sample_rate):
         vocal[:, done : done + block.shape[1]] = block
         done += block.shape[1]
         if on_progress is not None:
-            on_progress(Progress(stage=SEPARATION, done=math.ceil(done / song.sample_rate), total=total))
+            on_progress(Progress(step=SEPARATION, done=math.ceil(done / song.sample_rate), total=total))
     name = "the array" if song.path is None else f"'{song.path}'"
     if float(vocal.abs().max()) <= 10 ** (SILENCE_DBFS / 20):
         raise AudioContentError(

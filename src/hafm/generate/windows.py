@@ -26,8 +26,8 @@ from torch import Tensor
 
 from hafm.errors import UsageError
 from hafm.generate.decode import decode
-from hafm.generate.progress import OnStep, Progress
 from hafm.generate.sampling import SamplingSettings
+from hafm.progress import OnProgress, Progress
 from hafm.rates import convert_frames
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
@@ -118,7 +118,7 @@ def generate_long(
     settings: SamplingSettings,
     generators: list[torch.Generator],
     overlap: Fraction = OVERLAP,
-    on_step: OnStep | None = None,
+    on_step: OnProgress | None = None,
 ) -> Int[Tensor, "B K F"]:
     """Generates codes of any length, window by window.
 
@@ -178,12 +178,12 @@ def _slice(conditions: tuple[Tensor, ...], spec: StageSpec, window: Window) -> t
     return tuple(slices)
 
 
-def _of_the_whole(on_step: OnStep | None, *, known: int, total: int) -> OnStep | None:
+def _of_the_whole(on_step: OnProgress | None, *, known: int, total: int) -> OnProgress | None:
     """A callback for one window that reports against all of them."""
     if on_step is None:
         return None
 
     def report(progress: Progress) -> None:
-        on_step(Progress(stage=progress.stage, done=known + progress.done, total=total))
+        on_step(Progress(step=progress.step, done=known + progress.done, total=total))
 
     return report

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hafm.audio.output import atomic_file
 from hafm.errors import BundleMismatch, OutputError
+from hafm.files import atomic_file
 from hafm.stages.bundle import (
     CARD_FILE,
     CODEC_FOLDER,

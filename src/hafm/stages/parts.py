@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from hafm.audio.output import atomic_file
 from hafm.errors import BundleDamaged, UsageError
+from hafm.files import atomic_file
 from hafm.tokens.base import Codec, SemanticFeatures
 
 __all__ = [

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from hafm.audio.output import atomic_file
 from hafm.errors import BundleDamaged, BundleNotFound
+from hafm.files import atomic_file
 from hafm.stages.bundle_config import SIDES
 from hafm.tokens.fingerprint import require_same
 

@@ -27,8 +27,8 @@ from jaxtyping import Float, Int8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from hafm.audio.output import atomic_file
 from hafm.errors import BundleDamaged
+from hafm.files import atomic_file
 
 __all__ = ["Storage", "read_metadata", "read_weights", "stored", "write_weights"]
 

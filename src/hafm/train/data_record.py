@@ -11,10 +11,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hafm.audio.output import atomic_file
 from hafm.data.shards.index import INDEX_FILE, PARTS_FOLDER, Index
 from hafm.data.shards.reader import Shards
 from hafm.errors import OutputError, UsageError
+from hafm.files import atomic_file
 
 __all__ = ["DATA_FOLDER", "TrainingData", "read_data", "record_data"]
 

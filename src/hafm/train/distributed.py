@@ -21,8 +21,8 @@ import torch.distributed as dist
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from hafm.device import find_device
 from hafm.errors import HafmError, UsageError
-from hafm.generate.device import find_device
 
 __all__ = ["Ranks", "join_ranks"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from hafm.audio.output import atomic_file
 from hafm.errors import UsageError
+from hafm.files import atomic_file
 
 __all__ = ["METRICS_FILE", "Metrics", "read_metrics"]
 

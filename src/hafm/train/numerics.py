@@ -18,8 +18,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hafm.audio.output import atomic_file
 from hafm.errors import HafmError
+from hafm.files import atomic_file
 from hafm.train.pieces import Piece
 
 __all__ = ["PATIENCE", "NonFinite", "Skips", "save_batch"]

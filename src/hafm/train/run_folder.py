@@ -20,8 +20,8 @@ from typing import Any
 
 from torch import Tensor
 
-from hafm.audio.output import atomic_file
 from hafm.errors import UsageError
+from hafm.files import atomic_file
 from hafm.train.checkpoint import Checkpoint, CheckpointDamaged, Checkpoints
 from hafm.train.recipe import Recipe
 

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import hafm
 from hafm.errors import UsageError
 from hafm.stages.stage_model import StageModel
 from hafm.train.checkpoint import Checkpoint
@@ -28,6 +27,7 @@ from hafm.train.ema import Ema
 from hafm.train.numerics import Skips
 from hafm.train.recipe import FREE_FIELDS, Recipe
 from hafm.train.rng import capture_rng, restore_rng
+from hafm.version import __version__
 
 __all__ = ["ALLOWABLE", "Identity", "Position", "TrainState", "require_same_run"]
 
@@ -62,7 +62,7 @@ class Identity:
     def of(cls, recipe: Recipe, *, data: str, ranks: Ranks, dtype: torch.dtype) -> "Identity":
         """Of a run that is about to begin."""
         software = {
-            "hafm": hafm.__version__,
+            "hafm": __version__,
             "torch": str(torch.__version__),
             "device": ranks.device.type,
             "precision": str(dtype).removeprefix("torch."),

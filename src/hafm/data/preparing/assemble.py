@@ -17,7 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from hafm.audio.output import atomic_file
 from hafm.data.preparing.ledger import Ledger
 from hafm.data.preparing.ledger_row import LedgerRow, ShardKey
 from hafm.data.result import ClipLevel
@@ -25,6 +24,7 @@ from hafm.data.shards.file import shard_name, write_shard
 from hafm.data.shards.index import PARTS_FOLDER, Index, write_index
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
+from hafm.files import atomic_file
 
 __all__ = [
     "TABLE_FILE",

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hafm.errors import OutputError
+from hafm.words import size
 
-__all__ = ["free_bytes", "require_room", "size", "telling_room"]
+__all__ = ["free_bytes", "require_room", "telling_room"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -63,15 +64,6 @@ def telling_room(needed_bytes: Callable[[], int]) -> Iterator[None]:
             f"{error}; what is done is kept, the rest needs about {size(needed_bytes())}: make room and run "
             "the same command again"
         ) from error
-
-
-def size(num_bytes: int) -> str:
-    """A number of bytes for people.
-
-    >>> size(1_400_000), size(5_000_000_000)
-    ('1.4 MB', '5.0 GB')
-    """
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
 
 
 def _is_full(error: BaseException | None) -> bool:

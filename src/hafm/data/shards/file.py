@@ -21,9 +21,9 @@ from typing import Any, Self
 import numpy as np
 from safetensors.numpy import save
 
-from hafm.audio.output import atomic_file
 from hafm.data.result import Ids, TrackTokens
 from hafm.data.shards.folder import ShardsDamaged
+from hafm.files import atomic_file
 
 __all__ = ["ShardArrays", "shard_name", "write_shard"]
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hafm.audio.output import atomic_file
 from hafm.errors import HafmError, UsageError
+from hafm.files import atomic_file
 
 __all__ = [
     "FileEntry",

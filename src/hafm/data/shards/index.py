@@ -26,13 +26,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
-from hafm.audio.output import atomic_file
 from hafm.data.collection.track import SPLITS
 from hafm.data.shards.file import ShardArrays
 from hafm.data.shards.folder import FileEntry, ShardFolder, ShardsDamaged, ShardsNotFound
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import UsageError
+from hafm.files import atomic_file
 
 __all__ = [
     "FORMAT",

@@ -20,13 +20,13 @@ from types import MappingProxyType
 
 import torch
 
+from hafm.device import find_device
 from hafm.errors import UsageError
 from hafm.evaluate.embeddings.base import Embedding
 from hafm.evaluate.embeddings.builtin import MelModulation
 from hafm.evaluate.embeddings.clap import load_clap
 from hafm.evaluate.embeddings.loading import load_vggish
 from hafm.evaluate.embeddings.mert import load_mert
-from hafm.generate.device import find_device
 
 __all__ = ["KINDS", "open_embedding"]
 

@@ -13,10 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hafm.audio.output import atomic_file
 from hafm.errors import UsageError
 from hafm.evaluate.fit.chroma import Chord
 from hafm.evaluate.key import Key
+from hafm.files import atomic_file
 
 __all__ = ["Truth", "read_truth", "write_truth"]
 

@@ -15,7 +15,6 @@ works without scripts too.
 
 from collections.abc import Callable, Sequence
 
-from hafm.audio.sound import clock
 from hafm.errors import UsageError
 from hafm.evaluate.report.fit_tables import one_clip
 from hafm.evaluate.report.labels import KIND_TITLES
@@ -27,6 +26,7 @@ from hafm.evaluate.report.table_html import table_html
 from hafm.evaluate.run.folder import Made, RunFolder
 from hafm.evaluate.run.results import ClipRow, SystemRow
 from hafm.evaluate.testset.clip import Arm, Clip
+from hafm.words import clock
 
 __all__ = ["players"]
 

@@ -13,13 +13,13 @@ from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
-from hafm.audio.sound import clock
 from hafm.evaluate.report.labels import ARM_TITLES
 from hafm.evaluate.report.lookup import Lookup
 from hafm.evaluate.report.markup import Html, element
 from hafm.evaluate.report.table import Cell, Column, Row, Table, plural
 from hafm.evaluate.report.table_html import table_html
 from hafm.evaluate.testset.clip import Clip, Manifest
+from hafm.words import clock
 
 __all__ = ["collection_name", "facts", "manifest_tables"]
 

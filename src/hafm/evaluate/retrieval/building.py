@@ -27,7 +27,6 @@ from typing import Any, cast
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from hafm.audio.output import atomic_file
 from hafm.data.collection.track import Source, Split, Track
 from hafm.data.preparing.engine import SameProcess
 from hafm.data.preparing.pool import Pool
@@ -48,6 +47,7 @@ from hafm.evaluate.retrieval.tracks import (
     list_tracks,
     read_instrumental,
 )
+from hafm.files import atomic_file
 
 __all__ = ["DescriptorBench", "OpenDescriptorBench", "build_index"]
 

@@ -23,11 +23,11 @@ from typing import Any, Self
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from hafm.audio.output import atomic_file
 from hafm.data.collection.track import SoundPart, Split, Track
 from hafm.errors import HafmError
 from hafm.evaluate.retrieval.descriptors import Descriptors, pack, unpack
 from hafm.evaluate.retrieval.tracks import LeftOut
+from hafm.files import atomic_file
 
 __all__ = [
     "INDEX_FILE",

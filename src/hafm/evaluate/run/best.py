@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from hafm import __version__
 from hafm.evaluate.criteria import CRITERIA
 from hafm.evaluate.ranking import rank_takes
 from hafm.evaluate.run.folder import Made, RunFolder
 from hafm.evaluate.testset.clip import Arm, Clip
+from hafm.version import __version__
 
 __all__ = ["Choice", "choose"]
 

@@ -29,9 +29,9 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from hafm.audio.io import write_audio
-from hafm.audio.output import atomic_file
 from hafm.errors import OutputError, UsageError
 from hafm.evaluate.testset.clip import Arm, Clip, Manifest
+from hafm.files import atomic_file
 
 __all__ = [
     "BOTH_ARMS",

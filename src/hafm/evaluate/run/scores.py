@@ -22,7 +22,6 @@ import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from hafm import __version__
 from hafm.audio.loudness import normalise_loudness
 from hafm.audio.mixdown import mixdown
 from hafm.evaluate.embeddings.base import Embedding, embed_sound
@@ -32,6 +31,7 @@ from hafm.evaluate.run.clips import TRUTH, truth_path
 from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
 from hafm.evaluate.run.results import On
 from hafm.evaluate.testset.clip import Clip
+from hafm.version import __version__
 
 __all__ = ["STEM_LUFS", "Scorer", "mixed"]
 

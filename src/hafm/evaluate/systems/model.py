@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
 from hafm.generate.accompany import Accompanist
-from hafm.generate.progress import Progress
+from hafm.progress import Progress
 
 __all__ = ["Model"]
 
@@ -83,8 +83,8 @@ class Model:
         before = {name: sum(_STEPS[each] for each in names[:place]) for place, name in enumerate(names)}
 
         def on_progress(progress: Progress) -> None:
-            within = progress.done / progress.total * _STEPS[progress.stage]
-            on_share((before[progress.stage] + within) / total)
+            within = progress.done / progress.total * _STEPS[progress.step]
+            on_share((before[progress.step] + within) / total)
 
         made = self._accompanist.generate_batch(
             [each.vocal for each in clips],

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hafm.errors import OutputError
+from hafm.words import size
 
 __all__ = ["atomic_file", "check_output_folder"]
 
@@ -112,7 +113,7 @@ def check_output_folder(
         raise _explained(error, folder) from error
     if free < needed_bytes:
         raise OutputError(
-            f"output folder '{folder}' is on a disk with {_size(free)} free, and {_size(needed_bytes)} are "
+            f"output folder '{folder}' is on a disk with {size(free)} free, and {size(needed_bytes)} are "
             f"needed; "
             "make room or give another folder with -o"
         )
@@ -133,13 +134,9 @@ def _explained(error: OSError, path: Path) -> OutputError:
 
 def _free(path: Path) -> str:
     try:
-        return f" ({_size(shutil.disk_usage(path.parent).free)} free)"
+        return f" ({size(shutil.disk_usage(path.parent).free)} free)"
     except OSError:
         return ""
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which device work runs on, and clear words where it is missing or too small.
+"""Which device work runs on, with how many threads, and clear words where a device is missing or too small.
 
 In: a name such as `cpu`, `cuda`, `cuda:1`, `mps`. Out: a `torch.device` that is there.
 """
@@ -10,7 +10,7 @@ import torch
 
 from hafm.errors import DeviceError
 
-__all__ = ["device_errors", "find_device"]
+__all__ = ["device_errors", "find_device", "one_thread"]
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -52,6 +52,27 @@ def device_errors(device: torch.device) -> Iterator[None]:
         raise DeviceError(
             f"{device} ran out of memory; ask for fewer takes or a shorter part, or use the cpu"
         ) from error
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Sets torch to one thread, and back, however many the machine has.
+
+    A step of decoding is many small products. Shared out among threads, each takes longer to hand over than
+    to compute, and on a machine that has other work the threads wait for each other (docs/experiments.md has
+    a first figure). One thread also sums in one order, so that a take does not depend on how many cores its
+    machine has.
+
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _require_cuda(device: torch.device) -> None:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hafm.audio.output import atomic_file, check_output_folder
 from hafm.errors import OutputError
+from hafm.files import atomic_file, check_output_folder
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_errors_of_the_disk(
     def fail(*args: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(f"hafm.audio.output.os.{step}", fail)
+    monkeypatch.setattr(f"hafm.files.os.{step}", fail)
     with pytest.raises(OutputError, match=says), atomic_file(target) as file:
         file.write(b"new")
     assert target.read_bytes() == b"old"
@@ -78,7 +78,7 @@ def test_long_names(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 sys.path.insert(0, "src")
-from hafm.audio.output import atomic_file
+from hafm.files import atomic_file
 target, how = sys.argv[1:]
 with (atomic_file(target) if how == "atomic" else open(target, "wb")) as file:
     file.write(bytes(500_000))
@@ -126,11 +126,11 @@ def test_folders_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "other").symlink_to(tmp_path)
     with pytest.raises(OutputError, match="holds the vocal itself"):
         check_output_folder(tmp_path / "other", overwrite=True, source=tmp_path / "file")
-    monkeypatch.setattr("hafm.audio.output.os.access", lambda *args: False)  # the tests may run as root
+    monkeypatch.setattr("hafm.files.os.access", lambda *args: False)  # the tests may run as root
     with pytest.raises(OutputError, match="no permission to write"):
         check_output_folder(tmp_path / "new")
     monkeypatch.undo()
-    monkeypatch.setattr("hafm.audio.output.shutil.disk_usage", lambda path: SimpleNamespace(free=999))
+    monkeypatch.setattr("hafm.files.shutil.disk_usage", lambda path: SimpleNamespace(free=999))
     with pytest.raises(OutputError, match=r"0\.0 MB free, and 0\.0 MB are needed"):
         check_output_folder(tmp_path / "new", needed_bytes=1000)
     check_output_folder(tmp_path / "new", needed_bytes=999)
