@@ -249,14 +249,14 @@ def put(part: str, name: str, value: object) -> Callable[[dict[str, Any]], None]
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda values: values.update(format=2), "format is not 1"),
+        (lambda values: values.update(format=2), "is of format 2"),
         (lambda values: values.update(mood="blue"), "mood"),
         (lacking("settings"), "lacks 'settings'"),
         (lacking("output"), "lacks 'output'"),
-        (put("settings", "speed", 2), "settings must have"),
-        (lambda values: values["input"].pop("sha256"), "input must have"),
-        (lambda values: values.update(bundle=[]), "bundle must have"),
-        (lambda values: values.update(output={}), "output must have"),
+        (put("settings", "speed", 2), r"settings has the unknown field 'speed' \(did you mean seed\?\)"),
+        (lambda values: values["input"].pop("sha256"), "input lacks 'sha256'"),
+        (lambda values: values.update(bundle=[]), "bundle must be an object"),
+        (lambda values: values.update(output={}), "output lacks"),
     ],
 )
 def test_records_that_are_none(

@@ -144,26 +144,26 @@ RIGHT = {
     ("change", "why"),
     [
         ({"n_fft": 63}, "n_fft is 63; give an even number"),
-        ({"n_fft": "64"}, 'n_fft is "64"; give a whole number'),
-        ({"n_fft": True}, "n_fft is true"),
+        ({"n_fft": "64"}, "n_fft must be a whole number, not '64'"),
+        ({"n_fft": True}, "n_fft must be a whole number, not True"),
         ({"hop": 33}, "hop is 33; give a whole number from 1 to 32"),
         ({"hop": 0}, "hop is 0"),
         ({"dim_f": 34}, "dim_f is 34; give a whole number from 4 to 33"),
         ({"dim_f": 3}, "dim_f is 3"),
         ({"dim_t": 2}, "dim_t is 2: with n_fft 64 and hop 32 it must be 7 or more"),
-        ({"dim_t": 2.5}, "dim_t is 2.5"),
+        ({"dim_t": 2.5}, "dim_t must be a whole number"),
         ({"dim_t": 10**9}, "dim_t is 1000000000"),
         ({"compensate": 0}, "compensate is 0; give a number above 0"),
         ({"compensate": float("inf")}, "compensate is inf"),
-        ({"compensate": "1"}, 'compensate is "1"'),
-        ({"primary_stem": "drums"}, "primary_stem is \"drums\"; give 'vocals' or 'instrumental'"),
-        ({"primary_stem": ["vocals"]}, "primary_stem is"),
-        ({"sample_rate": 44_100.0}, "sample_rate is 44100.0; give a whole number"),
-        ({"sample_rate": None}, "sample_rate is null"),
+        ({"compensate": "1"}, "compensate must be a number"),
+        ({"primary_stem": "drums"}, "primary_stem must be 'vocals' or 'instrumental', not 'drums'"),
+        ({"primary_stem": ["vocals"]}, "primary_stem must be"),
+        ({"sample_rate": 44_100.0}, "sample_rate must be a whole number, not 44100.0"),
+        ({"sample_rate": None}, "sample_rate must be a whole number, not None"),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, Any], why: str) -> None:
-    with pytest.raises(UsageError, match=f"^net.json: {why}"):
+    with pytest.raises(UsageError, match=f"^net.json is not the description of an MDX-Net: {why}"):
         SeparatorConfig.from_json(json.dumps({**RIGHT, **change}), where="net.json")
 
 
@@ -174,14 +174,13 @@ def test_a_right_one_is_taken() -> None:
 @pytest.mark.parametrize("key", RIGHT)
 def test_a_missing_key_is_named_and_all_are_listed(key: str) -> None:
     values = {name: value for name, value in RIGHT.items() if name != key}
-    with pytest.raises(
-        UsageError, match=rf"net.json lacks some \({key}\); it must hold {', '.join(sorted(RIGHT))}"
-    ):
+    everything = ", ".join(sorted(RIGHT))
+    with pytest.raises(UsageError, match=rf"^net.json is not .* lacks '{key}'; it must hold {everything}$"):
         SeparatorConfig.from_json(json.dumps(values), where="net.json")
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("{", "is not JSON"), ("[]", "is no JSON object"), ("\xff", "is not JSON")]
+    ("text", "why"), [("{", "it is not JSON"), ("[]", "it holds no JSON object"), ("\xff", "it is not JSON")]
 )
 def test_text_that_is_no_object_is_refused(text: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):

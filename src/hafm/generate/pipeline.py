@@ -92,6 +92,7 @@ def accompany(
         input=used[0],
         settings=settings,
         separation=None if separator is None else SeparationUsed.of(separator),
+        output=None,
     )
     return [
         [

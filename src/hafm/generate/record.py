@@ -18,15 +18,16 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from torch import get_num_threads
 
 from hafm.audio.sound import Audio
 from hafm.errors import AudioContentError, BundleMismatch, UsageError
+from hafm.jsonfile import JsonFile
 from hafm.separate.network import onnxruntime_version
 from hafm.separate.separator import Separator
 from hafm.version import __version__
@@ -43,8 +44,6 @@ __all__ = [
 
 FORMAT = 1
 """Format of the file; a reader refuses any other."""
-
-Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +188,7 @@ class GenerationRecord:
     input: InputUsed
     settings: Settings
     separation: SeparationUsed | None = None
-    output: Output | None = None
+    output: Output | None
 
     def to_json(self) -> str:
         """The text of `generation.json`."""
@@ -208,34 +207,9 @@ class GenerationRecord:
         >>> GenerationRecord.from_json("[]")
         Traceback (most recent call last):
         ...
-        hafm.errors.UsageError: generation.json is not a record of hafm: no JSON object; give ...
+        hafm.errors.UsageError: generation.json is not a record of hafm: it holds no JSON object; give ...
         """
-        try:
-            values = json.loads(text)
-            if not isinstance(values, dict):
-                raise ValueError("no JSON object")
-            if values.pop("format", None) != FORMAT:
-                raise ValueError(f"its format is not {FORMAT}")
-            output = values.pop("output")
-            if "separation" in values:
-                separation = _part(SeparationUsed, values.pop("separation"), "separation")
-            else:
-                separation = None
-            parts: dict[str, Any] = {
-                name: _part(kind, values.pop(name), name) for name, kind in _PARTS.items()
-            }
-            if values:
-                raise ValueError(f"unknown fields {sorted(values)}")
-            return cls(
-                separation=separation,
-                output=None if output is None else _part(Output, output, "output"),
-                **parts,
-            )
-        except (ValueError, KeyError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise UsageError(
-                f"{where} is not a record of hafm: {reason}; give a generation.json that this version wrote"
-            ) from error
+        return _FILE.read(cls, text, where=where)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -331,17 +305,9 @@ class GenerationRecord:
         )
 
 
-_PARTS: dict[str, type] = {
-    "environment": Environment,
-    "bundle": BundleUsed,
-    "input": InputUsed,
-    "settings": Settings,
-}
-
-
-def _part(kind: type[Part], values: object, name: str) -> Part:
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(values, dict) or set(values) != known:
-        found = ", ".join(values) if isinstance(values, dict) else repr(values)
-        raise ValueError(f"{name} must have {', '.join(sorted(known))}, and has {found}")
-    return kind(**values)
+_FILE = JsonFile(
+    what="a record of hafm",
+    fix="give a generation.json that this version wrote",
+    error=UsageError,
+    format=FORMAT,
+)

@@ -22,13 +22,13 @@ see the same frames. A net that treats each frame by itself therefore gives the 
 is exactly one transform over the whole sound. What other nets know of the time around differs, so they fade.
 """
 
-import json
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypeAlias, get_args
+from typing import Literal, Self, TypeAlias
 
 from hafm.audio.sound import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from hafm.errors import UsageError
+from hafm.jsonfile import JsonFile
 
 __all__ = ["ZEROED_BINS", "PrimaryStem", "SeparatorConfig"]
 
@@ -135,33 +135,16 @@ class SeparatorConfig:
         >>> SeparatorConfig.from_json('{"n_fft": 6144, "hop_length": 1024}', where="net.json")
         Traceback (most recent call last):
         ...
-        hafm.errors.UsageError: net.json has unknown keys (hop_length) and lacks some (compensate, dim_f, ...
+        hafm.errors.UsageError: net.json is not the description of an MDX-Net: it has the unknown field ...
         """
-        known = sorted(field.name for field in fields(cls))
-        try:
-            values: Any = json.loads(text)
-        except ValueError as error:
-            raise UsageError(f"{where} is not JSON ({error}); it must hold {', '.join(known)}") from error
-        if not isinstance(values, dict):
-            raise UsageError(f"{where} is no JSON object; it must hold {', '.join(known)}")
-        unknown, missing = sorted(set(values) - set(known)), sorted(set(known) - set(values))
-        if unknown or missing:
-            wrong = [f"has unknown keys ({', '.join(unknown)})"] if unknown else []
-            wrong += [f"lacks some ({', '.join(missing)})"] if missing else []
-            raise UsageError(f"{where} {' and '.join(wrong)}; it must hold {', '.join(known)}")
-        for name, value in values.items():
-            if name == "primary_stem":
-                fits, wanted = value in get_args(PrimaryStem), "'vocals' or 'instrumental'"
-            elif name == "compensate":
-                fits, wanted = type(value) in (int, float), "a number above 0, such as 1.035"
-            else:
-                fits, wanted = type(value) is int, "a whole number"
-            if not fits:
-                raise UsageError(f"{where}: {name} is {json.dumps(value)}; give {wanted}")
-        try:
-            return cls(**values)
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from error
+        return _FILE.read(cls, text, where=where)
+
+
+_FILE = JsonFile(
+    what="the description of an MDX-Net",
+    fix=f"it must hold {', '.join(sorted(field.name for field in fields(SeparatorConfig)))}",
+    error=UsageError,
+)
 
 
 def _whole(name: str, value: int, low: int, high: int) -> None:

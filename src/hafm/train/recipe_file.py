@@ -15,18 +15,16 @@ Conventions: a value must have the field's type; a whole number is also a float,
 for text, is one too. A name that stands twice is an error. The streams of a stage cannot be changed by file.
 """
 
-import difflib
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import yaml
 
 from hafm.errors import UsageError
+from hafm.jsonfile import Mismatch, as_type, unknown_name
 from hafm.stages.spec import StageSpec
 from hafm.train.recipe import RECIPES, Recipe, recipe_of
 
@@ -132,60 +130,17 @@ def _checked(
     out = {}
     for name, value in values.items():
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-            guess = f"did you mean {prefix}{close[0]}? " if close else ""
+            guess = unknown_name(f"{prefix}{name}", [prefix + each for each in known])
             raise UsageError(
-                f"{where}: there is no field {prefix}{name}; {guess}there are {', '.join(known)}"
+                f"{where}: there is no field {prefix}{name}{guess}; there are "
+                + ", ".join(known)
                 + ("" if prefix else ", and spec.FIELD for the stage's own")
             )
         try:
-            out[name] = _as_type(value, hints[name])
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise UsageError(
-                f"{where}: {prefix}{name} must be {_described(hints[name])}, not {value!r}"
-            ) from error
+            out[name] = as_type(value, hints[name], name=f"{prefix}{name}", from_text=True)
+        except Mismatch as error:
+            raise UsageError(f"{where}: {error}") from error
     return out
-
-
-def _as_type(value: Any, hint: Any) -> Any:
-    """The value as the type, where nothing is lost by it; TypeError or ValueError otherwise."""
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint) or isinstance(value, bool):
-            raise ValueError
-        return value
-    if get_origin(hint) in (types.UnionType, typing.Union):
-        (inner,) = (option for option in get_args(hint) if option is not type(None))
-        return None if value is None else _as_type(value, inner)
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise TypeError
-        return value
-    if isinstance(value, bool) or value is None:
-        raise TypeError
-    if hint is int:
-        if not isinstance(value, int):
-            raise TypeError
-        return value
-    if hint is Fraction:
-        return Fraction(str(value))
-    assert hint is float, f"no rule for {hint}"
-    if not isinstance(value, int | float | str):
-        raise TypeError
-    return float(value)
-
-
-def _described(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return " or ".join(repr(option) for option in get_args(hint))
-    if get_origin(hint) in (types.UnionType, typing.Union):
-        (inner,) = (option for option in get_args(hint) if option is not type(None))
-        return f"{_described(inner)} or null"
-    return {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        Fraction: "a number of seconds such as 10 or 12/5",
-    }[hint]
 
 
 class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]

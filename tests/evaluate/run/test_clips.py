@@ -128,7 +128,7 @@ def test_a_manifest_that_was_changed_is_refused(songs: Path, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="changed by hand"):
         _ = RunFolder(tmp_path).manifest
     path.write_text("{}")
-    with pytest.raises(UsageError, match="no manifest"):
+    with pytest.raises(UsageError, match="not a manifest"):
         _ = RunFolder(tmp_path).manifest
 
 

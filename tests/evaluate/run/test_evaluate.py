@@ -189,7 +189,7 @@ def test_results_survive_their_file(done: tuple[RunFolder, Results]) -> None:
     run, results = done
     path = run.path / "results.json"
     assert Results.from_json(path.read_text(), where="here").to_json() == results.to_json()
-    with pytest.raises(UsageError, match="no results"):
+    with pytest.raises(UsageError, match="not the results"):
         Results.from_json("{}", where="here")
     with pytest.raises(UsageError, match="format 9"):
         Results.from_json('{"format": 9}', where="here")

@@ -28,6 +28,7 @@ from hafm.errors import HafmError
 from hafm.evaluate.retrieval.descriptors import Descriptors, pack, unpack
 from hafm.evaluate.retrieval.tracks import LeftOut
 from hafm.files import atomic_file
+from hafm.jsonfile import JsonFile
 
 __all__ = [
     "INDEX_FILE",
@@ -171,43 +172,61 @@ class RetrievalIndex:
             ) from error
         except OSError as error:
             raise IndexDamaged(f"'{path}' cannot be read ({error.strerror}); make it readable") from error
+        where = f"'{path}'"
+        file = _FILE.read(_IndexFile, text, where=where)
         try:
-            fields = json.loads(text)
-            if fields["format"] != FORMAT:
-                raise IndexDamaged(
-                    f"'{path}' is of format {fields['format']}, and this hafm reads {FORMAT}; make the index "
-                    "again with hafm retrieve-index"
-                )
-            descriptors = unpack(load(_verified(Path(folder), fields["descriptors"])))
+            descriptors = unpack(load(_verified(Path(folder), file.descriptors)))
             return cls(
-                source=fields["source"],
-                split=fields["split"],
-                entries=tuple(_entry(entry) for entry in fields["entries"]),
+                source=file.source,
+                split=file.split,
+                entries=file.entries,
                 descriptors=tuple(descriptors),
-                left_out=tuple(LeftOut(**each) for each in fields["left_out"]),
-                elsewhere=fields["elsewhere"],
+                left_out=file.left_out,
+                elsewhere=file.elsewhere,
             )
         except (KeyError, TypeError, ValueError, AssertionError, SafetensorError) as error:
-            raise IndexDamaged(
-                f"'{path}' is no index of instrumentals ({type(error).__name__}: {error}); make it again "
-                "with hafm retrieve-index"
-            ) from error
+            raise _FILE.refused(where, f"{type(error).__name__}: {error}") from error
 
 
-def _entry(fields: Mapping[str, Any]) -> IndexEntry:
-    return IndexEntry(**{**fields, "parts": tuple(SoundPart(**part) for part in fields["parts"])})
+@dataclass(frozen=True, kw_only=True)
+class _DescriptorsFile:
+    """Where the descriptors lie beside the index, and what they were when it was written."""
+
+    file: str
+    sha256: str
+    bytes: int
 
 
-def _verified(folder: Path, file: Mapping[str, Any]) -> bytes:
-    path = folder / Path(file["file"]).name
+@dataclass(frozen=True, kw_only=True)
+class _IndexFile:
+    """The contents of `index.json`."""
+
+    source: Mapping[str, Any]
+    split: Split
+    descriptors: _DescriptorsFile
+    entries: tuple[IndexEntry, ...]
+    left_out: tuple[LeftOut, ...]
+    elsewhere: int
+
+
+_FILE = JsonFile(
+    what="an index of instrumentals",
+    fix="make it again with hafm retrieve-index",
+    error=IndexDamaged,
+    format=FORMAT,
+)
+
+
+def _verified(folder: Path, file: _DescriptorsFile) -> bytes:
+    path = folder / Path(file.file).name
     try:
         data = path.read_bytes()
     except OSError as error:
         raise IndexDamaged(
             f"'{path}', which the index names, cannot be read ({error.strerror}); make the index again with "
-            "hafm index"
+            "hafm retrieve-index"
         ) from error
-    if hashlib.sha256(data).hexdigest() != file["sha256"]:
+    if hashlib.sha256(data).hexdigest() != file.sha256:
         raise IndexDamaged(
             f"'{path}' is not what the index says; make the index again with hafm retrieve-index"
         )

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, TypeAlias
 
 from hafm.errors import UsageError
+from hafm.jsonfile import JsonFile
 
 __all__ = [
     "ApaRow",
@@ -243,33 +244,12 @@ class Results:
         Raises:
             UsageError: they are no results, or of another format.
         """
-        try:
-            values = json.loads(text)
-            if values["format"] != FORMAT:
-                raise UsageError(
-                    f"{where} has format {values['format']}, and this version reads format {FORMAT}; "
-                    "evaluate again"
-                )
-            return cls(
-                made_with=values["made_with"],
-                manifest_fingerprint=values["manifest_fingerprint"],
-                arms=tuple(values["arms"]),
-                systems=tuple(SystemRow(**row) for row in values["systems"]),
-                measures=tuple(MeasureRow(**row) for row in values["measures"]),
-                fad=tuple(FadRow(**{**row, "fad": Figure(**row["fad"])}) for row in values["fad"]),
-                apa=tuple(ApaRow(**{**row, "apa": Figure(**row["apa"])}) for row in values["apa"]),
-                fit=tuple(FitRow(**{**row, "figure": Figure(**row["figure"])}) for row in values["fit"]),
-                clips=tuple(ClipRow(**row) for row in values["clips"]),
-                worth=tuple(_worth(row) for row in values["worth"]),
-                notes=tuple(values["notes"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"{where} holds no results of an evaluation ({type(error).__name__}: {error}); give the "
-                "results.json of a run of hafm evaluate"
-            ) from error
+        return _FILE.read(cls, text, where=where)
 
 
-def _worth(row: Mapping[str, Any]) -> WorthRow:
-    figures = {name: Figure(**row[name]) for name in ("right", "wrong", "difference")}
-    return WorthRow(**{**row, **figures})
+_FILE = JsonFile(
+    what="the results of an evaluation",
+    fix="give the results.json of a run of hafm evaluate",
+    error=UsageError,
+    format=FORMAT,
+)

@@ -21,6 +21,7 @@ from hashlib import sha256
 from typing import Any, Literal, Self, TypeAlias
 
 from hafm.errors import UsageError
+from hafm.jsonfile import JsonFile
 
 __all__ = ["ARMS", "Arm", "Clip", "LeftOut", "Manifest", "Protocol", "clip_id"]
 
@@ -169,28 +170,17 @@ class Manifest:
         Raises:
             UsageError: it is no manifest, of another format, or was changed.
         """
-        try:
-            values = json.loads(text)
-            if values["format"] != FORMAT:
-                raise UsageError(
-                    f"{where} has format {values['format']}, and this version reads format {FORMAT}; use the "
-                    "version of hafm that wrote it, or evaluate into a new folder"
-                )
-            manifest = cls(
-                collection=values["collection"],
-                protocol=Protocol(**values["protocol"]),
-                clips=tuple(Clip(**clip) for clip in values["clips"]),
-                left_out=tuple(LeftOut(**each) for each in values["left_out"]),
-                separator=values["separator"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"{where} is no manifest of a test set ({type(error).__name__}: {error}); evaluate into a "
-                "new folder"
-            ) from error
-        if values["fingerprint"] != manifest.fingerprint:
+        values = _FILE.values(text, where=where)
+        fingerprint = values.pop("fingerprint", None)
+        manifest = _FILE.build(cls, values, where=where)
+        if fingerprint != manifest.fingerprint:
             raise UsageError(f"{where} was changed by hand; evaluate into a new folder")
         return manifest
+
+
+_FILE = JsonFile(
+    what="a manifest of a test set", fix="evaluate into a new folder", error=UsageError, format=FORMAT
+)
 
 
 def clip_id(track: str, index: int) -> str:
