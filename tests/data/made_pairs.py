@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from hafm.guide.frames import GUIDE_CHANNELS
+
 
 class ClockPairs:
     """Pairs of given lengths in seconds.
 
     Vocal tokens are frame + 10000 * view, instrumental tokens frame. Codes are frame in codebooks 0 to 2, and
-    the number of the pair in codebook 3.
+    the number of the pair in codebook 3. Channel g of the guide is frame + g / 100.
     """
 
     def __init__(self, *seconds: int, views: int = 2) -> None:
@@ -27,3 +29,7 @@ class ClockPairs:
         if name.endswith("semantic"):
             return frames[None] + 10_000 * (view if name == "vocal_semantic" else 0)
         return np.stack([frames, frames, frames, np.full_like(frames, index)])
+
+    def guide(self, index: int) -> np.ndarray:
+        frames = np.arange(self.frames("vocal_semantic")[index])
+        return (frames[:, None] + np.arange(GUIDE_CHANNELS) / 100).astype(np.float32)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from hafm.data.crops import Crops, Pairs, common_rate
 from hafm.errors import UsageError
+from hafm.guide.frames import GUIDE_CHANNELS
+from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from tests.data.made_pairs import ClockPairs
 
@@ -19,7 +21,7 @@ from tests.data.made_pairs import ClockPairs
     ("spec", "frames"), [(SEMANTIC, 500), (COARSE, 375), (FINE, 225)], ids=lambda value: str(value)[:12]
 )
 def test_a_clip_has_exactly_the_papers_positions(spec, frames):
-    target, conditions = Crops(pairs=ClockPairs(20), spec=spec, seed=0).batch(0, size=4)
+    target, conditions, _ = Crops(pairs=ClockPairs(20), spec=spec, seed=0).batch(0, size=4)
     assert target.shape == (4, spec.target.num_codebooks, frames)
     assert tuple(ids.shape[2] for ids in conditions) == spec.source_frames(frames)
     assert target.dtype == torch.int64
@@ -29,7 +31,7 @@ def test_all_streams_of_a_crop_begin_at_the_same_instant():
     crops = Crops(pairs=ClockPairs(20, views=1), spec=COARSE, seed=3)
     starts = set()
     for step in range(40):
-        target, (vocal, instrumental) = crops.batch(step, size=4)
+        target, (vocal, instrumental), _ = crops.batch(step, size=4)
         for row in range(4):
             start = Fraction(int(target[row, 0, 0]), 75)
             assert start == Fraction(int(vocal[row, 0, 0]), 50) == Fraction(int(instrumental[row, 0, 0]), 50)
@@ -41,7 +43,7 @@ def test_all_streams_of_a_crop_begin_at_the_same_instant():
 def test_crops_are_stretches_of_the_streams():
     pairs = ClockPairs(7, 12, 31)
     crops = Crops(pairs=pairs, spec=COARSE, seed=1)
-    target, (vocal, _) = crops.batch(0, size=len(crops))
+    target, (vocal, _), _ = crops.batch(0, size=len(crops))
     for row in range(len(crops)):
         first, number, view = int(target[row, 0, 0]), int(target[row, 3, 0]), int(vocal[row, 0, 0]) // 10_000
         assert torch.equal(
@@ -50,6 +52,24 @@ def test_crops_are_stretches_of_the_streams():
         begin = first * 2 // 3
         whole = torch.from_numpy(pairs.stream(number, "vocal_semantic", view))
         assert torch.equal(vocal[row], whole[:, begin : begin + 250])
+
+
+@pytest.mark.parametrize(("spec", "rate"), [(SEMANTIC, 50), (COARSE, 75)], ids=["semantic", "coarse"])
+def test_a_guide_begins_at_the_same_instant(spec, rate):
+    spec = replace(spec, conditioning="aligned", guide=GuideSpec())
+    batch = Crops(pairs=ClockPairs(20, 31), spec=spec, seed=1).take(0, 30)
+    length = int(spec.clip_seconds * 50)
+    assert batch.guide.shape == (30, length, GUIDE_CHANNELS)
+    assert batch.guide.dtype == torch.float32
+    starts = batch.guide[:, 0, 0]
+    assert torch.equal(starts * rate, batch.target[:, 0, 0] * 50)
+    assert starts.unique().numel() > 10
+    expected = starts[:, None, None] + torch.arange(length)[:, None] + torch.arange(GUIDE_CHANNELS) / 100
+    torch.testing.assert_close(batch.guide, expected)
+
+
+def test_a_stage_without_a_guide_gets_none():
+    assert Crops(pairs=ClockPairs(20), spec=SEMANTIC, seed=1).take(0, 2).guide is None
 
 
 def test_the_first_and_the_last_possible_start_are_reached_and_none_passed():
@@ -85,7 +105,7 @@ def test_an_epoch_takes_as_many_clips_from_a_pair_as_fit_in_it(seconds, clip, se
     crops = Crops(pairs=ClockPairs(*seconds), spec=spec, seed=seed)
     assert len(crops) == expected.total()
     for epoch in range(2):
-        target, _ = crops.take(epoch * len(crops), len(crops))
+        target, *_ = crops.take(epoch * len(crops), len(crops))
         assert Counter(target[:, 3, 0].tolist()) == expected
 
 
@@ -93,12 +113,12 @@ def test_an_epoch_takes_as_many_clips_from_a_pair_as_fit_in_it(seconds, clip, se
 def test_ranks_share_one_batch_and_a_resume_goes_on_with_it(world_size):
     whole = Crops(pairs=ClockPairs(20, 35, 50), spec=COARSE, seed=5)
     for step in (0, 3, 4):  # 21 units: step 3 ends an epoch and begins the next
-        expected_target, expected_conditions = whole.batch(step, size=6)
+        expected_target, expected_conditions, _ = whole.batch(step, size=6)
         again = Crops(pairs=ClockPairs(20, 35, 50), spec=COARSE, seed=5)  # another process
         shares = [again.batch(step, size=6, rank=rank, world_size=world_size) for rank in range(world_size)]
-        assert torch.equal(torch.cat([target for target, _ in shares]), expected_target)
+        assert torch.equal(torch.cat([target for target, *_ in shares]), expected_target)
         for number, ids in enumerate(expected_conditions):
-            assert torch.equal(torch.cat([conditions[number] for _, conditions in shares]), ids)
+            assert torch.equal(torch.cat([conditions[number] for _, conditions, _ in shares]), ids)
 
 
 def test_a_batch_depends_on_seed_and_step():

@@ -87,7 +87,7 @@ def test_crops_of_shards_lie_in_one_kept_run_and_are_aligned(tmp_path):
         crops = Crops(pairs=Shards.open(tmp_path), spec=spec, seed=0)
         seconds = float(spec.clip_seconds)
         assert len(crops) == sum(int((end - start) / seconds) for _, start, end in RUNS)
-        target, (vocal, *_) = crops.take(0, 200)
+        target, (vocal, *_), _ = crops.take(0, 200)
         for row in range(200):
             start = int(vocal[row, 0, 0]) % 20_000 / 50
             assert any(first <= start and start + seconds <= end for _, first, end in RUNS)

@@ -28,6 +28,9 @@ class RandomPairs:
     def stream(self, index: int, name: str, view: int) -> np.ndarray:
         return self.vocal[index][view : view + 1] if name == "vocal_semantic" else self.codes[index]
 
+    def guide(self, index: int) -> np.ndarray:
+        raise NotImplementedError
+
 
 def test_counts_are_those_of_a_loop_over_all_sets_pairs_and_views():
     sets = [RandomPairs(300, 2, 0), RandomPairs(5, 1, 1)]

@@ -68,6 +68,16 @@ def test_cached_equals_uncached_everywhere(
     torch.testing.assert_close(found, expected[:, num_given:], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("stage", [SEMANTIC, COARSE], ids=lambda stage: stage.name)
+def test_cached_equals_uncached_with_rotary_positions(stage: StageSpec) -> None:
+    model = small_model(stage, "aligned", positions="rotary")
+    target, conditions = random_target(model.spec, batch=2), random_conditions(model.spec, batch=2)
+    expected = uncached_logits(model, target, conditions, guidance=3.0)
+    for num_given in (0, expected.shape[1] - 3):
+        found = cached_logits(model, target, conditions, guidance=3.0, num_given=num_given)
+        torch.testing.assert_close(found, expected[:, num_given:], rtol=1e-3, atol=1e-3)
+
+
 @ALL_STAGES
 @BOTH_WAYS
 @unchecked()

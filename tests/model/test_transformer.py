@@ -1,21 +1,32 @@
 """The stack: cache against no cache, causality by gradient, rows alone against rows in company."""
 
+import math
+
 import pytest
 import torch
 
+from hafm.errors import UsageError
 from hafm.model.cache import KVCache
+from hafm.model.position import Positions
+from hafm.model.rotary import rotate, rotation_of
+from hafm.model.training_attention import AttentionKind
 from hafm.model.transformer import Transformer
 
+POSITIONS: tuple[Positions, ...] = ("t5", "rotary")
 
-def small_transformer(*, causal: bool = True, num_layers: int = 2) -> Transformer:
+
+def small_transformer(
+    *, causal: bool = True, num_layers: int = 2, num_heads: int = 2, positions: Positions = "t5"
+) -> Transformer:
     model = Transformer(
         num_layers=num_layers,
         width=32,
-        num_heads=2,
+        num_heads=num_heads,
         feedforward_multiplier=4.0,
         num_buckets=8,
         max_distance=40,
         causal=causal,
+        positions=positions,
     )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -23,9 +34,10 @@ def small_transformer(*, causal: bool = True, num_layers: int = 2) -> Transforme
     return model.eval()
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("chunks", [[1] * 20, [20], [7, 1, 1, 11], [19, 1]])
-def test_cached_equals_uncached(chunks: list[int]) -> None:
-    model = small_transformer()
+def test_cached_equals_uncached(chunks: list[int], positions: Positions) -> None:
+    model = small_transformer(positions=positions)
     x = torch.randn(3, 20, 32)
     cache = model.new_cache(batch=3, capacity=24)
     with torch.inference_mode():
@@ -78,11 +90,12 @@ def test_the_cache_keeps_rows_and_layers_apart() -> None:
     assert cache.values[1, 2, 0, 0, 0] == 6
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("num_positions", [10, 140])
-def test_causality_by_gradient(num_positions: int, training: bool) -> None:
+def test_causality_by_gradient(num_positions: int, training: bool, positions: Positions) -> None:
     """No output moves when a later input does; every output moves when an earlier one does."""
-    model = small_transformer().train(training)
+    model = small_transformer(positions=positions).train(training)
     for position in (0, num_positions // 2, num_positions - 1):
         x = torch.randn(1, num_positions, 32, requires_grad=True)
         model(x)[0, position].sum().backward()
@@ -97,11 +110,64 @@ def test_two_way_sees_everything() -> None:
 
 
 @pytest.mark.parametrize("causal", [True, False])
+def test_rotary_attention_equals_angles_worked_out_one_by_one(causal: bool) -> None:
+    """One layer, one head, against loops over positions and pairs of coordinates; and the training path."""
+    model = small_transformer(causal=causal, num_layers=1, num_heads=1, positions="rotary")
+    block = model.blocks[0]
+    attention = block.attention
+    x = torch.randn(1, 7, 32)
+    with torch.no_grad():
+        q, k, v = attention.qkv(block.attention_norm(x))[0].chunk(3, dim=-1)
+        q, k = attention.query_norm(q), attention.key_norm(k)
+        turned = []
+        for rows in (q, k):
+            out = torch.empty_like(rows)
+            for position in range(7):
+                for e in range(16):
+                    angle = position / 10_000 ** (2 * e / 32)
+                    a, b = rows[position, e], rows[position, e + 16]
+                    out[position, e] = a * math.cos(angle) - b * math.sin(angle)
+                    out[position, e + 16] = a * math.sin(angle) + b * math.cos(angle)
+            turned.append(out)
+        scores = turned[0] @ turned[1].T / math.sqrt(32)
+        if causal:
+            scores = scores.masked_fill(torch.ones(7, 7, dtype=torch.bool).triu(1), -math.inf)
+        hidden = x + attention.out((scores.softmax(-1) @ v)[None])
+        hidden = hidden + block.feedforward(block.feedforward_norm(hidden))
+        torch.testing.assert_close(model(x), model.norm(hidden), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(model.train()(x), model.norm(hidden), rtol=1e-4, atol=1e-4)
+
+
+def test_turned_queries_and_keys_meet_by_their_distance_alone() -> None:
+    q, k = torch.randn(2, 1, 1, 1, 16, dtype=torch.float64).expand(2, 1, 1, 900, 16)
+    turns = rotation_of(0, num_positions=900, head_width=16).double()
+    scores = (rotate(q, turns) @ rotate(k, turns).transpose(-1, -2))[0, 0]
+    for distance in (-500, -3, 0, 7, 300):
+        along = scores.diagonal(distance)
+        torch.testing.assert_close(along, along[:1].expand_as(along), rtol=0, atol=1e-3)
+    assert scores.std() > 1
+
+
+def test_a_later_start_gives_the_later_turns() -> None:
+    whole = rotation_of(0, num_positions=30, head_width=8)
+    assert torch.equal(rotation_of(12, num_positions=18, head_width=8), whole[:, 12:])
+
+
+@pytest.mark.parametrize("kind", ["tiles", "flex"])
+def test_ways_to_add_a_bias_are_refused_where_there_is_none(kind: AttentionKind) -> None:
+    with pytest.raises(UsageError, match="is for positions='t5'"):
+        small_transformer(positions="rotary").train()(torch.randn(1, 5, 32), attention=kind)
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("together", [1, 2])
 @pytest.mark.parametrize("num_positions", [1, 21])  # one position: products of a step; more: of a prefill
-def test_rows_do_not_influence_each_other(causal: bool, together: int, num_positions: int) -> None:
+def test_rows_do_not_influence_each_other(
+    causal: bool, together: int, num_positions: int, positions: Positions
+) -> None:
     """To the bit; rows that come together always may."""
-    model = small_transformer(causal=causal)
+    model = small_transformer(causal=causal, positions=positions)
     x = torch.randn(6, num_positions, 32)
     with torch.inference_mode():
         whole = model(x, together=together)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hafm.guide.frames import GUIDE_CHANNELS
+from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 
@@ -31,9 +33,25 @@ def small_spec(spec: StageSpec, conditioning: Conditioning = "prefix", **changes
     return replace(small, **changes)
 
 
+def guided(spec: StageSpec, **changes: Any) -> StageSpec:
+    """A small aligned stage with a guide and rotary positions."""
+    return small_spec(spec, "aligned", guide=GuideSpec(), positions="rotary", **changes)
+
+
+def random_guide(spec: StageSpec, *, batch: int, target_frames: int | None = None) -> Tensor:
+    """Noise for so many target frames, a whole clip unless told."""
+    frames = spec.source_frames(spec.target_frames if target_frames is None else target_frames)
+    return torch.randn(batch, frames[0], GUIDE_CHANNELS)
+
+
 def small_model(spec: StageSpec, conditioning: Conditioning = "prefix", **changes: Any) -> StageModel:
     """A random stage, in evaluation mode, with weights so large that everything in it matters."""
-    model = StageModel(small_spec(spec, conditioning, **changes)).eval()
+    return with_large_weights(small_spec(spec, conditioning, **changes))
+
+
+def with_large_weights(spec: StageSpec) -> StageModel:
+    """The same of a spec as it is."""
+    model = StageModel(spec).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3)

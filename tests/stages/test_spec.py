@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.errors import UsageError
+from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec, TokenStream
 
 
@@ -62,6 +63,7 @@ def test_sources_cover_the_target_and_no_frame_more(frames: int) -> None:
         COARSE,
         replace(FINE, conditioning="aligned", encoder_layers=2, dropped_condition="zeros"),
         replace(SEMANTIC, clip_seconds=Fraction(1, 3)),
+        replace(COARSE, conditioning="aligned", positions="rotary", guide=GuideSpec(chords=0.1)),
         replace(FINE, target=TokenStream(name="x", cardinality=9, frame_rate=Fraction(12_288, 1001))),
     ],
 )
@@ -69,6 +71,15 @@ def test_there_and_back_through_json(spec: StageSpec) -> None:
     fields = json.loads(json.dumps(spec.to_dict()))
     assert StageSpec.from_dict(fields) == spec
     assert fields == spec.to_dict()  # reading leaves it alone
+
+
+def test_a_stage_of_the_first_version_is_described_as_it_was() -> None:
+    """Its description is part of its fingerprint: nothing may be added to it."""
+    assert list(SEMANTIC.to_dict()) == [
+        *("name", "sources", "target", "clip_seconds", "num_layers", "width", "num_heads"),
+        *("feedforward_multiplier", "num_buckets", "conditioning", "encoder_layers", "dropped_condition"),
+        *("guidance_dropout", "embedding_std"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +97,12 @@ def test_there_and_back_through_json(spec: StageSpec) -> None:
         ({"encoder_layers": 1}, "encoder_layers must be 0 with prefix"),
         ({"encoder_layers": -1, "conditioning": "aligned"}, "encoder_layers must be 0 or more"),
         ({"guidance_dropout": 1.0}, "guidance_dropout"),
+        ({"positions": "rotary", "width": 24}, "rotary positions need heads of an even width"),
+        ({"guide": GuideSpec()}, "a guide needs aligned sources at 50 Hz"),
+        (
+            {"guide": GuideSpec(), "conditioning": "aligned", "sources": FINE.sources},
+            "a guide needs aligned sources at 50 Hz",
+        ),
         ({"guidance_dropout": -0.1}, "guidance_dropout"),
         (
             {"conditioning": "aligned", "sources": (COARSE.sources[0], FINE.sources[0])},
@@ -98,7 +115,17 @@ def test_what_cannot_work_is_refused(change: dict[str, Any], rule: str) -> None:
         replace(SEMANTIC, **change)
 
 
-@pytest.mark.parametrize("change", [{"conditioning": "cross"}, {"dropped_condition": "noise"}])
+@pytest.mark.parametrize(
+    ("change", "words"), [({"style": 1.0}, "style must be in"), ({"channels": 31}, "has 31 channels")]
+)
+def test_a_guide_that_cannot_work_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        GuideSpec(**change)
+
+
+@pytest.mark.parametrize(
+    "change", [{"conditioning": "cross"}, {"dropped_condition": "noise"}, {"positions": "sine"}]
+)
 def test_unknown_choices_are_refused_when_read(change: dict[str, Any]) -> None:
     """Types keep them out of code; a file can hold them. (In tests, the check of types comes first.)"""
     with pytest.raises((UsageError, TypeError)):
@@ -113,6 +140,8 @@ def test_unknown_choices_are_refused_when_read(change: dict[str, Any]) -> None:
         {"clip_seconds": "1/0"},
         {"sources": None},
         {"target": {"name": "x"}},
+        {"guide": {"rhythm": 0.1}},
+        {"guide": 3},
     ],
 )
 def test_a_damaged_description_is_refused(change: dict[str, Any]) -> None:

@@ -6,17 +6,23 @@ from fractions import Fraction
 import pytest
 import torch
 
+from hafm.guide.frames import GROUPS, GUIDE_CHANNELS, KNOWN
 from hafm.stages.embed import ConditionEmbedding
+from hafm.stages.guide import drop_groups
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from tests.stages.small import (
     CONDITIONINGS,
     STAGES,
+    guided,
     random_conditions,
+    random_guide,
     random_target,
     small_model,
     small_spec,
+    with_large_weights,
 )
+from tests.unchecked import unchecked
 
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
@@ -212,3 +218,90 @@ def test_a_start_knows_nothing() -> None:
     logits = StageModel(spec)(random_target(spec, batch=2), random_conditions(spec, batch=2))
     entropy = torch.distributions.Categorical(logits=logits).entropy()
     assert (entropy > 0.98 * math.log(13)).all()
+
+
+# ---- the guide
+
+BOTH_GUIDED = pytest.mark.parametrize("stage", [SEMANTIC, COARSE], ids=lambda stage: stage.name)
+
+
+@BOTH_GUIDED
+@pytest.mark.parametrize("training", [True, False])
+def test_a_guide_of_zeros_is_no_guide(stage: StageSpec, training: bool) -> None:
+    model = with_large_weights(guided(stage)).train(training)
+    target, conditions = random_target(model.spec, batch=3), random_conditions(model.spec, batch=3)
+    guide = random_guide(model.spec, batch=3)
+    with torch.no_grad():
+        without = model(target, conditions)
+        assert torch.equal(model(target, conditions, guide=torch.zeros_like(guide)), without)
+        everything = torch.ones(3, len(KNOWN), dtype=torch.bool)
+        assert torch.equal(model(target, conditions, guide=drop_groups(guide, everything)), without)
+        assert not torch.allclose(model(target, conditions, guide=guide), without)
+
+
+@BOTH_GUIDED
+def test_a_stage_whose_guide_weighs_nothing_is_the_stage_without(stage: StageSpec) -> None:
+    model = with_large_weights(guided(stage))
+    plain = StageModel(small_spec(stage, "aligned", positions="rotary")).eval()
+    weights = model.state_dict()
+    del weights["guide_embedding.weight"]
+    plain.load_state_dict(weights)
+    target, conditions = random_target(model.spec, batch=1), random_conditions(model.spec, batch=1)
+    with torch.no_grad():
+        assert torch.equal(plain(target, conditions), model(target, conditions))
+
+
+@BOTH_GUIDED
+def test_the_guide_reaches_the_slots_before_and_behind_the_encoder(stage: StageSpec) -> None:
+    """Behind it, a slot gets the guide of its own instant; before it, of all instants."""
+    model = with_large_weights(guided(stage))
+    K, F = model.spec.target.num_codebooks, model.spec.target_frames
+    conditions = random_conditions(model.spec, batch=1)
+    guide = random_guide(model.spec, batch=1).requires_grad_()
+    slots = model.condition(conditions, target_frames=F, guide=guide).slots
+    assert slots is not None
+    (grad,) = torch.autograd.grad(slots[0, K].sum(), guide, retain_graph=True)
+    assert (grad[0].abs().sum(-1) > 0).all()
+    assert model.encoder is not None
+    with torch.no_grad():
+        model.encoder.norm.weight.zero_()  # nothing comes through the encoder any more
+    slots = model.condition(conditions, target_frames=F, guide=guide).slots
+    assert slots is not None
+    rate = model.spec.target.frame_rate
+    for slot in range(K * F):
+        frame = int(Fraction(slot // K) / rate * 50)
+        torch.testing.assert_close(slots[0, slot], guide[0, frame] @ model.guide_embedding.weight)
+
+
+@unchecked()
+def test_rows_with_guides_do_not_influence_each_other() -> None:
+    model = with_large_weights(guided(COARSE))
+    conditions, guide = random_conditions(model.spec, batch=4), random_guide(model.spec, batch=4)
+
+    def slots(rows: slice) -> torch.Tensor:
+        some = tuple(ids[rows] for ids in conditions)
+        found = model.condition(some, target_frames=9, guide=guide[rows]).slots
+        assert found is not None
+        return found
+
+    with torch.inference_mode():
+        whole = slots(slice(None))
+        for rows in (slice(0, 1), slice(1, 3), slice(3, 4)):
+            assert torch.equal(slots(rows), whole[rows])
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_dropped_group_loses_its_channels_and_its_flag_and_nothing_else(name: str) -> None:
+    guide = torch.ones(2, 3, GUIDE_CHANNELS)
+    lost = torch.tensor([group == name for group in KNOWN])
+    found = drop_groups(guide, torch.stack([lost, ~lost & lost]))
+    gone = (found[0] == 0).all(0).nonzero().flatten().tolist()
+    assert gone == [*range(*GROUPS[name].indices(GUIDE_CHANNELS)), KNOWN[name]]
+    assert torch.equal(found[1], guide[1])
+
+
+def test_a_stage_without_a_guide_takes_none() -> None:
+    model = small_model(SEMANTIC, "aligned")
+    conditions = random_conditions(model.spec, batch=1)
+    with pytest.raises(AssertionError, match="no guide is expected"):
+        model.condition(conditions, target_frames=6, guide=random_guide(model.spec, batch=1))

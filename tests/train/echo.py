@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hafm.guide.frames import GUIDE_CHANNELS
+from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec, TokenStream
 from hafm.stages.stage_model import StageModel
 from hafm.train.distributed import Ranks
@@ -49,6 +51,7 @@ def small(spec: StageSpec, *, conditioning: str = "aligned") -> StageSpec:
 
 SPEC = small(SEMANTIC)
 SPECS = {spec.name: small(spec) for spec in (SEMANTIC, COARSE, FINE)}
+GUIDED = replace(SPEC, positions="rotary", guide=GuideSpec())
 RECIPE = Recipe(
     spec=SPEC,
     steps=30,
@@ -66,6 +69,8 @@ RECIPE = Recipe(
 
 class EchoPairs:
     """`count` pairs, each `CLIP_SECONDS` long.
+
+    Their guides are noise.
 
     Args:
         first_seed: other seeds, other songs.
@@ -98,6 +103,11 @@ class EchoPairs:
             return codes if name == "coarse_codes" else (np.roll(codes, 1, axis=1) + 1) % CARDINALITY
         vocal = rng.integers(CARDINALITY, size=(1, frames))
         return vocal if name == "vocal_semantic" else (np.roll(vocal, 1, axis=1) + 1) % CARDINALITY
+
+    def guide(self, index: int) -> np.ndarray:
+        frames = int(self.frames("vocal_semantic")[0])
+        rng = np.random.default_rng(self.first_seed + index)
+        return rng.standard_normal((frames, GUIDE_CHANNELS)).astype(np.float32)
 
 
 class Recorder(Listener):

@@ -10,6 +10,7 @@ import torch
 
 from hafm.data.crops import Crops
 from hafm.errors import UsageError
+from hafm.stages.guide import GuideSpec, drop_groups
 from hafm.stages.loss import codebook_losses
 from hafm.stages.spec import SEMANTIC
 from hafm.stages.stage_model import StageModel
@@ -21,7 +22,7 @@ from hafm.train.metrics import METRICS_FILE, Metrics, read_metrics
 from hafm.train.pieces import draw_dropouts, pieces_of_step, rows_of_piece
 from hafm.train.rng import capture_rng, restore_rng
 from hafm.train.vocabulary import fit_to_parts
-from tests.train.echo import CARDINALITY, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
+from tests.train.echo import CARDINALITY, GUIDED, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
 from tests.train.made_shards import make_training_shards
 from tests.unchecked import unchecked
 
@@ -132,7 +133,7 @@ def test_random_states_that_are_none_are_refused():
 
 def oracle(model, crops, clips, roll):
     """One clip at a time, rolled inside the groups of eight."""
-    target, conditions = crops.take(0, clips)
+    target, conditions, _ = crops.take(0, clips)
     rows = [ids.clone() for ids in conditions]
     if roll:
         groups = -(-clips // 8)
@@ -159,6 +160,38 @@ def test_held_out_losses_are_those_of_clips_one_by_one(name):
     if name == "semantic":
         assert scores.wrong_vocal == scores.wrong  # the vocal is the only source
     assert all(0 <= share <= 1 for share in scores.accuracy)
+
+
+def test_held_out_losses_of_a_guided_stage_say_what_each_part_is_worth():
+    model = StageModel(GUIDED)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    crops = Crops(pairs=EchoPairs(100), spec=GUIDED, seed=1, views=False)
+    scores = held_out_loss(model, crops, clips=8, dtype=torch.float32)
+    target, (vocal,), guide = crops.take(0, 8)
+
+    def loss(guide=guide, vocal=vocal):
+        return codebook_losses(model(target, (vocal,), guide=guide), target).tolist()
+
+    beats, chords = guide.clone(), guide.clone()
+    beats[..., :6], beats[..., 59] = 0, 0
+    chords[..., 6:43], chords[..., 60] = 0, 0
+    wrong = vocal.roll(1, 0)
+    expected = {
+        "beats": loss(beats),
+        "chords": loss(chords),
+        "guide": loss(None),
+        "guide and right vocal": loss(None, wrong),
+    }
+    assert list(scores.without) == list(expected)
+    for name, losses in expected.items():
+        assert list(scores.without[name]) == pytest.approx(losses, rel=1e-5)
+    assert list(scores.right) == pytest.approx(loss(), rel=1e-5)
+    assert list(scores.wrong_vocal) == pytest.approx(loss(vocal=wrong), rel=1e-5)
+    assert list(scores.wrong) == pytest.approx(loss(guide.roll(1, 0), wrong), rel=1e-5)
+    every = [scores.right, scores.wrong, scores.wrong_vocal, *scores.without.values()]
+    assert len(set(every)) == len(every)
 
 
 @unchecked()
@@ -209,14 +242,41 @@ def test_pieces_hold_what_the_whole_batch_holds():
 
 def test_dropouts_come_as_often_as_the_recipe_says():
     recipe = replace(RECIPE, batch=4000, history_dropout=0.5)
-    drop, hide = draw_dropouts(recipe, 0)
+    drop, groups, hide = draw_dropouts(recipe, 0)
     assert drop.float().mean().item() == pytest.approx(0.1, abs=0.02)
     assert hide is not None
     assert hide.all(1).float().mean().item() == pytest.approx(0.25, abs=0.03)
     assert hide.any(1).float().mean().item() == pytest.approx(0.5, abs=0.05)
-    again, _ = draw_dropouts(recipe, 0)
-    assert torch.equal(drop, again)
-    assert not torch.equal(drop, draw_dropouts(recipe, 1)[0])
+    assert torch.equal(groups, drop[:, None].expand(-1, 4))
+    assert torch.equal(drop, draw_dropouts(recipe, 0).sources)
+    assert not torch.equal(drop, draw_dropouts(recipe, 1).sources)
+
+
+def test_groups_of_a_guide_are_lost_one_by_one_and_all_together():
+    guide = GuideSpec(beats=0.3, chords=0.2, arrangement=0.5, style=0.4, sources=0.15)
+    recipe = replace(RECIPE, batch=20_000, spec=replace(GUIDED, guide=guide, guidance_dropout=0.1))
+    sources, groups, _ = draw_dropouts(recipe, 0)
+    shares = torch.tensor(guide.group_shares)
+    torch.testing.assert_close(groups.float().mean(0), 0.1 + 0.9 * shares, rtol=0, atol=0.02)
+    assert sources.float().mean().item() == pytest.approx(0.1 + 0.9 * 0.15, abs=0.01)
+    nothing_left = (groups.all(1) & sources).float().mean().item()
+    assert nothing_left == pytest.approx(0.1, abs=0.01)
+    kept = groups[~(groups.all(1) & sources)].float()
+    assert torch.corrcoef(kept.T).triu(1).abs().max() < 0.05
+    plain = draw_dropouts(replace(recipe, spec=replace(GUIDED, guide=None)), 0)
+    assert (plain.sources <= sources).all()  # a guide leaves the draws of a stage without as they are
+    assert (plain.groups <= groups).all()
+
+
+def test_pieces_carry_the_guide_without_what_is_lost():
+    recipe = replace(RECIPE, batch=16, spec=GUIDED)
+    crops = Crops(pairs=EchoPairs(), spec=GUIDED, seed=recipe.seed)
+    (piece,) = pieces_of_step(crops, recipe, step=3, ranks=Ranks())
+    whole, groups = crops.take(3 * 16, 16).guide, draw_dropouts(recipe, 3).groups
+    assert torch.equal(piece.guide, drop_groups(whole, groups))
+    assert 0 < groups.float().mean() < 1
+    assert torch.equal(piece.first(2).guide, piece.guide[:2])
+    assert torch.equal(piece.to(torch.device("cpu")).guide, piece.guide)
 
 
 def test_ids_beyond_the_classes_are_named(tmp_path):

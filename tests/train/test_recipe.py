@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from hafm.errors import UsageError
+from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.stage_model import StageModel
 from hafm.train.optim import build_optimizers
@@ -76,6 +77,12 @@ def test_builtin_is_what_the_package_was_trained_with():
     assert {(r.optimizer, r.peak_rate, r.embedding_rate) for r in (semantic, coarse, fine)} == {
         ("muon", 6e-3, 2e-2)
     }
+    assert [r.spec.positions for r in (semantic, coarse, fine)] == ["rotary", "rotary", "t5"]
+    assert [r.spec.guide for r in (semantic, coarse, fine)] == [
+        GuideSpec(),
+        GuideSpec(sources=0.0),
+        None,
+    ]
     assert coarse.rate_share(10_000) == pytest.approx(0.02)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hafm.errors import UsageError
+from hafm.stages.guide import GuideSpec
 from hafm.train.recipe import paper, tiny
 from hafm.train.recipe_file import open_recipe, read_recipe
 
@@ -45,6 +46,10 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
         ("base: paper\nwarm_start: 1\n", ["warm_start", "true or false"]),
         ("base: paper\nprecision: fp16\n", ["precision", "'float16'", "'half'"]),
         ("base: paper\nema_decay: yes\n", ["ema_decay", "a number or null"]),
+        ("base: builtin\nspec: {guide: 0.2}\n", ["spec.guide", "an object or null", "0.2"]),
+        ("base: builtin\nspec: {guide: {rhythm: 0.2}}\n", ["spec.guide", "unknown field 'rhythm'"]),
+        ("base: builtin\nspec: {guide: {beats: high}}\n", ["spec.guide", "high"]),
+        ("base: builtin\nspec: {guide: {beats: 1}}\n", ["beats must be in [0, 1)"]),
         ("base: paper\nspec: {clip_seconds: 1/0}\n", ["clip_seconds", "12/5"]),
         ("base: paper\nbatch: 3\nbatch: 4\n", ["batch", "stands twice"]),
         ("base: paper\nbatch: 0\n", ["batch must be 1 or more"]),
@@ -88,3 +93,9 @@ def test_overrides_change_recipe_and_stage():
     )
     assert recipe.spec.conditioning == "prefix"
     assert recipe.batch == tiny("fine").batch
+
+
+def test_the_guide_of_a_stage_is_changed_and_left_out():
+    kept = open_recipe("builtin", "coarse", ["spec.guide={beats: 0.2, style: 0}"]).spec.guide
+    assert kept == GuideSpec(beats=0.2, style=0.0)
+    assert open_recipe("builtin", "coarse", ["spec.guide=null"]).spec.guide is None

@@ -18,7 +18,7 @@ from hafm.train.listener import Listener, StepReport
 from hafm.train.metrics import read_metrics
 from hafm.train.run_folder import load_trained
 from hafm.train.state import TrainState
-from tests.train.echo import RECIPE, EchoPairs, Recorder, losses, trainer
+from tests.train.echo import GUIDED, RECIPE, EchoPairs, Recorder, losses, trainer
 from tests.unchecked import unchecked
 
 # Everything that has a state of its own is switched on: two optimisers, a moving average, hidden history.
@@ -98,7 +98,9 @@ def go_on(folder: Path, recipe=FULL, **options) -> Recorder:
     return recorder
 
 
-@pytest.mark.parametrize("recipe", [FULL, PLAIN], ids=["everything", "paper's optimiser"])
+@pytest.mark.parametrize(
+    "recipe", [FULL, PLAIN, replace(FULL, spec=GUIDED)], ids=["everything", "paper's optimiser", "guided"]
+)
 def test_losses_are_hexadecimally_those_of_an_unbroken_run(tmp_path, unbroken, recipe):
     expected = whole(unbroken if recipe is FULL else tmp_path / "whole", recipe)
     crash(tmp_path / "parts", recipe)

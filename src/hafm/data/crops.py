@@ -1,6 +1,7 @@
 """Training batches: time-aligned random crops of token pairs (paper 3.2 "Frame-rate alignment").
 
-In: pairs of token streams at 50 and 75 Hz. Out: a batch of targets and conditions for one stage.
+In: pairs of token streams at 50 and 75 Hz, with the guides of their lead sheets at 50 Hz. Out: a batch of
+targets, conditions and, for a guided stage, guides.
 All streams of a crop begin at the same instant, which must lie on a frame of every rate: 50 and
 75 Hz meet every 1/25 s, at 2 and at 3 frames.
 
@@ -15,25 +16,34 @@ run sees what an unbroken one saw.
 
 import math
 from fractions import Fraction
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hafm.data.order import Numbers, Order, scaled, share_of_batch
 from hafm.errors import UsageError
+from hafm.rates import SEMANTIC_RATE
 from hafm.stages.spec import StageSpec
 
 __all__ = ["Batch", "Crops", "Pairs", "common_rate"]
 
-Batch: TypeAlias = tuple[Int[Tensor, "B K F"], tuple[Int[Tensor, "B _K _F"], ...]]
+
+class Batch(NamedTuple):
+    """What a stage is trained on."""
+
+    target: Int[Tensor, "B K F"]
+    conditions: tuple[Int[Tensor, "B _K _F"], ...]
+    """One a source."""
+    guide: Float[Tensor, "B _F G"] | None
+    """At 50 Hz; None for a stage without."""
 
 
 @runtime_checkable
 class Pairs(Protocol):
-    """A set of pairs: token streams by name, and how many views of the vocal there are."""
+    """A set of pairs: token streams by name, the guide, and how many views of the vocal there are."""
 
     def __len__(self) -> int: ...
 
@@ -47,6 +57,10 @@ class Pairs(Protocol):
 
     def stream(self, index: int, name: str, view: int) -> np.ndarray:
         """Tokens ``[K, F]`` of one pair; ``name`` as in ``hafm.stages.spec``."""
+        ...
+
+    def guide(self, index: int) -> np.ndarray:
+        """Guide ``[F, G]`` of one pair at 50 Hz, see ``hafm.guide.frames``; zeros where there is none."""
         ...
 
 
@@ -78,6 +92,8 @@ class Crops:
         self._pairs = pairs
         self._streams = (*spec.sources, spec.target)
         grid = common_rate(*(stream.frame_rate for stream in self._streams))
+        self._guide_length = None if spec.guide is None else math.ceil(spec.clip_seconds * SEMANTIC_RATE)
+        self._guide_frames_a_tick = SEMANTIC_RATE / grid  # whole: a guided stage has sources at this rate
         self._lengths = [math.ceil(spec.clip_seconds * stream.frame_rate) for stream in self._streams]
         self._frames_a_tick = [int(stream.frame_rate / grid) for stream in self._streams]
         self._num_views = pairs.num_views() if views else 1
@@ -115,7 +131,7 @@ class Crops:
             world_size: number of ranks.
 
         Returns:
-            The target ``[B, K, F]`` and one condition ``[B, K, F]`` a source, B = ``size / world_size``.
+            B = ``size / world_size`` clips.
 
         Raises:
             UsageError: a number is out of range.
@@ -140,4 +156,16 @@ class Crops:
                 crops[row] = self._pairs.stream(pair, stream.name, view)[:, begin : begin + length]
             tokens.append(torch.from_numpy(crops))
         *conditions, target = tokens
-        return target, tuple(conditions)
+        return Batch(target, tuple(conditions), self._guides(pairs, ticks))
+
+    def _guides(self, pairs: Numbers, ticks: Numbers) -> Float[Tensor, "B F G"] | None:
+        length = self._guide_length
+        if length is None:
+            return None
+        begins = ticks * int(self._guide_frames_a_tick)
+        return torch.stack(
+            [
+                torch.from_numpy(self._pairs.guide(pair)[begin : begin + length].astype(np.float32))
+                for pair, begin in zip(pairs.tolist(), begins.tolist(), strict=True)
+            ]
+        )

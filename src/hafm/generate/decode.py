@@ -124,17 +124,19 @@ class Stepper:
         self.cache = model.transformer.new_cache(batch=num_rows, capacity=capacity)
         # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
         # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
-        distance = torch.arange(capacity - 1, -1, -1, device=model.heads.device)
-        self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
+        self.bias: Tensor | None = None
+        if model.transformer.bias is not None:
+            distance = torch.arange(capacity - 1, -1, -1, device=model.heads.device)
+            self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
 
     def __call__(self, inputs: Int[Tensor, "B S"], *, start: int) -> Float[Tensor, "B V"]:
         """Logits of the position after ``start + S - 1``; the first call starts at 0."""
         together = self.rows_a_take
         x = self.model.embed(inputs.repeat_interleave(together, dim=0), self.conditioned, start=start)
         bias = None
-        if start > 0:
+        if start > 0 and self.bias is not None:
             bias = self.bias[:, :, -(self.cache.length + 1) :]
-        elif self.conditioned.prefix is not None:
+        if start == 0 and self.conditioned.prefix is not None:
             x = torch.cat([self.conditioned.prefix, x], dim=1)
         hidden = self.model.transformer(x, cache=self.cache, bias=bias, together=together)[:, -1]
         position = start + inputs.shape[1] - 1

@@ -2,8 +2,12 @@
 
     softmax(RN(Q) RN(K)^T / sqrt(E) + B) V         RN: RMSNorm a head over its E = D / H dimensions
 
-In: ``x [B, S, D]``, and either the bias ``[H, S, L]``, whose ``-inf`` entries hide keys, or a function that
-attends with the bias inside. Out: ``[B, S, D]``. One fused projection without bias gives Q, K and V.
+With rotary positions (ours), RN(Q) and RN(K) are turned by the angles of their positions, and B only hides
+keys.
+
+In: ``x [B, S, D]``, and either the bias ``[H, S, L]``, whose ``-inf`` entries hide keys (None adds and hides
+nothing), or a function that attends with the bias inside. Out: ``[B, S, D]``. One fused projection without
+bias gives Q, K and V.
 """
 
 import torch.nn.functional as F
@@ -13,6 +17,7 @@ from torch import Tensor, nn
 from hafm.model.cache import KVCache
 from hafm.model.linear import Linear, by_rows
 from hafm.model.norm import RMSNorm
+from hafm.model.rotary import Rotation, rotate
 from hafm.model.training_attention import Attend
 
 
@@ -37,8 +42,9 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B S D"],
-        bias: Float[Tensor, "H S L"] | Attend,
+        bias: Float[Tensor, "_H S L"] | Attend | None,
         *,
+        rotation: Rotation | None = None,
         cache: KVCache | None = None,
         together: int = 1,
     ) -> Float[Tensor, "B S D"]:
@@ -47,33 +53,39 @@ class Attention(nn.Module):
         Args:
             bias: a bias that rows attend with one by one (see model/linear.py), or a function of
                 ``hafm.model.training_attention`` that takes all at once.
+            rotation: of the S new positions; cached keys are turned already. None turns nothing.
         """
-        if not isinstance(bias, Tensor):
-            q, k, v = self._project(x)
+        if bias is not None and not isinstance(bias, Tensor):
+            q, k, v = self._project(x, rotation)
             return self._join(bias(q, k, v))
         return by_rows(
-            lambda some, rows: self._attend(some, bias, cache=cache, rows=rows), x, together=together
+            lambda some, rows: self._attend(some, bias, rotation=rotation, cache=cache, rows=rows),
+            x,
+            together=together,
         )
 
     def _attend(
         self,
         x: Float[Tensor, "B S D"],
-        bias: Float[Tensor, "H S L"],
+        bias: Float[Tensor, "_H S L"] | None,
         *,
+        rotation: Rotation | None,
         cache: KVCache | None,
         rows: slice,
     ) -> Float[Tensor, "B S D"]:
-        q, k, v = self._project(x)
+        q, k, v = self._project(x, rotation)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v, rows=rows)
-        return self._join(F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype)[None]))
+        mask = None if bias is None else bias.to(q.dtype)[None]
+        return self._join(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
-    def _project(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values ``[B, H, S, E]``, the first two normalised."""
+    def _project(self, x: Float[Tensor, "B S D"], rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[B, H, S, E]``, the first two normalised and turned."""
         B, S, D = x.shape
         q, k, v = self.qkv(x).view(B, S, 3, self.num_heads, D // self.num_heads).permute(2, 0, 3, 1, 4)
         # Autocast may lift a norm to float32; attention wants one dtype.
-        return self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype), v
+        q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+        return (q, k, v) if rotation is None else (rotate(q, rotation), rotate(k, rotation), v)
 
     def _join(self, heads: Float[Tensor, "B H S E"]) -> Float[Tensor, "B S D"]:
         out: Tensor = self.out(heads.transpose(1, 2).flatten(2))

@@ -1,4 +1,4 @@
-"""Relative position bias after T5: the only position signal of the stages.
+"""Relative position bias after T5: the position signal of the paper's stages.
 
 In: how many positions there are. Out: one number a head and pair (query, key), added to the
 attention scores. It depends on the distance between query and key alone, falls into buckets
@@ -14,10 +14,14 @@ Source: paper 3.4 "T5 Relative Position Bias"; Raffel et al. 2020, section 2.1.
 """
 
 import math
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+Positions: TypeAlias = Literal["t5", "rotary"]
+"""How a Transformer is told where its positions are: by this bias, or by ``hafm.model.rotary``."""
 
 
 def bucket_of(
@@ -117,3 +121,17 @@ class RelativeBias(nn.Module):
         table = self.by_distance(torch.arange(first, last + num_queries, device=device))
         tile = table[:, distance - first]
         return tile.masked_fill(distance < 0, float("-inf")) if self.causal else tile
+
+
+def causal_mask(
+    num_queries: int, num_keys: int, *, device: torch.device | str = "cpu"
+) -> Float[Tensor, "1 Q S"]:
+    """What is left of a causal bias where positions are told by rotation, for all heads.
+
+    >>> causal_mask(2, 3)
+    tensor([[[0., 0., -inf],
+             [0., 0., 0.]]])
+    """
+    hidden = torch.ones(1, num_queries, num_keys, dtype=torch.bool, device=device)
+    hidden = hidden.triu(num_keys - num_queries + 1)
+    return torch.zeros(hidden.shape, device=device).masked_fill(hidden, float("-inf"))

@@ -7,7 +7,8 @@
 
 All three compute eq. 3 with gradients of everything, and none keeps a bias a layer. They differ in the last
 bits, so a run stays with one of them. What is asked for and is not there is an error, never another one.
-Generation uses none of these: see ``hafm.model.attention``.
+Where positions are rotary there is no bias, and PyTorch's own is the fastest everywhere. Generation uses none
+of these: see ``hafm.model.attention``.
 """
 
 import importlib.util
@@ -18,11 +19,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hafm.errors import DeviceError
+from hafm.errors import DeviceError, UsageError
 from hafm.model.position import RelativeBias
 from hafm.model.tiled_attention import QUERIES_A_TILE, tiled_attention
 
-__all__ = ["Attend", "AttentionKind", "AttentionPath", "choose_attention", "training_attention"]
+__all__ = [
+    "Attend",
+    "AttentionKind",
+    "AttentionPath",
+    "choose_attention",
+    "training_attention",
+    "unbiased_attention",
+]
 
 AttentionPath = Literal["tiles", "flex", "sdpa"]
 AttentionKind = Literal["auto", "tiles", "flex", "sdpa"]
@@ -33,20 +41,28 @@ Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 _LEAST_FLEX_HEAD = 16  # of FlexAttention's matrix instructions
 
 
-def choose_attention(kind: AttentionKind, *, device: torch.device | str, head_width: int) -> AttentionPath:
+def choose_attention(
+    kind: AttentionKind, *, device: torch.device | str, head_width: int, biased: bool = True
+) -> AttentionPath:
     """The attention that a model is trained with.
 
     Args:
         kind: ``auto``, or the one to use.
         device: where training runs.
         head_width: E, width of a head.
+        biased: whether there is a bias at all; without one, PyTorch's own is the fastest everywhere.
 
     Raises:
         DeviceError: it does not work on this device.
+        UsageError: it is a way to add a bias, and there is none.
 
     >>> choose_attention("auto", device="cpu", head_width=64)
     'tiles'
     """
+    if not biased:
+        if kind in ("tiles", "flex"):
+            raise UsageError(f"attention={kind!r} is for positions='t5'; take 'sdpa' or 'auto' with 'rotary'")
+        return "sdpa"
     device = torch.device(device)
     obstacle = _why_no_flex(device, head_width)
     if kind == "flex" and obstacle:
@@ -56,6 +72,11 @@ def choose_attention(kind: AttentionKind, *, device: torch.device | str, head_wi
     if device.type == "cpu":
         return "tiles"
     return "sdpa" if obstacle else "flex"
+
+
+def unbiased_attention(*, causal: bool) -> Attend:
+    """The attention of all layers where queries and keys carry their positions themselves."""
+    return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
 def training_attention(bias: RelativeBias, *, num_positions: int, path: AttentionPath) -> Attend:

@@ -4,8 +4,9 @@ In: embeddings ``[B, S, D]``. Out: normalised hidden states ``[B, S, D]``.
 
     x -> [ x + Attention(RMSNorm(x)) -> x + FeedForward(RMSNorm(x)) ] x L -> RMSNorm
 
-One relative bias serves all layers. With a cache the S positions are the newest ones and the
-result equals the uncached run at these positions.
+Where a position is, a relative bias says that all layers share (``t5``, the paper's), or the angle by which
+queries and keys are turned (``rotary``). With a cache the S positions are the newest ones and the result
+equals the uncached run at these positions.
 """
 
 from jaxtyping import Float
@@ -15,8 +16,15 @@ from hafm.model.attention import Attention
 from hafm.model.cache import KVCache
 from hafm.model.feedforward import FeedForward
 from hafm.model.norm import RMSNorm
-from hafm.model.position import RelativeBias
-from hafm.model.training_attention import Attend, AttentionKind, choose_attention, training_attention
+from hafm.model.position import Positions, RelativeBias, causal_mask
+from hafm.model.rotary import Rotation, rotation_of
+from hafm.model.training_attention import (
+    Attend,
+    AttentionKind,
+    choose_attention,
+    training_attention,
+    unbiased_attention,
+)
 
 
 class Block(nn.Module):
@@ -32,18 +40,21 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B S D"],
-        bias: Float[Tensor, "H S L"] | Attend,
+        bias: Float[Tensor, "_H S L"] | Attend | None,
         *,
+        rotation: Rotation | None = None,
         cache: KVCache | None = None,
         together: int = 1,
     ) -> Float[Tensor, "B S D"]:
-        x = x + self.attention(self.attention_norm(x), bias, cache=cache, together=together)
+        x = x + self.attention(
+            self.attention_norm(x), bias, rotation=rotation, cache=cache, together=together
+        )
         out: Tensor = x + self.feedforward(self.feedforward_norm(x), together=together)
         return out
 
 
 class Transformer(nn.Module):
-    """L blocks, one shared relative bias, a final norm.
+    """L blocks, one signal of position that they share, a final norm.
 
     Args:
         num_layers: blocks L.
@@ -52,7 +63,9 @@ class Transformer(nn.Module):
         feedforward_multiplier: inner width over D before the two-thirds rule.
         num_buckets: buckets of the relative bias.
         max_distance: where its logarithmic part ends.
-        causal: whether a position sees later ones.
+        causal: whether later positions are hidden.
+        positions: ``t5``, a learned bias by distance, or ``rotary``, which learns nothing and uses neither
+            ``num_buckets`` nor ``max_distance``.
 
     All weights start from N(0, 0.02), norms from one (paper 3.4).
 
@@ -73,19 +86,26 @@ class Transformer(nn.Module):
         num_buckets: int,
         max_distance: int,
         causal: bool,
+        positions: Positions = "t5",
     ) -> None:
         super().__init__()
         self.width = width
         self.num_heads = num_heads
         self.causal = causal
-        self.bias = RelativeBias(
-            num_heads=num_heads, num_buckets=num_buckets, max_distance=max_distance, causal=causal
-        )
+        self.bias: RelativeBias | None = None
+        if positions == "t5":
+            self.bias = RelativeBias(
+                num_heads=num_heads, num_buckets=num_buckets, max_distance=max_distance, causal=causal
+            )
         self.blocks = nn.ModuleList(
             Block(width, num_heads=num_heads, multiplier=feedforward_multiplier, layer=layer)
             for layer in range(num_layers)
         )
         self.norm = RMSNorm(width)
+
+    @property
+    def _head_width(self) -> int:
+        return self.width // self.num_heads
 
     def new_cache(self, *, batch: int, capacity: int) -> KVCache:
         """An empty cache that fits this model."""
@@ -95,7 +115,7 @@ class Transformer(nn.Module):
             batch=batch,
             num_heads=self.num_heads,
             capacity=capacity,
-            head_width=self.width // self.num_heads,
+            head_width=self._head_width,
             dtype=weight.dtype,
             device=weight.device,
         )
@@ -128,20 +148,31 @@ class Transformer(nn.Module):
                 is no cache in training.
         """
         S = x.shape[1]
-        shared: Tensor | Attend
+        start = 0 if cache is None else cache.length
+        rotation = None
+        if self.bias is None:
+            rotation = rotation_of(start, num_positions=S, head_width=self._head_width, device=x.device)
+        shared: Tensor | Attend | None
         if self.training:
             assert cache is None, "training runs whole sequences"
             assert bias is None, "training makes its own bias"
-            path = choose_attention(attention, device=x.device, head_width=self.width // self.num_heads)
-            shared = training_attention(self.bias, num_positions=S, path=path)
-        elif bias is None:
-            shared = self.bias(S, S + (cache.length if cache is not None else 0))
-        else:
+            path = choose_attention(
+                attention, device=x.device, head_width=self._head_width, biased=self.bias is not None
+            )
+            if self.bias is None:
+                shared = unbiased_attention(causal=self.causal)
+            else:
+                shared = training_attention(self.bias, num_positions=S, path=path)
+        elif bias is not None:
             shared = bias
+        elif self.bias is not None:
+            shared = self.bias(S, start + S)
+        else:
+            shared = causal_mask(S, start + S, device=x.device) if self.causal and S > 1 else None
         for block in self.blocks:
             # What is compiled is training: every step of decoding has another length, and would compile anew.
             run = block if self.training else block.forward
-            x = run(x, shared, cache=cache, together=together)
+            x = run(x, shared, rotation=rotation, cache=cache, together=together)
         if cache is not None:
             cache.advance(S)
         out: Tensor = self.norm(x)

@@ -13,16 +13,21 @@ of the condition exist:
                                                      | | |                 time of a target slot is added
               [BOS a a a a a a ...............]  <---+-+-+                 to that slot (ours)
 
+An aligned stage may also have a *guide*, the lead sheet on the 50 Hz grid (ours). It joins the frames twice,
+before the encoder and behind it.
+
 Source: paper 3.2-3.5, Table 1; why ``aligned`` exists: docs/architecture.md.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal
 
 from hafm.errors import UsageError
+from hafm.model.position import Positions
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, convert_frames
+from hafm.stages.guide import GuideSpec
 
 Conditioning = Literal["prefix", "aligned"]
 DroppedCondition = Literal["mask", "zeros"]
@@ -63,8 +68,10 @@ class StageSpec:
         encoder_layers: blocks of the two-way condition encoder; aligned only.
         dropped_condition: what a dropped condition is replaced with: the learned mask row of every
             source (3.4) or zeros (3.5).
-        guidance_dropout: share of training samples whose condition is dropped (3.5).
+        guidance_dropout: share of training samples whose condition is dropped (3.5), the guide with it.
         embedding_std: of the embeddings before training; 0.02 in the paper (3.4).
+        positions: ``t5``, the paper's relative bias (3.4), or ``rotary`` (``hafm.model.rotary``).
+        guide: how the guide is dropped in training; None is a stage without.
 
     Raises:
         UsageError: a field is out of range.
@@ -89,6 +96,8 @@ class StageSpec:
     dropped_condition: DroppedCondition = "mask"
     guidance_dropout: float = 0.1
     embedding_std: float = 0.02
+    positions: Positions = "t5"
+    guide: GuideSpec | None = None
 
     def __post_init__(self) -> None:
         checks = {
@@ -108,6 +117,14 @@ class StageSpec:
             or self.encoder_layers == 0,
             "guidance_dropout must be in [0, 1)": 0 <= self.guidance_dropout < 1,
             "embedding_std must be positive": self.embedding_std > 0,
+            "positions must be 't5' or 'rotary'": self.positions in ("t5", "rotary"),
+            "rotary positions need heads of an even width": self.positions == "t5"
+            or self.width % (2 * self.num_heads) == 0,
+            "a guide needs aligned sources at 50 Hz": self.guide is None
+            or (
+                self.conditioning == "aligned"
+                and {source.frame_rate for source in self.sources} == {SEMANTIC_RATE}
+            ),
             "aligned sources must share a frame rate": self.conditioning == "prefix"
             or len({source.frame_rate for source in self.sources}) == 1,
         }
@@ -152,12 +169,19 @@ class StageSpec:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; :meth:`from_dict` is the inverse."""
-        fields: dict[str, Any] = _fractions_to_text(asdict(self))
-        return fields
+        """Plain JSON types; :meth:`from_dict` is the inverse.
+
+        What a stage of the first version did not have is left out where it is not used, so that such a stage
+        keeps its fingerprint.
+        """
+        values: dict[str, Any] = _fractions_to_text(asdict(self))
+        for field in fields(self):
+            if field.name in _ADDED_LATER and getattr(self, field.name) == field.default:
+                del values[field.name]
+        return values
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "StageSpec":
+    def from_dict(cls, values: dict[str, Any]) -> "StageSpec":
         """Reads what :meth:`to_dict` wrote.
 
         Raises:
@@ -167,14 +191,19 @@ class StageSpec:
         True
         """
         try:
-            fields = dict(fields)
-            streams = [_stream(source) for source in fields.pop("sources")]
-            target = _stream(fields.pop("target"))
-            clip_seconds = Fraction(fields.pop("clip_seconds"))
-            return cls(sources=tuple(streams), target=target, clip_seconds=clip_seconds, **fields)
+            values = dict(values)
+            streams = [_stream(source) for source in values.pop("sources")]
+            target = _stream(values.pop("target"))
+            clip_seconds = Fraction(values.pop("clip_seconds"))
+            if values.get("guide") is not None:
+                values["guide"] = GuideSpec(**values["guide"])
+            return cls(sources=tuple(streams), target=target, clip_seconds=clip_seconds, **values)
         except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             known = ", ".join(cls.__dataclass_fields__)
             raise UsageError(f"This is no stage description ({error}). Its fields are: {known}.") from error
+
+
+_ADDED_LATER = frozenset({"positions", "guide"})
 
 
 def convert_frames_of_clip(clip_seconds: Fraction, stream: TokenStream) -> int:

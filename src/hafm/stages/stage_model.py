@@ -1,8 +1,8 @@
 """One stage of HAFM: a causal Transformer that predicts target tokens under a condition.
 
-In: conditions (one ``[B, K, F]`` a source) and the target codes ``[B, K, F]``. Out: logits
-``[B, K, F, V]``. The same class is the semantic, the coarse and the fine stage; a ``StageSpec``
-makes the difference. Training calls the model whole; generation uses its parts step by step:
+In: conditions (one ``[B, K, F]`` a source), perhaps a guide ``[B, F, G]``, and the target codes
+``[B, K, F]``. Out: logits ``[B, K, F, V]``. The same class is the semantic, the coarse and the fine stage;
+a ``StageSpec`` makes the difference. Training calls the model whole; generation uses its parts step by step:
 
     condition(...)  ->  Conditioned: what precedes the target (prefix) or joins its slots (aligned)
     embed(...)      ->  inputs of some positions
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from hafm.model.linear import by_rows
+from hafm.model.linear import Linear, by_rows
 from hafm.model.training_attention import AttentionKind
 from hafm.model.transformer import Transformer
 from hafm.stages.embed import ConditionEmbedding, TargetEmbedding
@@ -57,6 +57,10 @@ class StageModel(nn.Module):
         self.spec = spec
         self.condition_embedding = ConditionEmbedding(spec)
         self.target_embedding = TargetEmbedding(spec)
+        self.guide_embedding: Linear | None = None
+        if spec.guide is not None:
+            self.guide_embedding = Linear(spec.guide.channels, spec.width)
+            nn.init.normal_(self.guide_embedding.weight, std=spec.embedding_std)
         self.encoder: Transformer | None = None
         if spec.encoder_layers:
             self.encoder = self._transformer(
@@ -80,6 +84,7 @@ class StageModel(nn.Module):
             num_buckets=spec.num_buckets,
             max_distance=max_distance,
             causal=causal,
+            positions=spec.positions,
         )
 
     def compile_blocks(self) -> None:
@@ -97,6 +102,7 @@ class StageModel(nn.Module):
         conditions: tuple[Int[Tensor, "B _K _F"], ...],
         *,
         target_frames: int,
+        guide: Float[Tensor, "B _F G"] | None = None,
         drop: Bool[Tensor, " B"] | None = None,
         attention: AttentionKind = "auto",
     ) -> Conditioned:
@@ -104,18 +110,25 @@ class StageModel(nn.Module):
 
         Args:
             conditions: one ``[B, K, F]`` a source, F as ``spec.source_frames(target_frames)`` says.
-            drop: rows that are generated without condition.
+            guide: as many frames as the sources have; None is a guide of zeros, in which nothing is known.
+            drop: rows whose sources are left out. Their guide stays: leave it out with `drop_groups`.
             attention: of the two-way encoder in training, see model/training_attention.py.
         """
         expected = self.spec.source_frames(target_frames)
         got = tuple(ids.shape[2] for ids in conditions)
         assert got == expected, f"{self.spec.name}: sources of {got} frames, expected {expected}"
+        assert guide is None or self.guide_embedding is not None, f"{self.spec.name}: no guide is expected"
         embedded = self.condition_embedding(conditions, drop)
         if self.spec.conditioning == "prefix":
             return Conditioned(prefix=torch.cat(embedded, dim=1), slots=None)
         frames = torch.stack(embedded).sum(0)
+        guided = None if guide is None else self._embed_guide(guide)
+        if guided is not None:
+            frames = frames + guided
         if self.encoder is not None:
             frames = self.encoder(frames, attention=attention)
+            if guided is not None:
+                frames = frames + guided
         num_slots = target_frames * self.spec.target.num_codebooks
         slot = torch.arange(num_slots, device=frames.device)
         target_frame = frame_of(slot, num_codebooks=self.spec.target.num_codebooks)
@@ -123,6 +136,12 @@ class StageModel(nn.Module):
         ratio = self.spec.sources[0].frame_rate / self.spec.target.frame_rate
         source_frame = target_frame * ratio.numerator // ratio.denominator
         return Conditioned(prefix=None, slots=frames[:, source_frame])
+
+    def _embed_guide(self, guide: Float[Tensor, "B F G"]) -> Float[Tensor, "B F D"]:
+        assert self.guide_embedding is not None, "checked before"
+        embedding = self.guide_embedding
+        out: Tensor = embedding(guide) if self.training else by_rows(lambda rows, _: embedding(rows), guide)
+        return out
 
     def embed(
         self, shifted: Int[Tensor, "B S"], conditioned: Conditioned, *, start: int = 0
@@ -144,6 +163,7 @@ class StageModel(nn.Module):
         target: Int[Tensor, "B K F"],
         conditions: tuple[Int[Tensor, "B _K _F"], ...],
         *,
+        guide: Float[Tensor, "B _F G"] | None = None,
         drop: Bool[Tensor, " B"] | None = None,
         hide: Bool[Tensor, "B S"] | None = None,
         attention: AttentionKind = "auto",
@@ -151,13 +171,13 @@ class StageModel(nn.Module):
         """Teacher-forced logits: entry ``[b, k, f]`` sees the condition and all tokens before it.
 
         Args:
-            drop: rows without condition.
+            guide, drop: as for :meth:`condition`.
             hide: input positions whose token is hidden behind BOS: what follows must be told from the
                 condition and from the tokens that are left.
             attention: in training mode, which attention: see model/training_attention.py.
         """
         K, F = target.shape[1:]
-        conditioned = self.condition(conditions, target_frames=F, drop=drop, attention=attention)
+        conditioned = self.condition(conditions, target_frames=F, guide=guide, drop=drop, attention=attention)
         shifted = self.target_embedding.shift(interleave(target))
         if hide is not None:
             shifted = shifted.masked_fill(hide, self.target_embedding.bos)

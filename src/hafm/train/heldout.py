@@ -5,19 +5,26 @@ In: a stage and held-out crops. Out: nats a token, a codebook at a time, several
     right         the true condition; and the share of tokens whose likeliest class is the true one
     wrong         the condition of another clip: what is lost is what the condition is worth
     wrong_vocal   only the vocal from another clip
+    without       of a guided stage, the true condition without a part of it:
+        beats, chords           without this group of the guide
+        guide                   without any
+        guide and right vocal   without any, and the vocal from another clip
     unigram       no model at all: the cross-entropy under the targets' own frequencies
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from hafm.data.crops import Crops, Pairs
+from hafm.data.crops import Batch, Crops, Pairs
+from hafm.guide.frames import KNOWN
+from hafm.stages.guide import drop_groups
 from hafm.stages.loss import codebook_losses
+from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.train.distributed import Ranks
 from hafm.train.precision import autocast
@@ -36,15 +43,17 @@ class HeldOut:
 
     Args:
         right: under the true condition.
-        wrong: with every source taken from another clip.
+        wrong: with every source, and the guide, taken from another clip.
         wrong_vocal: with the vocal alone taken from another clip; None for a stage without the vocal.
         accuracy: share of tokens whose likeliest class is right, under the true condition.
+        without: of a guided stage, by what it went without.
     """
 
     right: tuple[float, ...]
     wrong: tuple[float, ...]
     wrong_vocal: tuple[float, ...] | None
     accuracy: tuple[float, ...]
+    without: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def mean_right(self) -> float:
@@ -75,44 +84,64 @@ def held_out_loss(
     ranks = Ranks(device=model.heads.device) if ranks is None else ranks
     was_training, device = model.training, model.heads.device
     model.train()  # fused products; the stages have no dropout, so that nothing else changes
-    K = model.spec.target.num_codebooks
-    sums = torch.zeros(4, K, dtype=torch.float64)
+    spec = model.spec
+    has_vocal = _VOCAL in (source.name for source in spec.sources)
+    names = ["right", "wrong", *(["wrong_vocal"] if has_vocal else []), *_parts_left_out(spec)]
+    sums = torch.zeros(len(names) + 1, spec.target.num_codebooks, dtype=torch.float64)
     groups = math.ceil(clips / _ROWS)
     for group in range(ranks.rank, groups, ranks.world):
         first, last = clips * group // groups, clips * (group + 1) // groups
-        target, conditions = crops.take(first, last - first)
-        target, conditions = target.to(device), tuple(ids.to(device) for ids in conditions)
-        for row, variant in enumerate(_variants(model, conditions)):
-            if variant is None:
-                continue
+        batch = _moved(crops.take(first, last - first), device)
+        for row, name in enumerate(names):
+            target, conditions, guide = _variant(spec, batch, name)
             with autocast(dtype, device):
-                logits = model(target, variant)
+                logits = model(target, conditions, guide=guide)
             sums[row] += codebook_losses(logits, target).double().cpu() * (last - first)
-            if row == 0:
+            if name == "right":
                 hits = (logits.argmax(-1) == target).double().mean(dim=(0, 2))
-                sums[3] += hits.cpu() * (last - first)
+                sums[-1] += hits.cpu() * (last - first)
     model.train(was_training)
-    means = [tuple(row.tolist()) for row in ranks.sum(sums) / clips]
-    has_vocal = _VOCAL in (source.name for source in model.spec.sources)
+    *losses, accuracy = [tuple(row.tolist()) for row in ranks.sum(sums) / clips]
+    found = dict(zip(names, losses, strict=True))
     return HeldOut(
-        right=means[0], wrong=means[1], wrong_vocal=means[2] if has_vocal else None, accuracy=means[3]
+        right=found.pop("right"),
+        wrong=found.pop("wrong"),
+        wrong_vocal=found.pop("wrong_vocal", None),
+        accuracy=accuracy,
+        without=found,
     )
 
 
-def _variants(
-    model: StageModel, conditions: tuple[Tensor, ...]
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...] | None]:
-    """The right condition, the wrong one, and the one with a wrong vocal."""
-    names = [source.name for source in model.spec.sources]
-    wrong = tuple(ids.roll(1, 0) for ids in conditions)
-    if _VOCAL not in names:
-        return conditions, wrong, None
-    if names == [_VOCAL]:
-        return conditions, wrong, wrong
-    mixed = tuple(
-        other if name == _VOCAL else own for name, own, other in zip(names, conditions, wrong, strict=True)
+def _parts_left_out(spec: StageSpec) -> list[str]:
+    return [] if spec.guide is None else ["beats", "chords", "guide", "guide and right vocal"]
+
+
+def _variant(spec: StageSpec, batch: Batch, name: str) -> Batch:
+    """The batch as one of the losses is taken on it."""
+    target, conditions, guide = batch
+    if name == "wrong":
+        conditions = tuple(ids.roll(1, 0) for ids in conditions)
+        guide = None if guide is None else guide.roll(1, 0)
+    elif name in ("wrong_vocal", "guide and right vocal"):
+        conditions = tuple(
+            ids.roll(1, 0) if source.name == _VOCAL else ids
+            for source, ids in zip(spec.sources, conditions, strict=True)
+        )
+    if name in ("guide", "guide and right vocal"):
+        guide = None
+    elif name in KNOWN and guide is not None:
+        lost = torch.tensor([group == name for group in KNOWN], device=guide.device)
+        guide = drop_groups(guide, lost.expand(len(guide), -1))
+    return Batch(target, conditions, guide)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    target, conditions, guide = batch
+    return Batch(
+        target.to(device),
+        tuple(ids.to(device) for ids in conditions),
+        None if guide is None else guide.to(device),
     )
-    return conditions, wrong, mixed
 
 
 def unigram_entropy(pairs: Pairs, name: str, *, cardinality: int) -> tuple[float, ...]:

@@ -7,23 +7,27 @@ The weights mean something only to the same ids and in the same shape. So the sh
 the bundle's own parts (`hafm prepare --parts BUNDLE`), and the stage must be the bundle's but for what only
 training knows:
 
-    may differ      guidance_dropout, embedding_std
+    may differ      guidance_dropout, embedding_std, what the guide loses
     must agree      everything else; also clip_seconds, which the position buckets are stretched over
 """
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from hafm.errors import UsageError
 from hafm.stages.bundle import Bundle
+from hafm.stages.guide import GuideSpec
 from hafm.stages.parts_file import require_same_parts
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 
 __all__ = ["start_from_bundle"]
 
-_OF_TRAINING = ("guidance_dropout", "embedding_std")
+_OF_TRAINING = {"guidance_dropout", "embedding_std"} | {
+    f"guide.{field.name}" for field in fields(GuideSpec) if field.name != "channels"
+}
 
 
 def start_from_bundle(
@@ -72,7 +76,7 @@ def differences(mine: StageSpec, others: StageSpec) -> list[str]:
     own, other = _flat(mine.to_dict()), _flat(others.to_dict())
     return [
         f"{field} is {own.get(field)!r} and there {other.get(field)!r}"
-        for field in sorted({*own, *other} - {*_OF_TRAINING})
+        for field in sorted({*own, *other} - _OF_TRAINING)
         if own.get(field) != other.get(field)
     ]
 

@@ -60,7 +60,8 @@ class Skips:
 
 
 def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int) -> Path:
-    """Writes what this rank was given in a step: `target`, `condition.0` ..., `drop` and `hide`, by piece.
+    """Writes what this rank was given in a step, by piece: `target`, `condition.0` ..., `drop`, and `guide`
+    and `hide` where there are such.
 
     Raises:
         OutputError: it cannot be written.
@@ -70,8 +71,9 @@ def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int)
         tensors[f"{number}.target"] = piece.target
         tensors.update({f"{number}.condition.{i}": ids for i, ids in enumerate(piece.conditions)})
         tensors[f"{number}.drop"] = piece.drop
-        if piece.hide is not None:
-            tensors[f"{number}.hide"] = piece.hide
+        for name, value in (("guide", piece.guide), ("hide", piece.hide)):
+            if value is not None:
+                tensors[f"{number}.{name}"] = value
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}-rank-{rank}.safetensors"
     with atomic_file(path) as file:

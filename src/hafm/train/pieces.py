@@ -12,18 +12,21 @@ clips.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hafm.data.crops import Crops
 from hafm.errors import UsageError
+from hafm.guide.frames import KNOWN
+from hafm.stages.guide import drop_groups
 from hafm.stages.spec import TokenStream
 from hafm.train.distributed import Ranks
 from hafm.train.recipe import Recipe
 
-__all__ = ["Piece", "draw_dropouts", "pieces_of_step", "require_enough_clips", "rows_of_piece"]
+__all__ = ["Dropouts", "Piece", "draw_dropouts", "pieces_of_step", "require_enough_clips", "rows_of_piece"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +36,15 @@ class Piece:
     Args:
         target: of the stage.
         conditions: one a source.
-        drop: clips without condition (paper 3.5).
+        guide: of a guided stage, what was lost taken out already.
+        drop: clips without the conditions of the sources (paper 3.5).
         hide: target positions whose token is hidden; None hides none.
         share: of the batch's clips that these are.
     """
 
     target: Int[Tensor, "B K F"]
     conditions: tuple[Int[Tensor, "B _K _F"], ...]
+    guide: Float[Tensor, "B _F G"] | None
     drop: Bool[Tensor, " B"]
     hide: Bool[Tensor, "B S"] | None
     share: float
@@ -50,6 +55,7 @@ class Piece:
             self,
             target=self.target[:clips],
             conditions=tuple(ids[:clips] for ids in self.conditions),
+            guide=None if self.guide is None else self.guide[:clips],
             drop=self.drop[:clips],
             hide=None if self.hide is None else self.hide[:clips],
             share=self.share * min(1.0, clips / len(self.target)),
@@ -61,6 +67,7 @@ class Piece:
             self,
             target=self.target.pin_memory(),
             conditions=tuple(ids.pin_memory() for ids in self.conditions),
+            guide=None if self.guide is None else self.guide.pin_memory(),
             drop=self.drop.pin_memory(),
             hide=None if self.hide is None else self.hide.pin_memory(),
         )
@@ -71,6 +78,7 @@ class Piece:
             self,
             target=self.target.to(device, non_blocking=True),
             conditions=tuple(ids.to(device, non_blocking=True) for ids in self.conditions),
+            guide=None if self.guide is None else self.guide.to(device, non_blocking=True),
             drop=self.drop.to(device, non_blocking=True),
             hide=None if self.hide is None else self.hide.to(device, non_blocking=True),
         )
@@ -86,14 +94,14 @@ def pieces_of_step(crops: Crops, recipe: Recipe, *, step: int, ranks: Ranks) -> 
     Raises:
         UsageError: the data has an id that the stage has no class for.
     """
-    drop, hide = draw_dropouts(recipe, step)
+    dropouts = draw_dropouts(recipe, step)
     pieces = []
     for number in range(recipe.accumulation):
         rows = rows_of_piece(
             recipe.batch, piece=number, pieces=recipe.accumulation, rank=ranks.rank, world=ranks.world
         )
         count = rows.stop - rows.start
-        target, conditions = crops.take(step * recipe.batch + rows.start, count)
+        target, conditions, guide = crops.take(step * recipe.batch + rows.start, count)
         for stream, ids in zip(
             (*recipe.spec.sources, recipe.spec.target), (*conditions, target), strict=True
         ):
@@ -102,8 +110,9 @@ def pieces_of_step(crops: Crops, recipe: Recipe, *, step: int, ranks: Ranks) -> 
             Piece(
                 target=target,
                 conditions=conditions,
-                drop=drop[rows],
-                hide=None if hide is None else hide[rows],
+                guide=None if guide is None else drop_groups(guide, dropouts.groups[rows]),
+                drop=dropouts.sources[rows],
+                hide=None if dropouts.history is None else dropouts.history[rows],
                 share=count / recipe.batch,
             )
         )
@@ -142,13 +151,31 @@ def require_enough_clips(recipe: Recipe, ranks: Ranks) -> None:
         )
 
 
-def draw_dropouts(recipe: Recipe, step: int) -> tuple[Bool[Tensor, " B"], Bool[Tensor, "B S"] | None]:
-    """Clips of the whole batch that lose their condition (3.5), and positions that lose their token."""
+class Dropouts(NamedTuple):
+    """What the clips of a whole batch go without."""
+
+    sources: Bool[Tensor, " B"]
+    """Clips that lose the conditions of the sources (3.5)."""
+    groups: Bool[Tensor, "B groups"]
+    """Groups of the guide that each clip loses, in the order of `hafm.guide.frames.KNOWN`."""
+    history: Bool[Tensor, "B S"] | None
+    """Positions that lose their token; None hides none."""
+
+
+def draw_dropouts(recipe: Recipe, step: int) -> Dropouts:
+    """Those of the batch of a step."""
     B, S = recipe.batch, recipe.spec.target_slots
     generator = torch.Generator().manual_seed((recipe.seed << 32) + step)
-    drop = torch.rand(B, generator=generator) < recipe.spec.guidance_dropout
-    if recipe.history_dropout == 0:
-        return drop, None
-    chosen = torch.rand(B, 1, generator=generator) < recipe.history_dropout
-    share = (2 * torch.rand(B, 1, generator=generator)).clamp_max(1)
-    return drop, chosen & (torch.rand(B, S, generator=generator) < share)
+    everything = torch.rand(B, generator=generator) < recipe.spec.guidance_dropout
+    history = None
+    if recipe.history_dropout > 0:
+        chosen = torch.rand(B, 1, generator=generator) < recipe.history_dropout
+        share = (2 * torch.rand(B, 1, generator=generator)).clamp_max(1)
+        history = chosen & (torch.rand(B, S, generator=generator) < share)
+    sources, groups = everything, everything[:, None].expand(-1, len(KNOWN))
+    guide = recipe.spec.guide
+    if guide is not None:
+        sources = sources | (torch.rand(B, generator=generator) < guide.sources)
+        shares = torch.tensor(guide.group_shares)
+        groups = groups | (torch.rand(B, len(KNOWN), generator=generator) < shares)
+    return Dropouts(sources=sources, groups=groups, history=history)

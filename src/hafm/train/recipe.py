@@ -29,6 +29,7 @@ from typing import Any, Literal, TypeAlias
 
 from hafm.errors import UsageError
 from hafm.model.training_attention import AttentionKind
+from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec
 from hafm.train.optim import OptimizerKind
 from hafm.train.schedule import cosine, trapezoid
@@ -222,7 +223,8 @@ def builtin(stage: str) -> Recipe:
     """The model in the package: what each choice is worth stands in docs/experiments.md.
 
     The shapes differ from the paper's in size and in the layout of the condition. Clips are shorter than the
-    paper's where the sequence is long: the semantic stage carries what must hold over ten seconds.
+    paper's where the sequence is long: the semantic stage carries what must hold over ten seconds. It and the
+    coarse stage have a guide.
 
     Raises:
         UsageError: there is no such stage.
@@ -242,6 +244,10 @@ def builtin(stage: str) -> Recipe:
         clip_seconds=Fraction(clip_seconds),
         embedding_std=0.2,
     )
+    if stage == SEMANTIC.name:
+        spec = replace(spec, positions="rotary", guide=GuideSpec())
+    elif stage == COARSE.name:  # which is never without the semantic tokens
+        spec = replace(spec, positions="rotary", guide=GuideSpec(sources=0.0))
     return Recipe(
         spec=spec,
         steps=3000,
@@ -257,7 +263,7 @@ def builtin(stage: str) -> Recipe:
         precision="bfloat16",
         history_dropout=history_dropout,
         warm_start=True,
-        evaluate_every=200,
+        evaluate_every=400,
         evaluate_clips=64,
         save_every=100,
         report_every=20,

@@ -10,6 +10,7 @@ In: a YAML file, or texts such as `batch=84`. Out: a `Recipe`, or an error that 
       conditioning: aligned
       encoder_layers: 2
       clip_seconds: 12/5
+      guide: {beats: 0.2}    # null is a stage without
 
 Conventions: a value must have the field's type; a whole number is also a float, and `3e-4`, which YAML takes
 for text, is one too. A name that stands twice is an error. The streams of a stage cannot be changed by file.

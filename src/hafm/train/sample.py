@@ -59,24 +59,24 @@ class Sampler:
                 "samples of the semantic stage need stages that play on: name a bundle with --sample-bundle"
             )
         self.spec, self.parts, self.folder, self.bundle = spec, parts, folder, bundle
-        self.conditions = Crops(pairs=held_out, spec=spec, seed=_SEED, views=False).take(0, 1)[1]
-        self._truth = self._true_codes(held_out)
+        self.clip = Crops(pairs=held_out, spec=spec, seed=_SEED, views=False).take(0, 1)
 
     def __call__(self, model: StageModel, position: Position) -> None:
         """Writes `step-N.wav`, and `truth.wav` the first time."""
         was_training = model.training
         model.train(False)
         try:
-            played = self._run(model, self.conditions)
+            played = self._run(model, self.clip.conditions)
             if self.spec.name == SEMANTIC.name:
                 played = self._play_on(played)
             elif self.spec.name == FINE.name:
-                played = torch.cat([self.conditions[0], played], dim=1)
+                played = torch.cat([self.clip.conditions[0], played], dim=1)
         finally:
             model.train(was_training)
         self._write(f"step-{position.step:08d}.wav", played)
-        if self._truth is not None and not (self.folder / "truth.wav").exists():
-            self._write("truth.wav", self._truth)
+        truth = self._true_codes()
+        if truth is not None and not (self.folder / "truth.wav").exists():
+            self._write("truth.wav", truth)
 
     def _run(self, model: StageModel, conditions: tuple[Tensor, ...]) -> Int[Tensor, "1 K F"]:
         device = model.heads.device
@@ -91,14 +91,15 @@ class Sampler:
 
     def _play_on(self, semantic: Int[Tensor, "1 1 F"]) -> Int[Tensor, "1 K F"]:
         assert self.bundle is not None, "checked when built"
-        codes = self._run(self.bundle.load_stage(COARSE.name), (self.conditions[0], semantic))
+        codes = self._run(self.bundle.load_stage(COARSE.name), (self.clip.conditions[0], semantic))
         return torch.cat([codes, self._run(self.bundle.load_stage(FINE.name), (codes,))], dim=1)
 
-    def _true_codes(self, held_out: Pairs) -> Int[Tensor, "1 K F"] | None:
-        target, conditions = Crops(pairs=held_out, spec=self.spec, seed=_SEED, views=False).take(0, 1)
+    def _true_codes(self) -> Int[Tensor, "1 K F"] | None:
         if self.spec.name == COARSE.name:
-            return target
-        return torch.cat([conditions[0], target], dim=1) if self.spec.name == FINE.name else None
+            return self.clip.target
+        if self.spec.name == FINE.name:
+            return torch.cat([self.clip.conditions[0], self.clip.target], dim=1)
+        return None
 
     def _write(self, name: str, codes: Int[Tensor, "1 K F"]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

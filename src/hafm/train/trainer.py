@@ -109,6 +109,7 @@ class Trainer:
             recipe.attention,
             device=self.ranks.device,
             head_width=recipe.spec.width // recipe.spec.num_heads,
+            biased=recipe.spec.positions == "t5",
         )
         model.to(self.ranks.device).train()
         self.state = TrainState(

@@ -84,7 +84,12 @@ def accumulate(
         with model.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
             with autocast(dtype, ranks.device):
                 logits = model(
-                    piece.target, piece.conditions, drop=piece.drop, hide=piece.hide, attention=attention
+                    piece.target,
+                    piece.conditions,
+                    guide=piece.guide,
+                    drop=piece.drop,
+                    hide=piece.hide,
+                    attention=attention,
                 )
             loss = stage_loss(logits, piece.target) * piece.share
             # DistributedDataParallel divides by the number of ranks, and a share is of the whole batch.

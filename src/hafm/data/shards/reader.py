@@ -28,6 +28,7 @@ from hafm.data.shards.folder import ShardFolder, ShardsDamaged, ShardsNotFound
 from hafm.data.shards.index import PARTS_FOLDER, Index, check_files, read_index, read_tracks
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.errors import BundleMismatch, UsageError
+from hafm.guide.frames import GUIDE_CHANNELS
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.spec import COARSE_CODES, FINE_CODES, INSTRUMENTAL_SEMANTIC, VOCAL_SEMANTIC, TokenStream
 from hafm.stages.token_parts import require_same_parts
@@ -147,6 +148,11 @@ class Shards:
             return arrays.instrumental[None, inside]
         coarse = COARSE_CODES.num_codebooks
         return (arrays.codes[:coarse] if name == COARSE_CODES.name else arrays.codes[coarse:])[:, inside]
+
+    def guide(self, index: int) -> NDArray[np.float32]:
+        """Guide `[F, G]` of a pair at 50 Hz (`hafm.guide.frames`): zeros, for shards hold no lead sheets."""
+        frames = int(self._frames[index, _column(VOCAL_SEMANTIC.name)])
+        return np.zeros((frames, GUIDE_CHANNELS), np.float32)
 
     def verify(self) -> None:
         """Reads every file and compares its hash, those of other splits and of the parts too.
