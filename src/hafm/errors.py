@@ -11,6 +11,8 @@ In: nothing. Out: one tree of exceptions, so that callers catch as widely or as 
     │   ├── BundleNotFound      no bundle of that name, folder or hub id
     │   ├── BundleDamaged       a file of it is missing, or its bytes changed
     │   └── BundleMismatch      its parts do not belong together (another k-means, another codec)
+    ├── LeadSheetError          a lead sheet cannot be read, or contradicts itself
+    │   └── ChordError          a chord in it is not understood
     ├── DeviceError             the device asked for is not there
     └── OutputError             the result cannot be written (folder in use, disk full, no permission)
 
@@ -27,8 +29,10 @@ __all__ = [
     "BundleError",
     "BundleMismatch",
     "BundleNotFound",
+    "ChordError",
     "DeviceError",
     "HafmError",
+    "LeadSheetError",
     "OutputError",
     "UsageError",
 ]
@@ -84,6 +88,14 @@ class BundleDamaged(BundleError):
 
 class BundleMismatch(BundleError):
     """The parts of the bundle do not belong together: another k-means or another codec."""
+
+
+class LeadSheetError(HafmError):
+    """A lead sheet, or a file of one, cannot be read, contradicts itself, or does not fit its sound."""
+
+
+class ChordError(LeadSheetError):
+    """A chord label or symbol is not understood."""
 
 
 class DeviceError(HafmError):

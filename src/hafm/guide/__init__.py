@@ -1,1 +1,1 @@
-"""The lead sheet between the vocal and the band, and the guide that a stage hears of it."""
+"""The lead sheet (beats, bars, key, chords, style, arrangement), its files, and its frames for the stages."""
