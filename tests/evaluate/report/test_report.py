@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hafm.errors import OutputError, UsageError
 from hafm.evaluate.report.page import table_markdown, write_report
-from hafm.evaluate.report.table2 import PAPER_ROWS
+from hafm.evaluate.report.paper_table2 import PAPER_ROWS
 from hafm.evaluate.run.folder import RESULTS_FILE, Made, RunFolder
 from hafm.evaluate.run.results import Results
 from tests.evaluate.runs import MEASURES, RATE, SYSTEMS, make_run

@@ -1,29 +1,51 @@
-"""Dots with their intervals, drawn by hand as SVG: one small picture a row, all on one scale.
+"""Dots with their intervals, for small charts that share one scale.
 
-In: figures and the values at the ends of the scale. Out: markup. What lies beyond the scale's right end is an
-arrow there, so that one control that is far out does not press all others into a corner.
+In: figures, and the values at the ends of the scale. Out: where to draw what, in the units of a picture that
+is `WIDTH` wide; the template draws it. What lies beyond the scale's right end is an arrow there, so that one
+control that is far out does not press all others into a corner.
 
-    0        5        10        the head of the column: the axis
-    |---o---|                   a row
-                  |--o---->
+    0        5        10        the head of the column: ticks
+    |---o---|                   a row: interval and dot
+                  |--o---->     a row with an arrow
 """
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from hafm.evaluate.report.markup import Html, element
 from hafm.evaluate.run.results import Figure
 
-__all__ = ["axis", "mark", "scale_for"]
+__all__ = ["WIDTH", "Mark", "mark", "scale_for", "ticks"]
 
-_WIDTH, _HEIGHT = 150, 20
+WIDTH = 150
+
 _PAD = 7
+_RIGHT = WIDTH - _PAD
 _FAR = 3.0  # controls farther out than this many times the rest are left to arrows
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MOST_TICKS = 5
 
+Scale = tuple[float, float]
 
-def scale_for(inside: Iterable[Figure], others: Iterable[Figure] = ()) -> tuple[float, float]:
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A row of a chart; what is None is not drawn.
+
+    Args:
+        rail: from and to, the whole scale.
+        interval: from and to.
+        dot: at the value.
+        arrow: its tip, beyond the scale.
+    """
+
+    rail: tuple[int, int] = (_PAD, _RIGHT)
+    interval: tuple[float, float] | None
+    dot: float | None
+    arrow: int | None
+
+
+def scale_for(inside: Iterable[Figure], others: Iterable[Figure] = ()) -> Scale:
     """From 0 (or the lowest end below it) to a round number above every figure.
 
     Args:
@@ -45,33 +67,30 @@ def scale_for(inside: Iterable[Figure], others: Iterable[Figure] = ()) -> tuple[
     return math.floor(low / step) * step, math.ceil(high / step) * step
 
 
-def axis(scale: tuple[float, float]) -> Html:
-    """Numbers at the ticks."""
+def ticks(scale: Scale) -> list[tuple[float, str]]:
+    """Where the head of the column has a number, and which.
+
+    >>> ticks((0.0, 10.0))[-1]
+    (143.0, '10')
+    """
     low, high = scale
     step = _step(high - low)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return _svg(*(_tick(index * step, scale) for index in range(first, last + 1)))
+    values = [index * step for index in range(first, last + 1)]
+    return [(_x(value, scale), f"{round(value, 9):g}".replace("-", "\N{MINUS SIGN}")) for value in values]
 
 
-def mark(figure: Figure, scale: tuple[float, float]) -> Html:
-    """A dot at the value and a line over the interval."""
+def mark(figure: Figure, scale: Scale) -> Mark | None:
+    """A figure on the scale; None where it is not known."""
     if figure.value is None:
-        return _svg()
-    middle = str(_HEIGHT // 2)
+        return None
     low, high = _ends(figure)
-    right = _WIDTH - _PAD
-    lines = [element("line", x1=str(_PAD), x2=str(right), y1=middle, y2=middle, class_="rail")]
     start, stop = _x(low, scale), _x(high, scale)
-    if start < right:
-        lines.append(
-            element("line", x1=f"{start:g}", x2=f"{min(stop, right):g}", y1=middle, y2=middle, class_="ci")
-        )
-    if figure.value <= scale[1]:
-        lines.append(element("circle", cx=f"{_x(figure.value, scale):g}", cy=middle, r="3.5"))
-    if high > scale[1]:
-        tip, half = right + 5, _HEIGHT // 2
-        lines.append(element("path", d=f"M{right - 1},{half - 4}L{tip},{half}L{right - 1},{half + 4}z"))
-    return _svg(*lines)
+    return Mark(
+        interval=(start, min(stop, _RIGHT)) if start < _RIGHT else None,
+        dot=_x(figure.value, scale) if figure.value <= scale[1] else None,
+        arrow=_RIGHT + 5 if high > scale[1] else None,
+    )
 
 
 def _ends(figure: Figure) -> tuple[float, float]:
@@ -86,22 +105,5 @@ def _step(span: float) -> float:
     return next(step * tens for step in _STEPS if step * tens >= rough * (1 - 1e-9))
 
 
-def _x(value: float, scale: tuple[float, float]) -> float:
-    return round(_PAD + (value - scale[0]) / (scale[1] - scale[0]) * (_WIDTH - 2 * _PAD), 1)
-
-
-def _tick(value: float, scale: tuple[float, float]) -> Html:
-    text = f"{round(value, 9):g}".replace("-", "\N{MINUS SIGN}")
-    return element("text", text, x=f"{_x(value, scale):g}", y=str(_HEIGHT - 6), text_anchor="middle")
-
-
-def _svg(*parts: Html) -> Html:
-    # The same numbers stand beside it as text, so screen readers pass over the picture.
-    return element(
-        "svg",
-        *parts,
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        width=str(_WIDTH),
-        height=str(_HEIGHT),
-        aria_hidden="true",
-    )
+def _x(value: float, scale: Scale) -> float:
+    return round(_PAD + (value - scale[0]) / (scale[1] - scale[0]) * (WIDTH - 2 * _PAD), 1)

@@ -1,19 +1,65 @@
-"""Rows of results, found by what they are about.
+"""Results by what they are about, and what their names are called.
 
-In: `Results`. Out: its systems in the order of the tables, and single figures. The control of random
-pairing is the system named `random`.
+In: `Results`. Out: `Lookup`, which finds single figures and puts systems in the order of the tables; titles
+of kinds, arms and measures.
+
+Conventions: the control of random pairing is the system named `random`. A measure without a title here keeps
+its name.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 
-from hafm.evaluate.report.labels import KIND_TITLES
 from hafm.evaluate.run.results import ApaRow, FadRow, Figure, MeasureRow, On, Results, SystemRow
 
-__all__ = ["RANDOM", "Lookup", "apart"]
+__all__ = ["ARM_TITLES", "KIND_TITLES", "ON_TITLES", "RANDOM", "Lookup", "apart", "arrow", "measure_title"]
 
 RANDOM = "random"
+
+KIND_TITLES = MappingProxyType(
+    {"ceiling": "Ceilings", "model": "Model", "baseline": "Baselines", "control": "Controls"}
+)
+"""Headings of groups of rows, in their order."""
+
+ARM_TITLES = MappingProxyType({"isolated": "isolated vocals", "separated": "separated vocals"})
+
+ON_TITLES: MappingProxyType[On, str] = MappingProxyType(
+    {"stem": "accompaniment alone", "mix": "with the vocal"}
+)
+
+_MEASURE_TITLES = MappingProxyType(
+    {
+        "key_truth": "Key against the score",
+        "key_vocal": "Key against the vocal",
+        "chord_tones": "Chord tones",
+        "chroma_vocal": "Chroma against the vocal",
+        "chroma_instrumental": "Chroma against the true backing",
+        "beat_truth": "Beats against the score",
+        "beat_closeness": "Beat closeness",
+        "beat_instrumental": "Beats against the true backing",
+        "beat_vocal": "Beats against the vocal",
+        "onset_correlation": "Onset correlation",
+        "onset_lag": "Onset lag",
+        "loudness_balance": "Loudness balance",
+        "dead_air": "Dead air",
+    }
+)
+
+
+def measure_title(name: str) -> str:
+    """A measure's name for people.
+
+    >>> measure_title("dead_air"), measure_title("brand_new")
+    ('Dead air', 'brand_new')
+    """
+    return _MEASURE_TITLES.get(name, name)
+
+
+def arrow(measure: MeasureRow) -> str:
+    """Which way is better."""
+    return {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}[measure.higher_is_better]
 
 
 class Lookup:
@@ -34,21 +80,13 @@ class Lookup:
         """
         order = [*KIND_TITLES]
         rows = [replace(row, title=row.title[:1].upper() + row.title[1:]) for row in self.results.systems]
-        return tuple(
-            sorted(
-                rows,
-                key=lambda row: order.index(row.kind) if row.kind in order else len(order),
-            )
-        )
+        return tuple(sorted(rows, key=lambda row: order.index(row.kind) if row.kind in order else len(order)))
 
     @cached_property
     def embeddings(self) -> tuple[str, ...]:
         """Every embedding once, in order."""
-        return tuple(
-            dict.fromkeys(
-                [*(row.embedding for row in self.results.fad), *(row.embedding for row in self.results.apa)]
-            )
-        )
+        rows: list[FadRow | ApaRow] = [*self.results.fad, *self.results.apa]
+        return tuple(dict.fromkeys(row.embedding for row in rows))
 
     @cached_property
     def fad_embeddings(self) -> tuple[str, ...]:
@@ -70,10 +108,6 @@ class Lookup:
     def informative(self) -> tuple[MeasureRow, ...]:
         """Measures that tell true pairs from random ones on this test set."""
         return tuple(row for row in self.results.measures if row.informative)
-
-    def title(self, system: str) -> str:
-        """What a system is called."""
-        return next((row.title for row in self.systems if row.name == system), system)
 
     def fit(self, arm: str, system: str, measure: str) -> Figure | None:
         """The mean of a measure."""
@@ -110,13 +144,8 @@ def apart(one: Figure | None, other: Figure | None) -> int | None:
     >>> apart(low, high), apart(high, low), apart(low, low), apart(low, Figure(value=9.0))
     (-1, 1, 0, None)
     """
-    if (
-        one is None
-        or other is None
-        or one.low is None
-        or one.high is None
-        or other.low is None
-        or other.high is None
-    ):
+    if one is None or one.low is None or one.high is None:
+        return None
+    if other is None or other.low is None or other.high is None:
         return None
     return 1 if one.low > other.high else -1 if one.high < other.low else 0

@@ -1,42 +1,41 @@
-"""The report: one page that holds everything it shows and asks nothing of a network.
+"""The report of a run: one page that holds everything it shows, and the same tables in Markdown.
 
-In: a run with its sounds, and its results. Out: `RUN/report.html`, and the same tables in Markdown.
+In: a run with its sounds, and its results. Out: `RUN/report.html`, and text for `RUN/table.md` and the model
+card.
 
-Conventions: every figure comes from the results as they are; nothing is measured again. Text from files is
-escaped (`markup`). Tables, switches and players work without scripts; a script only sees to it that one
-player plays at a time. A policy in the head forbids any request, should a mistake ask for one. The same
-input gives the same bytes.
+Conventions: every figure comes from the results as they are; nothing is measured again. `report.html.j2` puts
+the page together from values (`hafm.evaluate.pages`); tables, switches and players work without scripts.
+Where a collection lay on a disk is nobody's business: of its root only the last name is shown. The same input
+gives the same bytes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path, PurePath
+from typing import Any
 
 from hafm.errors import UsageError
-from hafm.evaluate.report.best_of_table import best_of
-from hafm.evaluate.report.choice import choose_clips
-from hafm.evaluate.report.fad_tables import distances, like_table2, per_song
-from hafm.evaluate.report.fit_tables import SAYS_NOTHING, fit
-from hafm.evaluate.report.labels import ARM_TITLES, measure_title
-from hafm.evaluate.report.lookup import Lookup
-from hafm.evaluate.report.markup import Html, element, joined
-from hafm.evaluate.report.players import players
-from hafm.evaluate.report.provenance import facts, manifest_tables
-from hafm.evaluate.report.script import SCRIPT
-from hafm.evaluate.report.style import STYLE
-from hafm.evaluate.report.summary import HOW, summary
-from hafm.evaluate.report.table import Table, plural
-from hafm.evaluate.report.table_html import table_html
-from hafm.evaluate.report.table_markdown import plain, table_markdown_of
-from hafm.evaluate.report.vocal_tables import adherence, worth
+from hafm.evaluate.pages import render
+from hafm.evaluate.report.chart import WIDTH, mark, ticks
+from hafm.evaluate.report.clips import PlayedClip, choose_clips, played_clips
+from hafm.evaluate.report.lookup import ARM_TITLES, Lookup, measure_title
+from hafm.evaluate.report.markdown import plain, table_markdown_of
+from hafm.evaluate.report.paper_table2 import like_table2
+from hafm.evaluate.report.pictures import CHROMA_ROWS, COLUMNS, GAP_ROWS, SPECTRUM_ROWS
+from hafm.evaluate.report.tables import SAYS_NOTHING, adherence, best_of, distances, fit, per_song, worth
+from hafm.evaluate.report.values import Cell, Column, Row, Table, plural
+from hafm.evaluate.report.words import HOW, summary
 from hafm.evaluate.run.folder import REPORT_FILE, RunFolder
 from hafm.evaluate.run.results import MeasureRow, Results
+from hafm.evaluate.testset.clip import Manifest
+from hafm.words import clock
 
 __all__ = ["table_markdown", "write_report"]
 
-_POLICY = (
-    "default-src 'none'; img-src data:; media-src data:; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-)
+_KNOWN = (("bundle", "Bundle"), ("seed", "Seed"), ("environment", "Made with"), ("date", "Date"))
+_PLAIN = ("name", "fingerprint")  # their values speak for themselves
+_HASH_CHARACTERS = 16
 
 
 def write_report(
@@ -52,7 +51,7 @@ def write_report(
         run: the folder, with its sounds.
         results: of this run.
         clips: how many clips to play on the page, 0 for none. Each takes about 1.3 MB with twelve systems.
-        on_progress: told how many of the clips are done, and of how many.
+        on_progress: called with the number of clips done, and the number of all.
 
     Returns:
         Where it is.
@@ -67,172 +66,214 @@ def write_report(
             f"{run.manifest.fingerprint[:12]}; evaluate again, or give the results of this run"
         )
     found = Lookup(results)
-    chosen = choose_clips(run.manifest.clips, clips)
-    body = joined(
-        _head(run, found),
-        *_measured(found),
-        _listening(run, found, players(run, found, chosen, on_progress=on_progress)),
-        element("section", element("h2", "Test set"), *manifest_tables(run.manifest, found), id="test-set"),
-    )
-    # The size that the page tells is that of the page that tells it, but for the digits.
-    size = len(_document(_subject(run, found), body, size="0.0 MB").encode())
-    return run.write(REPORT_FILE, _document(_subject(run, found), body, size=f"{size / 1e6:.1f} MB"))
+    played = played_clips(run, found, choose_clips(run.manifest.clips, clips), on_progress=on_progress)
+    values = {**_head(run.manifest, found), **_measured(found), **_test_set(run.manifest, found)}
+    values |= {"clips": played, "about_clips": _about_clips(run.manifest, found, played)}
+    # The page states the size of the page that states it, but for the digits.
+    size = len(_page(values, size="0.0 MB").encode())
+    return run.write(REPORT_FILE, _page(values, size=f"{size / 1e6:.1f} MB"))
 
 
 def table_markdown(results: Results) -> str:
     """All tables as Markdown, for `RUN/table.md` and the model card."""
     found = Lookup(results)
-    lines = [f"{plain(sentence)}\n" for sentence in summary(found)]
-    tables = [table_markdown_of(table) for table in _tables(found)]
-    return "\n".join([*(f"- {line}" for line in lines), f"{HOW}\n", *tables])
+    arms = results.arms
+    tables = [
+        like_table2(found),
+        *(distances(found, arm, name) for arm in arms for name in found.fad_embeddings),
+        *(make(found, arm) for arm in arms for make in (fit, adherence, best_of)),
+        worth(results.worth),
+    ]
+    lines = [f"- {plain(sentence)}\n" for sentence in summary(found)]
+    return "\n".join([*lines, f"{HOW}\n", *(table_markdown_of(table) for table in tables if table)])
 
 
-def _tables(found: Lookup) -> list[Table]:
-    tables = [like_table2(found)]
-    for arm in found.results.arms:
-        tables += [distances(found, arm, name) for name in found.fad_embeddings]
-    for arm in found.results.arms:
-        tables += [fit(found, arm), adherence(found, arm), best_of(found, arm)]
-    return [table for table in [*tables, worth(found.results.worth)] if table is not None]
+def _page(values: Mapping[str, Any], *, size: str) -> str:
+    return render(
+        Path(__file__).parent,
+        "report",
+        size=size,
+        mark=mark,
+        ticks=ticks,
+        chart_width=WIDTH,
+        picture_width=COLUMNS,
+        picture_height=SPECTRUM_ROWS + GAP_ROWS + CHROMA_ROWS,
+        **values,
+    )
 
 
-def _subject(run: RunFolder, found: Lookup) -> str:
-    collection = str(run.manifest.collection.get("kind", "a collection"))
-    bundle = found.results.made_with.get("bundle")
+# ---- what was evaluated
+
+
+def _head(manifest: Manifest, found: Lookup) -> dict[str, Any]:
+    results = found.results
+    collection = str(manifest.collection.get("kind", "a collection"))
+    bundle = results.made_with.get("bundle")
     model = "Baselines" if found.model is None else found.model.title
-    return f"{bundle['name'] if isinstance(bundle, Mapping) and 'name' in bundle else model} on {collection}"
+    name = bundle["name"] if isinstance(bundle, Mapping) and "name" in bundle else model
+    return {
+        "subject": f"{name} on {collection}",
+        "facts": [(title, text) for title, text in _facts(manifest, found) if text],
+        "sentences": summary(found),
+        "how": HOW,
+        "notes": results.notes,
+    }
 
 
-def _head(run: RunFolder, found: Lookup) -> Html:
-    lines = [element("li", sentence) for sentence in summary(found)]
-    notes = [element("p", note, class_="note") for note in found.results.notes]
-    return element(
-        "header",
-        element("p", "HAFM evaluation", class_="over"),
-        element("h1", _subject(run, found)),
-        facts(run.manifest, found),
-        element(
-            "section",
-            element("h2", "In words"),
-            element("ul", *lines),
-            element("p", HOW, class_="note"),
-            *notes,
-        ),
-    )
-
-
-def _measured(found: Lookup) -> list[Html]:
-    arms = found.results.arms
-    embeddings = found.fad_embeddings
-    songs = [per_song(found, arm, name) for arm in arms for name in embeddings]
-    folded = [
-        element("details", element("summary", table.caption), table_html(table), class_="fold")
-        for table in songs
-        if table is not None
-    ]
-    table2 = like_table2(found)
+def _facts(manifest: Manifest, found: Lookup) -> list[tuple[str, str]]:
+    """Of `made_with` the facts that are known by name; the whole of it is at the page's end."""
+    results = found.results
+    seconds = sum(clip.num_samples for clip in manifest.clips) / manifest.protocol.sample_rate
+    counted = f"{plural(len(manifest.clips), 'clip')} of {plural(len(manifest.songs), 'song')}"
+    made = [(title, _words(results.made_with[key])) for key, title in _KNOWN if key in results.made_with]
     return [
-        _section("Table 2", [] if table2 is None else [table_html(table2, class_="table2")]),
-        _section(
-            "Fréchet audio distance",
-            [
-                *(table_html(distances(found, arm, name)) for arm in arms for name in embeddings),
-                *([_about_distances()] if embeddings else []),
-                *folded,
-            ],
-        ),
-        _section(
-            "How well it fits",
-            [
-                *(table_html(fit(found, arm), class_="fit") for arm in arms),
-                _about_measures(found.results.measures),
-            ]
-            if found.results.measures
-            else [],
-        ),
-        _section("Prompt adherence", _beside(_present(adherence(found, arm) for arm in arms))),
-        _section("What the vocal is worth", _present([worth(found.results.worth)])),
-        _section("Best of several takes", _present((best_of(found, arm) for arm in arms), class_="fit")),
+        *made[:1],
+        ("Collection", _collection_name(manifest)),
+        ("Test set", f"{counted}, {clock(seconds)} in all"),
+        ("Vocals", " and ".join(ARM_TITLES.get(arm, arm) for arm in results.arms)),
+        ("Systems", str(len(results.systems))),
+        ("Embeddings", ", ".join(found.embeddings)),
+        ("Manifest", results.manifest_fingerprint[:_HASH_CHARACTERS]),
+        *made[1:],
     ]
 
 
-def _present(tables: Iterable[Table | None], *, class_: str = "") -> list[Html]:
-    return [table_html(table, class_=class_) for table in tables if table is not None]
+def _collection_name(manifest: Manifest) -> str:
+    """Kind and options of the collection, in one line."""
+    described = dict(manifest.collection)
+    kind = str(described.pop("kind", "collection"))
+    root = described.pop("root", None)
+    parts = [kind, f"split {manifest.protocol.split}"]
+    if root is not None:
+        parts.append(f"folder {PurePath(str(root)).name}")
+    parts += [f"{key.replace('_', ' ')} {value}" for key, value in described.items() if value is not None]
+    return ", ".join(parts)
 
 
-def _beside(tables: list[Html]) -> list[Html]:
-    """Narrow tables next to each other where there is room."""
-    return [element("div", *tables, class_="beside")] if tables else []
+def _words(value: Any) -> str:
+    """JSON as words; long hashes are cut, since the whole of them is at the page's end.
+
+    >>> _words({"name": "builtin", "fingerprint": "0123456789abcdef" * 4}), _words(0), _words(None)
+    ('builtin, 0123456789abcdef', '0', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        words = [(key, _words(each)) for key, each in value.items()]
+        return ", ".join(text if key in _PLAIN else f"{key} {text}" for key, text in words if text)
+    if isinstance(value, list | tuple):
+        return ", ".join(text for each in value if (text := _words(each)))
+    text = str(value)
+    is_hash = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:_HASH_CHARACTERS] if is_hash else text
 
 
-def _section(title: str, content: list[Html]) -> Html:
-    name = title.lower().replace(" ", "-").replace("é", "e")
-    missing = [] if content else [element("p", "Not measured in this run.", class_="note")]
-    return element("section", element("h2", title), *content, *missing, id=name)
+# ---- what was measured
 
 
-def _about_distances() -> Html:
-    return element(
-        "p",
-        "Lower is nearer to the true instrumentals. Distances of different embeddings are different "
-        "quantities, and so are those of accompaniments alone and of mixes. FAD\N{INFINITY} is extrapolated "
-        "to an endless set. An arrow points to what is beyond the scale.",
-        class_="note",
-    )
+def _measured(found: Lookup) -> dict[str, Any]:
+    arms, embeddings = found.results.arms, found.fad_embeddings
+    pairs = [(arm, name) for arm in arms for name in embeddings]
+    return {
+        "table2": like_table2(found),
+        "distances": [distances(found, *pair) for pair in pairs],
+        "per_song": [table for pair in pairs if (table := per_song(found, *pair))],
+        "fit": [fit(found, arm) for arm in arms],
+        "measures": [_measure(row) for row in found.results.measures],
+        "adherence": [table for arm in arms if (table := adherence(found, arm))],
+        "worth": worth(found.results.worth),
+        "best_of": [table for arm in arms if (table := best_of(found, arm))],
+    }
 
 
-def _about_measures(measures: tuple[MeasureRow, ...]) -> Html:
-    items = [
-        element(
-            "div",
-            element("dt", measure_title(row.name), " ", element("code", row.name)),
-            element("dd", f"{row.what[:1].upper()}{row.what[1:]}. ", _verdict(row)),
-            class_="nothing" if row.informative is False else None,
-        )
-        for row in measures
-    ]
-    return element("dl", *items, class_="measures")
+def _measure(row: MeasureRow) -> dict[str, Any]:
+    verdicts = {True: "Tells something here", False: SAYS_NOTHING.capitalize(), None: "No verdict"}
+    return {
+        "title": measure_title(row.name),
+        "name": row.name,
+        "what": f"{row.what[:1].upper()}{row.what[1:]}",
+        "verdict": verdicts[row.informative],
+        "why": row.why,
+        "silent": row.informative is False,
+    }
 
 
-def _verdict(row: MeasureRow) -> Html:
-    said = {True: "Tells something here", False: SAYS_NOTHING.capitalize(), None: "No verdict"}[
-        row.informative
-    ]
-    return joined(element("b", said), f": {row.why}." if row.why else ".")
-
-
-def _listening(run: RunFolder, found: Lookup, shown: list[Html]) -> Html:
+def _about_clips(manifest: Manifest, found: Lookup, played: list[PlayedClip]) -> str:
     arm = found.results.arms[0]
-    about = (
-        f"{len(shown)} of {plural(len(run.manifest.clips), 'clip')}, with {ARM_TITLES.get(arm, arm)}, spread "
+    return (
+        f"{len(played)} of {plural(len(manifest.clips), 'clip')}, with {ARM_TITLES.get(arm, arm)}, spread "
         "over the songs by a fixed rule and not by how they sound. "
         "Levels are those of the mix. In the pictures time runs from left to right: above, frequency (60 Hz "
         "to 11 kHz); below, pitch classes (C at the bottom, B on top). Sounds are MP3 here; the run's folder "
         "has them without loss."
     )
-    content = [element("p", about, class_="note"), *shown] if shown else []
-    return element(
-        "section",
-        element("h2", "Listening"),
-        *content,
-        *([] if shown else [element("p", "No clip is played on this page.", class_="note")]),
-        id="listening",
+
+
+# ---- on what
+
+
+def _test_set(manifest: Manifest, found: Lookup) -> dict[str, Any]:
+    """The rules, every clip, what was left out, and what everything was made with."""
+    rules = {
+        **asdict(manifest.protocol),
+        "collection": manifest.collection,
+        "separator": manifest.separator,
+    }
+    identities = {
+        system.name: {"title": system.title, "made by": system.identity} for system in found.results.systems
+    }
+    return {
+        "rules": _json(rules),
+        "lists": [
+            (plural(len(manifest.clips), "clip"), _clips(manifest)),
+            (f"Left out: {len(manifest.left_out):,}", _left_out(manifest)),
+        ],
+        "identities": _json(identities),
+        "made_with": _json(found.results.made_with),
+    }
+
+
+def _clips(manifest: Manifest) -> Table:
+    rate = manifest.protocol.sample_rate
+    rows = []
+    for clip in manifest.clips:
+        hashes = (clip.sha256[name][:_HASH_CHARACTERS] for name in sorted(clip.sha256))
+        lengths = clock(clip.start_seconds), clock(clip.num_samples / rate)
+        texts = (clip.song, *lengths, f"{clip.activity:.2f}", " ".join(hashes))
+        rows.append(Row(title=clip.id, cells=tuple(Cell(text=text) for text in texts)))
+    return Table(
+        caption="Clips",
+        corner="Clip",
+        columns=(
+            Column(title="Song"),
+            Column(title="Start"),
+            Column(title="Length"),
+            Column(title="Activity", small="share sung"),
+            Column(title="SHA-256", small="of instrumental and vocal, first digits"),
+        ),
+        rows=tuple(rows),
     )
 
 
-def _document(title: str, body: Html, *, size: str) -> str:
-    about = f"One file of {size} that asks nothing of a network. Written by hafm evaluate."
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"HAFM evaluation: {title}"),
-        element("style", Html(STYLE)),
-    )
-    script = element("script", Html(SCRIPT))
-    page = element(
-        "html", head, element("body", element("main", body, element("footer", about)), script), lang="en"
-    )
-    return f"<!DOCTYPE html>\n{page}\n"
+def _left_out(manifest: Manifest) -> Table:
+    rows = []
+    for each in manifest.left_out:
+        start = "" if each.start_seconds is None else clock(each.start_seconds)
+        rows.append(Row(title=each.track, cells=(Cell(text=start), Cell(text=each.reason))))
+    columns = (Column(title="Start"), Column(title="Why"))
+    return Table(caption="Left out", corner="Track", columns=columns, rows=tuple(rows))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_rootless(value), indent=2, ensure_ascii=False)
+
+
+def _rootless(value: Any) -> Any:
+    """The same without any `root`.
+
+    >>> _rootless({"seed": 0, "collection": {"kind": "pairs", "root": "/home/somebody"}})
+    {'seed': 0, 'collection': {'kind': 'pairs'}}
+    """
+    if isinstance(value, Mapping):
+        return {key: _rootless(each) for key, each in value.items() if key != "root"}
+    return value

@@ -8,8 +8,16 @@ clip stand under each other.
          B  ::::::::::::::::    chroma, as the measures of fit hear them (`hafm.evaluate.fit.chroma`)
          C  ::::::::::::::::
 
-matplotlib is not needed: the picture is an array, and the page writes the labels.
+The PNG has a palette of sixteen shades of one colour, from clear to full, so that it lies on light and dark
+pages alike. The same sound gives the same bytes with the same zlib. matplotlib is not needed: the picture is
+an array, and the page writes the labels.
+
+Source: Portable Network Graphics, third edition (W3C, 2025), sections 5 (chunks), 7.2 (packed samples),
+11.2.2 and 11.3.1 (palette and its transparency).
 """
+
+import struct
+import zlib
 
 import numpy as np
 import torch
@@ -17,15 +25,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from hafm.evaluate.fit.chroma import chroma_of
-from hafm.evaluate.report.png import LEVELS, shades_png
 from hafm.tokens.spectrum import band_powers, mel_filters
 
-__all__ = ["CHROMA_ROWS", "COLUMNS", "GAP_ROWS", "SPECTRUM_ROWS", "picture"]
+__all__ = ["CHROMA_ROWS", "COLUMNS", "GAP_ROWS", "LEVELS", "SPECTRUM_ROWS", "picture", "shades_png"]
 
 COLUMNS = 480
 SPECTRUM_ROWS = 72
 GAP_ROWS = 4
 CHROMA_ROWS = 48
+LEVELS = 16
 
 _WINDOW = 1024
 _LOW_HZ, _HIGH_HZ = 60.0, 11_000.0
@@ -74,3 +82,40 @@ def _stretched(values: Float[Tensor, "N F"], rows: int) -> Float[Tensor, "rows c
 
 def _levels(values: Float[Tensor, "rows columns"]) -> UInt8[np.ndarray, "rows columns"]:
     return (values.clamp(0, 1) * (LEVELS - 1)).round().to(torch.uint8).numpy()
+
+
+def shades_png(levels: UInt8[np.ndarray, "rows columns"], *, colour: tuple[int, int, int]) -> bytes:
+    """A picture of levels, first row on top, at four bits per pixel.
+
+    Args:
+        levels: below `LEVELS`; 0 is clear.
+        colour: red, green and blue of the full shade.
+
+    >>> shades_png(np.zeros((2, 3), dtype=np.uint8), colour=(0, 0, 0))[1:4]
+    b'PNG'
+    """
+    rows, columns = levels.shape
+    assert rows > 0, "a picture has rows"
+    assert columns > 0, "a picture has columns"
+    assert int(levels.max()) < LEVELS, "a level is below LEVELS"
+    padded = np.pad(levels, ((0, 0), (0, columns % 2)))
+    packed = (padded[:, 0::2] << 4) | padded[:, 1::2]
+    # Each row begins with its filter; 0 filters nothing.
+    lines = np.pad(packed, ((0, 0), (1, 0))).tobytes()
+    header = struct.pack(">IIBBBBB", columns, rows, 4, 3, 0, 0, 0)
+    alphas = bytes(round(255 * level / (LEVELS - 1)) for level in range(LEVELS))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        _chunk(name, content)
+        for name, content in (
+            (b"IHDR", header),
+            (b"PLTE", bytes(colour) * LEVELS),
+            (b"tRNS", alphas),
+            (b"IDAT", zlib.compress(lines, 9)),
+            (b"IEND", b""),
+        )
+    )
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)

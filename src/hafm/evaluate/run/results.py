@@ -4,8 +4,8 @@ In: what `hafm.evaluate.run.summary` worked out. Out: `RUN/results.json`, which 
 and a later comparison read, and nothing else needs.
 
 Conventions: every figure has its interval where one can be told (95 %, over songs), else None. A number that
-is not known is None, never NaN. The paper's own figures stand in `hafm.evaluate.report.table2` and nowhere in
-here.
+is not known is None, never NaN. The paper's own figures are in
+`hafm.evaluate.report.paper_table2` and nowhere in here.
 """
 
 import json

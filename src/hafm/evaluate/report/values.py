@@ -1,6 +1,6 @@
 """A table as a value, before it is HTML or Markdown, so that both say the same.
 
-In: cells that are made of figures and text. Out: `Table`, for `table_html` and `table_markdown`.
+In: figures and text. Out: `Table`, and numbers as they are shown.
 
 Conventions: numbers of one column have the same number of decimals, chosen by `decimals`; a number that is
 not known is a dash. The first cell of a row names it.
@@ -9,14 +9,28 @@ not known is a dash. The first cell of a row names it.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import median
 
 from hafm.evaluate.run.results import Figure
 
-__all__ = ["DASH", "Cell", "Column", "Row", "Table", "decimals", "number", "of_figure", "plural"]
+__all__ = [
+    "DOWN",
+    "NOT_MEASURED",
+    "Cell",
+    "Column",
+    "Row",
+    "Table",
+    "decimals",
+    "number",
+    "of_figure",
+    "plural",
+]
 
-DASH = "\N{EN DASH}"
+DOWN = "\N{NO-BREAK SPACE}\N{DOWNWARDS ARROW}"
+"""Ends a heading whose figures are better where they are lower."""
 
+_DASH = "\N{EN DASH}"
 _MOST_DECIMALS = 4
 
 
@@ -26,11 +40,10 @@ class Cell:
 
     Args:
         text: the value.
-        interval: what stands small beside it.
+        interval: in small print with it.
         strong: to be noticed.
         faint: to be passed over.
-        chart: where a small chart is drawn instead of the text, in a medium that can: (value, low, high) on
-            the column's scale.
+        chart: what a small chart shows in place of the text, in a medium that can draw one.
     """
 
     text: str = ""
@@ -38,6 +51,9 @@ class Cell:
     strong: bool = False
     faint: bool = False
     chart: Figure | None = None
+
+
+NOT_MEASURED = Cell(text="not measured", faint=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +82,7 @@ class Row:
     Args:
         title: what it is about.
         small: a line below it.
-        cells: one a column.
+        cells: one per column.
         group: rows next to each other with the same group share a heading.
         foreign: whether it was not measured here.
     """
@@ -101,6 +117,18 @@ class Table:
     def __post_init__(self) -> None:
         assert all(len(row.cells) == len(self.columns) for row in self.rows), self.caption
 
+    @property
+    def row_groups(self) -> list[tuple[str, list[Row]]]:
+        """Neighbouring rows under their shared headings."""
+        return [(group, list(rows)) for group, rows in groupby(self.rows, key=lambda row: row.group)]
+
+    @property
+    def column_groups(self) -> list[tuple[str, int]]:
+        """Shared headings of columns and how many columns each spans; empty where there are none."""
+        groups = groupby(self.columns, key=lambda column: column.group)
+        spans = [(group, len(list(columns))) for group, columns in groups]
+        return spans if any(group for group, _ in spans) else []
+
 
 def decimals(values: Iterable[float | None]) -> int:
     """How many decimals a column needs: two as a rule, fewer where numbers are large, more where they are
@@ -116,18 +144,16 @@ def decimals(values: Iterable[float | None]) -> int:
     return max(0, 3 - leading) if leading > 1 else min(max(2, 1 - leading), _MOST_DECIMALS)
 
 
-def number(value: float | None, places: int, *, signed: bool = False) -> str:
+def number(value: float | None, places: int) -> str:
     """A number as it is shown, with a true minus; what rounds to 0 has no sign.
 
-    >>> number(0.5, 2), number(-0.224, 2), number(None, 2), number(-0.001, 2), number(0.3, 1, signed=True)
-    ('0.50', '−0.22', '–', '0.00', '+0.3')
+    >>> number(0.5, 2), number(-0.224, 2), number(None, 2), number(-0.001, 2)
+    ('0.50', '−0.22', '–', '0.00')
     """
     if value is None:
-        return DASH
-    text = f"{value:{'+' if signed else ''}.{places}f}"
-    if not text.strip("+-0."):
-        text = text.lstrip("+-")
-    return text.replace("-", "\N{MINUS SIGN}")
+        return _DASH
+    text = f"{value:.{places}f}"
+    return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "\N{MINUS SIGN}")
 
 
 def of_figure(figure: Figure | None, places: int, *, strong: bool = False, faint: bool = False) -> Cell:
@@ -138,7 +164,7 @@ def of_figure(figure: Figure | None, places: int, *, strong: bool = False, faint
     ('0.50', '[0.25, 0.75]')
     """
     if figure is None or figure.value is None:
-        return Cell(text=DASH, faint=faint)
+        return Cell(text=_DASH, faint=faint)
     interval = ""
     if figure.low is not None and figure.high is not None:
         interval = f"[{number(figure.low, places)}, {number(figure.high, places)}]"

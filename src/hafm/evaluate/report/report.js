@@ -1,11 +1,4 @@
-"""The page's only script: one player at a time, and a line in the picture where it is.
-
-Without it, players, tables and switches work as they do with it.
-"""
-
-__all__ = ["SCRIPT"]
-
-SCRIPT = """
+// One player at a time, and a line in the picture where it is. Players, tables and switches work without it.
 "use strict";
 const players = [...document.querySelectorAll("audio")];
 function show(player) {
@@ -37,4 +30,3 @@ for (const box of document.querySelectorAll(".switch")) {
     }
   });
 }
-"""

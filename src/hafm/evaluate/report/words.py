@@ -7,9 +7,8 @@ difference. That is careful: intervals that meet may hide a difference that a pa
 Measures that do not tell true pairs from random ones are named, and no sentence is made from them.
 """
 
-from hafm.evaluate.report.labels import ON_TITLES, measure_title
-from hafm.evaluate.report.lookup import RANDOM, Lookup, apart
-from hafm.evaluate.report.table import decimals, number
+from hafm.evaluate.report.lookup import ON_TITLES, RANDOM, Lookup, apart, measure_title
+from hafm.evaluate.report.values import decimals, number
 from hafm.evaluate.run.results import Figure, On, SystemRow, WorthRow
 
 __all__ = ["HOW", "summary"]

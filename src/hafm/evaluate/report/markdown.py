@@ -1,4 +1,4 @@
-"""A table as Markdown, for the model card.
+"""A table as Markdown, for the model card: the other writer of a `Table` beside the page's template.
 
 In: `Table`. Out: a heading, a pipe table that GitHub and the hub render, and its notes. Charts are left
 out; a column that says nothing says so in its head, since Markdown has no grey; what was not measured here
@@ -7,7 +7,7 @@ is in italics, below a row that says where it comes from.
 
 import re
 
-from hafm.evaluate.report.table import Cell, Column, Row, Table
+from hafm.evaluate.report.values import Cell, Column, Row, Table
 
 __all__ = ["plain", "table_markdown_of"]
 
