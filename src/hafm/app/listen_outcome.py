@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from hafm.evaluate.listening.design import Kind
-from hafm.evaluate.listening.table import table
+from hafm.evaluate.listening.scores import table
 
 if TYPE_CHECKING:
     from hafm.evaluate.listening.design import Design

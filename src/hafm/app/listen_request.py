@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hafm.errors import UsageError
-from hafm.evaluate.listening.balance import Plan
+from hafm.evaluate.listening.design import Plan
 from hafm.evaluate.listening.scores import MIN_CATCH
 
 __all__ = ["KitRequest", "ScoreRequest", "named_systems"]

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from hafm.evaluate.listening.answers import Answers
-from hafm.evaluate.listening.balance import Plan, make_design
-from hafm.evaluate.listening.design import Design, Trial
+from hafm.evaluate.listening.design import Design, Plan, Trial, make_design
 
 RUN = "5e" * 32
 

@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hafm.errors import UsageError
-from hafm.evaluate.listening.balance import Plan, make_design
-from hafm.evaluate.listening.design import Design, Trial
-from hafm.evaluate.listening.order import order_apart
+from hafm.evaluate.listening.design import Design, Plan, Trial, make_design, order_apart
 from tests.evaluate.listening.simulated import RUN, design_of
 
 SYSTEMS = ("model", "retrieval", "random", "truth")

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from hafm.evaluate.listening.answers import Answers
-from hafm.evaluate.listening.balance import Plan
-from hafm.evaluate.listening.design import Design
+from hafm.evaluate.listening.design import Design, Plan
 from hafm.evaluate.listening.kit import ListeningRun
 from hafm.evaluate.listening.score import score
 from tests.evaluate.runs import make_run

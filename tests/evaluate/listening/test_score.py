@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from hafm.errors import UsageError
-from hafm.evaluate.listening.bradley_terry import fit_strengths
 from hafm.evaluate.listening.design import Trial
-from hafm.evaluate.listening.intervals import drawn_wins, sign_test_p, wilson
 from hafm.evaluate.listening.score import score
-from hafm.evaluate.listening.table import table
+from hafm.evaluate.listening.scores import table
+from hafm.evaluate.listening.wins import drawn_wins, fit_strengths, sign_test_p, wilson
 from tests.evaluate.listening.simulated import design_of, simulated
 
 SYSTEMS = ("model", "retrieval", "random", "truth")

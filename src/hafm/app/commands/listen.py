@@ -7,7 +7,7 @@ from hafm.app.commands.job import Job, tell
 from hafm.app.interrupt import Interrupts
 from hafm.app.listen_request import KitRequest, ScoreRequest, named_systems
 from hafm.errors import UsageError
-from hafm.evaluate.listening.balance import Plan
+from hafm.evaluate.listening.design import Plan
 from hafm.evaluate.listening.scores import MIN_CATCH
 
 __all__ = ["MAKE_EPILOG", "SCORE_EPILOG", "make", "score"]

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from hafm.evaluate.listening.balance import Plan
+from hafm.evaluate.listening.design import Plan
 from hafm.evaluate.listening.scores import MIN_CATCH
 
 __all__ = [

@@ -2,31 +2,52 @@
 
 In: the folder of a run. Out: a `Design`, then the text of the page.
 
-    listen.html    for raters: sounds and opaque ids
+    listen.html    for raters: sounds (MP3, base64) and opaque ids, in one file that asks nothing of a network
     key.json       for whoever asks: what the ids stand for; never given to raters
 
-Compared are the systems asked for, or those of `DEFAULT_SYSTEMS` that the run has. Catch trials set the truth
-against noise and silence in turn, or against a random instrumental if the run has neither. Clips that lack
-one of the sounds are left out.
+A test compares the systems asked for, or those of `DEFAULT_SYSTEMS` that the run has. Catch trials set the
+truth against noise and silence in turn, or against a random instrumental if the run has neither. Clips that
+lack one of the sounds are left out.
+
+What could give a system away, and is shut off here:
+
+    loudness     both mixes come from `mixdown` with the same balance; where one stays under `LOUDNESS_LUFS`
+                 for the sake of its peaks, the other is turned down to it
+    size         the bit rate is constant, so a size tells the duration, which both sides share
+    clicks       both begin and end with a fade, wherever the song was cut
+    same bytes   a sound that comes twice is encoded anew, with other noise at -100 dB, so the bytes differ
+
+A mono MP3 of 128 kb/s at 24 kHz; what it does to a sound, it does to both sides. The vocal is the isolated
+one in either arm: a separated vocal carries traces of the true instrumental, which would speak for the truth.
 """
 
+import base64
+import json
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hafm.audio.mixdown import mixdown
 from hafm.errors import UsageError
-from hafm.evaluate.listening.balance import TRUTH, Plan, make_design
-from hafm.evaluate.listening.design import Design
-from hafm.evaluate.listening.page import Encoded, render
-from hafm.evaluate.listening.sounds import encode_mp3, two_mixes, vocal_alone
+from hafm.evaluate.listening.design import TRUTH, Design, Plan, make_design
+from hafm.evaluate.pages import mp3, render, vocal_alone
 from hafm.evaluate.run.folder import RESULTS_FILE, Made, RunFolder
 from hafm.evaluate.run.results import ClipRow, Results
 from hafm.evaluate.testset.clip import Arm
 
-__all__ = ["DEFAULT_SYSTEMS", "KEY_FILE", "PAGE_FILE", "ListeningRun"]
+__all__ = [
+    "DEFAULT_SYSTEMS",
+    "KEY_FILE",
+    "LOUDNESS_LUFS",
+    "PAGE_FILE",
+    "ListeningRun",
+    "encode_mp3",
+    "two_mixes",
+]
 
 PAGE_FILE = "listen.html"
 KEY_FILE = "key.json"
@@ -36,6 +57,14 @@ DEFAULT_SYSTEMS = ("model", "retrieval", "random", TRUTH)
 
 CONTROLS = ("noise", "silence")
 LAST_CONTROL = "random"
+
+LOUDNESS_LUFS = -20.0
+"""Of all mixes: quiet enough that peaks seldom ask for less."""
+
+_FADE_SECONDS = 0.02
+_NOISE = 1e-5
+# libsndfile maps 0 to 1 onto the bit rates of MP3, best first; at 24 kHz this is 128 kb/s.
+_COMPRESSION = 0.2
 
 
 class ListeningRun:
@@ -105,7 +134,7 @@ class ListeningRun:
 
         Args:
             design: what `design` gave.
-            on_progress: called with how many of how many trials are done.
+            on_progress: called with the number of trials done, and the number of all.
 
         Raises:
             UsageError, OutputError: a sound is missing or cannot be encoded.
@@ -122,16 +151,17 @@ class ListeningRun:
                 encode_mp3(mix, rate, seed=2 * number + side)
                 for side, mix in enumerate(two_mixes(vocal, a, b, rate))
             )
-            trials.append(Encoded(id=trial.id, a=first, b=second))
+            trials.append({"id": trial.id, "a": _base64(first), "b": _base64(second)})
             if on_progress is not None:
                 on_progress(number + 1, len(design.trials))
-        check = vocal_alone(self._vocal(design.trials[0].clip), rate)
-        return render(
-            kit=design.kit,
-            listen_seconds=design.listen_seconds,
-            sound_check=encode_mp3(check, rate, seed=2 * len(trials)),
-            trials=trials,
-        )
+        check = vocal_alone(self._vocal(design.trials[0].clip), rate, loudness_lufs=LOUDNESS_LUFS)
+        data = {
+            "kit": design.kit,
+            "listen_seconds": design.listen_seconds,
+            "sound_check": _base64(encode_mp3(check, rate, seed=2 * len(trials))),
+            "trials": trials,
+        }
+        return render(Path(__file__).parent, "listen", data=json.dumps(data))
 
     def _arm(self, arm: str | None) -> Arm:
         arms = self.run.manifest.arms
@@ -155,3 +185,54 @@ class ListeningRun:
 
     def _made(self, row: ClipRow) -> Made:
         return Made(system=row.source, heard=row.heard, take=row.take, clip=row.clip)
+
+
+def two_mixes(
+    vocal: Float[Tensor, " T"],
+    a: Float[Tensor, " T"],
+    b: Float[Tensor, " T"],
+    sample_rate: int,
+) -> tuple[Float[Tensor, " T"], Float[Tensor, " T"]]:
+    """A vocal with either of two accompaniments, equally loud.
+
+    Args:
+        vocal: finite.
+        a, b: finite, as long as the vocal.
+        sample_rate: of all three, in hertz.
+    """
+    mixes, loudness = [], []
+    for accompaniment in (a, b):
+        mix, levels = mixdown(vocal[None], accompaniment[None], sample_rate, loudness_lufs=LOUDNESS_LUFS)
+        mixes.append(mix[0])
+        loudness.append(LOUDNESS_LUFS if levels.mix_lufs is None else levels.mix_lufs)
+    first, second = (
+        mix * 10 ** ((min(loudness) - lufs) / 20) for mix, lufs in zip(mixes, loudness, strict=True)
+    )
+    return first, second
+
+
+def encode_mp3(sound: Float[Tensor, " T"], sample_rate: int, *, seed: int) -> bytes:
+    """A sound as MP3.
+
+    Args:
+        sound: finite, within full scale.
+        sample_rate: one that MP3 has.
+        seed: of the noise that makes each encoding its own.
+
+    Raises:
+        UsageError: MP3 has no such sample rate.
+
+    >>> sizes = [len(encode_mp3(scale * torch.ones(24_000), 24_000, seed=0)) for scale in (0.0, 0.5)]
+    >>> sizes[0] == sizes[1]
+    True
+    """
+    fade = min(int(_FADE_SECONDS * sample_rate), len(sound) // 2)
+    rise = torch.linspace(0, 1, fade)
+    shape = torch.cat([rise, torch.ones(len(sound) - 2 * fade), rise.flip(0)])
+    noise = torch.randn(len(sound), generator=torch.Generator().manual_seed(seed))
+    samples = (sound * shape + _NOISE * noise).clamp(-1, 1)
+    return mp3(samples, sample_rate, compression=_COMPRESSION, constant_rate=True)
+
+
+def _base64(sound: bytes) -> str:
+    return base64.b64encode(sound).decode()

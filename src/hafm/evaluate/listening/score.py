@@ -8,7 +8,7 @@ In: a `Design` and the `Answers` of one rater or several. Out: `Scores`.
 
 Intervals of win rates: with one rater Wilson's. With several, percentiles of draws of raters and clips, and
 no narrower than Wilson's; answers that all agree would otherwise have an interval of no width. Intervals of
-strengths are percentiles of the same draws. See `hafm.evaluate.listening.intervals`.
+strengths are percentiles of the same draws. See `hafm.evaluate.listening.wins`.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,9 @@ from numpy import ndarray
 
 from hafm.errors import UsageError
 from hafm.evaluate.listening.answers import Answer, Answers, check_distinct
-from hafm.evaluate.listening.balance import TRUTH
-from hafm.evaluate.listening.bradley_terry import fit_strengths
-from hafm.evaluate.listening.design import Design, Trial
-from hafm.evaluate.listening.intervals import drawn_wins, sign_test_p, wilson
+from hafm.evaluate.listening.design import TRUTH, Design, Trial
 from hafm.evaluate.listening.scores import MIN_CATCH, Comment, PairScore, RaterScore, Scores, Strength
+from hafm.evaluate.listening.wins import drawn_wins, fit_strengths, sign_test_p, wilson
 from hafm.evaluate.run.results import Figure
 
 __all__ = ["score"]

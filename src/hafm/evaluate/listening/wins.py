@@ -1,18 +1,20 @@
-"""How sure a share of answers is: Wilson's interval, the sign test, and draws of raters and clips.
+"""From wins to figures: a share with its interval, the sign test, draws, and one strength per system.
 
-In: counts, or wins by rater and clip. Out: bounds, a p-value, drawn counts.
+In: counts, or wins by rater and clip. Out: bounds, a p-value, drawn counts, strengths.
 
     Wilson       (k + z^2/2  -+  z sqrt(k (n - k) / n + z^2/4)) / (n + z^2)
                  for k wins among n answers, a tie being half a win
     sign test    exact, without ties (`scipy.stats.binomtest`)
     draws        raters with replacement and clips with replacement, both at once; an answer counts as often
                  as its rater was drawn, times as often as its clip was
+    strengths    b with mean 0, such that P(i is chosen over j) = 1 / (1 + exp(b_j - b_i))
 
 The first two take answers for independent. They are so for one rater who hears each clip once with a pair.
 With several raters an answer shares its rater with some and its clip with others, which the draws take into
 account: they are those of Owen's pigeonhole bootstrap, which errs on the wide side.
 
-Source: Wilson, "Probable inference" (1927); Owen, "The pigeonhole bootstrap" (2007).
+Source: Wilson, "Probable inference" (1927); Owen, "The pigeonhole bootstrap" (2007); Bradley and Terry
+(1952); Hunter, "MM algorithms for generalized Bradley-Terry models" (2004), equation 3.
 """
 
 import math
@@ -25,10 +27,14 @@ from scipy import stats
 
 from hafm.errors import UsageError
 
-__all__ = ["drawn_wins", "sign_test_p", "wilson"]
+__all__ = ["PRIOR", "drawn_wins", "fit_strengths", "sign_test_p", "wilson"]
+
+PRIOR = 0.5
 
 _Z = 1.959963984540054  # 97.5 % of a standard normal lie below
 _BLOCK_VALUES = 1 << 21
+_MOST_STEPS = 20_000
+_TOLERANCE = 1e-9
 
 
 def wilson(wins: float, count: int) -> tuple[float, float]:
@@ -90,3 +96,57 @@ def _blocks(rows: int, columns: int) -> Iterator[int]:
     most = max(1, _BLOCK_VALUES // columns)
     for start in range(0, rows, most):
         yield min(most, rows - start)
+
+
+def fit_strengths(
+    wins: Float64[ndarray, "*draws S S"], *, prior: float = PRIOR
+) -> Float64[ndarray, "*draws S"]:
+    """One strength per system that makes the wins most likely (Bradley and Terry), by Hunter's MM iteration:
+
+        p_i  <-  W_i / sum over j of n_ij / (p_i + p_j)
+
+    in which W_i is the wins of i, n_ij its answers with j, and p = exp(b). A system that always wins has no
+    finite strength, so `prior` wins are added to either side of each pair: with two systems the fit is then
+    log((wins + prior) / (losses + prior)), the usual log-odds corrected for zeros. It draws strengths
+    together a little, the more so the fewer answers there are.
+
+    Args:
+        wins: 0 or more, of the row's system over the column's, a tie as half a win for either; the diagonal
+            does not count.
+        prior: wins added to either side of each pair, above 0.
+
+    Shape:
+        `[..., S, S] -> [..., S]`
+
+    Raises:
+        UsageError: the prior is not above 0, or a count is negative or not finite.
+
+    >>> wins = np.array([[0.0, 6.5], [1.5, 0.0]])
+    >>> first, second = fit_strengths(wins)
+    >>> bool(abs(first - second - np.log(7 / 2)) < 1e-8)
+    True
+    """
+    if not prior > 0:
+        raise UsageError(
+            f"prior is {prior}; give a number above 0, or a system that always wins has no strength"
+        )
+    if not np.isfinite(wins).all() or (wins < 0).any():
+        raise UsageError("wins must be finite and 0 or more")
+    num_systems = wins.shape[-1]
+    apart = 1.0 - np.eye(num_systems)
+    wins = (wins + prior) * apart
+    answers = wins + np.swapaxes(wins, -1, -2)
+    won = wins.sum(axis=-1)
+    strengths: Float64[ndarray, "*draws S"] = np.zeros(won.shape)
+    for _ in range(_MOST_STEPS):
+        p = np.exp(strengths)
+        expected = (answers / (p[..., :, None] + p[..., None, :])).sum(axis=-1)
+        updated = np.log(won / expected)
+        updated -= updated.mean(axis=-1, keepdims=True)
+        change = float(np.abs(updated - strengths).max())
+        strengths = updated
+        if change < _TOLERANCE:
+            return strengths
+    raise UsageError(
+        f"strengths have not settled after {_MOST_STEPS} steps; the answers are too lopsided to rank by"
+    )
