@@ -178,9 +178,14 @@ class Run:
         for piece in pieces:
             piece = piece.to(self.device)
             logits = self.model(
-                piece.target, piece.conditions, drop=piece.drop, hide=piece.hide, attention="sdpa"
+                piece.target,
+                piece.conditions,
+                drop=piece.drop,
+                hide=piece.hide,
+                codebook=piece.codebook,
+                attention="sdpa",
             )
-            part = stage_loss(logits, piece.target) * piece.share
+            part = stage_loss(logits, piece.predicted) * piece.share
             part.backward()
             loss += part.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.trainer.recipe.clip_norm)
@@ -200,9 +205,11 @@ def flops_a_step(model: StageModel, *, batch: int) -> float:
     """
     spec = model.spec
     forward = _forward(model.transformer, spec.sequence_length)
+    # A parallel stage predicts one codebook of every clip.
+    predicted = spec.target_frames if spec.pattern == "parallel" else spec.target_slots
     if model.encoder is not None:
         forward += _forward(model.encoder, spec.source_frames(spec.target_frames)[0])
-    heads = 2 * spec.target_slots * spec.width * spec.target.cardinality
+    heads = 2 * predicted * spec.width * spec.target.cardinality
     return 3.0 * batch * (forward + heads)
 
 

@@ -10,12 +10,20 @@ from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
-from hafm.tokens.interleave import deinterleave, interleave
-from tests.stages.small import CONDITIONINGS, STAGES, random_conditions, random_target, small_model
+from hafm.tokens.pattern import Pattern
+from tests.stages.small import (
+    CONDITIONINGS,
+    STAGES,
+    STEPWISE,
+    random_conditions,
+    random_target,
+    small_model,
+)
 from tests.unchecked import unchecked
 
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
+BOTH_PATTERNS = pytest.mark.parametrize("pattern", STEPWISE)
 GUIDANCE = pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
 
 
@@ -26,27 +34,31 @@ def takes(*seeds: int) -> list[torch.Generator]:
 def uncached_logits(
     model: StageModel, target: Tensor, conditions: tuple[Tensor, ...], *, guidance: float
 ) -> Tensor:
-    """Guided logits of all positions, `[B, S, V]`, by two runs over the whole sequence."""
+    """Guided logits of all tokens, `[B, K, F, V]`, by two runs over the whole sequence."""
     everyone = torch.ones(target.shape[0], dtype=torch.bool)
     with torch.inference_mode():
-        conditional = model(target, conditions).permute(0, 2, 1, 3).flatten(1, 2)
-        unconditional = model(target, conditions, drop=everyone).permute(0, 2, 1, 3).flatten(1, 2)
+        conditional = model(target, conditions)
+        unconditional = model(target, conditions, drop=everyone)
     return unconditional + guidance * (conditional - unconditional)
 
 
 def cached_logits(
-    model: StageModel, target: Tensor, conditions: tuple[Tensor, ...], *, guidance: float, num_given: int = 0
+    model: StageModel, target: Tensor, conditions: tuple[Tensor, ...], *, guidance: float, first: int = 0
 ) -> Tensor:
-    """The same, step by step, after a prefill of ``num_given`` tokens."""
-    shifted = model.target_embedding.shift(interleave(target))
-    out = []
+    """The same, step by step, after a prefill of ``first`` steps; NaN for the tokens of these."""
+    shifted = model.target_embedding.shift(model.layout.spread(target, fill=model.target_embedding.bos))
+    out = torch.full((*target.shape, model.spec.target.cardinality), torch.nan)
     with torch.inference_mode():
         step = Stepper(model, conditions, target_frames=target.shape[2], guidance=guidance)
         start = 0
-        for position in range(num_given, shifted.shape[1]):
-            out.append(step(shifted[:, start : position + 1], start=start))
+        for position in range(first, shifted.shape[2]):
+            tokens = model.layout.tokens_of(position, num_frames=target.shape[2])
+            codebooks = [token.codebook for token in tokens]
+            logits = step(shifted[:, :, start : position + 1], start=start, codebooks=codebooks)
+            for place, token in enumerate(tokens):
+                out[:, token.codebook, token.frame] = logits[:, place]
             start = position + 1
-    return torch.stack(out, 1)
+    return out
 
 
 # ---- the cache
@@ -54,49 +66,58 @@ def cached_logits(
 
 @ALL_STAGES
 @BOTH_WAYS
+@BOTH_PATTERNS
 @GUIDANCE
+@unchecked()
 def test_cached_equals_uncached_everywhere(
-    stage: StageSpec, conditioning: Conditioning, guidance: float
+    stage: StageSpec, conditioning: Conditioning, pattern: Pattern, guidance: float
 ) -> None:
-    model = small_model(stage, conditioning)
+    model = small_model(stage, conditioning, pattern=pattern)
     target, conditions = random_target(model.spec, batch=1), random_conditions(model.spec, batch=1)
     expected = uncached_logits(model, target, conditions, guidance=guidance)
     found = cached_logits(model, target, conditions, guidance=guidance)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
-    num_given = expected.shape[1] - 3
-    found = cached_logits(model, target, conditions, guidance=guidance, num_given=num_given)
-    torch.testing.assert_close(found, expected[:, num_given:], rtol=1e-3, atol=1e-3)
+    first = model.spec.target_steps - 3
+    found = cached_logits(model, target, conditions, guidance=guidance, first=first)
+    later = ~found.isnan()
+    expected_later = sum(len(model.layout.tokens_of(first + n, num_frames=target.shape[2])) for n in range(3))
+    assert later[0, :, :, 0].sum() == expected_later
+    torch.testing.assert_close(found[later], expected[later], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("stage", [SEMANTIC, COARSE], ids=lambda stage: stage.name)
-def test_cached_equals_uncached_with_rotary_positions(stage: StageSpec) -> None:
-    model = small_model(stage, "aligned", positions="rotary")
+@pytest.mark.parametrize(("stage", "pattern"), [(SEMANTIC, "flat"), (COARSE, "flat"), (COARSE, "delay")])
+def test_cached_equals_uncached_with_rotary_positions(stage: StageSpec, pattern: Pattern) -> None:
+    model = small_model(stage, "aligned", positions="rotary", pattern=pattern)
     target, conditions = random_target(model.spec, batch=2), random_conditions(model.spec, batch=2)
     expected = uncached_logits(model, target, conditions, guidance=3.0)
-    for num_given in (0, expected.shape[1] - 3):
-        found = cached_logits(model, target, conditions, guidance=3.0, num_given=num_given)
-        torch.testing.assert_close(found, expected[:, num_given:], rtol=1e-3, atol=1e-3)
+    for first in (0, model.spec.target_steps - 3):
+        found = cached_logits(model, target, conditions, guidance=3.0, first=first)
+        later = ~found.isnan()
+        assert later.any()
+        torch.testing.assert_close(found[later], expected[later], rtol=1e-3, atol=1e-3)
 
 
 @ALL_STAGES
 @BOTH_WAYS
+@BOTH_PATTERNS
 @unchecked()
-def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditioning) -> None:
+def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditioning, pattern: Pattern) -> None:
     """One token at a time, each from a run over the whole sequence with junk where nothing is known yet."""
-    model = small_model(stage, conditioning)
+    model = small_model(stage, conditioning, pattern=pattern)
     settings = SamplingSettings(top_k=5)
     K, F = model.spec.target.num_codebooks, 3
     conditions = random_conditions(model.spec, batch=2, target_frames=F)
     generators = takes(1, 2)
-    flat = torch.zeros(2, K * F, dtype=torch.long)
-    for position in range(K * F):
-        logits = uncached_logits(model, deinterleave(flat, num_codebooks=K), conditions, guidance=3.0)[
-            :, position
-        ]
-        uniform = torch.cat([torch.rand(1, generator=take, dtype=torch.float64) for take in generators])
-        flat[:, position] = sample(logits, settings=settings, uniform=uniform)
+    # A number a token, frame by frame, whatever the order of the steps.
+    uniform = torch.stack([torch.rand(F, K, generator=take, dtype=torch.float64) for take in generators])
+    codes = torch.zeros(2, K, F, dtype=torch.long)
+    for step in range(model.layout.num_steps(F)):
+        for token in model.layout.tokens_of(step, num_frames=F):
+            k, f = token.codebook, token.frame
+            logits = uncached_logits(model, codes, conditions, guidance=3.0)[:, k, f]
+            codes[:, k, f] = sample(logits, settings=settings, uniform=uniform[:, f, k])
     found = decode(model, conditions, target_frames=F, settings=settings, generators=takes(1, 2))
-    assert torch.equal(found, deinterleave(flat, num_codebooks=K))
+    assert torch.equal(found, codes)
     assert found.unique().numel() > 2
 
 
@@ -116,9 +137,8 @@ def test_guidance_1_is_the_condition_alone(stage: StageSpec, conditioning: Condi
         ]
         expected = model(target, conditions)[:, -1, -1]
     assert rows == [2, 4]
-    num_given = target[0].numel() - 1
-    (found,) = cached_logits(model, target, conditions, guidance=1.0, num_given=num_given).unbind(1)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    found = cached_logits(model, target, conditions, guidance=1.0, first=model.spec.target_steps - 1)
+    torch.testing.assert_close(found[:, -1, -1], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_condition_matters_and_guidance_0_ignores_it() -> None:
@@ -138,19 +158,21 @@ def test_the_condition_matters_and_guidance_0_ignores_it() -> None:
 
 @ALL_STAGES
 @BOTH_WAYS
+@BOTH_PATTERNS
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 @unchecked()
 def test_logits_of_a_take_are_the_same_alone_and_in_company(
-    stage: StageSpec, conditioning: Conditioning, guidance: float
+    stage: StageSpec, conditioning: Conditioning, pattern: Pattern, guidance: float
 ) -> None:
     """To the bit: 2 to 5 takes, at their beginning, in their middle and at their end."""
-    model = small_model(stage, conditioning)
+    model = small_model(stage, conditioning, pattern=pattern)
     target, conditions = random_target(model.spec, batch=5), random_conditions(model.spec, batch=5)
-    num_given = target[0].numel() - 3
+    first = model.spec.target_steps - 3
 
     def logits(rows: slice) -> Tensor:
         some = tuple(ids[rows] for ids in conditions)
-        return cached_logits(model, target[rows], some, guidance=guidance, num_given=num_given)
+        found = cached_logits(model, target[rows], some, guidance=guidance, first=first)
+        return found.masked_fill(found.isnan(), 0)
 
     together = logits(slice(0, 5))
     for rows in (slice(4, 5), slice(1, 3), slice(2, 5), slice(0, 4)):
@@ -158,8 +180,11 @@ def test_logits_of_a_take_are_the_same_alone_and_in_company(
 
 
 @BOTH_WAYS
-def test_tokens_of_a_take_are_the_same_alone_and_in_company(conditioning: Conditioning) -> None:
-    model = small_model(FINE, conditioning)
+@BOTH_PATTERNS
+def test_tokens_of_a_take_are_the_same_alone_and_in_company(
+    conditioning: Conditioning, pattern: Pattern
+) -> None:
+    model = small_model(FINE, conditioning, pattern=pattern)
     settings = SamplingSettings()
     conditions = random_conditions(model.spec, batch=1)
     prompt = random_target(model.spec, batch=1)[:, :, :4]
@@ -180,8 +205,9 @@ def test_tokens_of_a_take_are_the_same_alone_and_in_company(conditioning: Condit
     assert not torch.equal(together[0], together[1])
 
 
-def test_a_generator_moves_on_by_one_number_a_token() -> None:
-    model = small_model(FINE)
+@BOTH_PATTERNS
+def test_a_generator_moves_on_by_one_number_a_token(pattern: Pattern) -> None:
+    model = small_model(FINE, pattern=pattern)
     (used,), (fresh,) = takes(3), takes(3)
     prompt = random_target(model.spec, batch=1)[:, :, :4]
     decode(
@@ -201,16 +227,18 @@ def test_a_generator_moves_on_by_one_number_a_token() -> None:
 
 @ALL_STAGES
 @BOTH_WAYS
+@BOTH_PATTERNS
 @unchecked()
 def test_a_prompt_is_kept_and_continued_as_if_it_had_been_drawn(
-    stage: StageSpec, conditioning: Conditioning
+    stage: StageSpec, conditioning: Conditioning, pattern: Pattern
 ) -> None:
-    model = small_model(stage, conditioning)
+    """Also where the codes that a delayed window drew after some of the prompt's are given with it."""
+    model = small_model(stage, conditioning, pattern=pattern)
     K, F = model.spec.target.num_codebooks, model.spec.target_frames
     conditions = random_conditions(model.spec, batch=2)
     settings = SamplingSettings()
     whole = decode(model, conditions, target_frames=F, settings=settings, generators=takes(1, 2))
-    for known in (F - 1, F):
+    for known in (1, F - 1, F):
         generators = takes(1, 2)
         for take in generators:
             torch.rand(known * K, generator=take, dtype=torch.float64)
@@ -228,8 +256,9 @@ def test_a_prompt_is_kept_and_continued_as_if_it_had_been_drawn(
 # ---- progress and errors
 
 
-def test_progress_counts_new_frames() -> None:
-    model = small_model(COARSE, "aligned")
+@BOTH_PATTERNS
+def test_progress_counts_new_frames(pattern: Pattern) -> None:
+    model = small_model(COARSE, "aligned", pattern=pattern)
     seen: list[Progress] = []
     decode(
         model,

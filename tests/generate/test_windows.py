@@ -14,15 +14,18 @@ from torch import Tensor
 from hafm.errors import UsageError
 from hafm.generate import windows as windows_module
 from hafm.generate.decode import decode
+from hafm.generate.plan import frames_between_starts, plan_windows
 from hafm.generate.sampling import SamplingSettings
-from hafm.generate.windows import OVERLAP, frames_between_starts, generate_long, plan_windows
+from hafm.generate.windows import OVERLAP, generate_long
 from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
-from tests.stages.small import CONDITIONINGS, STAGES, random_conditions, small_model
+from hafm.tokens.pattern import Pattern
+from tests.stages.small import CONDITIONINGS, STAGES, STEPWISE, random_conditions, small_model
 from tests.unchecked import unchecked
 
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+BOTH_PATTERNS = pytest.mark.parametrize("pattern", STEPWISE)
 
 
 # ---- plans
@@ -126,12 +129,13 @@ def run(model: StageModel, conditions: tuple[Tensor, ...], target_frames: int, *
 
 @ALL_STAGES
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@BOTH_PATTERNS
 @pytest.mark.parametrize("missing", [0, 1, 5])
 @unchecked()
 def test_windowed_equals_whole_where_one_window_covers_it(
-    stage: StageSpec, conditioning: Conditioning, missing: int
+    stage: StageSpec, conditioning: Conditioning, pattern: Pattern, missing: int
 ) -> None:
-    model = small_model(stage, conditioning)
+    model = small_model(stage, conditioning, pattern=pattern)
     frames = model.spec.target_frames - missing
     conditions = random_conditions(model.spec, batch=2, target_frames=frames)
     generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
@@ -140,12 +144,13 @@ def test_windowed_equals_whole_where_one_window_covers_it(
 
 
 @ALL_STAGES
+@BOTH_PATTERNS
 @pytest.mark.parametrize("frames", [23, 24])
 @unchecked()
 def test_every_window_gets_its_slice_and_what_was_generated(
-    stage: StageSpec, frames: int, monkeypatch: pytest.MonkeyPatch
+    stage: StageSpec, pattern: Pattern, frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = small_model(stage, "aligned")
+    model = small_model(stage, "aligned", pattern=pattern)
     spec = model.spec
     calls: list[dict[str, Any]] = []
 
@@ -179,8 +184,9 @@ def test_every_window_gets_its_slice_and_what_was_generated(
     assert generated == frames
 
 
-def test_takes_are_the_same_alone_and_in_company_over_many_windows() -> None:
-    model = small_model(COARSE, "aligned")
+@pytest.mark.parametrize("pattern", ["flat", "delay", "parallel"])
+def test_takes_are_the_same_alone_and_in_company_over_many_windows(pattern: Pattern) -> None:
+    model = small_model(COARSE, "aligned", pattern=pattern)
     conditions = random_conditions(model.spec, batch=2, target_frames=20)
     together = run(model, conditions, 20)
     alone = generate_long(
@@ -193,17 +199,21 @@ def test_takes_are_the_same_alone_and_in_company_over_many_windows() -> None:
     assert torch.equal(alone[0], together[1])
 
 
-def test_progress_counts_the_whole() -> None:
-    model = small_model(FINE, "aligned")
+@BOTH_PATTERNS
+def test_progress_counts_the_whole(pattern: Pattern) -> None:
+    model = small_model(FINE, "aligned", pattern=pattern)
     seen: list[Progress] = []
     run(model, random_conditions(model.spec, batch=2, target_frames=30), 30, on_step=seen.append)
     assert seen == [Progress(step="fine", done=done, total=30) for done in range(1, 31)]
 
 
 @unchecked()
-def test_memory_is_that_of_one_window(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("stage", "pattern"), [(SEMANTIC, "flat"), (COARSE, "delay")])
+def test_memory_is_that_of_one_window(
+    stage: StageSpec, pattern: Pattern, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However long the vocal, no cache is larger than a clip's, and none is left when the next is made."""
-    model = small_model(SEMANTIC)
+    model = small_model(stage, pattern=pattern)
     new_cache = model.transformer.new_cache
     capacities: list[int] = []
 
@@ -213,7 +223,7 @@ def test_memory_is_that_of_one_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(model.transformer, "new_cache", spy)
     run(model, random_conditions(model.spec, batch=2, target_frames=60), 60)
-    assert len(capacities) == 1 + (60 - 6) // 3
+    assert len(capacities) > 60 // model.spec.target_frames
     assert set(capacities) == {model.spec.sequence_length}
 
 

@@ -11,9 +11,11 @@ from hafm.guide.frames import GUIDE_CHANNELS
 from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
+from hafm.tokens.pattern import Pattern
 
 STAGES = (SEMANTIC, COARSE, FINE)
 CONDITIONINGS: tuple[Conditioning, ...] = ("prefix", "aligned")
+STEPWISE: tuple[Pattern, ...] = ("flat", "delay")
 
 
 def small_spec(spec: StageSpec, conditioning: Conditioning = "prefix", **changes: Any) -> StageSpec:

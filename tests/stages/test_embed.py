@@ -62,7 +62,7 @@ def test_target_equals_a_loop(stage: StageSpec) -> None:
     spec = small_spec(stage)
     module = TargetEmbedding(spec)
     codes = random_target(spec, batch=2)
-    found = module(module.shift(interleave(codes)))
+    found = module(module.shift(interleave(codes)[:, None]))
     B, K, F = codes.shape
     assert found.shape == (B, K * F, spec.width)
     for b in range(B):
@@ -80,8 +80,42 @@ def test_target_equals_a_loop(stage: StageSpec) -> None:
 def test_a_part_of_the_target_equals_the_whole(stage: StageSpec) -> None:
     spec = small_spec(stage)
     module = TargetEmbedding(spec)
-    shifted = module.shift(interleave(random_target(spec, batch=2)))
+    shifted = module.shift(interleave(random_target(spec, batch=2))[:, None])
     whole = module(shifted)
-    for start in range(shifted.shape[1]):
+    for start in range(shifted.shape[2]):
         stop = start + 1 + start % 3
-        assert torch.equal(module(shifted[:, start:stop], start=start), whole[:, start:stop])
+        assert torch.equal(module(shifted[:, :, start:stop], start=start), whole[:, start:stop])
+
+
+@pytest.mark.parametrize("stage", [COARSE, SEMANTIC], ids=lambda stage: stage.name)
+def test_a_delayed_target_equals_a_loop(stage: StageSpec) -> None:
+    """The sum of the column to the left, codebook k of frame s - 1 - k; row V outside the frames."""
+    spec = small_spec(stage, "aligned", pattern="delay")
+    module = TargetEmbedding(spec)
+    assert module.offset is None
+    codes = random_target(spec, batch=2)
+    found = module(module.shift(spec.layout.spread(codes, fill=module.bos)))
+    B, K, F = codes.shape
+    assert found.shape == (B, F + K - 1, spec.width)
+    for b in range(B):
+        for s in range(F + K - 1):
+            expected = module.segment.clone()
+            for k in range(K):
+                f = s - 1 - k
+                expected = expected + module.weight[k, codes[b, k, f] if 0 <= f < F else module.bos]
+            torch.testing.assert_close(found[b, s], expected)
+
+
+def test_a_pass_equals_a_loop() -> None:
+    """The sum of the codebooks below, row V for the others, and the offset of the one that is predicted."""
+    spec = small_spec(FINE, "aligned", pattern="parallel")
+    module = TargetEmbedding(spec)
+    codes, codebook = random_target(spec, batch=4), torch.tensor([2, 0, 3, 1])
+    found = module.below(codes, codebook=codebook)
+    B, K, F = codes.shape
+    for b in range(B):
+        for f in range(F):
+            expected = module.offset[codebook[b]] + module.segment
+            for k in range(K):
+                expected = expected + module.weight[k, codes[b, k, f] if k < codebook[b] else module.bos]
+            torch.testing.assert_close(found[b, f], expected)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hafm.errors import UsageError
 from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec, TokenStream
+from hafm.tokens.pattern import Pattern
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,15 @@ def test_aligned_sequences_have_target_slots_only() -> None:
     assert lengths == [500, 1500, 900]
 
 
+@pytest.mark.parametrize(("pattern", "positions"), [("flat", 1500), ("delay", 378), ("parallel", 375)])
+def test_positions_of_the_patterns(pattern: Pattern, positions: int) -> None:
+    spec = replace(COARSE, conditioning="aligned", pattern=pattern)
+    assert (spec.target_steps, spec.sequence_length) == (positions, positions)
+    assert spec.target_slots == 1500  # tokens, whatever the steps
+    if pattern != "parallel":
+        assert replace(spec, conditioning="prefix").sequence_length == 500 + positions
+
+
 @given(st.integers(min_value=0, max_value=100_000))
 def test_sources_cover_the_target_and_no_frame_more(frames: int) -> None:
     for found in COARSE.source_frames(frames):
@@ -64,6 +74,7 @@ def test_sources_cover_the_target_and_no_frame_more(frames: int) -> None:
         replace(FINE, conditioning="aligned", encoder_layers=2, dropped_condition="zeros"),
         replace(SEMANTIC, clip_seconds=Fraction(1, 3)),
         replace(COARSE, conditioning="aligned", positions="rotary", guide=GuideSpec(chords=0.1)),
+        replace(COARSE, pattern="delay"),
         replace(FINE, target=TokenStream(name="x", cardinality=9, frame_rate=Fraction(12_288, 1001))),
     ],
 )
@@ -104,6 +115,7 @@ def test_a_stage_of_the_first_version_is_described_as_it_was() -> None:
             "a guide needs aligned sources at 50 Hz",
         ),
         ({"guidance_dropout": -0.1}, "guidance_dropout"),
+        ({"pattern": "parallel"}, "pattern 'parallel' needs aligned conditioning"),
         (
             {"conditioning": "aligned", "sources": (COARSE.sources[0], FINE.sources[0])},
             "aligned sources must share a frame rate",
@@ -124,7 +136,13 @@ def test_a_guide_that_cannot_work_is_refused(change: dict[str, Any], words: str)
 
 
 @pytest.mark.parametrize(
-    "change", [{"conditioning": "cross"}, {"dropped_condition": "noise"}, {"positions": "sine"}]
+    "change",
+    [
+        {"conditioning": "cross"},
+        {"dropped_condition": "noise"},
+        {"positions": "sine"},
+        {"pattern": "zigzag"},
+    ],
 )
 def test_unknown_choices_are_refused_when_read(change: dict[str, Any]) -> None:
     """Types keep them out of code; a file can hold them. (In tests, the check of types comes first.)"""

@@ -11,9 +11,11 @@ from hafm.stages.embed import ConditionEmbedding
 from hafm.stages.guide import drop_groups
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
+from hafm.tokens.pattern import Pattern
 from tests.stages.small import (
     CONDITIONINGS,
     STAGES,
+    STEPWISE,
     guided,
     random_conditions,
     random_guide,
@@ -26,6 +28,7 @@ from tests.unchecked import unchecked
 
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
+BOTH_PATTERNS = pytest.mark.parametrize("pattern", STEPWISE)
 
 
 # ---- size
@@ -84,14 +87,15 @@ def test_initialisation(embedding_std: float) -> None:
 
 @ALL_STAGES
 @BOTH_WAYS
-def test_causality_by_gradient(stage: StageSpec, conditioning: Conditioning) -> None:
-    """The scores of a token move with the tokens before it, and with every frame of every source.
+@BOTH_PATTERNS
+def test_causality_by_gradient(stage: StageSpec, conditioning: Conditioning, pattern: Pattern) -> None:
+    """The scores of a token move with the steps before it, and with every frame of every source.
 
     Those stand before the target (prefix), or reach it through the two-way encoder (aligned).
     """
-    model = small_model(stage, conditioning)
-    spec = model.spec
-    K, F = spec.target.num_codebooks, spec.target_frames
+    model = small_model(stage, conditioning, pattern=pattern)
+    spec, layout = model.spec, model.layout
+    F = spec.target_frames
     conditions = random_conditions(spec, batch=1)
     inputs: list[torch.Tensor] = []
     sources: list[torch.Tensor] = []
@@ -108,15 +112,101 @@ def test_causality_by_gradient(stage: StageSpec, conditioning: Conditioning) -> 
     model.target_embedding.register_forward_hook(keep_inputs)
     model.condition_embedding.register_forward_hook(keep_sources)
     logits = model(random_target(spec, batch=1), conditions)
-    for position in (0, K * F // 2, K * F - 1):
+    S = layout.num_steps(F)
+    for step in (0, S // 2, S - 1):
         for x in (*inputs, *sources):
             x.grad = None
-        logits[0, position % K, position // K].logsumexp(-1).backward(retain_graph=True)
+        token = layout.tokens_of(step, num_frames=F)[-1]
+        logits[0, token.codebook, token.frame].logsumexp(-1).backward(retain_graph=True)
         moved = inputs[0].grad[0].abs().sum(-1) > 0
-        assert moved.tolist() == [p <= position for p in range(K * F)]
+        assert moved.tolist() == [other <= step for other in range(S)]
         assert len(sources) == len(spec.sources)
         for source in sources:
             assert (source.grad[0].abs().sum(-1) > 0).all()
+
+
+@pytest.mark.parametrize("pattern", ["flat", "delay", "parallel"])
+def test_which_tokens_see_which(pattern: Pattern) -> None:
+    """One token after the other is changed: the scores that move are those the pattern says.
+
+    Flat sees all before it, frame by frame. Delay sees what stands further left when codebook k is moved
+    right by k. Parallel sees every frame of the codebooks below, and nothing of its own.
+    """
+    model = small_model(COARSE, "aligned", pattern=pattern)
+    K, F = model.spec.target.num_codebooks, model.spec.target_frames
+    sees = {
+        "flat": lambda k, f, other_k, other_f: (other_f, other_k) < (f, k),
+        "delay": lambda k, f, other_k, other_f: other_f + other_k < f + k,
+        "parallel": lambda k, f, other_k, other_f: other_k < k,
+    }[pattern]
+    target, conditions = random_target(model.spec, batch=1), random_conditions(model.spec, batch=1)
+    with torch.inference_mode():
+        before = model(target, conditions)[0]
+        for other_k in range(K):
+            for other_f in range(F):
+                changed = target.clone()
+                changed[0, other_k, other_f] = (changed[0, other_k, other_f] + 1) % 13
+                moved = (model(changed, conditions)[0] != before).any(-1)
+                for k in range(K):
+                    for f in range(F):
+                        assert moved[k, f] == sees(k, f, other_k, other_f), (k, f, other_k, other_f)
+
+
+def test_a_parallel_pass_hears_all_of_the_condition() -> None:
+    """The first frame of every codebook moves with every frame of the coarse codes."""
+    model = small_model(FINE, "aligned", pattern="parallel", encoder_layers=0)
+    target, (coarse,) = random_target(model.spec, batch=1), random_conditions(model.spec, batch=1)
+    with torch.inference_mode():
+        before = model(target, (coarse,))[0, :, 0]
+        for frame in range(coarse.shape[2]):
+            changed = coarse.clone()
+            changed[0, 0, frame] = (changed[0, 0, frame] + 1) % 7
+            assert (model(target, (changed,))[0, :, 0] != before).any(-1).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_codebook_a_row_is_that_of_all_passes(training: bool) -> None:
+    """Training predicts one codebook of every clip; its scores are those of the pass over that codebook."""
+    model = small_model(FINE, "aligned", pattern="parallel").train(training)
+    target, conditions = random_target(model.spec, batch=4), random_conditions(model.spec, batch=4)
+    codebook = torch.tensor([3, 0, 2, 2])
+    with torch.no_grad():
+        every = model(target, conditions)
+        found = model(target, conditions, codebook=codebook)
+    assert found.shape == (4, 1, 9, 13)
+    torch.testing.assert_close(found[:, 0], every[torch.arange(4), codebook], rtol=1e-4, atol=1e-4)
+
+
+@BOTH_PATTERNS
+def test_hidden_steps_are_those_of_bos(pattern: Pattern) -> None:
+    """What is hidden can hold anything; what is not, cannot."""
+    model = small_model(COARSE, "aligned", pattern=pattern)
+    F, S = model.spec.target_frames, model.spec.target_steps
+    one, conditions = random_target(model.spec, batch=1), random_conditions(model.spec, batch=1)
+    hide = torch.zeros(1, S, dtype=torch.bool)
+    hide[0, S // 2] = True
+    hidden = model.layout.tokens_of(S // 2 - 1, num_frames=F)  # the inputs of a step are the column before
+    shown = model.layout.tokens_of(S // 2, num_frames=F)
+    with torch.inference_mode():
+        before = model(one, conditions, hide=hide)
+        assert not torch.equal(before, model(one, conditions))
+        for tokens, same in ((hidden, True), (shown, False)):
+            for token in tokens:
+                other = one.clone()
+                other[0, token.codebook, token.frame] = (other[0, token.codebook, token.frame] + 1) % 13
+                assert torch.equal(model(other, conditions, hide=hide), before) == same
+
+
+def test_delayed_steps_hear_what_sounds_at_the_time_of_codebook_0() -> None:
+    """75 Hz frame s at step s, and the last frame once codebook 0 has ended; the others lag."""
+    flat, delayed = (
+        small_model(COARSE, "aligned", pattern=pattern, encoder_layers=0) for pattern in STEPWISE
+    )
+    delayed.condition_embedding.load_state_dict(flat.condition_embedding.state_dict())
+    conditions = random_conditions(flat.spec, batch=2)
+    frames = flat.condition(conditions, target_frames=9).slots[:, ::4]
+    steps = delayed.condition(conditions, target_frames=9).slots
+    assert torch.equal(steps, frames[:, [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 8]])
 
 
 @pytest.mark.parametrize("stage", [SEMANTIC, COARSE, FINE], ids=lambda stage: stage.name)
@@ -175,12 +265,15 @@ def test_sources_of_another_length_are_refused() -> None:
 
 
 @ALL_STAGES
-@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("conditioning", "pattern"),
+    [("prefix", "flat"), ("aligned", "flat"), ("aligned", "delay"), ("aligned", "parallel")],
+)
 @pytest.mark.parametrize("dropped", ["mask", "zeros"])
 def test_a_dropped_row_knows_nothing_of_its_condition(
-    stage: StageSpec, conditioning: Conditioning, dropped: str
+    stage: StageSpec, conditioning: Conditioning, pattern: Pattern, dropped: str
 ) -> None:
-    model = small_model(stage, conditioning, dropped_condition=dropped)
+    model = small_model(stage, conditioning, pattern=pattern, dropped_condition=dropped)
     target = random_target(model.spec, batch=2)
     one, other = (random_conditions(model.spec, batch=2) for _ in range(2))
     drop = torch.tensor([True, False])
@@ -198,18 +291,22 @@ def test_a_dropped_row_knows_nothing_of_its_condition(
 
 @ALL_STAGES
 @BOTH_WAYS
-def test_every_codebook_has_its_own_head(stage: StageSpec, conditioning: Conditioning) -> None:
+@BOTH_PATTERNS
+def test_every_codebook_has_its_own_head(
+    stage: StageSpec, conditioning: Conditioning, pattern: Pattern
+) -> None:
     """Training's einsum and generation's single head give the scores of the same codebook."""
-    model = small_model(stage, conditioning)
-    K, F = model.spec.target.num_codebooks, model.spec.target_frames
+    model = small_model(stage, conditioning, pattern=pattern)
+    F, S = model.spec.target_frames, model.spec.target_steps
     hidden: list[torch.Tensor] = []
     model.transformer.register_forward_hook(lambda _, __, out: hidden.append(out))
     with torch.inference_mode():
         logits = model(random_target(model.spec, batch=2), random_conditions(model.spec, batch=2))
-        for position in range(K * F):
-            found = model.logits(hidden[0][:, position - K * F], codebook=position % K)
-            expected = logits[:, position % K, position // K]
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        for step in range(S):
+            for token in model.layout.tokens_of(step, num_frames=F):
+                found = model.logits(hidden[0][:, step - S], codebook=token.codebook)
+                expected = logits[:, token.codebook, token.frame]
+                torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_start_knows_nothing() -> None:

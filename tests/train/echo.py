@@ -52,6 +52,8 @@ def small(spec: StageSpec, *, conditioning: str = "aligned") -> StageSpec:
 SPEC = small(SEMANTIC)
 SPECS = {spec.name: small(spec) for spec in (SEMANTIC, COARSE, FINE)}
 GUIDED = replace(SPEC, positions="rotary", guide=GuideSpec())
+SPECS["delayed coarse"] = replace(SPECS["coarse"], pattern="delay")
+SPECS["parallel fine"] = replace(SPECS["fine"], pattern="parallel")
 RECIPE = Recipe(
     spec=SPEC,
     steps=30,

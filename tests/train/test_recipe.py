@@ -69,21 +69,27 @@ def test_paper_decays_every_parameter():
 def test_builtin_is_what_the_package_was_trained_with():
     semantic, coarse, fine = (builtin(stage) for stage in STAGES)
     assert [r.spec.width for r in (semantic, coarse, fine)] == [256, 256, 192]
-    assert [r.spec.num_layers for r in (semantic, coarse, fine)] == [6, 6, 4]
-    assert [r.spec.encoder_layers for r in (semantic, coarse, fine)] == [2, 1, 1]
-    assert [r.spec.clip_seconds for r in (semantic, coarse, fine)] == [10, 2, 2]
-    assert [r.batch for r in (semantic, coarse, fine)] == [8, 6, 6]
-    assert [r.history_dropout for r in (semantic, coarse, fine)] == [0.6, 0.25, 0.0]
+    assert [r.spec.num_layers for r in (semantic, coarse, fine)] == [6, 6, 6]
+    assert [r.spec.encoder_layers for r in (semantic, coarse, fine)] == [2, 2, 0]
+    assert [r.spec.clip_seconds for r in (semantic, coarse, fine)] == [10, 5, 3]
+    assert [r.batch for r in (semantic, coarse, fine)] == [8, 8, 16]
+    assert [r.history_dropout for r in (semantic, coarse, fine)] == [0.6, 0.0, 0.0]
+    assert [r.spec.pattern for r in (semantic, coarse, fine)] == ["flat", "delay", "parallel"]
     assert {(r.optimizer, r.peak_rate, r.embedding_rate) for r in (semantic, coarse, fine)} == {
         ("muon", 6e-3, 2e-2)
     }
-    assert [r.spec.positions for r in (semantic, coarse, fine)] == ["rotary", "rotary", "t5"]
+    assert [r.spec.positions for r in (semantic, coarse, fine)] == ["rotary"] * 3
     assert [r.spec.guide for r in (semantic, coarse, fine)] == [
         GuideSpec(),
         GuideSpec(sources=0.0),
         None,
     ]
     assert coarse.rate_share(10_000) == pytest.approx(0.02)
+
+
+def test_a_parallel_stage_has_no_history_to_hide():
+    with pytest.raises(UsageError, match="history_dropout must be 0 with pattern 'parallel'"):
+        replace(builtin("fine"), history_dropout=0.1)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,4 +1,4 @@
-"""One window of target tokens, token by token, for several takes at once.
+"""One window of target tokens, step by step, for several takes at once.
 
 In: conditions ``[B, K, F]`` a source, perhaps a prompt ``[B, K, P]``. Out: codes ``[B, K, F]``, the
 prompt first. Row b is take b.
@@ -12,11 +12,17 @@ prompt first. Row b is take b.
 Both rows of a take see the same tokens; the second has its condition dropped, and eq. 5 joins the logits
 of both into those that are drawn from. With guidance 1 the second would not count and is left out.
 
+With ``pattern="flat"`` a step gives one token, with ``"delay"`` one of every codebook
+(`hafm.tokens.pattern`). The first step after a delayed prompt of P frames draws codebook 0 of frame P alone:
+the codebooks above it are still at frames before P, which are known.
+
 A take's tokens depend on its own condition, prompt and generator only, bit for bit (on one machine
 and with one number of threads): no operation on the way lets takes influence each other.
 
 Source: paper 3.5.
 """
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +31,6 @@ from torch import Tensor
 from hafm.generate.sampling import SamplingSettings, guide, sample
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import StageModel
-from hafm.tokens.interleave import codebook_of, deinterleave, interleave
 
 __all__ = ["Stepper", "decode"]
 
@@ -67,29 +72,34 @@ def decode(
     """
     assert not model.training, "decode() needs model.eval(): in training mode rows influence each other"
     B, K, F = len(generators), model.spec.target.num_codebooks, target_frames
-    device = model.heads.device
-    num_given = 0 if prompt is None else prompt.shape[2] * K
+    layout, device, bos = model.layout, model.heads.device, model.target_embedding.bos
+    P = 0 if prompt is None else prompt.shape[2]
     # Made outside of inference mode: callers get ordinary tensors.
-    inputs = torch.full((B, 1 + F * K), model.target_embedding.bos, device=device)
+    known = torch.full((B, K, F), bos, device=device)
     if prompt is not None:
-        inputs[:, 1 : 1 + num_given] = interleave(prompt)
+        known[:, :, :P] = prompt
+    steps = layout.spread(known, fill=bos)
+    inputs = torch.cat([torch.full_like(steps[:, :, :1], bos), steps], dim=2)
     uniform = torch.stack(
-        [torch.rand(F * K - num_given, generator=take, dtype=torch.float64) for take in generators]
+        [torch.rand((F - P) * K, generator=take, dtype=torch.float64) for take in generators]
     ).to(device)
 
     with torch.inference_mode():
         step = Stepper(model, conditions, target_frames=F, guidance=settings.guidance)
-        start = 0
-        for position in range(num_given, F * K):
-            logits = step(inputs[:, start : position + 1], start=start)
-            token = sample(logits, settings=settings, uniform=uniform[:, position - num_given])
+        start, told = 0, P
+        for position in range(layout.first_step(P), layout.num_steps(F) if P < F else 0):
+            tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= P]
+            codebooks = tuple(token.codebook for token in tokens)
+            logits = step(inputs[:, :, start : position + 1], start=start, codebooks=codebooks)
+            numbers = uniform[:, [(token.frame - P) * K + token.codebook for token in tokens]]
+            drawn = sample(logits.flatten(0, 1), settings=settings, uniform=numbers.flatten())
             start = position + 1
-            inputs[:, start] = token
-            if on_step is not None and start % K == 0:
-                on_step(
-                    Progress(step=model.spec.name, done=(start - num_given) // K, total=F - num_given // K)
-                )
-    return deinterleave(inputs[:, 1:], num_codebooks=K)
+            inputs[:, [token.row for token in tokens], start] = drawn.unflatten(0, (B, -1))
+            done = layout.whole_frames(start)
+            if on_step is not None and done > told:
+                on_step(Progress(step=model.spec.name, done=done - P, total=F - P))
+                told = done
+    return layout.collect(inputs[:, :, 1:])
 
 
 class Stepper:
@@ -119,8 +129,7 @@ class Stepper:
             target_frames=target_frames,
             drop=torch.arange(num_rows, device=model.heads.device) % self.rows_a_take == 1,
         )
-        num_slots = target_frames * model.spec.target.num_codebooks
-        capacity = self.conditioned.num_prefix + num_slots
+        capacity = self.conditioned.num_prefix + model.layout.num_steps(target_frames)
         self.cache = model.transformer.new_cache(batch=num_rows, capacity=capacity)
         # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
         # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
@@ -129,8 +138,10 @@ class Stepper:
             distance = torch.arange(capacity - 1, -1, -1, device=model.heads.device)
             self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
 
-    def __call__(self, inputs: Int[Tensor, "B S"], *, start: int) -> Float[Tensor, "B V"]:
-        """Logits of the position after ``start + S - 1``; the first call starts at 0."""
+    def __call__(
+        self, inputs: Int[Tensor, "B R S"], *, start: int, codebooks: Sequence[int]
+    ) -> Float[Tensor, "B N V"]:
+        """Logits of N codebooks at the step ``start + S - 1``; the first call starts at 0."""
         together = self.rows_a_take
         x = self.model.embed(inputs.repeat_interleave(together, dim=0), self.conditioned, start=start)
         bias = None
@@ -139,7 +150,8 @@ class Stepper:
         if start == 0 and self.conditioned.prefix is not None:
             x = torch.cat([self.conditioned.prefix, x], dim=1)
         hidden = self.model.transformer(x, cache=self.cache, bias=bias, together=together)[:, -1]
-        position = start + inputs.shape[1] - 1
-        codebook = codebook_of(position, num_codebooks=self.model.spec.target.num_codebooks)
-        logits = self.model.logits(hidden, codebook=codebook, together=together)
-        return logits if together == 1 else guide(logits[::2], logits[1::2], self.guidance)
+        found = []
+        for codebook in codebooks:
+            logits = self.model.logits(hidden, codebook=codebook, together=together)
+            found.append(logits if together == 1 else guide(logits[::2], logits[1::2], self.guidance))
+        return torch.stack(found, dim=1)

@@ -56,8 +56,8 @@ class SamplingSettings:
 
 
 def guide(
-    conditional: Float[Tensor, "B V"], unconditional: Float[Tensor, "B V"], scale: float
-) -> Float[Tensor, "B V"]:
+    conditional: Float[Tensor, "*B V"], unconditional: Float[Tensor, "*B V"], scale: float
+) -> Float[Tensor, "*B V"]:
     """Classifier-free guidance: away from the unconditional logits, through the conditional ones.
 
     Source: paper 3.5, eq. 5.

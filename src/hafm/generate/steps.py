@@ -26,6 +26,7 @@ from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
 from hafm.errors import BundleError
+from hafm.generate.parallel import LIKELIEST
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
@@ -75,7 +76,7 @@ def play(
         bundle: the model.
         heard: the vocals' semantic tokens.
         num_frames: F75, frames of codes to make.
-        sampling: how tokens are drawn.
+        sampling: how tokens are drawn, where they are: a parallel stage takes the likeliest (`LIKELIEST`).
         seed: of all takes.
         takes: their numbers; one row each for every vocal.
         skip_fine: stop after the coarse codes.
@@ -93,7 +94,7 @@ def play(
                 for ids, length in zip(conditions, model.spec.source_frames(frames), strict=True)
             ),
             target_frames=frames,
-            settings=sampling,
+            settings=LIKELIEST if model.spec.pattern == "parallel" else sampling,
             generators=[generator_for(seed=seed, take=take, name=name) for _ in heard for take in takes],
             on_step=on_progress,
         )

@@ -10,104 +10,31 @@ is generated once, and memory is that of one window.
     window 2                        [ prompt    | generates ]
     window 3                          [ prompt         | gen. ]        slid back, to stay full length
 
-Windows start where a frame of every rate starts, so that slices are exact: 50 Hz and 75 Hz meet 25 times
-a second, at every second and every third frame.
+A stage of pattern ``parallel`` needs no prompts: see ``hafm.generate.parallel``.
 
 Source: ours; the paper generates single clips.
 """
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from hafm.errors import UsageError
 from hafm.generate.decode import decode
+from hafm.generate.parallel import generate_parallel
+from hafm.generate.plan import conditions_of, frames_between_starts, plan_windows
 from hafm.generate.sampling import SamplingSettings
 from hafm.progress import OnProgress, Progress
-from hafm.rates import convert_frames
-from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 
-__all__ = ["OVERLAP", "Window", "frames_between_starts", "generate_long", "plan_windows"]
+__all__ = ["OVERLAP", "generate_long"]
 
 OVERLAP = Fraction(1, 2)
 """Share of a window that is prompt. Half of the 5 s of a coarse clip is a bar at 96 beats a minute, so
 that the band always hears about a bar of its own playing; a third would lose that at most tempi. It
 costs little: the prompt is read in one pass, and no frame is generated twice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Target frames ``start ... stop - 1``; the first ``prompt`` of them come from the window before."""
-
-    start: int
-    stop: int
-    prompt: int
-
-
-def frames_between_starts(spec: StageSpec) -> int:
-    """Target frames from one common start of a frame of all the stage's streams to the next.
-
-    All rates are whole multiples of their greatest common divisor, and of no greater rate; so that is how
-    often a second all of them start a frame together.
-
-    >>> from hafm.stages.spec import COARSE, FINE
-    >>> frames_between_starts(COARSE), frames_between_starts(FINE)     # 50 and 75 Hz; 75 Hz alone
-    (3, 1)
-    """
-    common = spec.target.frame_rate
-    for source in spec.sources:
-        a, b = common, source.frame_rate
-        common = Fraction(
-            math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
-        )
-    return int(spec.target.frame_rate / common)
-
-
-def plan_windows(
-    total_frames: int, *, window_frames: int, overlap_frames: int, grid_frames: int = 1
-) -> list[Window]:
-    """Windows that cover ``total_frames``, each new frame once.
-
-    Args:
-        total_frames: 1 or more.
-        window_frames: length of a window, 1 or more.
-        overlap_frames: the least prompt; 0 or more. Starts move in steps of the grid, so it can be longer.
-        grid_frames: every start is a multiple of it.
-
-    Returns:
-        One window of ``total_frames`` if they fit into one. Otherwise full windows; the last slides back to
-        end at the total and falls short of a full one by less than ``grid_frames``.
-
-    Raises:
-        UsageError: the overlap leaves no frames to move on by.
-
-    >>> for window in plan_windows(20, window_frames=9, overlap_frames=4, grid_frames=3):
-    ...     print(window)
-    Window(start=0, stop=9, prompt=0)
-    Window(start=3, stop=12, prompt=6)
-    Window(start=6, stop=15, prompt=6)
-    Window(start=9, stop=18, prompt=6)
-    Window(start=12, stop=20, prompt=6)
-    """
-    assert total_frames >= 1, f"a plan for {total_frames} frames"
-    hop = (window_frames - overlap_frames) // grid_frames * grid_frames
-    if hop < 1 or overlap_frames < 0:
-        raise UsageError(
-            f"An overlap of {overlap_frames} frames does not work with windows of {window_frames}: at least "
-            f"{grid_frames} new frames must fit, and the overlap must not be negative."
-        )
-    last_start = -(-max(total_frames - window_frames, 0) // grid_frames) * grid_frames
-    windows = [Window(start=0, stop=min(window_frames, total_frames), prompt=0)]
-    while (previous := windows[-1]).stop < total_frames:
-        start = min(previous.start + hop, last_start)
-        stop = min(start + window_frames, total_frames)
-        windows.append(Window(start=start, stop=stop, prompt=previous.stop - start))
-    return windows
 
 
 def generate_long(
@@ -128,7 +55,7 @@ def generate_long(
         target_frames: frames of the result, 1 or more.
         settings: how tokens are drawn.
         generators: one a take, on the CPU.
-        overlap: share of a window that is prompt, at least 0 and below 1.
+        overlap: share of a window that its neighbours share, at least 0 and below 1.
         on_step: told after every frame; what it raises stops the run.
 
     Returns:
@@ -147,6 +74,10 @@ def generate_long(
         overlap_frames=math.ceil(spec.target_frames * overlap),
         grid_frames=frames_between_starts(spec),
     )
+    if spec.pattern == "parallel":
+        return generate_parallel(
+            model, conditions, windows=windows, settings=settings, generators=generators, on_step=on_step
+        )
     codes = torch.empty(
         len(generators),
         spec.target.num_codebooks,
@@ -158,7 +89,7 @@ def generate_long(
         known = window.start + window.prompt
         codes[:, :, window.start : window.stop] = decode(
             model,
-            _slice(conditions, spec, window),
+            conditions_of(window, conditions, spec=spec),
             target_frames=window.stop - window.start,
             settings=settings,
             generators=generators,
@@ -166,16 +97,6 @@ def generate_long(
             on_step=_of_the_whole(on_step, known=known, total=target_frames),
         )
     return codes
-
-
-def _slice(conditions: tuple[Tensor, ...], spec: StageSpec, window: Window) -> tuple[Tensor, ...]:
-    """The frames of every source that go with a window. Starts lie on the grid, so they convert exactly."""
-    slices = []
-    lengths = spec.source_frames(window.stop - window.start)
-    for ids, source, length in zip(conditions, spec.sources, lengths, strict=True):
-        start = convert_frames(window.start, spec.target.frame_rate, source.frame_rate)
-        slices.append(ids[:, :, start : start + length])
-    return tuple(slices)
 
 
 def _of_the_whole(on_step: OnProgress | None, *, known: int, total: int) -> OnProgress | None:

@@ -1,4 +1,4 @@
-"""Tokens to vectors: the sources of a stage, and the shifted target (paper 3.4 "Input Embeddings").
+"""Tokens to vectors: the sources of a stage, and what is known of its target (paper 3.4 "Input Embeddings").
 
     target a1_1 a2_1 a3_1 a4_1 a1_2 ...  ->  input   BOS  a1_1 a2_1 a3_1 a4_1 ...      (shifted right)
                                              table    4    1    2    3    4            whose token it is
@@ -7,6 +7,10 @@
 The token at input position p came from codebook (p - 1) mod K and is looked up in that codebook's
 table; BOS is row V of the last table, which keeps the rule for p = 0. The offset embedding names the
 codebook that position p predicts. Every source has a row V as well, the mask of guidance dropout.
+
+With ``pattern="delay"`` an input is the sum over the codebooks of the column before, row V where that lies
+outside the frames; no offset is needed. With ``"parallel"``, the input of a frame in the pass for codebook k
+is the sum over its codebooks, row V for k and those above it, plus the offset of k.
 """
 
 import torch
@@ -71,7 +75,7 @@ class ConditionEmbedding(nn.Module):
 
 
 class TargetEmbedding(nn.Module):
-    """Shifted target tokens to vectors.
+    """What is known of the target, to vectors.
 
     Args:
         spec: the stage.
@@ -79,20 +83,36 @@ class TargetEmbedding(nn.Module):
 
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()
+        self.pattern = spec.pattern
         self.num_codebooks = spec.target.num_codebooks
         self.bos = spec.target.cardinality
         std = spec.embedding_std
         self.weight = _embedding(self.num_codebooks, spec.target.cardinality + 1, spec.width, std=std)
-        self.offset = _embedding(self.num_codebooks, spec.width, std=std)
+        self.offset: nn.Parameter | None = None
+        if spec.pattern != "delay":  # which predicts all codebooks at every step
+            self.offset = _embedding(self.num_codebooks, spec.width, std=std)
         self.segment = _embedding(spec.width, std=std)
 
-    def shift(self, flat: Int[Tensor, "B S"]) -> Int[Tensor, "B S"]:
-        """The interleaved target, shifted right behind BOS."""
-        return torch.cat([flat.new_full((flat.shape[0], 1), self.bos), flat[:, :-1]], dim=1)
+    def shift(self, grid: Int[Tensor, "B R S"]) -> Int[Tensor, "B R S"]:
+        """The target's steps, shifted right behind a column of BOS."""
+        return torch.cat([torch.full_like(grid[:, :, :1], self.bos), grid[:, :, :-1]], dim=2)
 
-    def forward(self, shifted: Int[Tensor, "B S"], *, start: int = 0) -> Float[Tensor, "B S D"]:
-        """Embeds the inputs of the positions ``start ... start + S - 1``."""
-        position = torch.arange(start, start + shifted.shape[1], device=shifted.device)
+    def forward(self, shifted: Int[Tensor, "B R S"], *, start: int = 0) -> Float[Tensor, "B S D"]:
+        """Embeds the inputs of the steps ``start ... start + S - 1``, flat or with delay."""
+        if self.offset is None:
+            return self._sum(shifted)
+        position = torch.arange(start, start + shifted.shape[2], device=shifted.device)
         predicted = codebook_of(position, num_codebooks=self.num_codebooks)
         came_from = (predicted - 1) % self.num_codebooks
-        return self.weight[came_from, shifted] + self.offset[predicted] + self.segment
+        return self.weight[came_from, shifted[:, 0]] + self.offset[predicted] + self.segment
+
+    def below(self, codes: Int[Tensor, "B K F"], *, codebook: Int[Tensor, " B"]) -> Float[Tensor, "B F D"]:
+        """Embeds the inputs of a pass: codes below each row's ``codebook``, whatever the others hold."""
+        assert self.offset is not None, "a pass is of a parallel stage"
+        number = torch.arange(self.num_codebooks, device=codes.device)
+        known = number[None, :, None] < codebook[:, None, None]
+        return self._sum(torch.where(known, codes, self.bos)) + self.offset[codebook][:, None]
+
+    def _sum(self, ids: Int[Tensor, "B K S"]) -> Float[Tensor, "B S D"]:
+        codebook = torch.arange(self.num_codebooks, device=ids.device)[None, :, None]
+        return self.weight[codebook, ids].sum(1) + self.segment

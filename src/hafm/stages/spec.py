@@ -16,18 +16,25 @@ of the condition exist:
 An aligned stage may also have a *guide*, the lead sheet on the 50 Hz grid (ours). It joins the frames twice,
 before the encoder and behind it.
 
-Source: paper 3.2-3.5, Table 1; why ``aligned`` exists: docs/architecture.md.
+And there are three orders in which the codes of several codebooks are predicted, see ``hafm.tokens.pattern``:
+
+    flat      one code a step, each from all before it; the paper's
+    delay     one frame a step, all codebooks side by side, each a step behind the one below it
+    parallel  all frames at once, a pass a codebook, each from the codebooks below it
+
+Source: paper 3.2-3.5, Table 1; why ``aligned``, ``delay`` and ``parallel`` exist: docs/architecture.md.
 """
 
 import math
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hafm.errors import UsageError
 from hafm.model.position import Positions
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, convert_frames
 from hafm.stages.guide import GuideSpec
+from hafm.tokens.pattern import Layout, Pattern, layout_of
 
 Conditioning = Literal["prefix", "aligned"]
 DroppedCondition = Literal["mask", "zeros"]
@@ -72,6 +79,7 @@ class StageSpec:
         embedding_std: of the embeddings before training; 0.02 in the paper (3.4).
         positions: ``t5``, the paper's relative bias (3.4), or ``rotary`` (``hafm.model.rotary``).
         guide: how the guide is dropped in training; None is a stage without.
+        pattern: the order of prediction, see the top of this file.
 
     Raises:
         UsageError: a field is out of range.
@@ -98,6 +106,7 @@ class StageSpec:
     embedding_std: float = 0.02
     positions: Positions = "t5"
     guide: GuideSpec | None = None
+    pattern: Pattern = "flat"
 
     def __post_init__(self) -> None:
         checks = {
@@ -125,6 +134,9 @@ class StageSpec:
                 self.conditioning == "aligned"
                 and {source.frame_rate for source in self.sources} == {SEMANTIC_RATE}
             ),
+            f"pattern must be one of {', '.join(get_args(Pattern))}": self.pattern in get_args(Pattern),
+            "pattern 'parallel' needs aligned conditioning": self.pattern != "parallel"
+            or self.conditioning == "aligned",
             "aligned sources must share a frame rate": self.conditioning == "prefix"
             or len({source.frame_rate for source in self.sources}) == 1,
         }
@@ -148,11 +160,21 @@ class StageSpec:
         return self.target_frames * self.target.num_codebooks
 
     @property
+    def layout(self) -> Layout:
+        """The steps of the target; of one pass for a parallel stage."""
+        return layout_of(self.pattern, num_codebooks=self.target.num_codebooks)
+
+    @property
+    def target_steps(self) -> int:
+        """Positions that a whole clip's target takes."""
+        return self.layout.num_steps(self.target_frames)
+
+    @property
     def sequence_length(self) -> int:
-        """Positions of a whole clip: target slots, and the condition's frames when it is a prefix."""
+        """Positions of a whole clip: the target's steps, and the condition's frames when it is a prefix."""
         if self.conditioning == "aligned":
-            return self.target_slots
-        return self.target_slots + sum(
+            return self.target_steps
+        return self.target_steps + sum(
             convert_frames_of_clip(self.clip_seconds, source) for source in self.sources
         )
 
@@ -203,7 +225,7 @@ class StageSpec:
             raise UsageError(f"This is no stage description ({error}). Its fields are: {known}.") from error
 
 
-_ADDED_LATER = frozenset({"positions", "guide"})
+_ADDED_LATER = frozenset({"positions", "guide", "pattern"})
 
 
 def convert_frames_of_clip(clip_seconds: Fraction, stream: TokenStream) -> int:

@@ -1,4 +1,4 @@
-"""One stage of HAFM: a causal Transformer that predicts target tokens under a condition.
+"""One stage of HAFM: a Transformer that predicts target tokens under a condition.
 
 In: conditions (one ``[B, K, F]`` a source), perhaps a guide ``[B, F, G]``, and the target codes
 ``[B, K, F]``. Out: logits ``[B, K, F, V]``. The same class is the semantic, the coarse and the fine stage;
@@ -8,7 +8,10 @@ a ``StageSpec`` makes the difference. Training calls the model whole; generation
     embed(...)      ->  inputs of some positions
     transformer(...) with a cache, then logits(...)
 
-Source: paper 3.3-3.5, Fig. 2.
+That is the way of stages that are causal. One of pattern ``parallel`` sees the condition of all frames and
+all codebooks below, and ``predict_codebook(...)`` gives the scores of a codebook in all frames.
+
+Source: paper 3.3-3.5, Fig. 2; VALL-E 4.2.2 for ``parallel``.
 """
 
 from dataclasses import dataclass
@@ -22,7 +25,6 @@ from hafm.model.training_attention import AttentionKind
 from hafm.model.transformer import Transformer
 from hafm.stages.embed import ConditionEmbedding, TargetEmbedding
 from hafm.stages.spec import StageSpec
-from hafm.tokens.interleave import frame_of, interleave
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class StageModel(nn.Module):
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.layout = spec.layout
         self.condition_embedding = ConditionEmbedding(spec)
         self.target_embedding = TargetEmbedding(spec)
         self.guide_embedding: Linear | None = None
@@ -69,7 +72,9 @@ class StageModel(nn.Module):
             # A norm's output has unit size, which drowns token embeddings of the paper's size: the stage
             # would not see what it has played. Much smaller than they are, it would not hear its condition.
             nn.init.constant_(self.encoder.norm.weight, 2.5 * spec.embedding_std)
-        self.transformer = self._transformer(spec.num_layers, causal=True, max_distance=spec.sequence_length)
+        self.transformer = self._transformer(
+            spec.num_layers, causal=spec.pattern != "parallel", max_distance=spec.sequence_length
+        )
         self.heads = nn.Parameter(
             torch.empty(spec.target.num_codebooks, spec.width, spec.target.cardinality).normal_(std=0.02)
         )
@@ -129,9 +134,8 @@ class StageModel(nn.Module):
             frames = self.encoder(frames, attention=attention)
             if guided is not None:
                 frames = frames + guided
-        num_slots = target_frames * self.spec.target.num_codebooks
-        slot = torch.arange(num_slots, device=frames.device)
-        target_frame = frame_of(slot, num_codebooks=self.spec.target.num_codebooks)
+        step = torch.arange(self.layout.num_steps(target_frames), device=frames.device)
+        target_frame = self.layout.frame_of(step, num_frames=target_frames)
         # The source frame that sounds when the target frame begins, in exact arithmetic.
         ratio = self.spec.sources[0].frame_rate / self.spec.target.frame_rate
         source_frame = target_frame * ratio.numerator // ratio.denominator
@@ -144,12 +148,12 @@ class StageModel(nn.Module):
         return out
 
     def embed(
-        self, shifted: Int[Tensor, "B S"], conditioned: Conditioned, *, start: int = 0
+        self, shifted: Int[Tensor, "B R S"], conditioned: Conditioned, *, start: int = 0
     ) -> Float[Tensor, "B S D"]:
-        """Inputs of the target positions ``start ... start + S - 1``, from the tokens before them."""
+        """Inputs of the target steps ``start ... start + S - 1``, from the tokens before them."""
         x: Tensor = self.target_embedding(shifted, start=start)
         if conditioned.slots is not None:
-            x = x + conditioned.slots[:, start : start + shifted.shape[1]]
+            x = x + conditioned.slots[:, start : start + shifted.shape[2]]
         return x
 
     def logits(
@@ -157,6 +161,32 @@ class StageModel(nn.Module):
     ) -> Float[Tensor, "B V"]:
         """Scores of the next token of one codebook; for ``together`` see model/transformer.py."""
         return by_rows(lambda rows, _: rows @ self.heads[codebook], hidden, together=together)
+
+    def predict_codebook(
+        self,
+        codes: Int[Tensor, "B K F"],
+        conditioned: Conditioned,
+        *,
+        codebook: Int[Tensor, " B"],
+        together: int = 1,
+        attention: AttentionKind = "auto",
+    ) -> Float[Tensor, "B F V"]:
+        """Scores of one codebook in all frames, for a stage of pattern ``parallel``.
+
+        Args:
+            codes: only the codebooks below are looked at.
+            codebook: which one, of every row.
+            together: see model/transformer.py.
+            attention: in training mode, see model/training_attention.py.
+        """
+        assert conditioned.slots is not None, "parallel stages have aligned conditions"
+        x = self.target_embedding.below(codes, codebook=codebook) + conditioned.slots
+        hidden = self.transformer(x, together=together, attention=attention)
+        return by_rows(
+            lambda rows, which: rows @ self.heads[codebook[which]].to(rows.dtype),
+            hidden,
+            together=len(hidden) if self.training else together,
+        )
 
     def forward(
         self,
@@ -166,24 +196,40 @@ class StageModel(nn.Module):
         guide: Float[Tensor, "B _F G"] | None = None,
         drop: Bool[Tensor, " B"] | None = None,
         hide: Bool[Tensor, "B S"] | None = None,
+        codebook: Int[Tensor, " B"] | None = None,
         attention: AttentionKind = "auto",
-    ) -> Float[Tensor, "B K F V"]:
+    ) -> Float[Tensor, "B _K F V"]:
         """Teacher-forced logits: entry ``[b, k, f]`` sees the condition and all tokens before it.
 
         Args:
             guide, drop: as for :meth:`condition`.
-            hide: input positions whose token is hidden behind BOS: what follows must be told from the
-                condition and from the tokens that are left.
+            hide: input steps whose tokens are hidden behind BOS: what follows must be told from the
+                condition and from the tokens that are left. Not for ``parallel``.
+            codebook: for ``parallel``, the one codebook of each row to predict; None predicts all, in K
+                passes.
             attention: in training mode, which attention: see model/training_attention.py.
+
+        Returns:
+            Logits of all codebooks, or ``[B, 1, F, V]`` of those asked for.
         """
-        K, F = target.shape[1:]
+        B, K, F = target.shape
         conditioned = self.condition(conditions, target_frames=F, guide=guide, drop=drop, attention=attention)
-        shifted = self.target_embedding.shift(interleave(target))
+        if self.spec.pattern == "parallel":
+            assert hide is None, "a pass has no tokens before it"
+            passes = target.new_tensor(range(K))[:, None].expand(K, B) if codebook is None else codebook[None]
+            logits = [
+                self.predict_codebook(target, conditioned, codebook=each, attention=attention)
+                for each in passes
+            ]
+            return torch.stack(logits, dim=1)
+        assert codebook is None, "only a parallel stage predicts one codebook by itself"
+        bos = self.target_embedding.bos
+        shifted = self.target_embedding.shift(self.layout.spread(target, fill=bos))
         if hide is not None:
-            shifted = shifted.masked_fill(hide, self.target_embedding.bos)
+            shifted = shifted.masked_fill(hide[:, None], bos)
         x = self.embed(shifted, conditioned)
         if conditioned.prefix is not None:
             x = torch.cat([conditioned.prefix, x], dim=1)
         hidden = self.transformer(x, attention=attention)[:, conditioned.num_prefix :]
-        by_codebook = hidden.unflatten(1, (F, K))
+        by_codebook = self.layout.by_codebook(hidden)
         return torch.einsum("bfkd,kdv->bkfv", by_codebook, self.heads.to(hidden.dtype))

@@ -60,8 +60,8 @@ class Skips:
 
 
 def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int) -> Path:
-    """Writes what this rank was given in a step, by piece: `target`, `condition.0` ..., `drop`, and `guide`
-    and `hide` where there are such.
+    """Writes what this rank was given in a step, by piece: `target`, `condition.0` ..., `drop`, and `guide`,
+    `hide` and `codebook` where there are such.
 
     Raises:
         OutputError: it cannot be written.
@@ -71,7 +71,7 @@ def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int)
         tensors[f"{number}.target"] = piece.target
         tensors.update({f"{number}.condition.{i}": ids for i, ids in enumerate(piece.conditions)})
         tensors[f"{number}.drop"] = piece.drop
-        for name, value in (("guide", piece.guide), ("hide", piece.hide)):
+        for name, value in (("guide", piece.guide), ("hide", piece.hide), ("codebook", piece.codebook)):
             if value is not None:
                 tensors[f"{number}.{name}"] = value
     folder.mkdir(parents=True, exist_ok=True)

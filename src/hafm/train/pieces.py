@@ -7,8 +7,8 @@ In: a step's number. Out: its pieces, a pure function of (seed, step, rank, worl
                                   piece 1         21-25    26-30    31-35     36-41
 
 Shares may differ by one clip. A piece weighs what it holds of the batch, so that the gradient is that of the
-mean over the batch, however it was divided. Dropouts are drawn for the whole batch and divided like the
-clips.
+mean over the batch, however it was divided. Dropouts, and which codebook of a clip a parallel stage predicts,
+are drawn for the whole batch and divided like the clips.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from hafm.stages.spec import TokenStream
 from hafm.train.distributed import Ranks
 from hafm.train.recipe import Recipe
 
-__all__ = ["Dropouts", "Piece", "draw_dropouts", "pieces_of_step", "require_enough_clips", "rows_of_piece"]
+__all__ = ["Draws", "Piece", "draws_of_step", "pieces_of_step", "require_enough_clips", "rows_of_piece"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,8 @@ class Piece:
         conditions: one a source.
         guide: of a guided stage, what was lost taken out already.
         drop: clips without the conditions of the sources (paper 3.5).
-        hide: target positions whose token is hidden; None hides none.
+        hide: target steps whose tokens are hidden; None hides none.
+        codebook: of every clip, the one that a parallel stage predicts; None for the other patterns.
         share: of the batch's clips that these are.
     """
 
@@ -47,7 +48,15 @@ class Piece:
     guide: Float[Tensor, "B _F G"] | None
     drop: Bool[Tensor, " B"]
     hide: Bool[Tensor, "B S"] | None
+    codebook: Int[Tensor, " B"] | None
     share: float
+
+    @property
+    def predicted(self) -> Int[Tensor, "B _K F"]:
+        """What of the target the stage is asked for: all of it, or one codebook of every clip."""
+        if self.codebook is None:
+            return self.target
+        return self.target[torch.arange(len(self.target), device=self.target.device), self.codebook][:, None]
 
     def first(self, clips: int) -> "Piece":
         """Only so many of the clips, weighing the same each."""
@@ -58,6 +67,7 @@ class Piece:
             guide=None if self.guide is None else self.guide[:clips],
             drop=self.drop[:clips],
             hide=None if self.hide is None else self.hide[:clips],
+            codebook=None if self.codebook is None else self.codebook[:clips],
             share=self.share * min(1.0, clips / len(self.target)),
         )
 
@@ -70,6 +80,7 @@ class Piece:
             guide=None if self.guide is None else self.guide.pin_memory(),
             drop=self.drop.pin_memory(),
             hide=None if self.hide is None else self.hide.pin_memory(),
+            codebook=None if self.codebook is None else self.codebook.pin_memory(),
         )
 
     def to(self, device: torch.device) -> "Piece":
@@ -81,6 +92,7 @@ class Piece:
             guide=None if self.guide is None else self.guide.to(device, non_blocking=True),
             drop=self.drop.to(device, non_blocking=True),
             hide=None if self.hide is None else self.hide.to(device, non_blocking=True),
+            codebook=None if self.codebook is None else self.codebook.to(device, non_blocking=True),
         )
 
 
@@ -94,7 +106,7 @@ def pieces_of_step(crops: Crops, recipe: Recipe, *, step: int, ranks: Ranks) -> 
     Raises:
         UsageError: the data has an id that the stage has no class for.
     """
-    dropouts = draw_dropouts(recipe, step)
+    draws = draws_of_step(recipe, step)
     pieces = []
     for number in range(recipe.accumulation):
         rows = rows_of_piece(
@@ -110,9 +122,10 @@ def pieces_of_step(crops: Crops, recipe: Recipe, *, step: int, ranks: Ranks) -> 
             Piece(
                 target=target,
                 conditions=conditions,
-                guide=None if guide is None else drop_groups(guide, dropouts.groups[rows]),
-                drop=dropouts.sources[rows],
-                hide=None if dropouts.history is None else dropouts.history[rows],
+                guide=None if guide is None else drop_groups(guide, draws.groups[rows]),
+                drop=draws.sources[rows],
+                hide=None if draws.history is None else draws.history[rows],
+                codebook=None if draws.codebook is None else draws.codebook[rows],
                 share=count / recipe.batch,
             )
         )
@@ -151,20 +164,22 @@ def require_enough_clips(recipe: Recipe, ranks: Ranks) -> None:
         )
 
 
-class Dropouts(NamedTuple):
-    """What the clips of a whole batch go without."""
+class Draws(NamedTuple):
+    """What the clips of a whole batch go without, and what is asked of them."""
 
     sources: Bool[Tensor, " B"]
     """Clips that lose the conditions of the sources (3.5)."""
     groups: Bool[Tensor, "B groups"]
     """Groups of the guide that each clip loses, in the order of `hafm.guide.frames.KNOWN`."""
     history: Bool[Tensor, "B S"] | None
-    """Positions that lose their token; None hides none."""
+    """Steps that lose their tokens; None hides none."""
+    codebook: Int[Tensor, " B"] | None
+    """The codebook that a parallel stage predicts; None for the other patterns."""
 
 
-def draw_dropouts(recipe: Recipe, step: int) -> Dropouts:
-    """Those of the batch of a step."""
-    B, S = recipe.batch, recipe.spec.target_slots
+def draws_of_step(recipe: Recipe, step: int) -> Draws:
+    """Those of the batch of a step: a function of the recipe's seed and the step."""
+    B, S = recipe.batch, recipe.spec.target_steps
     generator = torch.Generator().manual_seed((recipe.seed << 32) + step)
     everything = torch.rand(B, generator=generator) < recipe.spec.guidance_dropout
     history = None
@@ -178,4 +193,10 @@ def draw_dropouts(recipe: Recipe, step: int) -> Dropouts:
         sources = sources | (torch.rand(B, generator=generator) < guide.sources)
         shares = torch.tensor(guide.group_shares)
         groups = groups | (torch.rand(B, len(KNOWN), generator=generator) < shares)
-    return Dropouts(sources=sources, groups=groups, history=history)
+    codebook = None
+    if recipe.spec.pattern == "parallel":
+        # As many clips for one codebook as for another, to one clip, and none favoured over the steps.
+        K = recipe.spec.target.num_codebooks
+        first = torch.randint(K, (), generator=generator)
+        codebook = (torch.randperm(B, generator=generator) + first) % K
+    return Draws(sources=sources, groups=groups, history=history, codebook=codebook)

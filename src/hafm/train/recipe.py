@@ -31,6 +31,7 @@ from hafm.errors import UsageError
 from hafm.model.training_attention import AttentionKind
 from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec
+from hafm.tokens.pattern import Pattern
 from hafm.train.optim import OptimizerKind
 from hafm.train.schedule import cosine, trapezoid
 
@@ -133,6 +134,11 @@ class Recipe:
             self._refuse(f"final_rate must be at most peak_rate ({self.peak_rate}), not {self.final_rate}")
         if self.batch < self.accumulation:
             self._refuse(f"batch ({self.batch}) must be at least accumulation ({self.accumulation})")
+        if self.spec.pattern == "parallel" and self.history_dropout > 0:
+            self._refuse(
+                f"history_dropout must be 0 with pattern 'parallel', which has no tokens so far to hide, not "
+                f"{self.history_dropout}"
+            )
 
         lengths = {self.spec.clip_seconds * s.frame_rate for s in (*self.spec.sources, self.spec.target)}
         if any(length.denominator != 1 for length in lengths):
@@ -222,18 +228,19 @@ def paper(stage: str) -> Recipe:
 def builtin(stage: str) -> Recipe:
     """The model in the package: what each choice is worth stands in docs/experiments.md.
 
-    The shapes differ from the paper's in size and in the layout of the condition. Clips are shorter than the
-    paper's where the sequence is long: the semantic stage carries what must hold over ten seconds. It and the
-    coarse stage have a guide.
+    The shapes differ from the paper's in size, in the layout of the condition, and in the patterns of coarse
+    and fine: one frame a step with the codebooks side by side, and all frames of a codebook in one pass. The
+    semantic stage carries what must hold over ten seconds; it and the coarse stage have a guide.
 
     Raises:
         UsageError: there is no such stage.
     """
     encoder_layers, num_layers, width, num_heads, clip_seconds, batch, history_dropout = {
         "semantic": (2, 6, 256, 4, 10, 8, 0.6),
-        "coarse": (1, 6, 256, 4, 2, 6, 0.25),
-        "fine": (1, 4, 192, 3, 2, 6, 0.0),
+        "coarse": (2, 6, 256, 4, 5, 8, 0.0),
+        "fine": (0, 6, 192, 3, 3, 16, 0.0),
     }[_known(stage)]
+    patterns: dict[str, Pattern] = {"semantic": "flat", "coarse": "delay", "fine": "parallel"}
     spec = replace(
         STAGES[stage],
         conditioning="aligned",
@@ -243,11 +250,14 @@ def builtin(stage: str) -> Recipe:
         num_heads=num_heads,
         clip_seconds=Fraction(clip_seconds),
         embedding_std=0.2,
+        positions="rotary",
+        pattern=patterns[stage],
+        guidance_dropout=0.0 if stage == "fine" else 0.1,  # its likeliest codes are taken without guidance
     )
     if stage == SEMANTIC.name:
-        spec = replace(spec, positions="rotary", guide=GuideSpec())
+        spec = replace(spec, guide=GuideSpec())
     elif stage == COARSE.name:  # which is never without the semantic tokens
-        spec = replace(spec, positions="rotary", guide=GuideSpec(sources=0.0))
+        spec = replace(spec, guide=GuideSpec(sources=0.0))
     return Recipe(
         spec=spec,
         steps=3000,

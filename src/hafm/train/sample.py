@@ -21,6 +21,7 @@ from torch import Tensor
 from hafm.audio.io import write_audio
 from hafm.data.crops import Crops, Pairs
 from hafm.errors import UsageError
+from hafm.generate.parallel import LIKELIEST
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
@@ -85,7 +86,7 @@ class Sampler:
             model,
             tuple(ids.to(device) for ids in conditions),
             target_frames=int(conditions[0].shape[2] * rate),
-            settings=SamplingSettings(),
+            settings=LIKELIEST if model.spec.pattern == "parallel" else SamplingSettings(),
             generators=[generator_for(seed=_SEED, take=0, name=model.spec.name)],
         ).cpu()
 

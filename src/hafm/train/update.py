@@ -89,9 +89,10 @@ def accumulate(
                     guide=piece.guide,
                     drop=piece.drop,
                     hide=piece.hide,
+                    codebook=piece.codebook,
                     attention=attention,
                 )
-            loss = stage_loss(logits, piece.target) * piece.share
+            loss = stage_loss(logits, piece.predicted) * piece.share
             # DistributedDataParallel divides by the number of ranks, and a share is of the whole batch.
             scaled = loss * ranks.world
             (scaled if scaler is None else scaler.scale(scaled)).backward()
