@@ -3,7 +3,7 @@
     python -m benchmarks.fit_ranking --train work/pairs/train --test work/pairs/test --real REAL
 
 In: rendered pairs to fit to, and held-out pairs, rendered and real (a folder with index.tsv; may be left
-out). Out: tables, and one JSON line with the same figures. The constants of `hafm.evaluate.criteria` are
+out). Out: tables, and one JSON line with the same figures. The constants of `hafm.evaluate.ranking` are
 copied from the table of weights.
 
 1. A vocal of the train split stands before its own instrumental and those of seven other songs. Values are
@@ -44,9 +44,8 @@ from torch.nn.functional import pad
 
 from hafm.audio.io import read_audio
 from hafm.audio.resample import resample
-from hafm.evaluate.criteria import CRITERIA
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
-from hafm.evaluate.ranking import rank_takes
+from hafm.evaluate.ranking import CRITERIA, rank_takes
 from hafm.evaluate.statistics import Interval, bootstrap_interval
 
 SAMPLE_RATE = 24_000
@@ -326,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_weights(everything)
     print("\nThose that stay:\n")
     print_weights(weights)
-    print(f"\nThe constants of hafm.evaluate.criteria are {'the same' if same else 'OTHERS'}.")
+    print(f"\nThe constants of hafm.evaluate.ranking are {'the same' if same else 'OTHERS'}.")
 
     found = {}
     for what, pairs in {

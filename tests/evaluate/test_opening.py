@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from hafm.errors import DeviceError, UsageError
-from hafm.evaluate.embeddings import opening
+from hafm.evaluate import embeddings
+from hafm.evaluate.embeddings import KINDS, open_embedding
 from hafm.evaluate.embeddings.base import Embedding
 from hafm.evaluate.embeddings.builtin import MelModulation
-from hafm.evaluate.embeddings.opening import KINDS, open_embedding
 
 
 class Opened(Exception):
@@ -21,7 +21,7 @@ def asked(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
         raise Opened(source, options)
 
     for loader in ("load_clap", "load_mert", "load_vggish"):
-        monkeypatch.setattr(opening, loader, load)
+        monkeypatch.setattr(embeddings, loader, load)
     with pytest.raises(Opened) as call:
         open_embedding(name)
     return call.value.args

@@ -13,10 +13,9 @@ from torch import Tensor
 from hafm import Accompaniment, Accompanist
 from hafm.errors import UsageError
 from hafm.evaluate import ranking as ranking_module
-from hafm.evaluate.criteria import CRITERIA
 from hafm.evaluate.fit.beats import beat_f_measure
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
-from hafm.evaluate.ranking import Ranking, pick_best, rank_takes
+from hafm.evaluate.ranking import CRITERIA, Ranking, pick_best, rank_takes
 from hafm.stages.bundle import Bundle
 from tests.evaluate.fit import band
 from tests.evaluate.fit.band import RATE, delayed

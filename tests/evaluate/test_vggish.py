@@ -10,10 +10,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hafm.errors import AudioContentError, UsageError
-from hafm.evaluate.embeddings import loading
+from hafm.evaluate.embeddings import vggish
 from hafm.evaluate.embeddings.base import Embedding, embed_sound
-from hafm.evaluate.embeddings.loading import load_vggish, vggish_of_weights
-from hafm.evaluate.embeddings.vggish import NUM_PARAMETERS, VGGish, VGGishConfig, VGGishEmbedding
+from hafm.evaluate.embeddings.vggish import (
+    NUM_PARAMETERS,
+    VGGish,
+    VGGishConfig,
+    VGGishEmbedding,
+    load_vggish,
+    vggish_of_weights,
+)
 from hafm.evaluate.embeddings.vggish_frontend import log_mel_patches
 
 TINY = VGGishConfig(channels=(2, 3, 4, 4, 5, 5), hidden=7, dim=6)
@@ -132,7 +138,7 @@ def test_weights_come_from_either_file_under_either_name(
         torch.save(weights, path)
     else:
         save_file(weights, path)
-    monkeypatch.setattr(loading, "VGGishConfig", lambda: TINY)
+    monkeypatch.setattr(vggish, "VGGishConfig", lambda: TINY)
     waveform = 0.1 * torch.randn(16_000)
     embedding = load_vggish(path, relu=True)
     expected = VGGishEmbedding(network=network, relu=True)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hafm.evaluate.run.against import Comparison
     from hafm.evaluate.run.folder import RunFolder
     from hafm.evaluate.run.results import Results
-    from hafm.evaluate.systems.base import System
     from hafm.evaluate.testset.clip import Protocol
     from hafm.generate.accompany import Accompanist
 
@@ -44,10 +43,11 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
     older = None if request.against is None else _older(request.against)
     from hafm.data.collection.sources import guess_kind, open_source
     from hafm.device import find_device, one_thread
-    from hafm.evaluate.embeddings.opening import open_embedding
+    from hafm.evaluate.embeddings import open_embedding
     from hafm.evaluate.run.clips import build_test_set
     from hafm.evaluate.run.evaluate import Settings, evaluate
     from hafm.evaluate.run.folder import RunFolder
+    from hafm.evaluate.systems import open_systems
 
     _check_packages(request)
     find_device(request.device)
@@ -72,7 +72,19 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
     with one_thread():
         results = evaluate(
             run,
-            _systems(request, run, accompanist),
+            open_systems(
+                request.chosen_systems,
+                run,
+                accompanist=accompanist,
+                index=request.index,
+                seed=request.seed,
+                takes=request.takes,
+                batch_rows=request.batch_size,
+                temperature=request.temperature,
+                top_k=request.top_k,
+                guidance=request.guidance,
+                skip_fine=request.skip_fine,
+            ),
             embeddings=embeddings,
             settings=Settings(seed=request.seed, device=request.device),
             bundle=accompanist.bundle if accompanist is not None and request.worth else None,
@@ -120,56 +132,6 @@ def _accompanist(request: EvaluateRequest) -> "Accompanist | None":
     from hafm.generate.accompany import Accompanist
 
     return Accompanist.from_pretrained(request.bundle, device=request.device)
-
-
-def _systems(request: EvaluateRequest, run: "RunFolder", accompanist: "Accompanist | None") -> "list[System]":
-    """What was asked for, in the order of the tables."""
-    from hafm.evaluate.run.clips import TRUTH
-    from hafm.evaluate.run.folder import BOTH_ARMS, Made
-    from hafm.evaluate.systems.ceilings import CodecCeiling
-    from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence
-    from hafm.evaluate.systems.model import Model
-
-    found: list[System] = []
-    for name in request.chosen_systems:
-        if name == "codec":
-            assert accompanist is not None
-            found.append(CodecCeiling(codec=accompanist.bundle.load_codec(), device=request.device))
-        elif name == "model":
-            assert accompanist is not None
-            found.append(
-                Model(
-                    accompanist=accompanist,
-                    takes=request.takes,
-                    seed=request.seed,
-                    batch_rows=request.batch_size,
-                    temperature=request.temperature,
-                    top_k=request.top_k,
-                    guidance=request.guidance,
-                    skip_fine=request.skip_fine,
-                )
-            )
-        elif name == "retrieval":
-            from hafm.evaluate.retrieval.retrieve import Retriever
-            from hafm.evaluate.systems.retrieval import Retrieval
-
-            assert request.index is not None
-            found.append(Retrieval(retriever=Retriever.open(request.index)))
-        elif name == "random":
-            found.append(
-                RandomPairing(
-                    clips=run.manifest.clips,
-                    instrumental=lambda clip: run.sound(
-                        Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
-                    ),
-                    seed=request.seed,
-                )
-            )
-        elif name == "noise":
-            found.append(Noise(seed=request.seed))
-        else:
-            found.append(Silence())
-    return found
 
 
 def _folder(output: Path) -> Path:

@@ -10,13 +10,11 @@ from typing import Literal, TypeAlias
 
 from hafm.app.request import MAX_TAKES
 from hafm.errors import UsageError
+from hafm.evaluate.systems import SYSTEMS, require_systems
 
-__all__ = ["SYSTEMS", "EvaluateRequest", "Split", "parse_systems"]
+__all__ = ["EvaluateRequest", "Split", "parse_systems"]
 
 Split: TypeAlias = Literal["test", "valid", "train", "all"]
-
-SYSTEMS = ("codec", "model", "retrieval", "random", "noise", "silence")
-"""What `--systems` knows; the true instrumental is always there."""
 
 _MAX_BATCH = 4096
 
@@ -31,7 +29,7 @@ class EvaluateRequest:
         kind: of the collection; None guesses.
         song_from: what tracks of one song share; see the sources.
         bundle: `builtin`, a folder or a hub id.
-        systems: names out of `SYSTEMS`; None for all that can be.
+        systems: names out of `hafm.evaluate.systems.SYSTEMS`; None for all that can be.
         takes: of the model, 1 to `MAX_TAKES`.
         index: of `hafm retrieve-index`; needed for retrieval.
         separator: `.onnx` for the separated arm.
@@ -127,11 +125,4 @@ def parse_systems(text: str | None) -> tuple[str, ...] | None:
     """
     if text is None:
         return None
-    names = {name.strip() for name in text.split(",") if name.strip()}
-    unknown = sorted(names - set(SYSTEMS))
-    if unknown or not names:
-        raise UsageError(
-            f"--systems knows no {', '.join(unknown) or 'empty list'}; choose among {', '.join(SYSTEMS)} "
-            "(the true instrumental is always there)"
-        )
-    return tuple(name for name in SYSTEMS if name in names)
+    return require_systems(name.strip() for name in text.split(",") if name.strip())

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hafm.evaluate.fit.dead_air import dead_air_share
-from hafm.evaluate.fit.loudness import loudness_balance_lu
+from hafm.evaluate.fit.levels import dead_air_share, loudness_balance_lu
 from tests.evaluate.fit.band import RATE, accompaniment, vocal
 
 SUNG = torch.ones(10 * RATE).mul(0.1) * torch.sin(torch.arange(10 * RATE) / 5)

@@ -236,7 +236,7 @@ def test_a_second_run_makes_and_scores_nothing(
     run, results = done
     monkeypatch.setattr("hafm.evaluate.run.scores.measure", pytest.fail)
     monkeypatch.setattr("hafm.evaluate.run.scores.embed_sound", pytest.fail)
-    monkeypatch.setattr("hafm.evaluate.run.best.rank_takes", pytest.fail)
+    monkeypatch.setattr("hafm.evaluate.run.entries.rank_takes", pytest.fail)
     model = Band()
     again = evaluate(run, [model, *controls(run)], embeddings=[MelModulation()], settings=SETTINGS)
     assert not model.played

@@ -6,11 +6,14 @@ import torch
 from hafm import Accompanist
 from hafm.audio.loudness import integrated_lufs
 from hafm.errors import UsageError
+from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
+from hafm.evaluate.systems import SYSTEMS, open_systems
 from hafm.evaluate.systems.base import ClipSound, System
 from hafm.evaluate.systems.ceilings import CodecCeiling
 from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
 from hafm.evaluate.systems.model import Model
 from hafm.evaluate.testset.clip import Clip
+from tests.evaluate.runs import make_run
 from tests.tiny import RATE, make_tiny_bundle, sung
 
 
@@ -118,3 +121,47 @@ def test_silence_is_silent_and_all_of_them_are_systems() -> None:
     assert not silence.any()
     assert isinstance(Silence(), System)
     assert isinstance(Noise(seed=0), System)
+
+
+# ---- by name
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return make_run(tmp_path_factory.mktemp("named") / "run", songs=2, systems=("truth",), seconds=1.0)
+
+
+def test_systems_have_the_names_that_open_them_in_the_order_of_tables(
+    run: RunFolder, accompanist: Accompanist
+) -> None:
+    names = [name for name in SYSTEMS if name != "retrieval"]
+    found = open_systems(reversed(names), run, accompanist=accompanist, seed=3, takes=2, guidance=1.5)
+    assert [system.name for system in found] == names
+    assert all(isinstance(system, System) for system in found)
+    model = Model(accompanist=accompanist, takes=2, seed=3, guidance=1.5)
+    assert found[names.index("model")].identity() == model.identity()
+
+
+def test_the_random_pairing_plays_the_runs_own_instrumentals(run: RunFolder) -> None:
+    [pairing] = open_systems(["random"], run)
+    first, second = run.manifest.clips
+    truth = run.sound(Made(system="truth", heard=BOTH_ARMS, take=0, clip=second.id))
+    nothing = torch.zeros(first.num_samples)
+    part = ClipSound(clip=first, vocal=nothing, instrumental=nothing)
+    [[played, *_]] = pairing.play([part], sample_rate=RATE, on_share=ignore)
+    assert played.equal(truth)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["modle"], "knows no modle; choose among codec, model"),
+        ([], "knows no empty list"),
+        (["model"], "'model' needs a bundle"),
+        (["codec"], "'codec' needs a bundle"),
+        (["retrieval"], "needs an index"),
+    ],
+)
+def test_what_a_system_lacks_is_named(run: RunFolder, names: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_systems(names, run)

@@ -10,6 +10,7 @@ import typer
 
 from hafm.app import evaluate_request, prepare_request
 from hafm.app.request import MAX_TAKES
+from hafm.evaluate.systems import SYSTEMS
 
 __all__ = [
     "Against",
@@ -132,7 +133,7 @@ Systems: TypeAlias = Annotated[
     str | None,
     typer.Option(
         metavar="LIST",
-        help=f"Some of {','.join(evaluate_request.SYSTEMS)}.",
+        help=f"Some of {','.join(SYSTEMS)}.",
         show_default="all; retrieval with --index",
         rich_help_panel=_COMPARED,
     ),

@@ -19,9 +19,8 @@ from torch import Tensor
 from hafm.errors import UsageError
 from hafm.evaluate.fit.beats import beat_closeness, beat_f_measure, beat_strength, track_beats
 from hafm.evaluate.fit.chroma import chord_tone_share, chroma_correlation
-from hafm.evaluate.fit.dead_air import dead_air_share
 from hafm.evaluate.fit.keys import key_agreement
-from hafm.evaluate.fit.loudness import loudness_balance_lu
+from hafm.evaluate.fit.levels import dead_air_share, loudness_balance_lu
 from hafm.evaluate.fit.onsets import OnsetAlignment, align_onsets
 from hafm.evaluate.fit.truth import Truth
 from hafm.evaluate.key import estimate_key

@@ -1,1 +1,130 @@
-"""What is compared: the true instrumental, the model, and what a number means without either."""
+"""What is compared: the true instrumental, the model, and what a number means without either.
+
+In: names, as they are given on a command line, and what the systems need. Out: `System`s, see `systems.base`.
+
+    codec        the true instrumental through the bundle's codec; `systems.ceilings`
+    model        the bundle; `systems.model`
+    retrieval    the training song that fits best, transposed and stretched; `systems.retrieval`
+    random       another song's instrumental; `systems.controls`
+    noise        pink noise
+    silence      zeros
+
+The true instrumental is always there, and needs no system.
+"""
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from hafm.errors import UsageError
+
+if TYPE_CHECKING:
+    from hafm.evaluate.run.folder import RunFolder
+    from hafm.evaluate.systems.base import System
+    from hafm.generate.accompany import Accompanist
+
+__all__ = ["SYSTEMS", "open_systems", "require_systems"]
+
+SYSTEMS = ("codec", "model", "retrieval", "random", "noise", "silence")
+"""Every name, in the order of the tables."""
+
+
+def require_systems(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in the order of the tables, each once.
+
+    Raises:
+        UsageError: a name is unknown, or there is none.
+
+    >>> require_systems(["random", "model"])
+    ('model', 'random')
+    """
+    given = set(names)
+    unknown = sorted(given - set(SYSTEMS))
+    if unknown or not given:
+        raise UsageError(
+            f"--systems knows no {', '.join(unknown) or 'empty list'}; choose among {', '.join(SYSTEMS)} "
+            "(the true instrumental is always there)"
+        )
+    return tuple(name for name in SYSTEMS if name in given)
+
+
+def open_systems(
+    names: Iterable[str],
+    run: "RunFolder",
+    *,
+    accompanist: "Accompanist | None" = None,
+    index: str | PathLike[str] | None = None,
+    seed: int = 0,
+    takes: int = 1,
+    batch_rows: int = 16,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    guidance: float | None = None,
+    skip_fine: bool = False,
+) -> "list[System]":
+    """The systems of these names, in the order of the tables.
+
+    Args:
+        names: out of `SYSTEMS`.
+        run: with its clips.
+        accompanist: for `codec` and `model`.
+        index: of `hafm retrieve-index`, for `retrieval`.
+        seed: of everything random.
+        takes, batch_rows, temperature, top_k, guidance, skip_fine: of the model, see `systems.model`.
+
+    Raises:
+        UsageError: a name is unknown, or a system lacks what it needs.
+        HafmError: as opening an index raises.
+    """
+    from hafm.evaluate.run.clips import TRUTH
+    from hafm.evaluate.run.folder import BOTH_ARMS, Made
+    from hafm.evaluate.systems.ceilings import CodecCeiling
+    from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence
+    from hafm.evaluate.systems.model import Model
+
+    found: list[System] = []
+    for name in require_systems(names):
+        if name in ("codec", "model") and accompanist is None:
+            raise UsageError(f"the system {name!r} needs a bundle; give one, or leave {name!r} out")
+        if name == "codec":
+            assert accompanist is not None
+            found.append(CodecCeiling(codec=accompanist.bundle.load_codec(), device=accompanist.device))
+        elif name == "model":
+            assert accompanist is not None
+            found.append(
+                Model(
+                    accompanist=accompanist,
+                    takes=takes,
+                    seed=seed,
+                    batch_rows=batch_rows,
+                    temperature=temperature,
+                    top_k=top_k,
+                    guidance=guidance,
+                    skip_fine=skip_fine,
+                )
+            )
+        elif name == "retrieval":
+            from hafm.evaluate.retrieval.retrieve import Retriever
+            from hafm.evaluate.systems.retrieval import Retrieval
+
+            if index is None:
+                raise UsageError(
+                    "retrieval needs an index of training songs; make one with hafm retrieve-index"
+                )
+            found.append(Retrieval(retriever=Retriever.open(index)))
+        elif name == "random":
+            found.append(
+                RandomPairing(
+                    clips=run.manifest.clips,
+                    instrumental=lambda clip: run.sound(
+                        Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
+                    ),
+                    seed=seed,
+                )
+            )
+        elif name == "noise":
+            found.append(Noise(seed=seed))
+        else:
+            assert name == "silence"
+            found.append(Silence())
+    return found
