@@ -23,7 +23,8 @@ import numpy as np
 
 from hafm.data.tokenising.room import reverberate, room_response
 from recipes.builtin.rendering.phrasing import LEGATO_GAP_SECONDS, SungNote
-from recipes.builtin.rendering.sing import SingingStyle, sing
+from recipes.builtin.rendering.sing import sing
+from recipes.builtin.rendering.singer import SingingStyle
 from recipes.builtin.rendering.vocoder import SAMPLE_RATE, Waveform, synthesise
 from recipes.builtin.rendering.voices import VoiceBank
 
@@ -67,17 +68,24 @@ MELODY: tuple[tuple[str | None, float, str, str, int], ...] = (
 )
 
 STYLE = SingingStyle(
-    timing_seconds=0.0,
-    melisma_chance=0.0,
     dynamics_db=14.0,
     tuning_semitones=0.04,
+    flat_semitones=0.0,
+    wander_semitones=0.0,
     glide_seconds=0.09,
+    scoop_chance=0.7,
     scoop_semitones=0.8,
+    fall_chance=0.0,
     vibrato_semitones=(0.2, 0.35),
     vibrato_hz=(5.2, 5.7),
+    vibrato_delay_seconds=0.35,
     breath_chance=1.0,
+    breath_db=-27.0,
+    consonant_stretch=1.0,
     drift_semitones=0.05,
+    flutter_semitones=0.0,
     jitter_semitones=0.012,
+    ripple_db=0.0,
     warp=1.02,
     tilt_db=1.0,
     breathiness=0.03,
@@ -98,6 +106,7 @@ def demo_notes() -> tuple[SungNote, ...]:
             is_legato = bool(notes) and clock - notes[-1].end_seconds < LEGATO_GAP_SECONDS
             notes.append(
                 SungNote(
+                    score_seconds=clock,
                     start_seconds=clock,
                     end_seconds=end,
                     pitch=12 * (octave + 1) + _LETTERS[letter] - flat,

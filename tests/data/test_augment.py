@@ -11,8 +11,11 @@ from hafm.data.tokenising.augment import (
     _bleed,
     _drift,
     _dropouts,
+    _hum,
     _level,
+    _lossy,
     _noise,
+    _pops,
     _squash,
     _tilt,
     active_rms,
@@ -97,6 +100,49 @@ def test_tilt_turns_about_one_kilohertz() -> None:
         assert rise[1] == pytest.approx(0.0, abs=0.05)
         assert rise[0] == pytest.approx(-rise[2], abs=0.1)
         assert abs(rise[2]) <= 3.05
+
+
+def test_one_band_in_four_is_that_of_a_telephone() -> None:
+    phones = 0
+    for seed in range(60):
+        bass, treble = (
+            decibels(_band(tone(hz), np.random.default_rng(seed))) - decibels(tone())
+            for hz in (120.0, 6000.0)
+        )
+        phones += bass < -22 and treble < -14
+    assert 6 <= phones <= 26
+
+
+def test_hum_lies_below_the_voice_at_multiples_of_the_mains() -> None:
+    for seed in range(10):
+        added = _hum(tone(), np.random.default_rng(seed)) - tone()
+        assert -51 < decibels(added) - decibels(tone()) < -24
+        power = np.abs(np.fft.rfft(added)) ** 2  # one second: a bin per hertz
+        mains = 50 if power[50] > power[60] else 60
+        assert power[mains * np.arange(1, 6)].sum() > 0.99 * power.sum()
+
+
+def test_pops_are_few_deep_and_no_louder_than_the_voice() -> None:
+    for seed in range(10):
+        added = _pops(tone(), np.random.default_rng(seed)) - tone()
+        assert 0 < np.abs(added).max() < 6 * 0.3
+        power = np.abs(np.fft.rfft(added)) ** 2
+        assert power[:400].sum() > 0.9 * power.sum()
+        assert np.mean(np.abs(added) > 1e-4) < 0.7
+
+
+def test_a_lossy_codec_keeps_strong_tones_and_drops_weak_ones_and_treble() -> None:
+    weak, strong = tone(1010.0, level=0.002), tone(1000.0, level=0.3)
+    for seed in range(10):
+        output = _lossy(strong + weak + tone(11_500.0, level=0.1), np.random.default_rng(seed))
+        power = np.abs(np.fft.rfft(output * np.hanning(len(output)))) ** 2
+        assert power[11_400:11_600].sum() < 1e-4 * power.sum()
+        assert decibels(output) == pytest.approx(decibels(strong), abs=2.0)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(SAMPLE_RATE).astype(np.float32)
+    error = [decibels(_lossy(noise, np.random.default_rng(seed)) - noise) for seed in range(10)]
+    assert min(error) > -20
+    assert max(error) < 0
 
 
 def test_band_limits_take_away_what_lies_outside() -> None:

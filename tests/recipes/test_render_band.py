@@ -1,6 +1,7 @@
 """The band: styles as data, arrangements that follow the score, the SoundFont's schedule, the mix bus."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 
 from hafm.data.tokenising import room
 from recipes.builtin.rendering import mixbus
-from recipes.builtin.rendering.arrange import Part, arrange
+from recipes.builtin.rendering.arrange import Arrangement, Part, arrange
+from recipes.builtin.rendering.clock import LARGEST_DRIFT, drift_clock, swing_clock
 from recipes.builtin.rendering.pair import make_pair
+from recipes.builtin.rendering.plan import DOUBLE, FILLS, HALF, NORMAL, Bar, Feel, bars_in_window, draw_feel
+from recipes.builtin.rendering.scores import Score
 from recipes.builtin.rendering.soundfont import (
     BLOCK_SAMPLES,
     SAMPLE_RATE,
@@ -25,6 +29,8 @@ from recipes.builtin.rendering.styles import (
     STEMS,
     STYLES,
     Style,
+    held,
+    strokes,
     style_weights,
 )
 from tests.recipes.rendering import BEAT_SECONDS, SineBand, tiny_score, tiny_sources
@@ -41,16 +47,26 @@ def test_there_are_twelve_styles_and_chances_sum_to_one() -> None:
 @pytest.mark.parametrize("name", STYLES)
 def test_a_style_stays_within_its_bar(name: str) -> None:
     style = STYLES[name]
-    assert all(0 <= beat < style.beats and 1 <= velocity <= 127 for beat, _, velocity in style.strokes())
-    assert list(style.comp) == sorted(style.comp)
-    assert all(0 <= beat < style.beats for beat in style.comp)
+    for lanes in style.drums:
+        written = strokes(lanes, beats=style.beats)
+        assert all(0 <= beat < style.beats and 1 <= velocity <= 127 for beat, _, velocity in written)
+    for pattern in (*style.bass, *style.comp):
+        notes = held(pattern, beats=style.beats)
+        assert notes
+        assert all(beat + length <= style.beats for beat, _, length in notes)
+    assert min(len(style.bass), len(style.comp)) >= 2
+    assert len(style.drums) >= 3 or not style.drums
+
+
+def test_fills_use_known_drums() -> None:
+    assert {lane for _, lanes in FILLS for lane in lanes} <= set(DRUMS)
 
 
 def test_a_malformed_style_is_refused() -> None:
     with pytest.raises(ValueError, match="cowbell"):
-        Style(drums={"cowbell": "8"}, bass=(), comp=())
-    with pytest.raises(ValueError, match="bass note"):
-        Style(bass=((4.0, "root", 1.0),), comp=())
+        Style(drums=({"cowbell": "8"},), bass=("r",), comp=("x",))
+    with pytest.raises(ValueError, match="bass pattern"):
+        Style(bass=("r4",), comp=("x",))
 
 
 def test_every_family_keeps_instruments_for_both_splits() -> None:
@@ -63,9 +79,19 @@ def test_every_family_keeps_instruments_for_both_splits() -> None:
 # ---- arrangements
 
 
-def arrangements(count: int, *, test: bool = False, beats_per_bar: int = 4) -> list:
+def band(
+    score: Score, seed: int, *, seconds: float = 10.0, style: str | None = None, **options: object
+) -> Arrangement:
+    """An arrangement of a score that needs no bending: straight, whatever the style."""
+    rng = np.random.default_rng(seed)
+    feel = draw_feel(score, rng)
+    plain = Feel(style=style or feel.style, rate=feel.rate, swing=0.5, swing_pair_beats=1.0)
+    return arrange(score, plain, seconds=seconds, rng=rng, **options)  # type: ignore[arg-type]
+
+
+def arrangements(count: int, *, test: bool = False, beats_per_bar: int = 4) -> list[Arrangement]:
     score = tiny_score(beats_per_bar=beats_per_bar).moved(offset_seconds=5.0)
-    return [arrange(score, seconds=10.0, rng=np.random.default_rng(seed), test=test) for seed in range(count)]
+    return [band(score, seed, test=test) for seed in range(count)]
 
 
 def test_training_never_hears_the_reserved_instruments() -> None:
@@ -78,15 +104,16 @@ def test_training_never_hears_the_reserved_instruments() -> None:
 
 def test_styles_differ_from_draw_to_draw_but_not_for_the_same_draw() -> None:
     bands = arrangements(40)
-    assert len({band.style for band in bands}) > 6
+    assert len({band.feel.style for band in bands}) > 6
     assert bands == arrangements(40)
 
 
 def test_bass_and_chords_follow_the_harmony() -> None:
+    """Comp and pad always; the bass where a chord begins, and mostly."""
     score = tiny_score().moved(semitones=2, offset_seconds=5.0)
-    for seed in range(20):
-        band = arrange(score, seconds=10.0, rng=np.random.default_rng(seed))
-        for part in band.parts:
+    inside, outside, moving = 0, 0, 0
+    for seed in range(40):
+        for part in band(score, seed).parts:
             if part.role not in ("bass", "comp", "pad"):
                 continue
             for start, _, pitch, _ in part.events:
@@ -95,36 +122,166 @@ def test_bass_and_chords_follow_the_harmony() -> None:
                     for span in score.chords
                     if span.start_seconds - 0.12 < start < span.end_seconds + 0.12 and span.value
                 ]
-                assert any(pitch % 12 in chord.pitch_classes for chord in near), (seed, part.role, start)
+                fits = any(pitch % 12 in chord.pitch_classes for chord in near)
+                begins = any(abs(span.start_seconds - start) < 0.05 for span in score.chords)
+                if part.role != "bass" or begins:
+                    assert fits, (seed, part.role, start)
+                inside, outside = inside + fits, outside + (not fits)
+            if part.role == "bass":
+                moving += len({pitch for _, _, pitch, _ in part.events}) > 4
+    assert 0 < outside < 0.1 * inside
+    assert moving > 5
+
+
+def test_a_step_into_a_chord_resolves() -> None:
+    """What the bass plays outside the chord lies one or two semitones from its next note."""
+    score = tiny_score().moved(offset_seconds=5.0)
+    steps = 0
+    for seed in range(60):
+        for part in band(score, seed).parts:
+            notes = sorted(part.events) if part.role == "bass" else []
+            for (start, _, pitch, _), (_, _, target, _) in pairwise(notes):
+                sounding = [s.value for s in score.chords if s.start_seconds - 0.03 < start < s.end_seconds]
+                if not any(chord and pitch % 12 in chord.pitch_classes for chord in sounding):
+                    steps += 1
+                    assert abs(pitch - target) <= 2, (seed, start)
+    assert steps > 20
 
 
 def test_drums_strike_on_the_grid_of_the_song() -> None:
-    offset = 5.0
-    for band in arrangements(30):
-        for part in band.parts:
+    for arrangement in arrangements(30):
+        for part in arrangement.parts:
             if part.role == "drums":
                 kicks = [start for start, _, pitch, _ in part.events if pitch == DRUMS["kick"]]
-                grid = BEAT_SECONDS / (8 if band.double_time else 4)
-                error = [(start + offset + grid / 2) % grid - grid / 2 for start in kicks]
-                assert np.abs(error).max(initial=0.0) < 5 * band.humanise_seconds
+                places = 3 if STYLES[arrangement.feel.style].triplets else 4
+                grid = BEAT_SECONDS / (places * 2)
+                error = [(start + 5.0 + grid / 2) % grid - grid / 2 for start in kicks]
+                assert np.abs(error).max(initial=0.0) < 5 * arrangement.humanise_seconds
 
 
 def test_six_beats_a_bar_are_a_waltz() -> None:
-    assert {band.style for band in arrangements(10, beats_per_bar=6)} == {"waltz"}
+    assert {band.feel.style for band in arrangements(10, beats_per_bar=6)} == {"waltz"}
 
 
-def test_a_phrase_ends_in_a_fill_and_begins_with_a_crash() -> None:
+def test_patterns_lie_in_bars_by_the_feel() -> None:
+    """Snares on 2 and 4 of a bar; of two bars in half time; four times a bar in double time."""
+    clock = np.arange(20.0)
+    for rate, expected in (
+        (NORMAL, [1, 3, 5, 7]),
+        (HALF, [2, 6]),
+        (DOUBLE, [0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5]),
+    ):
+        feel = Feel(style="rock", rate=rate, swing=0.5, swing_pair_beats=1.0)
+        found = []
+        for number in (0, 1):
+            bar = Bar(number=number, first_beat=4 * number, beats=4, beat_seconds=clock, feel=feel)
+            found += [bar.seconds(beat) for snare in (1.0, 3.0) for beat in bar.occurrences(snare, 4)]
+        assert sorted(found) == expected
+
+
+def test_a_phrase_ends_in_a_fill_and_the_next_begins_with_a_crash() -> None:
     score = tiny_score()
-    for seed in range(30):
-        band = arrange(score, seconds=30.0, rng=np.random.default_rng(seed))
-        drums = [part for part in band.parts if part.is_drums]
-        if drums and not band.double_time:
-            pitches = {pitch: start for start, _, pitch, _ in sorted(drums[0].events)}
-            assert pitches[DRUMS["crash"]] == pytest.approx(8 * 4 * BEAT_SECONDS)
-            toms = [start for start, _, pitch, _ in drums[0].events if pitch == DRUMS["high_tom"]]
-            assert min(toms) == pytest.approx((8 * 4 - 1 + 0.25) * BEAT_SECONDS)
-            return
-    pytest.fail("no band with drums in 30 draws")
+    toms, crashes = 0, 0
+    for seed in range(60):
+        for part in band(score, seed, seconds=38.0, style="rock").parts:
+            times = {drum: [s for s, _, p, _ in part.events if p == DRUMS[drum]] for drum in DRUMS}
+            if not part.is_drums:
+                continue
+            edges = np.arange(0, 65, 4) * 4 * BEAT_SECONDS  # sections are 4, 8 or 16 bars
+            toms += len(times["high_tom"])
+            for tom in times["high_tom"]:
+                assert np.min(edges[edges > tom] - tom) < 8 * BEAT_SECONDS + 0.1
+            for crash in times["crash"]:
+                crashes += 1
+                assert np.abs(edges - crash).min() < 0.05
+    assert toms > 20
+    assert crashes > 10
+
+
+def test_a_count_in_is_sticks_before_the_band() -> None:
+    score = tiny_score().moved(offset_seconds=4.5)  # bars begin at 0.3, 2.7, 5.1 ...
+    for seed in range(20):
+        arrangement = band(score, seed, count_in=True, entry_seconds=2.7, style="rock")
+        drums = next(part for part in arrangement.parts if part.is_drums)
+        first = sorted(start for start, *_ in drums.events if start < 2.6)
+        assert first == pytest.approx([0.3, 0.9, 1.5, 2.1], abs=0.06)
+        assert all(
+            start > 2.6 for part in arrangement.parts if not part.is_drums for start, *_ in part.events
+        )
+        row = next(bar for bar in arrangement.bars if bar.start_seconds == pytest.approx(0.3))
+        assert row.stems == {"drums"}
+
+
+def test_sections_differ_in_who_plays() -> None:
+    rows = [bar.stems for seed in range(40) for bar in band(tiny_score(), seed, seconds=30.0).bars]
+    shares = {stem: np.mean([stem in row for row in rows]) for stem in STEMS}
+    assert 0.6 < shares["drums"] < 0.97
+    assert 0.75 < shares["bass"] < 1.0
+    assert 0.8 < shares["harmony"] <= 1.0
+    assert all(rows)
+
+
+def test_left_out_stems_have_no_parts() -> None:
+    for seed in range(10):
+        kept = frozenset({"bass", "harmony"})
+        assert {part.stem for part in band(tiny_score(), seed, stems=kept).parts} <= kept
+    only = band(tiny_score(), 0, stems=frozenset({"drums"}), style="rock")
+    assert {part.stem for part in only.parts} == {"drums"}
+    assert all(bar.stems == {"drums"} for bar in only.bars)
+
+
+# ---- time
+
+
+def test_swing_moves_off_beats_of_score_and_patterns_alike() -> None:
+    score = tiny_score()
+    bent = score.warped(swing_clock(score.beat_seconds, ratio=2 / 3, pair_beats=1.0))
+    np.testing.assert_allclose(bent.beat_seconds, score.beat_seconds, atol=1e-9)
+    feel = Feel(style="rock", rate=NORMAL, swing=2 / 3, swing_pair_beats=1.0)
+    bar = bars_in_window(bent, feel, 10.0)[1]
+    assert bar.seconds(0.5) == pytest.approx(BEAT_SECONDS * (4 + 2 / 3))
+    assert bar.seconds(1.0) == pytest.approx(BEAT_SECONDS * 5)
+
+
+@pytest.mark.parametrize("depth", [0.01, 0.05])
+def test_a_drift_stays_within_its_depth_and_keeps_zero(depth: float) -> None:
+    largest = []
+    for seed in range(20):
+        clock = drift_clock(
+            start_seconds=-4.0,
+            end_seconds=24.0,
+            bar_seconds=2.0,
+            depth=depth,
+            rng=np.random.default_rng(seed),
+        )
+        assert abs(float(clock(0.0))) < 1e-12
+        beats = clock(np.arange(0.0, 20.0, 0.5))
+        factor = np.diff(beats) / 0.5 - 1
+        assert np.abs(factor).max() <= depth
+        assert np.abs(np.diff(factor)).max() < depth  # it bends over bars, not between beats
+        largest.append(np.abs(factor).max())
+    assert np.mean(largest) > 0.4 * depth
+    with pytest.raises(ValueError, match="drift"):
+        drift_clock(
+            start_seconds=0.0,
+            end_seconds=1.0,
+            bar_seconds=2.0,
+            depth=2 * LARGEST_DRIFT,
+            rng=np.random.default_rng(0),
+        )
+
+
+def test_everything_in_a_score_bends_alike() -> None:
+    score = tiny_score()
+    clock = drift_clock(
+        start_seconds=0.0, end_seconds=40.0, bar_seconds=2.4, depth=0.05, rng=np.random.default_rng(0)
+    )
+    bent = score.warped(clock)
+    np.testing.assert_array_equal(bent.melody[:, 0], clock(score.melody[:, 0]))
+    np.testing.assert_array_equal(bent.beat_seconds, clock(score.beat_seconds))
+    np.testing.assert_allclose(bent.melody[:, 0], bent.beat_seconds, atol=1e-9)  # it sings each beat
+    chords = [span.start_seconds for span in bent.chords]
+    np.testing.assert_allclose(chords, bent.beat_seconds[bent.downbeats], atol=1e-9)
 
 
 # ---- SoundFont

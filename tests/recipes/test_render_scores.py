@@ -123,6 +123,7 @@ def test_the_pack_is_read_back(tmp_path: Path) -> None:
     assert score.downbeats.tolist() == [0, 4]
     assert [span.value and span.value.label for span in score.chords] == ["G:7/3", None]
     assert score.keys[0].start_seconds == -0.02
+    assert pack.beats_per_bar(1) == 4
     assert pack.score(9).melody.tolist() == [[0.25, 0.35, 70, 83]]
 
 
@@ -168,7 +169,7 @@ def test_the_folder_is_read_on_the_clock_of_the_notes(tmp_path: Path) -> None:
     assert score.melody.tolist() == [[0.5, 2.0, 72, 90], [2.0, 2.5, 72, 50]]
     assert score.piano[:, 2].tolist() == [48, 48]
     assert score.downbeats.tolist() == [0, 4]
-    assert score.beats_per_bar == 4
+    assert score.beats_per_bar == Pop909Folder(tmp_path).beats_per_bar(7) == 4
     assert (score.keys[0].start_seconds, score.keys[0].value.label) == (0.0, "Db:maj")
     assert score.chords[0].value is None
 

@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 
 from recipes.builtin.demo_vocal import START_SECONDS, demo_notes
+from recipes.builtin.rendering.controls import FRAME_RATE, LEAD_SECONDS, Controls, frame_at
 from recipes.builtin.rendering.formant import formant_voice
-from recipes.builtin.rendering.phrasing import SungNote, monophonic, octave_shift, perform
-from recipes.builtin.rendering.sing import FRAME_RATE, LEAD_SECONDS, Controls, SingingStyle, draw_style, sing
+from recipes.builtin.rendering.intonation import pitch_curve
+from recipes.builtin.rendering.phrasing import (
+    LARGEST_LAG_SECONDS,
+    Habits,
+    SungNote,
+    draw_habits,
+    monophonic,
+    octave_shift,
+    perform,
+)
+from recipes.builtin.rendering.sing import sing
+from recipes.builtin.rendering.singer import SingingStyle, draw_style
 from recipes.builtin.rendering.vocoder import (
     _FFT,
     LEVEL_RMS,
@@ -35,20 +46,43 @@ from recipes.builtin.rendering.voices import (
 from tests.recipes.rendering import tiny_score
 
 PLAIN = SingingStyle(
-    timing_seconds=0.0,
-    melisma_chance=0.0,
     dynamics_db=10.0,
     tuning_semitones=0.0,
+    flat_semitones=0.0,
+    wander_semitones=0.0,
     glide_seconds=0.06,
+    scoop_chance=0.0,
     scoop_semitones=0.0,
+    fall_chance=0.0,
     vibrato_semitones=(0.0, 0.0),
     vibrato_hz=(5.0, 6.0),
+    vibrato_delay_seconds=0.2,
     breath_chance=0.0,
+    breath_db=-25.0,
+    consonant_stretch=1.0,
     drift_semitones=0.0,
+    flutter_semitones=0.0,
     jitter_semitones=0.0,
+    ripple_db=0.0,
     warp=1.0,
     tilt_db=0.0,
     breathiness=0.0,
+)
+
+EXACT = Habits(
+    bias_seconds=0.0,
+    jitter_seconds=0.0,
+    slip_chance=0.0,
+    vowel_on_beat=1.0,
+    back_phrasing_chance=0.0,
+    back_phrasing_seconds=0.0,
+    rubato_seconds=0.0,
+    melisma_chance=0.0,
+    ornament_chance=0.0,
+    early_end_chance=0.0,
+    breath_every_seconds=1000.0,
+    octave_slip_chance=0.0,
+    accent=0.0,
 )
 
 
@@ -59,6 +93,7 @@ def voice() -> Voice:
 
 def long_note(pitch: int, **changes: object) -> SungNote:
     note = SungNote(
+        score_seconds=0.2,
         start_seconds=0.2,
         end_seconds=1.8,
         pitch=pitch,
@@ -108,23 +143,108 @@ def test_the_octave_fits_the_voice() -> None:
         assert moved + 5 <= 77 + 3
 
 
-def test_a_performance_is_monophonic_in_order_and_near_the_score(voice: Voice) -> None:
-    score = tiny_score()
-    notes = perform(
-        score.melody,
-        seconds=14.9,
-        voice=voice,
-        timing_seconds=0.02,
-        melisma_chance=0.5,
-        rng=np.random.default_rng(0),
+def sung(voice: Voice, seed: int = 0, **changes: object) -> tuple[SungNote, ...]:
+    """Fifteen seconds of the tiny score, with the habits of nobody but for these."""
+    habits = dataclasses.replace(EXACT, **changes)
+    rng = np.random.default_rng(seed)
+    return perform(tiny_score().melody, seconds=14.9, voice=voice, habits=habits, rng=rng)
+
+
+def lags(notes: tuple[SungNote, ...]) -> np.ndarray:
+    return np.array(
+        [note.start_seconds - note.score_seconds for note in notes if note.score_seconds is not None]
     )
-    assert len(notes) == 25
-    for before, after in pairwise(notes):
-        assert before.end_seconds <= after.start_seconds
-        assert after.is_melisma <= after.is_legato
-    deviation = [note.start_seconds - start for note, (start, *_) in zip(notes, score.melody, strict=False)]
-    assert 0.01 < np.std(deviation) < 0.04
-    assert all(note.syllable in voice.segments for note in notes)
+
+
+def test_without_habits_vowels_start_on_the_score(voice: Voice) -> None:
+    notes = sung(voice)
+    assert len(notes) == 26  # one more could come early
+    assert np.abs(lags(notes)).max() == 0.0
+    assert [note.score_seconds for note in notes] == tiny_score().melody[:26, 0].tolist()
+
+
+def test_a_performance_is_monophonic_in_order_and_near_the_score(voice: Voice) -> None:
+    drawn = set()
+    for seed in range(40):
+        habits = draw_habits(np.random.default_rng(seed))
+        notes = sung(voice, seed, **dataclasses.asdict(habits))
+        for before, after in pairwise(notes):
+            assert before.end_seconds <= after.start_seconds
+            assert after.is_melisma <= after.is_legato
+        for note in notes:
+            assert note.end_seconds - note.start_seconds > 0.04
+            assert note.syllable in voice.segments
+            drawn.add(note.score_seconds is None)
+        assert np.abs(lags(notes)).max() <= LARGEST_LAG_SECONDS + 1e-9
+    assert drawn == {True, False}  # ornaments have no place in the score
+
+
+def test_each_habit_of_time_does_what_it_says(voice: Voice) -> None:
+    assert np.mean(lags(sung(voice, bias_seconds=0.03))) == pytest.approx(0.03)
+    assert 0.01 < np.std(lags(sung(voice, jitter_seconds=0.02))) < 0.03
+    late = lags(sung(voice, vowel_on_beat=0.5))  # half of each consonant delays its vowel
+    assert 0.01 < late.max() < 0.15
+    assert late.min() == 0.0
+    slips = lags(sung(voice, slip_chance=0.3))
+    assert 3 <= np.sum(np.abs(slips) > 0.045) <= 15
+    back = lags(sung(voice, 3, back_phrasing_chance=1.0, back_phrasing_seconds=0.12))
+    assert np.abs(back).max() <= 0.12
+    assert np.all(np.diff(np.abs(back)) >= -1e-9)  # one phrase: it lags more and more
+    rubato = lags(sung(voice, rubato_seconds=0.08))
+    assert np.std(rubato) > 0.03
+    assert np.corrcoef(rubato[1:], rubato[:-1])[0, 1] > 0.5  # slow, not note by note
+
+
+def test_singers_cut_notes_to_breathe(voice: Voice) -> None:
+    steady, breathing = sung(voice), sung(voice, breath_every_seconds=3.0)
+    rests = [
+        [after.start_seconds - before.end_seconds for before, after in pairwise(notes)]
+        for notes in (steady, breathing)
+    ]
+    assert max(rests[0]) < 0.15
+    assert 3 <= np.sum(np.array(rests[1]) > 0.15) <= 6
+
+
+def test_an_octave_slip_moves_whole_phrases(voice: Voice) -> None:
+    straight = [note.pitch for note in sung(voice)]
+    moved = [note.pitch for note in sung(voice, octave_slip_chance=1.0)]
+    assert {after - before for before, after in zip(straight, moved, strict=True)} <= {-12, 0, 12}
+
+
+def test_scoops_falls_and_vibrato_shape_the_pitch() -> None:
+    note = long_note(64)
+    num_frames = frame_at(3.0)
+
+    def curve(**changes: object) -> np.ndarray:
+        style = dataclasses.replace(PLAIN, **changes)
+        return pitch_curve([note], num_frames, style, np.random.default_rng(1))
+
+    middle = slice(frame_at(0.8), frame_at(1.5))
+    np.testing.assert_allclose(curve()[middle], 64.0, atol=1e-3)
+    scooped = curve(scoop_chance=1.0, scoop_semitones=3.0)
+    assert scooped[frame_at(0.18)] < 63.9
+    np.testing.assert_allclose(scooped[middle], 64.0, atol=1e-3)
+    fallen = curve(fall_chance=1.0)
+    assert fallen[frame_at(1.8) - 1] < 63.6
+    shaken = curve(vibrato_semitones=(0.4, 0.4), vibrato_delay_seconds=0.4)
+    assert 0.5 < np.ptp(shaken[middle]) < 1.1
+    assert np.ptp(shaken[frame_at(0.21) : frame_at(0.3)]) < 0.05  # not yet
+
+
+def test_a_breath_fills_a_rest(voice: Voice) -> None:
+    notes = [
+        long_note(64, start_seconds=0.1, end_seconds=0.8),
+        long_note(64, start_seconds=1.4, end_seconds=1.9),
+    ]
+    loudness = []
+    for chance in (0.0, 1.0):
+        style = dataclasses.replace(PLAIN, breath_chance=chance)
+        controls = sing(notes, seconds=2.0, voice=voice, style=style, rng=np.random.default_rng(0))
+        waveform = synthesise(controls, seconds=2.0, style=style, rng=np.random.default_rng(0))
+        rest = waveform[round(0.85 * SAMPLE_RATE) : round(1.3 * SAMPLE_RATE)]
+        loudness.append(np.sqrt(np.mean(rest**2)))
+    assert loudness[1] > 10 * loudness[0]
+    assert loudness[1] < 0.3 * LEVEL_RMS
 
 
 # ---- sound

@@ -1,41 +1,45 @@
-"""A score and a style as the parts of a band.
+"""A score and a feel as the parts of a band.
 
-In: a `Score` in window time (second 0 is the start of the window) and the length of the window. Out: `Part`s,
-each one instrument with its note events, in the same clock and already transposed.
+In: a `Score` in window time (second 0 is the start of the window), a `Feel`, and the length of the window.
+Out: `Part`s, each one instrument with its note events, in the same clock and already transposed; and which
+stems play in each bar.
 
 What is played: `keys` the recorded piano, `bridge` the recorded second voice, `bass`, `drums` and `comp` the
-style's pattern on the song's own beats, `pad` the chords held. Every eighth bar ends in a fill and is
-followed by a crash; the first two bars of a song keep the drums thin. Timing and velocity wander a little, by
-hand.
+style's patterns on the song's own beats, `pad` the chords held; of these, what the plan of each bar asks for.
+Timing and velocity wander a little, by hand.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from recipes.builtin.rendering.basslines import bass_line
 from recipes.builtin.rendering.chords import Chord
+from recipes.builtin.rendering.plan import Feel, PlannedBar, bars_in_window, plan_bars
 from recipes.builtin.rendering.scores import Notes, Score
 from recipes.builtin.rendering.styles import (
     DRUMS,
     RESERVED_KITS,
     RESERVED_PROGRAMS,
     ROLES,
+    STEMS,
     STYLES,
-    Style,
     allowed,
-    style_weights,
+    held,
+    strokes,
 )
-
-BARS_PER_PHRASE = 8
-INTRO_BARS = 2
-SLOW_TEMPO_BPM = 80.0
 
 Event = tuple[float, float, int, int]
 """start_seconds, end_seconds, MIDI pitch, velocity."""
+
+_EARLY_SECONDS = 0.08
+"""How far before its bar a note may begin and still belong to it."""
+_HEARD_SECONDS = 0.15
+"""A stem plays in a bar if a note begins there, or sounds on for this long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,41 +68,29 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BarActivity:
+    """Which stems play in a bar, as far as it lies in the window."""
+
+    start_seconds: float
+    end_seconds: float
+    stems: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arrangement:
     """The band's parts, with what was drawn to make them.
 
     Attributes:
-        style: a key of `styles.STYLES`.
-        double_time: the pattern is played at twice the beat (slow songs).
+        feel: style, half or double time, swing.
         humanise_seconds: standard deviation of the timing.
         parts: the instruments.
+        bars: what plays when.
     """
 
-    style: str
-    double_time: bool
+    feel: Feel
     humanise_seconds: float
     parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class _Bar:
-    """A bar of the song: its number, first beat and length in beats; the beat clock comes along."""
-
-    number: int
-    first_beat: int
-    beats: int
-    beat_seconds: np.ndarray
-
-    def seconds(self, beat: float) -> float:
-        """Time of a beat of this bar; past the last annotated beat, the last tempo goes on."""
-        last = len(self.beat_seconds) - 1
-        position = self.first_beat + beat
-        beyond = max(0.0, position - last) * (self.beat_seconds[-1] - self.beat_seconds[-2])
-        return float(np.interp(position, np.arange(last + 1), self.beat_seconds) + beyond)
-
-    @property
-    def ends_phrase(self) -> bool:
-        return self.number % BARS_PER_PHRASE == BARS_PER_PHRASE - 1
+    bars: tuple[BarActivity, ...]
 
 
 class _Hand:
@@ -111,38 +103,55 @@ class _Hand:
     def late(self) -> float:
         return float(self._rng.normal(0.0, self._sigma_seconds))
 
-    def velocity(self, velocity: float) -> int:
-        return int(np.clip(velocity + self._rng.normal(0.0, 6.0), 20, 127))
+    def velocity(self, velocity: float, energy: float) -> int:
+        """A velocity in a section of this energy, 0..1: from 0.7 of it to 1.1."""
+        return int(np.clip(velocity * (0.7 + 0.4 * energy) + self._rng.normal(0.0, 6.0), 20, 127))
 
 
-def arrange(score: Score, *, seconds: float, rng: np.random.Generator, test: bool = False) -> Arrangement:
-    """Draw a style, instruments and levels, and play the score.
+def arrange(
+    score: Score,
+    feel: Feel,
+    *,
+    seconds: float,
+    rng: np.random.Generator,
+    entry_seconds: float = 0.0,
+    count_in: bool = False,
+    stems: frozenset[str] = frozenset(STEMS),
+    test: bool = False,
+) -> Arrangement:
+    """Draw instruments and levels, and play the score.
 
     Args:
-        score: in window time.
+        score: in window time, and bent by the feel's swing.
+        feel: of the band.
         seconds: length of the window; only bars and notes that touch it are played.
         rng: every choice comes from here.
+        entry_seconds: when the voice enters.
+        count_in: whether the band is counted in.
+        stems: what the instrumental keeps; parts of other stems are left out.
         test: whether the instruments reserved for the test split may be drawn.
 
     Returns:
-        The arrangement, with at least keys and bass.
+        The arrangement.
     """
-    weights = style_weights(score.beats_per_bar)
-    name = str(rng.choice(list(weights), p=list(weights.values())))
-    style = STYLES[name]
-    double_time = bool(style.beats == 4 and score.tempo_bpm < SLOW_TEMPO_BPM and rng.random() < 0.4)
+    style = STYLES[feel.style]
     humanise_seconds = float(rng.uniform(0.004, 0.012))
     hand = _Hand(rng, humanise_seconds)
-    bars = list(_bars(score, seconds, beats=style.beats, double_time=double_time))
+    bars = bars_in_window(score, feel, seconds)
+    starts = score.beat_seconds[score.downbeats] - _EARLY_SECONDS
+    entry_bar = max(int(np.searchsorted(starts, entry_seconds, side="right")) - 1, 0)
+    planned = plan_bars(bars, entry_bar=entry_bar, count_in=count_in, stems=stems, rng=rng)
     chord_at = _ChordLookup(score)
-
     events: dict[str, list[Event]] = {
-        "keys": _recorded(score.piano, seconds),
+        "keys": _with_dynamics(_recorded(score.piano, seconds), planned),
         "bridge": _recorded(score.bridge, seconds),
-        "bass": _bass(bars, style, chord_at, hand),
-        "drums": _drums(bars, style, hand) if style.drums else [],
+        "bass": [
+            (start + hand.late(), end, pitch, hand.velocity(95, energy))
+            for (start, end, pitch), energy in bass_line(planned, chord_at, rng)
+        ],
+        "drums": _drums(planned, hand),
         "pad": _pad(score, seconds),
-        "comp": _comp(bars, style, chord_at, hand),
+        "comp": _comp(planned, chord_at, hand),
     }
     parts = []
     for role_name, role in ROLES.items():
@@ -152,29 +161,17 @@ def arrange(score: Score, *, seconds: float, rng: np.random.Generator, test: boo
         )
         program = int(rng.choice(allowed(pool, reserved, test=test)))
         level_db = float(rng.uniform(*role.level_db))
-        if present and events[role_name]:
-            parts.append(
-                Part(role=role_name, program=program, level_db=level_db, events=tuple(events[role_name]))
-            )
+        spans = _spans(planned, role_name)
+        cut = _held_within if role_name == "pad" else _within
+        played = cut(events[role_name], spans)
+        if present and played and role.stem in stems:
+            parts.append(Part(role=role_name, program=program, level_db=level_db, events=tuple(played)))
     return Arrangement(
-        style=name, double_time=double_time, humanise_seconds=humanise_seconds, parts=tuple(parts)
+        feel=feel,
+        humanise_seconds=humanise_seconds,
+        parts=tuple(parts),
+        bars=tuple(_activity(plan, parts, seconds) for plan in planned if _touches(plan, seconds)),
     )
-
-
-def _bars(score: Score, seconds: float, *, beats: int, double_time: bool) -> Iterator[_Bar]:
-    """Bars that touch the window; with `double_time` each becomes two, on a clock of half beats."""
-    clock = score.beat_seconds
-    starts = score.downbeats
-    ends = np.append(starts[1:], min(len(clock), int(starts[-1]) + beats) if len(starts) else 0)
-    rate = 2 if double_time else 1
-    if double_time:
-        clock = np.interp(np.arange(0, len(clock) - 0.5, 0.5), np.arange(len(clock)), clock)
-    for number, (first, after) in enumerate(zip(starts * rate, ends * rate, strict=True)):
-        for half in range(rate):
-            length = (after - first) // rate
-            bar = _Bar(number * rate + half, int(first + half * length), int(length), clock)
-            if length > 0 and bar.seconds(0) < seconds and bar.seconds(length) > -1.0:
-                yield bar
 
 
 class _ChordLookup:
@@ -189,6 +186,59 @@ class _ChordLookup:
         return self._chords[max(index, 0)] if self._chords else None
 
 
+def _spans(planned: Sequence[PlannedBar], role: str) -> list[tuple[float, float]]:
+    """Stretches of time in which a role plays, breaks cut out."""
+    spans: list[tuple[float, float]] = []
+    for plan in planned:
+        if role not in plan.roles and not (plan.count_in and role == "drums"):
+            continue
+        start, end = plan.bar.start_seconds, plan.bar.end_seconds
+        if plan.break_beat is not None:
+            end = plan.bar.seconds(plan.break_beat)
+        if spans and start - spans[-1][1] < 1e-6:
+            start = spans.pop()[0]
+        spans.append((start, end))
+    return spans
+
+
+def _within(events: Iterable[Event], spans: Sequence[tuple[float, float]]) -> list[Event]:
+    """Events that begin in one of the spans, none sounding past its end."""
+    kept = []
+    starts = [start - _EARLY_SECONDS for start, _ in spans]
+    for start, end, pitch, velocity in events:
+        index = bisect_right(starts, start) - 1
+        if index >= 0 and start < spans[index][1] - 0.02:
+            kept.append((start, min(end, spans[index][1]), pitch, velocity))
+    return kept
+
+
+def _held_within(events: Iterable[Event], spans: Sequence[tuple[float, float]]) -> list[Event]:
+    """Events cut to the spans; what sounds when a span begins is struck there."""
+    return [
+        (max(start, first), min(end, after), pitch, velocity)
+        for start, end, pitch, velocity in events
+        for first, after in spans
+        if min(end, after) - max(start, first) > _HEARD_SECONDS
+    ]
+
+
+def _touches(plan: PlannedBar, seconds: float) -> bool:
+    return plan.bar.end_seconds > 0.0 and plan.bar.start_seconds < seconds
+
+
+def _activity(plan: PlannedBar, parts: Sequence[Part], seconds: float) -> BarActivity:
+    """What is heard in a bar, by the events themselves."""
+    start, end = max(plan.bar.start_seconds, 0.0), min(plan.bar.end_seconds, seconds)
+    stems = set()
+    for part in parts:
+        for begins, stops, *_ in part.events:
+            strikes = start - _EARLY_SECONDS <= begins < end - _EARLY_SECONDS and begins >= 0.0
+            if strikes or (not part.is_drums and min(stops, end) - max(begins, start) > _HEARD_SECONDS):
+                stems.add(part.stem)
+                break
+    return BarActivity(start_seconds=start, end_seconds=end, stems=frozenset(stems))
+
+
 def _recorded(notes: Notes, seconds: float) -> list[Event]:
     inside = notes[(notes[:, 1] > -1.0) & (notes[:, 0] < seconds)]
     return [
@@ -197,62 +247,91 @@ def _recorded(notes: Notes, seconds: float) -> list[Event]:
     ]
 
 
-def _drums(bars: list[_Bar], style: Style, hand: _Hand) -> list[Event]:
+def _with_dynamics(events: list[Event], planned: Sequence[PlannedBar]) -> list[Event]:
+    """Recorded notes at the loudness of their section."""
+    if not planned:
+        return events
+    starts = [plan.bar.start_seconds - _EARLY_SECONDS for plan in planned]
+    scaled = []
+    for start, end, pitch, velocity in events:
+        energy = planned[max(bisect_right(starts, start) - 1, 0)].section.energy
+        scaled.append((start, end, pitch, int(np.clip(velocity * (0.75 + 0.35 * energy), 20, 127))))
+    return scaled
+
+
+_QUIET, _LOUD = 0.5, 0.85
+_SOFTER = {"snare": "rim", "open_hat": "closed_hat"}
+_LOUDER = {"closed_hat": "ride"}
+
+
+def _drums(planned: Sequence[PlannedBar], hand: _Hand) -> list[Event]:
     events: list[Event] = []
 
     def stroke(seconds: float, lane: str, velocity: int, *, ring_seconds: float = 0.1) -> None:
         events.append((seconds, seconds + ring_seconds, DRUMS[lane], velocity))
 
-    for bar in bars:
-        last_beat = bar.beats - 1
-        for beat, lane, velocity in style.strokes():
-            fills = bar.ends_phrase and beat >= last_beat and lane != "kick"
-            thin = bar.number < INTRO_BARS and lane in ("kick", "snare", "clap")
-            if beat < bar.beats and not fills and not thin:
-                stroke(bar.seconds(beat) + hand.late(), lane, hand.velocity(velocity))
-        if bar.ends_phrase:
-            for step, lane in enumerate(("snare", "high_tom", "high_tom", "low_tom")):
-                stroke(bar.seconds(last_beat + step / 4), lane, 95 + 5 * step)
-        if bar.number and bar.number % BARS_PER_PHRASE == 0:
-            stroke(bar.seconds(0), "crash", 95, ring_seconds=1.5)
+    for plan in planned:
+        bar, energy = plan.bar, plan.section.energy
+        style = STYLES[bar.feel.style]
+        if plan.count_in:
+            for beat in range(bar.beats):
+                stroke(bar.seconds(beat, swings=False) + hand.late(), "rim", hand.velocity(95, 1.0))
+        if "drums" not in plan.roles or not style.drums:
+            continue
+        filled = plan.fill[0] / bar.feel.rate if plan.fill else 0.0
+        swaps = _SOFTER if energy < _QUIET else _LOUDER if energy > _LOUD and plan.section.drums % 2 else {}
+        lanes = style.drums[plan.section.drums % len(style.drums)]
+        for place, written, velocity in strokes(lanes, beats=style.beats):
+            lane = swaps.get(written, written)
+            for beat in bar.occurrences(place, style.beats):
+                fills = beat >= bar.beats - filled and lane != "kick"
+                if not fills and not (plan.thin and lane in ("kick", "snare", "clap", "rim")):
+                    stroke(bar.seconds(beat) + hand.late(), lane, hand.velocity(velocity, energy))
+        if plan.fill:
+            for place, lane, velocity in strokes(plan.fill[1], beats=filled):
+                at = bar.seconds(bar.beats - filled + place)
+                stroke(at + 0.5 * hand.late(), lane, hand.velocity(velocity, energy))
+        if plan.crash:
+            stroke(bar.seconds(0), "crash", hand.velocity(95, energy), ring_seconds=1.5)
     return events
 
 
-_LOWEST_BASS_PITCH = 28  # E1, the open low string
+_COMP_RANGE, _ARPEGGIO_STEP = (52, 76), 0.5
 
 
-def _bass(bars: list[_Bar], style: Style, chord_at: _ChordLookup, hand: _Hand) -> list[Event]:
-    events: list[Event] = []
-    for bar in bars:
-        for beat, degree, length in style.bass:
-            start = bar.seconds(beat)
-            chord = chord_at(start)
-            if beat >= bar.beats or chord is None:
-                continue
-            fifth = (chord.root + 7) % 12
-            pitch_class = chord.bass
-            if degree == "fifth":
-                pitch_class = fifth if fifth in chord.pitch_classes else chord.root
-            pitch = _LOWEST_BASS_PITCH + (pitch_class - _LOWEST_BASS_PITCH) % 12 + 12 * (degree == "octave")
-            end = bar.seconds(min(beat + length, bar.beats))
-            events.append((start + hand.late(), end, pitch, hand.velocity(95)))
-    return events
-
-
-def _comp(bars: list[_Bar], style: Style, chord_at: _ChordLookup, hand: _Hand) -> list[Event]:
+def _comp(planned: Sequence[PlannedBar], chord_at: _ChordLookup, hand: _Hand) -> list[Event]:
+    """Chords by the style's pattern, or broken into quavers that go up and down."""
     events: list[Event] = []
     voicing: list[int] = []
-    for bar in bars:
-        for beat, following in zip(style.comp, (*style.comp[1:], bar.beats), strict=True):
-            start = bar.seconds(beat)
-            chord = chord_at(start)
-            if beat >= bar.beats or chord is None:
-                continue
-            end = bar.seconds(beat + 0.25 if style.staccato else min(following, bar.beats))
-            voicing = _lead(chord, voicing, low=52, high=76)
-            for string, pitch in enumerate(voicing):
-                onset = start + string * style.strum_seconds + 0.5 * hand.late()
-                events.append((onset, end - 0.01, pitch, hand.velocity(72)))
+    low, high = _COMP_RANGE
+    for plan in planned:
+        bar, style, energy = plan.bar, STYLES[plan.bar.feel.style], plan.section.energy
+        if "comp" not in plan.roles:
+            continue
+        if plan.section.arpeggio:
+            step = _ARPEGGIO_STEP / bar.feel.rate
+            for number in range(int(bar.beats / step)):
+                start = bar.seconds(number * step)
+                chord = chord_at(start)
+                if chord is not None:
+                    voicing = _lead(chord, voicing, low=low, high=high)
+                    tones = [*voicing, *voicing[-2:0:-1]]
+                    end = bar.seconds((number + 1) * step)
+                    pitch = tones[number % len(tones)]
+                    events.append((start + hand.late(), end, pitch, hand.velocity(74, energy)))
+            continue
+        pattern = style.comp[plan.section.comp % len(style.comp)]
+        for place, _, length in held(pattern, beats=style.beats):
+            for beat in bar.occurrences(place, style.beats):
+                start = bar.seconds(beat)
+                chord = chord_at(start)
+                if chord is None:
+                    continue
+                end = bar.seconds(min(beat + length / bar.feel.rate, bar.beats))
+                voicing = _lead(chord, voicing, low=low, high=high)
+                for string, pitch in enumerate(voicing):
+                    onset = start + string * style.strum_seconds + 0.5 * hand.late()
+                    events.append((onset, max(end - 0.01, onset + 0.03), pitch, hand.velocity(72, energy)))
     return events
 
 

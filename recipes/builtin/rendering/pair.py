@@ -14,36 +14,44 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.signal import lfilter
 
 from recipes.builtin.rendering import mixbus
 from recipes.builtin.rendering.arrange import Arrangement, arrange
+from recipes.builtin.rendering.clock import drift_clock, swing_clock
 from recipes.builtin.rendering.formant import formant_voice
-from recipes.builtin.rendering.phrasing import SungNote, monophonic, perform
-from recipes.builtin.rendering.scores import SPLITS, Score, covered_fraction, split_of
-from recipes.builtin.rendering.sing import draw_style, sing
+from recipes.builtin.rendering.phrasing import SungNote, draw_habits, perform
+from recipes.builtin.rendering.plan import Feel, draw_feel
+from recipes.builtin.rendering.scores import SPLITS, Score
+from recipes.builtin.rendering.sing import sing
+from recipes.builtin.rendering.singer import draw_style
 from recipes.builtin.rendering.soundfont import SAMPLE_RATE, PartRenderer, Waveform, render_stems
+from recipes.builtin.rendering.styles import STEMS
 from recipes.builtin.rendering.vocoder import synthesise
 from recipes.builtin.rendering.voices import RESERVED_VOICES, SINGERS, Voice
+from recipes.builtin.rendering.window import ScoreSource, draw_window
 
-SEMITONES = range(-5, 7)
-STRETCH = (0.88, 1.12)
-LEAST_SUNG = 0.5
-LEAST_ACCOMPANIED = 0.9
-WINDOW_DRAWS = 64
+RECIPE_VERSION = 2
+"""Of what comes out: raise it with every change of what a (seed, split, index) gives."""
 PARAMETRIC_SHARE = 0.35
+DRIFTING_SHARE = 0.5
+DRIFT = (0.01, 0.05)
+SUB_MIX_SHARE = 0.15
+SUB_MIXES = (
+    ("drums",),
+    ("bass", "harmony", "melody"),
+    ("bass", "harmony"),
+    ("harmony",),
+    ("bass",),
+    ("drums", "bass"),
+    ("drums", "harmony", "melody"),
+    ("drums", "bass", "harmony"),
+)
+ROOM_TONE_DBFS = (-80.0, -44.0)
 RESERVED_SHARE = 0.5
 FORMANT_SEEDS = {"train": (0, 100_000), "valid": (0, 100_000), "test": (100_000, 110_000)}
 
-_STREAMS = ("window", "band", "voice", "singing", "bus")
-
-
-class ScoreSource(Protocol):
-    """Where scores come from, such as `scores.PackedPop909`."""
-
-    @property
-    def song_ids(self) -> Sequence[int]: ...
-
-    def score(self, song_id: int) -> Score: ...
+_STREAMS = ("window", "band", "voice", "singing", "bus", "tempo", "sub-mix", "tone")
 
 
 class VoiceSource(Protocol):
@@ -59,16 +67,6 @@ class Sources:
     scores: ScoreSource
     voices: VoiceSource
     renderer: PartRenderer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Where a pair is cut from its song, and how it is moved: semitones up, stretched by a factor of time."""
-
-    song_id: int
-    semitones: int
-    stretch: float
-    start_seconds: float  # on the stretched clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,28 +104,36 @@ def make_pair(sources: Sources, *, seed: int, split: str, index: int, seconds: f
     """
     rngs = _streams(seed, split, index)
     test = split == "test"
-    window, score = _draw_window(sources.scores, split, seconds, rngs["window"])
-    arrangement = arrange(score, seconds=seconds, rng=rngs["band"], test=test)
+    window, score = draw_window(sources.scores, split, seconds, rngs["window"])
+    kept = _draw_stems(rngs["sub-mix"])
+    feel = draw_feel(score, rngs["band"], drums=not kept & {"harmony", "melody"} and "drums" in kept)
+    score, drift, entry_seconds = _bend(score, feel, window.entry_seconds, seconds, rngs["tempo"])
+    arrangement = arrange(
+        score,
+        feel,
+        seconds=seconds,
+        rng=rngs["band"],
+        entry_seconds=entry_seconds,
+        count_in=window.opening == "count-in",
+        stems=kept,
+        test=test,
+    )
     stems = mixbus.level_stems(render_stems(sources.renderer, arrangement.parts, seconds=seconds))
     bus = mixbus.draw_settings(rngs["bus"])
 
     voice = _draw_voice(sources.voices, split, rngs["voice"])
-    style = draw_style(voice, rngs["voice"])
-    notes = perform(
-        score.melody,
-        seconds=seconds,
-        voice=voice,
-        timing_seconds=style.timing_seconds,
-        melisma_chance=style.melisma_chance,
-        rng=rngs["singing"],
-    )
+    style, habits = draw_style(voice, rngs["voice"]), draw_habits(rngs["voice"])
+    notes = perform(score.melody, seconds=seconds, voice=voice, habits=habits, rng=rngs["singing"])
     controls = sing(notes, seconds=seconds, voice=voice, style=style, rng=rngs["singing"])
     vocal = synthesise(controls, seconds=seconds, style=style, rng=rngs["singing"])
+    room_tone_dbfs = float(rngs["tone"].uniform(*ROOM_TONE_DBFS))
+    vocal = vocal + _room_tone(len(vocal), room_tone_dbfs, rngs["tone"])
     instrumental = mixbus.apply(mixbus.mix(stems), bus)
     for name, waveform in (("vocal", vocal), ("instrumental", instrumental)):
         if not np.isfinite(waveform).all():
             raise ValueError(f"{split} pair {index} (song {window.song_id}): the {name} is not finite")
     truth = {
+        "recipe": RECIPE_VERSION,
         "index": index,
         "split": split,
         "seed": seed,
@@ -137,11 +143,18 @@ def make_pair(sources: Sources, *, seed: int, split: str, index: int, seconds: f
         "semitones": window.semitones,
         "stretch": window.stretch,
         "window_start_seconds": window.start_seconds,
+        "opening": window.opening,
+        "drift": drift,
         **_musical_truth(score, seconds),
+        "arrangement": _arrangement_truth(arrangement),
+        "full": len(kept) == len(STEMS),
+        "stems": [stem for stem in STEMS if stem in kept],
         "band": _band_truth(arrangement),
         "bus": bus.to_dict(),
         "voice": voice.name,
         "singing": style.to_dict(),
+        "habits": asdict(habits),
+        "room_tone_dbfs": room_tone_dbfs,
         "notes": _notes_truth(notes, seconds),
     }
     return Pair(vocal=vocal, instrumental=instrumental, stems=stems, truth=truth)
@@ -152,35 +165,37 @@ def _streams(seed: int, split: str, index: int) -> dict[str, np.random.Generator
     return {name: np.random.default_rng((*identity, number)) for number, name in enumerate(_STREAMS)}
 
 
-def _draw_window(
-    source: ScoreSource, split: str, seconds: float, rng: np.random.Generator
-) -> tuple[Window, Score]:
-    """Draw a song and a window in it that is sung for at least half, and accompanied nearly throughout.
+def _draw_stems(rng: np.random.Generator) -> frozenset[str]:
+    """What the instrumental keeps: all stems, or those of a sub-mix."""
+    is_sub_mix = rng.random() < SUB_MIX_SHARE
+    number = int(rng.integers(len(SUB_MIXES)))
+    return frozenset(SUB_MIXES[number] if is_sub_mix else STEMS)
 
-    Windows begin up to 3 s before a random melody note: songs open with 20 s without singing, so that a start
-    drawn evenly over the song would mostly miss the melody.
-    """
-    songs = [song for song in source.song_ids if split_of(song) == split]
-    if not songs:
-        raise ValueError(f"no song belongs to the split {split!r}; check the scores given with --pop909")
-    for _ in range(WINDOW_DRAWS):
-        song_id = int(rng.choice(songs))
-        semitones = int(rng.choice(SEMITONES))
-        stretch = float(rng.uniform(*STRETCH))
-        original = source.score(song_id)
-        note = float(rng.choice(original.melody[:, 0])) * stretch if len(original.melody) else 0.0
-        start_seconds = max(0.0, note - float(rng.uniform(0.0, 3.0)))
-        score = original.moved(semitones=semitones, stretch=stretch, offset_seconds=start_seconds)
-        sung = covered_fraction(monophonic(score.melody), 0.0, seconds)
-        accompanied = covered_fraction(score.piano, 0.0, seconds)
-        if sung >= LEAST_SUNG and accompanied >= LEAST_ACCOMPANIED:
-            return Window(
-                song_id=song_id, semitones=semitones, stretch=stretch, start_seconds=start_seconds
-            ), score
-    raise ValueError(
-        f"none of {WINDOW_DRAWS} windows of {seconds:g} s in the {split!r} songs is sung for "
-        f"{LEAST_SUNG:.0%} and accompanied for {LEAST_ACCOMPANIED:.0%}; use shorter windows or other scores"
+
+def _bend(
+    score: Score, feel: Feel, entry_seconds: float, seconds: float, rng: np.random.Generator
+) -> tuple[Score, float, float]:
+    """Swing a score and let its tempo drift. Returns it, the depth of the drift, the entry's new time."""
+    if feel.swing != 0.5:
+        clock = swing_clock(score.beat_seconds, ratio=feel.swing, pair_beats=feel.swing_pair_beats)
+        score, entry_seconds = score.warped(clock), float(clock(entry_seconds))
+    drifts, depth = rng.random() < DRIFTING_SHARE, float(rng.uniform(*DRIFT))
+    if not drifts:
+        return score, 0.0, entry_seconds
+    clock = drift_clock(
+        start_seconds=-4.0,
+        end_seconds=seconds + 4.0,
+        bar_seconds=score.beats_per_bar * 60.0 / score.tempo_bpm,
+        depth=depth,
+        rng=rng,
     )
+    return score.warped(clock), depth, float(clock(entry_seconds))
+
+
+def _room_tone(num_samples: int, level_dbfs: float, rng: np.random.Generator) -> Waveform:
+    """What a microphone hears when nobody sings: brownish noise. Shape [num_samples]."""
+    tone = lfilter([1.0], [1.0, -rng.uniform(0.3, 0.97)], rng.standard_normal(num_samples))
+    return np.asarray(10 ** (level_dbfs / 20) / np.sqrt(np.mean(tone**2)) * tone, np.float32)
 
 
 def _draw_voice(source: VoiceSource, split: str, rng: np.random.Generator) -> Voice:
@@ -213,6 +228,7 @@ def _musical_truth(score: Score, seconds: float) -> dict[str, object]:
                     "end_seconds": round(end, 4),
                     "label": chord.label if chord else "N",
                     "root": chord.root if chord else None,
+                    "bass": chord.bass if chord else None,
                     "pitch_classes": list(chord.pitch_classes) if chord else [],
                 }
             )
@@ -220,20 +236,34 @@ def _musical_truth(score: Score, seconds: float) -> dict[str, object]:
         score.keys,
         key=lambda span: min(span.end_seconds, seconds) - max(span.start_seconds, 0.0),
     ).value
+    beats = inside(score.beat_seconds)
     return {
         "key": {"label": key.label, "tonic": key.tonic, "mode": key.mode},
-        "tempo_bpm": score.tempo_bpm,
+        "tempo_bpm": float(60.0 / np.median(np.diff(beats))) if len(beats) > 1 else score.tempo_bpm,
         "beats_per_bar": score.beats_per_bar,
-        "beats_seconds": inside(score.beat_seconds),
+        "beats_seconds": beats,
         "downbeats_seconds": inside(score.beat_seconds[score.downbeats]),
         "chords": chords,
     }
 
 
+def _arrangement_truth(arrangement: Arrangement) -> list[dict[str, object]]:
+    return [
+        {
+            "start_seconds": round(bar.start_seconds, 4),
+            "end_seconds": round(bar.end_seconds, 4),
+            **{stem: stem in bar.stems for stem in STEMS},
+        }
+        for bar in arrangement.bars
+    ]
+
+
 def _band_truth(arrangement: Arrangement) -> dict[str, object]:
     return {
-        "style": arrangement.style,
-        "double_time": arrangement.double_time,
+        "style": arrangement.feel.style,
+        "rate": arrangement.feel.rate,
+        "swing": arrangement.feel.swing,
+        "swing_pair_beats": arrangement.feel.swing_pair_beats,
         "humanise_seconds": arrangement.humanise_seconds,
         "programs": {part.role: part.program for part in arrangement.parts},
         "levels_db": {part.role: part.level_db for part in arrangement.parts},
@@ -245,6 +275,7 @@ def _notes_truth(notes: Sequence[SungNote], seconds: float) -> list[dict[str, ob
         {
             **asdict(note),
             "syllable": list(note.syllable),
+            "score_seconds": None if note.score_seconds is None else round(note.score_seconds, 4),
             "start_seconds": round(note.start_seconds, 4),
             "end_seconds": round(note.end_seconds, 4),
         }

@@ -3,7 +3,7 @@
 In: the packed data set (`pop909.npz.xz`, one LZMA-compressed npz). Out: `Score`, whose notes, beats, chords
 and keys all share the clock of the notes, in seconds. `Score.moved` re-times and transposes a score so that
 second 0 is the start of a chosen window; everything downstream (arrangement, singing, ground truth) reads
-that one object, which is why the two halves of a pair cannot drift apart.
+that one object, which is why the two halves of a pair cannot drift apart. `Score.warped` bends its time.
 
 Source: POP909, Wang et al., ISMIR 2020 (909 pop songs: melody, bridge, piano). Only its ``*_midi``
 annotations share the clock of the notes; keys were annotated on the audio, so the pack carries them already
@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import io
 import lzma
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -108,6 +108,26 @@ class Score:
             keys=tuple(span.moved(span.value.transposed(semitones), **clock) for span in self.keys),
         )
 
+    def warped(self, clock: Callable[[npt.ArrayLike], npt.NDArray[np.float64]]) -> Score:
+        """The score on another clock, such as one of `clock`; everything moves alike."""
+
+        def notes(notes: Notes) -> Notes:
+            return np.concatenate([clock(notes[:, :2]), notes[:, 2:]], axis=1)
+
+        def span(span: Span[T]) -> Span[T]:
+            start, end = clock([span.start_seconds, span.end_seconds])
+            return Span(start_seconds=float(start), end_seconds=float(end), value=span.value)
+
+        return replace(
+            self,
+            melody=notes(self.melody),
+            bridge=notes(self.bridge),
+            piano=notes(self.piano),
+            beat_seconds=clock(self.beat_seconds),
+            chords=tuple(span(chord) for chord in self.chords),
+            keys=tuple(span(key) for key in self.keys),
+        )
+
 
 def split_of(song_id: int) -> str:
     """The split a song belongs to: test 91 songs, valid 46, train 772 of POP909.
@@ -175,6 +195,10 @@ class PackedPop909:
                 for start, stop, label in self._labels("key", row)
             ),
         )
+
+    def beats_per_bar(self, song_id: int) -> int:
+        """Of a song, without reading the rest of it."""
+        return int(self._arrays["bar_len"][self._rows[song_id]])
 
     def _run(self, pointer: str, row: int) -> tuple[int, int]:
         begin, end = self._arrays[pointer][row : row + 2]

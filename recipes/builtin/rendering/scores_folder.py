@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from recipes.builtin.rendering.chords import parse_chord, parse_key
 from recipes.builtin.rendering.scores import Notes, Score, Span
@@ -53,6 +54,7 @@ class Pop909Folder:
         except ImportError as error:
             raise ImportError("reading MIDI files needs mido; install it with: pip install mido") from error
         self._scores: dict[int, Score] = {}
+        self._beats_per_bar: dict[int, int] = {}
 
     @property
     def song_ids(self) -> tuple[int, ...]:
@@ -70,15 +72,36 @@ class Pop909Folder:
             self._scores[song_id] = _read(song_id, self._folders[song_id])
         return self._scores[song_id]
 
+    def beats_per_bar(self, song_id: int) -> int:
+        """Of a song, without reading its notes; once read it stays in memory."""
+        if song_id not in self._beats_per_bar:
+            downbeats = _downbeats(_beats(self._folders[song_id]))
+            self._beats_per_bar[song_id] = _beats_per_bar(downbeats)
+        return self._beats_per_bar[song_id]
+
+
+def _beats(folder: Path) -> list[tuple[float, bool]]:
+    """Time of each beat, and whether a bar begins there."""
+    beats = [(float(row[0]), float(row[2]) == 1.0) for row in _rows(folder / "beat_midi.txt", 3)]
+    if len(beats) < 2:
+        raise ValueError(f"{folder / 'beat_midi.txt'} has fewer than two beats")
+    return beats
+
+
+def _downbeats(beats: Sequence[tuple[float, bool]]) -> npt.NDArray[np.int64]:
+    return np.array([index for index, (_, first) in enumerate(beats) if first], dtype=np.int64)
+
+
+def _beats_per_bar(downbeats: npt.NDArray[np.int64]) -> int:
+    return int(np.median(np.diff(downbeats))) if len(downbeats) > 1 else 4
+
 
 def _read(song_id: int, folder: Path) -> Score:
     import mido
 
     tracks = _notes(mido.MidiFile(folder / f"{folder.name}.mid"))
-    beats = [(float(row[0]), float(row[2]) == 1.0) for row in _rows(folder / "beat_midi.txt", 3)]
-    if len(beats) < 2:
-        raise ValueError(f"{folder / 'beat_midi.txt'} has fewer than two beats")
-    downbeats = np.array([index for index, (_, first) in enumerate(beats) if first], dtype=np.int64)
+    beats = _beats(folder)
+    downbeats = _downbeats(beats)
     chords = _rows(folder / "chord_midi.txt", 3)
     offset_seconds = _first_chord(_rows(folder / "chord_audio.txt", 3)) - _first_chord(chords)
     return Score(
@@ -88,7 +111,7 @@ def _read(song_id: int, folder: Path) -> Score:
         piano=tracks["PIANO"],
         beat_seconds=np.array([seconds for seconds, _ in beats]),
         downbeats=downbeats,
-        beats_per_bar=int(np.median(np.diff(downbeats))) if len(downbeats) > 1 else 4,
+        beats_per_bar=_beats_per_bar(downbeats),
         chords=tuple(
             Span(start_seconds=float(start), end_seconds=float(end), value=parse_chord(label))
             for start, end, label in chords

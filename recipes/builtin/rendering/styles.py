@@ -1,15 +1,15 @@
 """The band styles, as data: what the rhythm section plays in one bar, and on which instruments.
 
-A drum lane is a string whose characters divide the bar evenly: ``.`` is silence, a digit d a stroke of MIDI
-velocity 14 d. A lane of 8 characters in a bar of 4 beats is therefore in quavers, one of 12 in triplets, one
-of 16 in semiquavers::
+Patterns are strings whose characters divide the bar evenly: 8 characters in a bar of 4 beats are quavers, 12
+triplets, 16 semiquavers. Each style has several of each kind, and a section of a song draws among them.
 
-    kick   8 . . . 8 6 . .
-    snare  . . 8 . . . 8 .
+    drums   .  silence            1..9  a stroke of MIDI velocity 14 d
+    bass    .  rest  -  held      r  the chord's bass   3  its third   5  its fifth   8  the octave
+    comp    .  rest  -  held      x  the chord
 
-Bass notes are (beat, degree, length in beats); chord strokes are beats. A bar shorter than the pattern plays
-its beginning. Program numbers are General MIDI, counted from 0; drum notes and kits are those of General MIDI
-channel 10 (kits as in the GS set, which FluidR3 and its cuts follow).
+Bars of other lengths than the pattern's begin it, and repeat it where they are longer. Program numbers are
+General MIDI, counted from 0; drum notes and kits are those of General MIDI channel 10 (kits as in the GS set,
+which FluidR3 and its cuts follow).
 
 `RESERVED_PROGRAMS` and `RESERVED_KITS` sound in the test split only, so that a test pair may bring an
 instrument that nothing was trained on.
@@ -18,7 +18,7 @@ instrument that nothing was trained on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 DRUMS = {
     "kick": 36,
@@ -35,7 +35,43 @@ DRUMS = {
     "shaker": 70,
 }
 
+BASS_MARKS = frozenset("r358")
+COMP_MARKS = frozenset("x")
 _VELOCITY_STEP = 14
+
+Lanes = Mapping[str, str]
+"""Drum lane (a key of `DRUMS`) to its pattern."""
+
+
+def strokes(lanes: Lanes, *, beats: float) -> list[tuple[float, str, int]]:
+    """Drum strokes as (beat, lane, velocity), for lanes that last so many beats.
+
+    >>> strokes({"kick": "8.6."}, beats=4)
+    [(0.0, 'kick', 112), (2.0, 'kick', 84)]
+    """
+    return [
+        (step * beats / len(pattern), lane, _VELOCITY_STEP * int(mark))
+        for lane, pattern in lanes.items()
+        for step, mark in enumerate(pattern)
+        if mark != "."
+    ]
+
+
+def held(pattern: str, *, beats: float) -> list[tuple[float, str, float]]:
+    """Notes of a bass or comp pattern as (beat, mark, length in beats).
+
+    >>> held("r-.5", beats=4)
+    [(0.0, 'r', 2.0), (3.0, '5', 1.0)]
+    """
+    step = beats / len(pattern)
+    notes = []
+    for first, mark in enumerate(pattern):
+        if mark not in ".-":
+            after = first + 1
+            while after < len(pattern) and pattern[after] == "-":
+                after += 1
+            notes.append((first * step, mark, (after - first) * step))
+    return notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,135 +79,185 @@ class Style:
     """What a band plays in one bar.
 
     Attributes:
-        beats: beats in the pattern.
-        drums: lane name (a key of `DRUMS`) to its string of strokes; empty for a band without drums.
-        bass: (beat, degree, length in beats); degree is "root" (the chord's bass), "fifth" or "octave".
-        comp: beats on which the chordal instrument strikes.
+        beats: beats in the patterns.
+        drums: patterns of the drums; empty for a band without drums.
+        bass: patterns of the bass.
+        comp: patterns of the chordal instrument.
         kits: drum kits that suit.
-        staccato: chord strokes are a quarter of a beat long rather than reaching the next.
         strum_seconds: delay from string to string of a chord stroke.
+        swing_pair_beats: the pair of notes that may swing: 1 quavers, 0.5 semiquavers; 0 for none.
+        triplets: patterns are in triplets already, so that the song swings by 2/3 and they do not.
+        walks: the bass may walk in crotchets.
         weight: relative chance of the style to be drawn.
     """
 
     beats: int = 4
-    drums: Mapping[str, str] = field(default_factory=dict)
-    bass: tuple[tuple[float, str, float], ...]
-    comp: tuple[float, ...]
+    drums: tuple[Lanes, ...] = ()
+    bass: tuple[str, ...]
+    comp: tuple[str, ...]
     kits: tuple[int, ...] = (0,)
-    staccato: bool = False
     strum_seconds: float = 0.0
+    swing_pair_beats: float = 1.0
+    triplets: bool = False
+    walks: bool = False
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        unknown = set(self.drums) - set(DRUMS)
+        unknown = {lane for lanes in self.drums for lane in lanes} - set(DRUMS)
         if unknown:
             raise ValueError(f"unknown drum lanes {sorted(unknown)}; known: {', '.join(DRUMS)}")
-        for beat, degree, length in self.bass:
-            if degree not in ("root", "fifth", "octave") or not 0 <= beat < self.beats or length <= 0:
-                raise ValueError(
-                    f"bass note {(beat, degree, length)} does not fit a bar of {self.beats} beats"
-                )
-
-    def strokes(self) -> list[tuple[float, str, int]]:
-        """Drum strokes of a bar as (beat, lane, velocity).
-
-        >>> Style(drums={"kick": "8.6."}, bass=(), comp=()).strokes()
-        [(0.0, 'kick', 112), (2.0, 'kick', 84)]
-        """
-        return [
-            (step * self.beats / len(pattern), lane, _VELOCITY_STEP * int(mark))
-            for lane, pattern in self.drums.items()
-            for step, mark in enumerate(pattern)
-            if mark != "."
-        ]
+        for name, patterns, marks in (("bass", self.bass, BASS_MARKS), ("comp", self.comp, COMP_MARKS)):
+            for pattern in patterns:
+                if not pattern or set(pattern) - marks - set(".-"):
+                    raise ValueError(
+                        f"{name} pattern {pattern!r}: marks are '.', '-' and {', '.join(sorted(marks))}"
+                    )
 
 
 STYLES: Mapping[str, Style] = {
     "rock": Style(
-        drums={"kick": "8...86..", "snare": "..8...8.", "closed_hat": "64546454"},
-        bass=tuple((0.5 * step, "root", 0.48) for step in range(8)),
-        comp=(0, 1, 1.5, 2, 3, 3.5),
+        drums=(
+            {"kick": "8...86..", "snare": "..8...8.", "closed_hat": "64546454"},
+            {"kick": "8.....8.8.8.....", "snare": "....8.......8...", "closed_hat": "66666666"},
+            {"kick": "8..88...", "snare": "..8...8.", "open_hat": "7.6.7.6."},
+            {"kick": "8.8.8.8.", "snare": "..8...87", "ride": "65656565"},
+            {"kick": "8...8...", "snare": "..8...8.", "closed_hat": "6.6.6.6.", "tambourine": ".4.4.4.4"},
+        ),
+        bass=("rrrrrrrr", "r--rr--5", "r.rr..r5", "r-r-r-r-"),
+        comp=("x-xxx-xx", "x-------", "xxxxxxxx", "x--x--x-"),
         kits=(0, 16),
         weight=2.0,
     ),
     "ballad": Style(
-        drums={"kick": "6....4..", "rim": "....6...", "closed_hat": "43434343"},
-        bass=((0, "root", 1.9), (2, "fifth", 1.4), (3.5, "root", 0.5)),
-        comp=(0, 2),
+        drums=(
+            {"kick": "6....4..", "rim": "....6...", "closed_hat": "43434343"},
+            {"kick": "6.......6.4.....", "snare": "....6.......6...", "closed_hat": "4.3.4.3."},
+            {"kick": "7...6...", "snare": "..6...6.", "ride": "4.4.4.4."},
+            {"kick": "6...", "rim": "..6.", "shaker": "3333333333333333"},
+        ),
+        bass=("r---5--r", "r-------", "r---r-5-", "r--5r--3"),
+        comp=("x---x---", "x-------", "x-x-x-x-"),
         kits=(0, 40),
+        walks=True,
         weight=2.0,
     ),
     "disco": Style(
-        drums={"kick": "8888", "clap": ".7.7", "open_hat": ".6.6.6.6", "closed_hat": "3333333333333333"},
-        bass=tuple((0.5 * step, "octave" if step % 2 else "root", 0.4) for step in range(8)),
-        comp=(0.5, 1.5, 2.5, 3.5),
+        drums=(
+            {"kick": "8888", "clap": ".7.7", "open_hat": ".6.6.6.6", "closed_hat": "3333333333333333"},
+            {"kick": "8888", "snare": ".7.7", "closed_hat": "4.654.654.654.65"},
+            {
+                "kick": "8888",
+                "snare": ".6.6",
+                "clap": ".6.6",
+                "open_hat": ".7.7.7.7",
+                "tambourine": "44444444",
+            },
+        ),
+        bass=("r8r8r8r8", "r.8.r.8.", "r.r8.r8.r.r8.r58"),
+        comp=(".x.x.x.x", "..x...x...x...x.", "x--x--x-"),
         kits=(0, 24, 25),
+        swing_pair_beats=0.0,
     ),
     "funk": Style(
-        drums={
-            "kick": "8..6.....7......",
-            "snare": "....8..3...38...",
-            "closed_hat": "5444544454445444",
-        },
-        bass=(
-            (0, "root", 0.3),
-            (0.75, "root", 0.2),
-            (1.5, "octave", 0.3),
-            (2.25, "root", 0.4),
-            (3, "fifth", 0.3),
-            (3.5, "octave", 0.3),
+        drums=(
+            {"kick": "8..6.....7......", "snare": "....8..3...38...", "closed_hat": "5444544454445444"},
+            {"kick": "8.6...6...8..6..", "snare": "....8..3.3..8..3", "closed_hat": "5.5.5.5.5.5.5.5."},
+            {"kick": "8.....8..68.....", "snare": "....8....3..8...", "closed_hat": "5.55.55.5.55.55."},
         ),
-        comp=(0.5, 1.25, 2.5, 3.25),
+        bass=("r..r..8..r..5.8.", "r.r...r8..r...58", "r...r..8.r5.r..."),
+        comp=("..x..x....x..x..", "x..x......x..x..", "....x-......x-.."),
         kits=(0, 16),
+        swing_pair_beats=0.5,
     ),
     "bossa": Style(
-        drums={"kick": "6..56..5", "rim": "5..5..5.", "shaker": "44444444"},
-        bass=((0, "root", 1.4), (1.5, "fifth", 0.5), (2, "fifth", 1.4), (3.5, "root", 0.5)),
-        comp=(0, 1.5, 2.5, 3.5),
+        drums=(
+            {"kick": "6..56..5", "rim": "5..5..5.", "shaker": "44444444"},
+            {"kick": "6..56..5", "rim": "..5..5.5", "closed_hat": "43434343"},
+            {"kick": "5...5...", "rim": "5..5...5..5.5...", "ride": "4.4.4.4."},
+        ),
+        bass=("r--55--r", "r--5r--5", "r---5---"),
+        comp=("x--x-x-x", "x-x--x--", ".x-x..x-"),
         kits=(0, 32, 40),
+        swing_pair_beats=0.0,
+        walks=True,
     ),
     "reggae": Style(
-        drums={"kick": "..7.", "rim": "..6.", "closed_hat": "45454545"},
-        bass=((0, "root", 0.7), (1.5, "fifth", 0.4), (2, "root", 0.7), (3, "octave", 0.6)),
-        comp=(0.5, 1.5, 2.5, 3.5),
-        staccato=True,
+        drums=(
+            {"kick": "..7.", "rim": "..6.", "closed_hat": "45454545"},
+            {"kick": "7.7.", "snare": "..6.", "closed_hat": "5.545.54"},
+            {"kick": "7777", "rim": "..7.", "closed_hat": "54545454"},
+        ),
+        bass=("r-.5r-8.", "r..rr.5.", "r-r-..58"),
+        comp=("..x...x...x...x.", "..xx..x...xx..x."),
+        swing_pair_beats=0.5,
     ),
     "trap": Style(
-        drums={
-            "kick": "8......6...7....",
-            "clap": "..8.",
-            "snare": "..6.",
-            "closed_hat": "535353535353535353535444",
-        },
-        bass=((0, "root", 1.7), (1.75, "root", 1.0), (2.75, "root", 1.2)),
-        comp=(0,),
+        drums=(
+            {
+                "kick": "8......6...7....",
+                "clap": "..8.",
+                "snare": "..6.",
+                "closed_hat": "535353535353535353535444",
+            },
+            {"kick": "8.....8...7.....", "snare": "..8.", "closed_hat": "5353535353535353"},
+            {"kick": "8..7......8.....", "clap": "..8.", "closed_hat": "5.5.5.555.5.5.5."},
+        ),
+        bass=("r------r---r----", "r---------r-----", "r------8--r-----"),
+        comp=("x-------", "x---x---"),
         kits=(25, 24),
+        swing_pair_beats=0.5,
     ),
     "folk": Style(
-        drums={"shaker": "53535353", "tambourine": ".4.4"},
-        bass=((0, "root", 0.9), (2, "fifth", 0.9)),
-        comp=(0, 1, 1.5, 2.5, 3, 3.5),
+        drums=(
+            {"shaker": "53535353", "tambourine": ".4.4"},
+            {"kick": "6.6.", "rim": ".5.5", "shaker": "4343434343434343"},
+            {"kick": "6666", "tambourine": ".5.5"},
+            {"kick": "6..66...", "snare": "..4...4.", "closed_hat": "3.3.3.3."},
+        ),
+        bass=("r-5-", "r---r-5-", "r---5-3-"),
+        comp=("x-xx.xxx", "x.xx.xx.", "x---xxx-"),
         strum_seconds=0.012,
+        walks=True,
     ),
     "synth": Style(
-        drums={"kick": "8..67...", "snare": "..8...8.", "clap": "...6", "closed_hat": "44444444"},
-        bass=tuple((0.25 * step, "octave" if step % 4 > 1 else "root", 0.2) for step in range(16)),
-        comp=(0, 0.75, 1.5, 2.5, 3.25),
+        drums=(
+            {"kick": "8..67...", "snare": "..8...8.", "clap": "...6", "closed_hat": "44444444"},
+            {"kick": "8888", "clap": ".8.8", "open_hat": ".5.5.5.5"},
+            {"kick": "8.....8.8.......", "snare": "..8...8.", "closed_hat": "4343434343434343"},
+        ),
+        bass=("rr88rr88rr88rr88", "rrrrrrrr", "r.rr.rr.r.rr.rr."),
+        comp=("x--x--x---x--x--", "x-------", "x.x.x.x.x.x.x.x."),
         kits=(24, 16),
+        swing_pair_beats=0.0,
     ),
     "shuffle": Style(
-        drums={"kick": "7.7.", "snare": ".7.7", "ride": "5.35.35.35.3"},
-        bass=((0, "root", 0.9), (1, "fifth", 0.9), (2, "octave", 0.9), (3, "fifth", 0.9)),
-        comp=(0, 2 / 3, 2, 8 / 3),
+        drums=(
+            {"kick": "7.7.", "snare": ".7.7", "ride": "5.35.35.35.3"},
+            {"kick": "7.....7....5", "snare": "...7.....7..", "closed_hat": "5.45.45.45.4"},
+            {"kick": "4444", "rim": ".5.5", "ride": "5..5.45..5.4", "closed_hat": ".4.4"},
+        ),
+        bass=("r-58", "r.35", "r-.5-8r-.5-3"),
+        comp=("x.xx..x.xx..", "..x..x..x..x", "x---"),
         kits=(0, 32),
+        triplets=True,
+        walks=True,
     ),
-    "unplugged": Style(bass=((0, "root", 3.8),), comp=(0,)),
+    "unplugged": Style(
+        bass=("r---", "r-5-", "r-----5-"), comp=("x---", "x-x-", "x--x--x-"), strum_seconds=0.018
+    ),
     "waltz": Style(
         beats=6,
-        drums={"kick": "7..6..", "rim": ".44..4", "snare": "....6.", "closed_hat": "444444"},
-        bass=((0, "root", 2.5), (3, "fifth", 2.5)),
-        comp=(1, 2, 4, 5),
+        drums=(
+            {"kick": "7..6..", "rim": ".44..4", "snare": "....6.", "closed_hat": "444444"},
+            {"kick": "7.....", "snare": "...7..", "closed_hat": "645545"},
+            {"kick": "8....68.....", "snare": "......8.....", "closed_hat": "645645", "tambourine": ".4..4."},
+            {"kick": "6..6..", "closed_hat": ".44.44"},
+            {"kick": "5..5..", "rim": ".4..4.", "ride": "5.5.545.5.54"},
+        ),
+        bass=("r--5--", "r-----", "r-5r-3", "r--r-5"),
+        comp=(".xx.xx", "x-x-x-", "xxxxxx", "x--x--"),
         kits=(0, 40),
+        walks=True,
         weight=0.0,  # only where the metre asks for it
     ),
 }
@@ -226,16 +312,21 @@ RESERVED_PROGRAMS = frozenset({26, 35, 46, 68, 75, 95})
 RESERVED_KITS = frozenset({32})
 
 
-def style_weights(beats_per_bar: int) -> dict[str, float]:
+def style_weights(beats_per_bar: int, *, drums: bool = False) -> dict[str, float]:
     """Chance of each style, for a song with bars of so many beats.
+
+    Args:
+        beats_per_bar: 3 and 6 are the waltz's.
+        drums: whether the style must have drums.
 
     >>> {name for name, weight in style_weights(6).items() if weight > 0}
     {'waltz'}
     """
     if beats_per_bar in (3, 6):
         return {name: float(name == "waltz") for name in STYLES}
-    total = sum(style.weight for style in STYLES.values())
-    return {name: style.weight / total for name, style in STYLES.items()}
+    weights = {name: style.weight if style.drums or not drums else 0.0 for name, style in STYLES.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
 
 
 def allowed(programs: tuple[int, ...], reserved: frozenset[int], *, test: bool) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Controls as sound: a pulse for every glottal closure and noise between them.
 
-In: `sing.Controls`. Out: a mono waveform, float32, 24 kHz. The periodic part adds one minimum-phase response
+In: `Controls`. Out: a mono waveform, float32, 24 kHz. The periodic part adds one minimum-phase response
 a pulse, placed with sub-sample precision; the noise part filters one white noise by overlap-add. Aperiodicity
 a at a frequency splits the power p of the envelope:
 
@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
-from recipes.builtin.rendering.sing import FRAME_RATE, LEAD_SECONDS, Controls, SingingStyle
+from recipes.builtin.rendering.controls import FRAME_RATE, LEAD_SECONDS, Controls
+from recipes.builtin.rendering.singer import SingingStyle
 from recipes.builtin.rendering.voices import APERIODICITY_HZ, BAND_HZ
 
 SAMPLE_RATE = 24_000

@@ -8,10 +8,12 @@ The chain follows the way of the sound; each link is skipped by chance:
 
     throat    drift               pitch wanders by up to 30 cents (and time by some 15 ms)
     room      room                0.1..0.6 s of reverberation
-    device    tilt, band, squash  +-6 dB of slope, 4..12 kHz of band, compression or clipping
+    device    pops, tilt, band,   thumps of breath, +-6 dB of slope, 4..12 kHz of band or a telephone's,
+              squash, hum         compression or clipping, the mains 25..50 dB below the voice
     separator bleed, dropouts     the instrumental at -40..-20 dB, gaps of 10..60 ms
     level     level               -35..-10 dBFS
     noise     noise               10..40 dB below the voice, or the fixed sigma 0.01 of the paper
+    transport lossy               what a codec of few bits leaves: holes in the spectrum, no treble
 
 Why: a model trained on clean rendered vocals hears every breath of a real one as something it never met.
 Noise of sigma 0.01 on the vocal is the paper's (section 3.2, after SingSong); the rest is ours.
@@ -27,7 +29,7 @@ from hafm.data.tokenising.room import SAMPLE_RATE, reverberate, room_response
 
 __all__ = ["AUGMENT_VERSION", "active_rms", "augment"]
 
-AUGMENT_VERSION = 1
+AUGMENT_VERSION = 2
 """Of this file: raise it with every change of what comes out, for views of two versions must not mix."""
 
 Waveform = NDArray[np.float32]
@@ -68,13 +70,16 @@ def augment(vocal: Waveform, accompaniment: Waveform | None, rng: np.random.Gene
     chain: tuple[tuple[float, Link], ...] = (
         (0.25, _drift),
         (0.45, _room),
+        (0.10, _pops),
         (0.50, _tilt),
         (0.35, _band),
         (0.30, _squash),
+        (0.15, _hum),
         (0.40, bleed),
         (0.15, _dropouts),
         (1.00, _level),
         (0.85, _noise),
+        (0.25, _lossy),
     )
     waveform = vocal.astype(np.float32)
     for chance, link in chain:
@@ -113,6 +118,19 @@ def _room(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     return waveform + np.float32(rng.uniform(0.05, 0.5)) * reverberate(waveform, response)
 
 
+def _pops(waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    """One to six thumps, as of breath on a microphone: 50..120 Hz, dying within 60 ms, up to the voice's
+    level."""
+    output, rms = waveform.copy(), active_rms(waveform)
+    for _ in range(rng.integers(1, 7)):
+        start, hz = int(rng.integers(len(waveform))), rng.uniform(50.0, 120.0)
+        gain = rms * 10 ** (rng.uniform(-20.0, 0.0) / 20)
+        seconds = np.arange(min(round(0.1 * SAMPLE_RATE), len(waveform) - start)) / SAMPLE_RATE
+        thump = np.sin(2 * np.pi * hz * seconds) * np.exp(-seconds / 0.015)
+        output[start : start + len(seconds)] += (gain * thump).astype(np.float32)
+    return output
+
+
 def _tilt(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     """Raise one end of the spectrum and lower the other: +-6 dB between 125 Hz and 8 kHz, pivot at 1 kHz."""
     half_db = rng.uniform(-6.0, 6.0) / 2
@@ -123,8 +141,11 @@ def _tilt(waveform: Waveform, rng: np.random.Generator) -> Waveform:
 
 
 def _band(waveform: Waveform, rng: np.random.Generator) -> Waveform:
-    """What a telephone, a cheap microphone or a lossy codec leaves: above 60..250 Hz, below 4..11.5 kHz."""
+    """What a cheap microphone leaves, above 60..250 Hz and below 4..11.5 kHz; or one time in four a
+    telephone, above 250..400 Hz and below 3..3.8 kHz."""
     low_hz, high_hz = rng.uniform(60.0, 250.0), np.exp(rng.uniform(np.log(4000.0), np.log(11_500.0)))
+    if rng.random() < 1 / 4:
+        low_hz, high_hz = rng.uniform(250.0, 400.0), rng.uniform(3000.0, 3800.0)
     sections = butter(4, (low_hz, high_hz), "bandpass", fs=SAMPLE_RATE, output="sos")
     return np.asarray(sosfilt(sections, waveform), dtype=np.float32)
 
@@ -141,6 +162,18 @@ def _squash(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     power = lfilter([1 - smoothing], [1, -smoothing], waveform.astype(np.float64) ** 2)
     over = np.maximum(np.sqrt(power) / (0.5 * rms), 1.0)
     return np.asarray(waveform * over ** (1 / ratio - 1), dtype=np.float32)
+
+
+def _hum(waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    """The mains, 50 or 60 Hz with four overtones, 25..50 dB below the voice."""
+    seconds = np.arange(len(waveform)) / SAMPLE_RATE
+    mains_hz, level_db = rng.choice((50.0, 60.0)), rng.uniform(-50.0, -25.0)
+    strengths, phases = rng.uniform(0.2, 1.0, 5), rng.uniform(0.0, 2 * np.pi, 5)
+    hum = np.zeros(len(waveform))
+    for number, (strength, phase) in enumerate(zip(strengths, phases, strict=True), start=1):
+        hum += strength * np.sin(2 * np.pi * number * mains_hz * seconds + phase)
+    gain = active_rms(waveform) * 10 ** (level_db / 20) / np.sqrt(np.sum(strengths**2) / 2)
+    return np.asarray(waveform + gain * hum, dtype=np.float32)
 
 
 def _bleed(waveform: Waveform, accompaniment: Waveform, gain_db: float) -> Waveform:
@@ -177,3 +210,32 @@ def _noise(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     colour = lfilter([1.0], [1.0, -rng.uniform(0.0, 0.97)], white)
     sigma = 10 ** (-rng.uniform(10.0, 40.0) / 20) * active_rms(waveform)
     return np.asarray(waveform + sigma / np.sqrt(np.mean(colour**2)) * colour, dtype=np.float32)
+
+
+_LOSSY_FRAME = 1024
+_LOSSY_BANDS = 20
+
+
+def _lossy(waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    """What a codec of few bits leaves: each band of each frame rounded to a few steps, treble cut.
+
+    In a frame of 1024 samples (sine windows, half overlapped) a band's coefficients are rounded to multiples
+    of 0.3..1.5 times their root mean square, so that weak ones vanish; nothing is left above 5..11 kHz.
+    """
+    hop = _LOSSY_FRAME // 2
+    step, cutoff_hz = rng.uniform(0.3, 1.5), rng.uniform(5000.0, 11_000.0)
+    window = np.sin(np.pi * (np.arange(_LOSSY_FRAME) + 0.5) / _LOSSY_FRAME)
+    padded = np.pad(waveform.astype(np.float64), (hop, hop + -len(waveform) % hop))
+    spectra = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, _LOSSY_FRAME)[::hop] * window)
+    edges = np.unique(np.geomspace(4, spectra.shape[1], _LOSSY_BANDS + 1).astype(int))
+    for first, after in zip((0, *edges[:-1]), edges, strict=True):
+        band = spectra[:, first:after]
+        size = step * np.sqrt(np.mean(np.abs(band) ** 2, axis=1, keepdims=True) / 2) + 1e-12
+        band[:] = size * (np.round(band.real / size) + 1j * np.round(band.imag / size))
+    spectra[:, int(cutoff_hz / SAMPLE_RATE * _LOSSY_FRAME) :] = 0.0
+    frames = np.fft.irfft(spectra, _LOSSY_FRAME) * window
+    output = np.zeros(len(padded))
+    for parity in (0, 1):  # every other frame: these do not overlap
+        piece = frames[parity::2].reshape(-1)
+        output[parity * hop : parity * hop + len(piece)] += piece
+    return output[hop : hop + len(waveform)].astype(np.float32)
