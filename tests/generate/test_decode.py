@@ -1,11 +1,14 @@
 """Decoding against the uncached model, position by position, and takes against themselves in company."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from hafm.errors import BundleError
 from hafm.generate.decode import Stepper, decode
+from hafm.generate.guidance import Guidance
 from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
@@ -15,9 +18,12 @@ from tests.stages.small import (
     CONDITIONINGS,
     STAGES,
     STEPWISE,
+    guided,
     random_conditions,
+    random_guide,
     random_target,
     small_model,
+    with_large_weights,
 )
 from tests.unchecked import unchecked
 
@@ -32,24 +38,43 @@ def takes(*seeds: int) -> list[torch.Generator]:
 
 
 def uncached_logits(
-    model: StageModel, target: Tensor, conditions: tuple[Tensor, ...], *, guidance: float
+    model: StageModel,
+    target: Tensor,
+    conditions: tuple[Tensor, ...],
+    *,
+    guidance: float,
+    guide: Tensor | None = None,
+    guide_guidance: float | None = None,
 ) -> Tensor:
-    """Guided logits of all tokens, `[B, K, F, V]`, by two runs over the whole sequence."""
+    """Guided logits of all tokens, `[B, K, F, V]`, by runs over the whole sequence."""
     everyone = torch.ones(target.shape[0], dtype=torch.bool)
     with torch.inference_mode():
-        conditional = model(target, conditions)
+        conditional = model(target, conditions, guide=guide)
         unconditional = model(target, conditions, drop=everyone)
+        if guide_guidance is not None:
+            alone = model(target, conditions)
+            apart = guidance * (alone - unconditional) + guide_guidance * (conditional - alone)
+            return unconditional + apart
     return unconditional + guidance * (conditional - unconditional)
 
 
 def cached_logits(
-    model: StageModel, target: Tensor, conditions: tuple[Tensor, ...], *, guidance: float, first: int = 0
+    model: StageModel,
+    target: Tensor,
+    conditions: tuple[Tensor, ...],
+    *,
+    guidance: float,
+    first: int = 0,
+    guide: Tensor | None = None,
+    guide_guidance: float | None = None,
 ) -> Tensor:
     """The same, step by step, after a prefill of ``first`` steps; NaN for the tokens of these."""
     shifted = model.target_embedding.shift(model.layout.spread(target, fill=model.target_embedding.bos))
     out = torch.full((*target.shape, model.spec.target.cardinality), torch.nan)
     with torch.inference_mode():
-        step = Stepper(model, conditions, target_frames=target.shape[2], guidance=guidance)
+        settings = SamplingSettings(guidance=guidance, guide_guidance=guide_guidance)
+        joined = Guidance.of(settings, has_guide=guide is not None)
+        step = Stepper(model, conditions, target_frames=target.shape[2], guidance=joined, guide=guide)
         start = 0
         for position in range(first, shifted.shape[2]):
             tokens = model.layout.tokens_of(position, num_frames=target.shape[2])
@@ -132,7 +157,9 @@ def test_guidance_1_is_the_condition_alone(stage: StageSpec, conditioning: Condi
     target, conditions = random_target(model.spec, batch=2), random_conditions(model.spec, batch=2)
     with torch.inference_mode():
         rows = [
-            Stepper(model, conditions, target_frames=target.shape[2], guidance=guidance).cache.keys.shape[1]
+            Stepper(
+                model, conditions, target_frames=target.shape[2], guidance=Guidance(sources=guidance)
+            ).cache.keys.shape[1]
             for guidance in (1.0, 3.0)
         ]
         expected = model(target, conditions)[:, -1, -1]
@@ -151,6 +178,92 @@ def test_the_condition_matters_and_guidance_0_ignores_it() -> None:
             for conditions in (one, other)
         )
         assert torch.equal(a, b) == same
+
+
+# ---- the guide
+
+GUIDED = pytest.mark.parametrize(
+    ("stage", "pattern"), [(SEMANTIC, "flat"), (COARSE, "flat"), (COARSE, "delay")]
+)
+
+
+@GUIDED
+@pytest.mark.parametrize(
+    ("guidance", "guide_guidance"), [(1.0, None), (2.0, None), (1.0, 2.5), (3.0, 1.5), (2.0, 0.0)]
+)
+@unchecked()
+def test_cached_equals_uncached_with_a_guide(
+    stage: StageSpec, pattern: Pattern, guidance: float, guide_guidance: float | None
+) -> None:
+    model = with_large_weights(guided(stage, pattern=pattern))
+    target, conditions = random_target(model.spec, batch=2), random_conditions(model.spec, batch=2)
+    weights: dict[str, Any] = {
+        "guide": random_guide(model.spec, batch=2),
+        "guidance": guidance,
+        "guide_guidance": guide_guidance,
+    }
+    expected = uncached_logits(model, target, conditions, **weights)
+    found = cached_logits(model, target, conditions, **weights)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@GUIDED
+@pytest.mark.parametrize("guide_guidance", [None, 1.5])
+@unchecked()
+def test_takes_with_guides_are_the_same_alone_and_in_company(
+    stage: StageSpec, pattern: Pattern, guide_guidance: float | None
+) -> None:
+    """To the bit, each take with a guide of its own."""
+    model = with_large_weights(guided(stage, pattern=pattern))
+    F = model.spec.target_frames
+    conditions, guide = random_conditions(model.spec, batch=3), random_guide(model.spec, batch=3)
+    settings = SamplingSettings(guidance=2.0, guide_guidance=guide_guidance)
+
+    def run(*rows: int) -> Tensor:
+        which = list(rows)
+        return decode(
+            model,
+            tuple(ids[which] for ids in conditions),
+            target_frames=F,
+            guide=guide[which],
+            settings=settings,
+            generators=takes(*rows),
+        )
+
+    together = run(0, 1, 2)
+    for rows in ((0,), (1, 2), (2,)):
+        assert torch.equal(run(*rows), together[list(rows)])
+
+
+def test_the_guide_matters_and_weight_0_ignores_it() -> None:
+    model = with_large_weights(guided(SEMANTIC))
+    conditions = random_conditions(model.spec, batch=1)
+    one, other = (random_guide(model.spec, batch=1) for _ in range(2))
+    for weight, same in ((None, False), (0.0, True), (2.0, False)):
+        settings = SamplingSettings(guidance=3.0, guide_guidance=weight)
+        a, b = (
+            decode(model, conditions, target_frames=6, guide=guide, settings=settings, generators=takes(5))
+            for guide in (one, other)
+        )
+        assert torch.equal(a, b) == same
+
+
+def test_a_guide_in_which_nothing_is_known_is_none() -> None:
+    model = with_large_weights(guided(SEMANTIC))
+    conditions = random_conditions(model.spec, batch=1)
+    nothing = torch.zeros_like(random_guide(model.spec, batch=1))
+    with_it, without = (
+        decode(
+            model,
+            conditions,
+            target_frames=6,
+            guide=guide,
+            settings=SamplingSettings(),
+            generators=takes(5),
+        )
+        for guide in (nothing, None)
+    )
+    assert torch.equal(with_it, without)
 
 
 # ---- takes

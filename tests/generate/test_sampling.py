@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.errors import BundleError, UsageError
-from hafm.generate.sampling import SamplingSettings, guide, sample
+from hafm.generate.sampling import SamplingSettings, sample
 
 
 def slow_sample(logits: list[float], *, settings: SamplingSettings, uniform: float) -> int:
@@ -93,19 +93,10 @@ def test_logits_that_are_not_finite_are_refused(bad: float, temperature: float) 
         )
 
 
-def test_guidance_is_equation_5() -> None:
-    conditional, unconditional = torch.randn(3, 5), torch.randn(3, 5)
-    for scale in (0.0, 1.0, 3.0):
-        expected = [
-            [u + scale * (c - u) for c, u in zip(*rows, strict=True)]
-            for rows in zip(conditional.tolist(), unconditional.tolist(), strict=True)
-        ]
-        torch.testing.assert_close(guide(conditional, unconditional, scale), torch.tensor(expected))
-
-
 def test_the_paper_settings_are_the_default() -> None:
     settings = SamplingSettings()
     assert (settings.temperature, settings.top_k, settings.guidance) == (0.9, 250, 3.0)
+    assert settings.guide_guidance is None
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,16 @@ from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.pattern import Pattern
-from tests.stages.small import CONDITIONINGS, STAGES, STEPWISE, random_conditions, small_model
+from tests.stages.small import (
+    CONDITIONINGS,
+    STAGES,
+    STEPWISE,
+    guided,
+    random_conditions,
+    random_guide,
+    small_model,
+    with_large_weights,
+)
 from tests.unchecked import unchecked
 
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -182,6 +191,35 @@ def test_every_window_gets_its_slice_and_what_was_generated(
             assert torch.equal(found, ids[:, :, int(first) : int(last)])
             assert found.shape[2] == last - first
     assert generated == frames
+
+
+@pytest.mark.parametrize("stage", [SEMANTIC, COARSE], ids=lambda stage: stage.name)
+def test_every_window_gets_its_part_of_the_guide(stage: StageSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against exact times; where one window covers everything, it gets all of it."""
+    model = with_large_weights(guided(stage))
+    spec, frames = model.spec, 23
+    calls: list[dict[str, Any]] = []
+
+    def spy(model: StageModel, conditions: tuple[Tensor, ...], **arguments: Any) -> Tensor:
+        calls.append(arguments)
+        return decode(model, conditions, **arguments)
+
+    monkeypatch.setattr(windows_module, "decode", spy)
+    conditions = random_conditions(spec, batch=2, target_frames=frames)
+    guide = random_guide(spec, batch=2, target_frames=frames)
+    codes = run(model, conditions, frames, guide=guide)
+    generated = 0
+    for call in calls:
+        start = generated - call["prompt"].shape[2]
+        generated = start + call["target_frames"]
+        first, last = (Fraction(frame) / spec.target.frame_rate * 50 for frame in (start, generated))
+        assert first.denominator == 1
+        assert torch.equal(call["guide"], guide[:, int(first) : -(-last // 1)])
+    assert len(calls) > 2
+    assert generated == frames
+    assert not torch.equal(run(model, conditions, frames), codes)
+    with pytest.raises(AssertionError, match="a guide of"):
+        run(model, conditions, frames, guide=guide[:, 1:])
 
 
 @pytest.mark.parametrize("pattern", ["flat", "delay", "parallel"])

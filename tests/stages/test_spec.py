@@ -111,6 +111,10 @@ def test_a_stage_of_the_first_version_is_described_as_it_was() -> None:
         ({"positions": "rotary", "width": 24}, "rotary positions need heads of an even width"),
         ({"guide": GuideSpec()}, "a guide needs aligned sources at 50 Hz"),
         (
+            {"guide": GuideSpec(), "conditioning": "aligned", "pattern": "parallel"},
+            "a guide does not go with the pattern 'parallel'",
+        ),
+        (
             {"guide": GuideSpec(), "conditioning": "aligned", "sources": FINE.sources},
             "a guide needs aligned sources at 50 Hz",
         ),

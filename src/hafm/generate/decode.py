@@ -10,7 +10,8 @@ prompt first. Row b is take b.
              [dropped prefix  ][BOS p p p p]           [t] -> [t] -> [t] -> ...    row 3
 
 Both rows of a take see the same tokens; the second has its condition dropped, and eq. 5 joins the logits
-of both into those that are drawn from. With guidance 1 the second would not count and is left out.
+of both into those that are drawn from. With guidance 1 the second would not count and is left out; a guide
+with a weight of its own makes it three (`hafm.generate.guidance`).
 
 With ``pattern="flat"`` a step gives one token, with ``"delay"`` one of every codebook
 (`hafm.tokens.pattern`). The first step after a delayed prompt of P frames draws codebook 0 of frame P alone:
@@ -28,7 +29,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hafm.generate.sampling import SamplingSettings, guide, sample
+from hafm.generate.guidance import Guidance
+from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import StageModel
 
@@ -42,6 +44,7 @@ def decode(
     target_frames: int,
     settings: SamplingSettings,
     generators: list[torch.Generator],
+    guide: Float[Tensor, "B _F G"] | None = None,
     prompt: Int[Tensor, "B K P"] | None = None,
     on_step: OnProgress | None = None,
 ) -> Int[Tensor, "B K F"]:
@@ -53,6 +56,7 @@ def decode(
         target_frames: frames of the result, 1 or more.
         settings: how tokens are drawn.
         generators: one a take, on the CPU; each moves on by one number a generated token.
+        guide: of every take, for a guided stage; None where nothing is known.
         prompt: the first P frames, where they are known already.
         on_step: told after every frame; what it raises stops the run.
 
@@ -85,7 +89,8 @@ def decode(
     ).to(device)
 
     with torch.inference_mode():
-        step = Stepper(model, conditions, target_frames=F, guidance=settings.guidance)
+        guidance = Guidance.of(settings, has_guide=guide is not None)
+        step = Stepper(model, conditions, target_frames=F, guidance=guidance, guide=guide)
         start, told = 0, P
         for position in range(layout.first_step(P), layout.num_steps(F) if P < F else 0):
             tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= P]
@@ -109,7 +114,8 @@ class Stepper:
         model: the stage, in evaluation mode.
         conditions: one tensor a source, as in :func:`decode`.
         target_frames: frames of the window.
-        guidance: scale of eq. 5.
+        guidance: which rows there are, and how they join.
+        guide: as in :func:`decode`.
     """
 
     def __init__(
@@ -118,31 +124,32 @@ class Stepper:
         conditions: tuple[Int[Tensor, "B _K _F"], ...],
         *,
         target_frames: int,
-        guidance: float,
+        guidance: Guidance,
+        guide: Float[Tensor, "B _F G"] | None = None,
     ) -> None:
         self.model = model
         self.guidance = guidance
-        self.rows_a_take = 1 if guidance == 1 else 2
-        num_rows = self.rows_a_take * conditions[0].shape[0]
+        num_takes, device = conditions[0].shape[0], model.heads.device
         self.conditioned = model.condition(
-            tuple(ids.repeat_interleave(self.rows_a_take, dim=0) for ids in conditions),
+            tuple(ids.repeat_interleave(guidance.num_rows, dim=0) for ids in conditions),
             target_frames=target_frames,
-            drop=torch.arange(num_rows, device=model.heads.device) % self.rows_a_take == 1,
+            guide=None if guide is None else guidance.guide_of_rows(guide),
+            drop=guidance.without_sources(num_takes, device=device),
         )
         capacity = self.conditioned.num_prefix + model.layout.num_steps(target_frames)
-        self.cache = model.transformer.new_cache(batch=num_rows, capacity=capacity)
+        self.cache = model.transformer.new_cache(batch=num_takes * guidance.num_rows, capacity=capacity)
         # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
         # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
         self.bias: Tensor | None = None
         if model.transformer.bias is not None:
-            distance = torch.arange(capacity - 1, -1, -1, device=model.heads.device)
+            distance = torch.arange(capacity - 1, -1, -1, device=device)
             self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
 
     def __call__(
         self, inputs: Int[Tensor, "B R S"], *, start: int, codebooks: Sequence[int]
     ) -> Float[Tensor, "B N V"]:
         """Logits of N codebooks at the step ``start + S - 1``; the first call starts at 0."""
-        together = self.rows_a_take
+        together = self.guidance.num_rows
         x = self.model.embed(inputs.repeat_interleave(together, dim=0), self.conditioned, start=start)
         bias = None
         if start > 0 and self.bias is not None:
@@ -153,5 +160,5 @@ class Stepper:
         found = []
         for codebook in codebooks:
             logits = self.model.logits(hidden, codebook=codebook, together=together)
-            found.append(logits if together == 1 else guide(logits[::2], logits[1::2], self.guidance))
+            found.append(self.guidance.join(logits))
         return torch.stack(found, dim=1)

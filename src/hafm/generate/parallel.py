@@ -30,8 +30,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hafm.generate.guidance import Guidance
 from hafm.generate.plan import Window, conditions_of
-from hafm.generate.sampling import SamplingSettings, guide, sample
+from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import StageModel
 
@@ -82,7 +83,7 @@ def generate_parallel(
                     codes[:, :, window.start : window.stop],
                     conditions_of(window, conditions, spec=model.spec),
                     codebook=k,
-                    guidance=settings.guidance,
+                    guidance=Guidance.of(settings, has_guide=False),
                 )[:, first - window.start : last - window.start]
                 tokens = sample(
                     scores.flatten(0, 1), settings=settings, uniform=uniform[:, first:last, k].flatten()
@@ -111,18 +112,17 @@ def _scores(
     conditions: tuple[Int[Tensor, "B _K _F"], ...],
     *,
     codebook: int,
-    guidance: float,
+    guidance: Guidance,
 ) -> Float[Tensor, "B F V"]:
     """The guided scores of one codebook in a window; rows of a take as in ``hafm.generate.decode``."""
-    together = 1 if guidance == 1 else 2
+    together, drop = guidance.num_rows, guidance.without_sources(len(codes), device=codes.device)
     codes = codes.repeat_interleave(together, dim=0)
-    rows = torch.arange(len(codes), device=codes.device)
     conditioned = model.condition(
         tuple(ids.repeat_interleave(together, dim=0) for ids in conditions),
         target_frames=codes.shape[2],
-        drop=rows % together == 1,
+        drop=drop,
     )
     scores = model.predict_codebook(
-        codes, conditioned, codebook=torch.full_like(rows, codebook), together=together
+        codes, conditioned, codebook=codes.new_full((len(codes),), codebook), together=together
     )
-    return scores if together == 1 else guide(scores[::2], scores[1::2], guidance)
+    return guidance.join(scores)

@@ -14,13 +14,14 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from jaxtyping import Float
 from torch import Tensor
 
 from hafm.errors import UsageError
 from hafm.rates import convert_frames
 from hafm.stages.spec import StageSpec
 
-__all__ = ["Window", "conditions_of", "frames_between_starts", "plan_windows"]
+__all__ = ["Window", "conditions_of", "frames_between_starts", "guide_of", "plan_windows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,12 @@ def plan_windows(
         stop = min(start + window_frames, total_frames)
         windows.append(Window(start=start, stop=stop, prompt=previous.stop - start))
     return windows
+
+
+def guide_of(window: Window, guide: Float[Tensor, "B F G"], *, spec: StageSpec) -> Float[Tensor, "B _F G"]:
+    """The frames of the guide that go with a window: those of the sources, which are at its rate."""
+    start = convert_frames(window.start, spec.target.frame_rate, spec.sources[0].frame_rate)
+    return guide[:, start : start + spec.source_frames(window.stop - window.start)[0]]
 
 
 def conditions_of(window: Window, conditions: tuple[Tensor, ...], *, spec: StageSpec) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""From logits to one token a take: guidance, temperature, top-k, and the draw.
+"""From logits to one token a take: temperature, top-k, and the draw.
 
 In: logits ``[B, V]`` and one uniform number a row. Out: ids ``[B]``. The draw inverts the cumulative
 distribution, so that a token is a pure function of its own logits and its own number:
@@ -7,7 +7,7 @@ distribution, so that a token is a pure function of its own logits and its own n
              0             ^                  1
                            uniform               ->  token 4
 
-Source: paper 3.5, eq. 5 and "Inference" (temperature 0.9, top-k 250, guidance 3.0).
+Source: paper 3.5, "Inference" (temperature 0.9, top-k 250, guidance 3.0).
 """
 
 import math
@@ -20,7 +20,7 @@ from torch import Tensor
 from hafm.errors import BundleError, UsageError
 from hafm.model.linear import by_rows
 
-__all__ = ["SamplingSettings", "guide", "sample"]
+__all__ = ["SamplingSettings", "sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,40 +32,32 @@ class SamplingSettings:
         top_k: how many of the likeliest tokens are drawn from; 1 or more. Beyond the vocabulary it means all.
         guidance: scale of eq. 5; 0 or more. 0 ignores the condition, 1 is the condition as trained (and
             costs half), more follows the condition more closely.
+        guide_guidance: a scale of the guide's own (``hafm.generate.guidance``), which costs half as much
+            again; None for that of everything.
 
     Raises:
         UsageError: a value is out of range.
 
     >>> SamplingSettings(temperature=0.0)
-    SamplingSettings(temperature=0.0, top_k=250, guidance=3.0)
+    SamplingSettings(temperature=0.0, top_k=250, guidance=3.0, guide_guidance=None)
     """
 
     temperature: float = 0.9
     top_k: int = 250
     guidance: float = 3.0
+    guide_guidance: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("temperature", self.temperature), ("guidance", self.guidance)):
-            if not math.isfinite(value) or value < 0:
-                raise UsageError(f"The {name} is {value}; it must be a number of 0 or more.")
+        for name in ("temperature", "guidance", "guide_guidance"):
+            value = getattr(self, name)
+            if value is not None and (not math.isfinite(value) or value < 0):
+                words = name.replace("_", " ")
+                raise UsageError(f"The {words} is {value}; it must be a number of 0 or more.")
         if self.top_k < 1:
             raise UsageError(
                 f"The top-k is {self.top_k}; it must be 1 or more. To draw from all tokens, give a number "
                 "as large as the vocabulary."
             )
-
-
-def guide(
-    conditional: Float[Tensor, "*B V"], unconditional: Float[Tensor, "*B V"], scale: float
-) -> Float[Tensor, "*B V"]:
-    """Classifier-free guidance: away from the unconditional logits, through the conditional ones.
-
-    Source: paper 3.5, eq. 5.
-
-    >>> guide(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 1.0]]), 3.0)
-    tensor([[ 4., -2.]])
-    """
-    return unconditional + scale * (conditional - unconditional)
 
 
 def sample(

@@ -18,7 +18,7 @@ Source: paper 3.2 and 3.3; 3.5 "Inference".
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from hafm.audio.limiter import limit_peaks
@@ -62,6 +62,7 @@ def play(
     bundle: Bundle,
     heard: Int[Tensor, "V 1 F50"],
     *,
+    guide: Float[Tensor, "V F50 G"] | None = None,
     num_frames: int,
     sampling: SamplingSettings,
     seed: int,
@@ -75,6 +76,7 @@ def play(
     Args:
         bundle: the model.
         heard: the vocals' semantic tokens.
+        guide: of the vocals' lead sheets, for the stages that have one; None where there are none.
         num_frames: F75, frames of codes to make.
         sampling: how tokens are drawn, where they are: a parallel stage takes the likeliest (`LIKELIEST`).
         seed: of all takes.
@@ -87,12 +89,14 @@ def play(
     def run(name: str, *conditions: Int[Tensor, "N _K _F"], frames: int) -> Int[Tensor, "N K F"]:
         # The stage lives as long as this call: three of them are never in memory together.
         model = bundle.load_stage(name, device=device)
+        lengths = model.spec.source_frames(frames)
+        shown = None
+        if guide is not None and model.spec.guide is not None:
+            shown = _fit(guide.mT, lengths[0]).mT.repeat_interleave(len(takes), dim=0)
         return generate_long(
             model,
-            tuple(
-                _fit(ids, length)
-                for ids, length in zip(conditions, model.spec.source_frames(frames), strict=True)
-            ),
+            tuple(_fit(ids, length) for ids, length in zip(conditions, lengths, strict=True)),
+            guide=shown,
             target_frames=frames,
             settings=LIKELIEST if model.spec.pattern == "parallel" else sampling,
             generators=[generator_for(seed=seed, take=take, name=name) for _ in heard for take in takes],
@@ -146,7 +150,7 @@ def codec_frames(bundle: Bundle, vocal: Audio) -> int:
     )
 
 
-def _fit(ids: Int[Tensor, "N K F"], num_frames: int) -> Int[Tensor, "N K F2"]:
+def _fit(ids: Num[Tensor, "N K F"], num_frames: int) -> Num[Tensor, "N K F2"]:
     """`num_frames` frames: what is missing at the end repeats the last, and there is at most one of it.
 
     >>> _fit(torch.tensor([[[1, 2, 3]]]), 4).tolist()

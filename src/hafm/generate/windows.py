@@ -19,12 +19,12 @@ import math
 from fractions import Fraction
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hafm.generate.decode import decode
 from hafm.generate.parallel import generate_parallel
-from hafm.generate.plan import conditions_of, frames_between_starts, plan_windows
+from hafm.generate.plan import conditions_of, frames_between_starts, guide_of, plan_windows
 from hafm.generate.sampling import SamplingSettings
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import StageModel
@@ -44,6 +44,7 @@ def generate_long(
     target_frames: int,
     settings: SamplingSettings,
     generators: list[torch.Generator],
+    guide: Float[Tensor, "B _F G"] | None = None,
     overlap: Fraction = OVERLAP,
     on_step: OnProgress | None = None,
 ) -> Int[Tensor, "B K F"]:
@@ -55,6 +56,7 @@ def generate_long(
         target_frames: frames of the result, 1 or more.
         settings: how tokens are drawn.
         generators: one a take, on the CPU.
+        guide: of every take, as long as the sources, for a guided stage; None where nothing is known.
         overlap: share of a window that its neighbours share, at least 0 and below 1.
         on_step: told after every frame; what it raises stops the run.
 
@@ -74,7 +76,9 @@ def generate_long(
         overlap_frames=math.ceil(spec.target_frames * overlap),
         grid_frames=frames_between_starts(spec),
     )
+    assert guide is None or guide.shape[1] == expected[0], f"{spec.name}: a guide of {guide.shape[1]} frames"
     if spec.pattern == "parallel":
+        assert guide is None, "a parallel stage has none"
         return generate_parallel(
             model, conditions, windows=windows, settings=settings, generators=generators, on_step=on_step
         )
@@ -93,6 +97,7 @@ def generate_long(
             target_frames=window.stop - window.start,
             settings=settings,
             generators=generators,
+            guide=None if guide is None else guide_of(window, guide, spec=spec),
             prompt=codes[:, :, window.start : known],
             on_step=_of_the_whole(on_step, known=known, total=target_frames),
         )

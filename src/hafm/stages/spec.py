@@ -129,6 +129,8 @@ class StageSpec:
             "positions must be 't5' or 'rotary'": self.positions in ("t5", "rotary"),
             "rotary positions need heads of an even width": self.positions == "t5"
             or self.width % (2 * self.num_heads) == 0,
+            "a guide does not go with the pattern 'parallel'": self.guide is None
+            or self.pattern != "parallel",
             "a guide needs aligned sources at 50 Hz": self.guide is None
             or (
                 self.conditioning == "aligned"

@@ -15,7 +15,7 @@ codes: no sample can sound better. The semantic stage has no sound of its own; w
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hafm.audio.io import write_audio
@@ -67,7 +67,7 @@ class Sampler:
         was_training = model.training
         model.train(False)
         try:
-            played = self._run(model, self.clip.conditions)
+            played = self._run(model, self.clip.conditions, self.clip.guide)
             if self.spec.name == SEMANTIC.name:
                 played = self._play_on(played)
             elif self.spec.name == FINE.name:
@@ -79,12 +79,15 @@ class Sampler:
         if truth is not None and not (self.folder / "truth.wav").exists():
             self._write("truth.wav", truth)
 
-    def _run(self, model: StageModel, conditions: tuple[Tensor, ...]) -> Int[Tensor, "1 K F"]:
+    def _run(
+        self, model: StageModel, conditions: tuple[Tensor, ...], guide: Float[Tensor, "1 F G"] | None = None
+    ) -> Int[Tensor, "1 K F"]:
         device = model.heads.device
         rate = model.spec.target.frame_rate / model.spec.sources[0].frame_rate
         return generate_long(
             model,
             tuple(ids.to(device) for ids in conditions),
+            guide=None if guide is None else guide.to(device),
             target_frames=int(conditions[0].shape[2] * rate),
             settings=LIKELIEST if model.spec.pattern == "parallel" else SamplingSettings(),
             generators=[generator_for(seed=_SEED, take=0, name=model.spec.name)],
@@ -92,7 +95,9 @@ class Sampler:
 
     def _play_on(self, semantic: Int[Tensor, "1 1 F"]) -> Int[Tensor, "1 K F"]:
         assert self.bundle is not None, "checked when built"
-        codes = self._run(self.bundle.load_stage(COARSE.name), (self.clip.conditions[0], semantic))
+        coarse = self.bundle.load_stage(COARSE.name)
+        guide = None if coarse.spec.guide is None else self.clip.guide
+        codes = self._run(coarse, (self.clip.conditions[0], semantic), guide)
         return torch.cat([codes, self._run(self.bundle.load_stage(FINE.name), (codes,))], dim=1)
 
     def _true_codes(self) -> Int[Tensor, "1 K F"] | None:

@@ -1,0 +1,83 @@
+"""Classifier-free guidance: which rows a take has in the batch, and how their logits join.
+
+    row       sources   guide   it is there
+    full      seen      seen    always
+    sources   seen      -       where sources and guide have weights of their own
+    nothing   -         -       unless the weight of the sources is 1
+
+    nothing + guidance * (sources - nothing) + guide_guidance * (full - sources)
+
+With one weight for both, the row in the middle falls out, and what is left is eq. 5. All rows of a take see
+the same tokens, and stand side by side in the batch.
+
+Source: paper 3.5, eq. 5; two weights as in Brooks et al. 2023 (InstructPix2Pix), eq. 3.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from hafm.generate.sampling import SamplingSettings
+
+__all__ = ["Guidance", "apply_guidance"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guidance:
+    """The weights, and the rows that they ask for.
+
+    Args:
+        sources: weight of the sources.
+        guide: weight of the guide; None where it shares that of the sources, or where there is no guide.
+
+    >>> Guidance(sources=3.0).num_rows, Guidance(sources=3.0, guide=2.0).num_rows
+    (2, 3)
+    """
+
+    sources: float
+    guide: float | None = None
+
+    @classmethod
+    def of(cls, settings: SamplingSettings, *, has_guide: bool) -> "Guidance":
+        """The guidance of a stage that is given a guide, or is not."""
+        own = settings.guide_guidance if has_guide else None
+        return cls(sources=settings.guidance, guide=None if own == settings.guidance else own)
+
+    @property
+    def num_rows(self) -> int:
+        """Of a take."""
+        return 1 + (self.guide is not None) + (self.sources != 1)
+
+    def without_sources(self, num_takes: int, *, device: torch.device) -> Bool[Tensor, " N"]:
+        """The rows that do not see the sources."""
+        row = torch.arange(num_takes * self.num_rows, device=device) % self.num_rows
+        return (row == self.num_rows - 1) & (self.sources != 1)
+
+    def guide_of_rows(self, guide: Float[Tensor, "B F G"]) -> Float[Tensor, "N F G"]:
+        """The guide of every row: the take's own in the first of them, none in the others."""
+        rows = guide.new_zeros(len(guide), self.num_rows, *guide.shape[1:])
+        rows[:, 0] = guide
+        return rows.flatten(0, 1)
+
+    def join(self, logits: Float[Tensor, "N ..."]) -> Float[Tensor, "B ..."]:
+        """One row a take.
+
+        >>> Guidance(sources=3.0).join(torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        tensor([[ 4., -2.]])
+        """
+        rows: tuple[Tensor, ...] = logits.unflatten(0, (-1, self.num_rows)).unbind(1)
+        full, *others = rows
+        if self.guide is None:
+            return full if not others else apply_guidance(full, others[0], self.sources)
+        sources = others[0]
+        joined: Tensor = sources if len(others) == 1 else apply_guidance(sources, others[1], self.sources)
+        return joined + self.guide * (full - sources)
+
+
+def apply_guidance(
+    conditional: Float[Tensor, "*N"], unconditional: Float[Tensor, "*N"], scale: float
+) -> Float[Tensor, "*N"]:
+    """Away from the unconditional logits, through the conditional ones (eq. 5)."""
+    return unconditional + scale * (conditional - unconditional)
