@@ -30,6 +30,6 @@ class ClockPairs:
             return frames[None] + 10_000 * (view if name == "vocal_semantic" else 0)
         return np.stack([frames, frames, frames, np.full_like(frames, index)])
 
-    def guide(self, index: int) -> np.ndarray:
+    def guide(self, index: int, inside: slice = slice(None)) -> np.ndarray:
         frames = np.arange(self.frames("vocal_semantic")[index])
-        return (frames[:, None] + np.arange(GUIDE_CHANNELS) / 100).astype(np.float32)
+        return (frames[inside, None] + np.arange(GUIDE_CHANNELS) / 100).astype(np.float32)

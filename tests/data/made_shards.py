@@ -7,7 +7,7 @@ codes         frame in codebooks 0 to 6; in the last one the number of the track
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,9 +16,12 @@ import numpy as np
 from hafm.data.collection.track import Split
 from hafm.data.result import ClipLevel, TrackTokens
 from hafm.data.shards.file import shard_name, write_shard
+from hafm.data.shards.guides import write_sheets
 from hafm.data.shards.index import Index, write_index
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
+from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.sheet_json import lead_sheet_to_json
 from hafm.stages.token_parts import PART_NAMES
 
 CLIP_SECONDS = 10
@@ -33,6 +36,7 @@ class MadeTrack:
     seconds: float
     clips: str = ""
     split: Split = "train"
+    sheet: LeadSheet | None = None
 
 
 def clock_tokens(number: int, seconds: float, views: int = 2) -> TrackTokens:
@@ -80,7 +84,14 @@ def make_shards(
     entries: list[TrackEntry] = []
     shards: dict[str, str] = {}
     for (split, shard), members in by_shard.items():
-        tokens = [clock_tokens(number, track.seconds, views) for number, track in members]
+        tokens = [
+            replace(
+                clock_tokens(number, track.seconds, views),
+                lead_sheet=track.sheet and lead_sheet_to_json(track.sheet, compact=True),
+            )
+            for number, track in members
+        ]
+        write_sheets(folder / shard_name(split, shard), tokens)
         shards[shard_name(split, shard)] = write_shard(folder / shard_name(split, shard), tokens)
         start_50 = start_75 = 0
         for (number, track), each in zip(members, tokens, strict=True):

@@ -14,7 +14,7 @@ import pytest
 from hafm.data.collection.sources import KINDS, guess_kind, open_source
 from hafm.data.collection.sources.folder import AUDIO_SUFFIXES
 from hafm.data.collection.sources.musdb import VALIDATION_SONGS
-from hafm.data.collection.track import Source, Track
+from hafm.data.collection.track import SheetPart, Source, Track
 from hafm.errors import UsageError
 from tests.data.trees import make_fma, make_items, make_musdb18hq
 
@@ -312,6 +312,7 @@ def test_rendered(tmp_path: Path) -> None:
     assert (track.song_id, track.split, track.seconds) == ("773", "valid", 20.0)
     assert track.vocal[0].path == str(tmp_path / "valid" / "000007.vocal.wav")
     assert track.instrumental[0].path == str(tmp_path / "valid" / "000007.instrumental.wav")
+    assert track.lead_sheet == SheetPart(path=str(tmp_path / "valid" / "000007.json"), kind="truth")
     assert track.known == {
         "song": 773,
         "key": "A:maj",

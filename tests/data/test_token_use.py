@@ -28,7 +28,7 @@ class RandomPairs:
     def stream(self, index: int, name: str, view: int) -> np.ndarray:
         return self.vocal[index][view : view + 1] if name == "vocal_semantic" else self.codes[index]
 
-    def guide(self, index: int) -> np.ndarray:
+    def guide(self, index: int, inside: slice = slice(None)) -> np.ndarray:
         raise NotImplementedError
 
 

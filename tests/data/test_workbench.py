@@ -1,15 +1,19 @@
 """The workbench: whose fault an error is, and that tracks of one batch do not know of each other."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from hafm.data.collection.track import SoundPart, Track
+from hafm.data.collection.track import SheetPart, SoundPart, Track
+from hafm.data.collection.truth import lead_sheet_of_truth
 from hafm.data.preparing.workbench import TrackWorkbench
 from hafm.data.result import Prepared, Quarantined, TrackResult
 from hafm.errors import AudioContentError, DeviceError, UsageError
+from hafm.guide.sheet_json import lead_sheet_from_json
 from tests.data.stub_bench import OpenStub
 from tests.data.trees import MadeItems, make_items
 
@@ -116,3 +120,63 @@ def test_what_the_ids_depend_on_is_told() -> None:
     assert bench.made_by() == {"fingerprints": {"codec": "stub"}, "seed": 0, "separator": "halves"}
     assert OpenStub()().made_by()["separator"] is None
     assert bench.bytes_a_second == 2 * (50 + 50 + 8 * 75)
+
+
+# ---- lead sheets
+
+
+def with_truth(track: Track, folder: Path, **changes: Any) -> Track:
+    """The track with a truth beside it, of its own length unless that is changed."""
+    path = folder / f"{track.id}.json"
+    chord = {"start_seconds": 0.0, "end_seconds": 1.0, "label": "A:min"}
+    truth = {
+        "seconds": 2.0,
+        "key": {"label": "A:min"},
+        "beats_per_bar": 4,
+        "beats_seconds": [0.5, 1.0],
+        "downbeats_seconds": [0.5],
+        "chords": [chord],
+        "band": {"style": "rock"},
+    }
+    path.write_text(json.dumps({**truth, **changes}))
+    return replace(track, lead_sheet=SheetPart(path=str(path), kind="truth"))
+
+
+def test_a_lead_sheet_travels_with_the_tokens(items: MadeItems, tmp_path: Path) -> None:
+    without = tracks(items)[0]
+    (bare,) = OpenStub()().prepare([without])
+    assert isinstance(bare, Prepared)
+    track = with_truth(without, tmp_path, seconds=bare.seconds)
+    (result,) = OpenStub()().prepare([track])
+    assert isinstance(result, Prepared)
+    assert result.tokens.lead_sheet is not None
+    sheet = lead_sheet_from_json(result.tokens.lead_sheet, where="it")
+    assert sheet == lead_sheet_of_truth(json.loads((tmp_path / f"{track.id}.json").read_text()))
+    assert bare.tokens.lead_sheet is None
+    assert replace(result.tokens, lead_sheet=None).to_bytes() == bare.tokens.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"seconds": 9.0}, "is the lead sheet of 9.00 s and its sound lasts"),
+        ({"beats_seconds": [1.0, 0.5]}, "beat 2 is at 0.5 s, which is not between"),
+        ({"key": None}, "this is no truth of a rendered pair"),
+    ],
+)
+def test_a_bad_lead_sheet_quarantines_its_track_alone(
+    items: MadeItems, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    good, other = tracks(items)[:2]
+    bad, result = OpenStub()().prepare([with_truth(good, tmp_path, **changes), other])
+    assert isinstance(bad, Quarantined)
+    assert f"{good.id}.json'" in bad.reason
+    assert reason in bad.reason
+    assert isinstance(result, Prepared)
+
+
+def test_a_track_without_a_sheet_is_written_as_before(items: MadeItems, tmp_path: Path) -> None:
+    track = tracks(items)[0]
+    assert "lead_sheet" not in track.to_dict()
+    sheeted = with_truth(track, tmp_path)
+    assert Track.from_dict(json.loads(json.dumps(sheeted.to_dict()))) == sheeted

@@ -106,10 +106,10 @@ class EchoPairs:
         vocal = rng.integers(CARDINALITY, size=(1, frames))
         return vocal if name == "vocal_semantic" else (np.roll(vocal, 1, axis=1) + 1) % CARDINALITY
 
-    def guide(self, index: int) -> np.ndarray:
+    def guide(self, index: int, inside: slice = slice(None)) -> np.ndarray:
         frames = int(self.frames("vocal_semantic")[0])
         rng = np.random.default_rng(self.first_seed + index)
-        return rng.standard_normal((frames, GUIDE_CHANNELS)).astype(np.float32)
+        return rng.standard_normal((frames, GUIDE_CHANNELS)).astype(np.float32)[inside]
 
 
 class Recorder(Listener):

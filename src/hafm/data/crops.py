@@ -59,8 +59,11 @@ class Pairs(Protocol):
         """Tokens ``[K, F]`` of one pair; ``name`` as in ``hafm.stages.spec``."""
         ...
 
-    def guide(self, index: int) -> np.ndarray:
-        """Guide ``[F, G]`` of one pair at 50 Hz, see ``hafm.guide.frames``; zeros where there is none."""
+    def guide(self, index: int, inside: slice = slice(None)) -> np.ndarray:
+        """Guide ``[F, G]`` of one pair at 50 Hz, or some of its frames, see ``hafm.guide.frames``.
+
+        Zeros where there is no lead sheet.
+        """
         ...
 
 
@@ -165,7 +168,7 @@ class Crops:
         begins = ticks * int(self._guide_frames_a_tick)
         return torch.stack(
             [
-                torch.from_numpy(self._pairs.guide(pair)[begin : begin + length].astype(np.float32))
+                torch.from_numpy(self._pairs.guide(pair, slice(begin, begin + length)))
                 for pair, begin in zip(pairs.tolist(), begins.tolist(), strict=True)
             ]
         )

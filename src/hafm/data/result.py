@@ -27,6 +27,7 @@ class TrackTokens:
         vocal: semantic tokens of each view. Shape [views, F50].
         instrumental: semantic tokens. Shape [F50].
         codes: acoustic codes. Shape [K, F75].
+        lead_sheet: of the track, as compact JSON (`hafm.guide.sheet_json`); None where it has none.
 
     Raises:
         ValueError: the shapes do not fit each other.
@@ -40,6 +41,7 @@ class TrackTokens:
     vocal: Ids
     instrumental: Ids
     codes: Ids
+    lead_sheet: str | None = None
 
     def __post_init__(self) -> None:
         shapes = self.vocal.shape, self.instrumental.shape, self.codes.shape
@@ -48,7 +50,10 @@ class TrackTokens:
 
     def to_bytes(self) -> bytes:
         """One safetensors file, in memory; the same tokens give the same bytes."""
-        return save({"vocal": self.vocal, "instrumental": self.instrumental, "codes": self.codes})
+        arrays = {"vocal": self.vocal, "instrumental": self.instrumental, "codes": self.codes}
+        if self.lead_sheet is None:
+            return save(arrays)
+        return save({**arrays, "lead_sheet": np.frombuffer(self.lead_sheet.encode(), np.uint8)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -58,7 +63,9 @@ class TrackTokens:
             ValueError: something else.
         """
         try:
-            return cls(**load(data))
+            arrays = load(data)
+            sheet = arrays.pop("lead_sheet", None)
+            return cls(**arrays, lead_sheet=None if sheet is None else sheet.tobytes().decode())
         except (SafetensorError, TypeError, struct.error) as error:
             raise ValueError(f"these bytes hold no tokens: {error}") from error
 

@@ -16,8 +16,9 @@ tempo is stored, so none is ever rounded. A part that is empty is unknown; where
 """
 
 import math
+import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -31,6 +32,7 @@ from hafm.jsonfile import unknown_name
 
 __all__ = [
     "PARTS",
+    "PLAYERS",
     "STYLES",
     "Beat",
     "ChordSpan",
@@ -39,7 +41,9 @@ __all__ = [
     "MeterChange",
     "Origin",
     "PartName",
+    "Player",
     "PlayingSpan",
+    "parse_meter",
 ]
 
 STYLES = (
@@ -61,6 +65,10 @@ STYLES = (
 PartName: TypeAlias = Literal["beats", "key", "chords", "arrangement", "style"]
 PARTS: tuple[PartName, ...] = get_args(PartName)
 """What a sheet consists of. `beats` are known together with their meters."""
+
+Player: TypeAlias = Literal["drums", "bass", "harmony", "melody"]
+PLAYERS: tuple[Player, ...] = get_args(Player)
+"""Who is in an arrangement; the order is that of the guide's channels."""
 
 MOST_BEATS_PER_BAR = 32
 _MOST_PER_SECOND, _MOST_ANYWAY = 10, 100
@@ -101,6 +109,21 @@ class Beat:
 
     seconds: float
     position: int
+
+
+def parse_meter(label: str) -> tuple[int, int]:
+    """Numerator and denominator of a meter.
+
+    Raises:
+        LeadSheetError: it is not of the form 6/8.
+
+    >>> parse_meter("6/8")
+    (6, 8)
+    """
+    matched = re.fullmatch(r"(\d{1,2})/(\d{1,2})", label)
+    if matched is None:
+        raise LeadSheetError(f"{label!r} is not a meter; write it as in 4/4, 3/4 or 6/8")
+    return int(matched[1]), int(matched[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +173,12 @@ class KeyChange:
     tonic: str
     mode: str
 
+    @classmethod
+    def parse(cls, start_seconds: float, label: str) -> Self:
+        """The key that a label such as `F#:min` names; a sheet checks it."""
+        tonic, _, mode = label.partition(":")
+        return cls(start_seconds, tonic, mode)
+
     @property
     def label(self) -> str:
         """As in `F#:min`."""
@@ -178,7 +207,13 @@ class ChordSpan:
 
 @dataclass(frozen=True, slots=True)
 class PlayingSpan:
-    """Who plays from start to end, usually a bar."""
+    """Who plays from start to end, usually a bar.
+
+    Args:
+        start_seconds: its first instant.
+        end_seconds: the first instant after it.
+        drums, bass, harmony, melody: whether they play.
+    """
 
     start_seconds: float
     end_seconds: float
@@ -186,6 +221,16 @@ class PlayingSpan:
     bass: bool
     harmony: bool
     melody: bool
+
+    @classmethod
+    def of(cls, start_seconds: float, end_seconds: float, players: Collection[str]) -> Self:
+        """The span in which these of `PLAYERS` play."""
+        return cls(start_seconds, end_seconds, *(player in players for player in PLAYERS))
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """Those of `PLAYERS` that play."""
+        return tuple(player for player in PLAYERS if getattr(self, player))
 
 
 @dataclass(frozen=True, kw_only=True)

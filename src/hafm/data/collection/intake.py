@@ -18,14 +18,17 @@ refused here, and taken by the app:
 | duration | 1 s to 30 minutes |
 | duration against what the source promises | 1 s |
 | parts of a track against each other | one rate; 50 ms in length, which are cut off |
+| its lead sheet against its stems | 50 ms in length |
 | a stem, summed | audible, as `Audio` defines it; one part of a sum may be silent |
 
 A stem that a separator gives may be silent: much music has no voice in it. The filter decides about that.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -36,9 +39,11 @@ from hafm.audio.io import read_audio
 from hafm.audio.resample import resample
 from hafm.audio.sound import SILENCE_DBFS, Audio, to_mono
 from hafm.data.collection.track import SoundPart, Track
-from hafm.errors import AudioContentError, UsageError
+from hafm.data.collection.truth import lead_sheet_of_truth
+from hafm.errors import AudioContentError, LeadSheetError, UsageError
+from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["MixSeparator", "Stems", "read_stems"]
+__all__ = ["MixSeparator", "Stems", "read_lead_sheet", "read_stems"]
 
 MIN_SAMPLE_RATE_HZ = 16_000
 MAX_SAMPLE_RATE_HZ = 96_000
@@ -107,6 +112,35 @@ def read_stems(track: Track, *, separator: MixSeparator | None) -> Stems:
             f"track {track.id!r} is a mix and has to be separated; give an MDX-Net model with --separator"
         )
     return _from_mix(track, separator)
+
+
+def read_lead_sheet(track: Track, *, seconds: float) -> LeadSheet | None:
+    """Read the lead sheet of a track.
+
+    Args:
+        track: whose.
+        seconds: that its stems last.
+
+    Returns:
+        The sheet; None if the track names none.
+
+    Raises:
+        LeadSheetError: the file cannot be read, or is of a sound of another length.
+    """
+    if (part := track.lead_sheet) is None:
+        return None
+    try:
+        sheet = lead_sheet_of_truth(json.loads(Path(part.path).read_bytes()))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LeadSheetError(f"'{part.path}' cannot be read ({error}); render it again") from error
+    except LeadSheetError as error:
+        raise LeadSheetError(f"'{part.path}': {error}") from error
+    if abs(sheet.duration_seconds - seconds) > MAX_APART_SECONDS:
+        raise LeadSheetError(
+            f"'{part.path}' is the lead sheet of {sheet.duration_seconds:.2f} s and its sound lasts "
+            f"{seconds:.2f} s; training takes {MAX_APART_SECONDS:g} s of difference"
+        )
+    return sheet
 
 
 def _from_parts(track: Track) -> Stems:

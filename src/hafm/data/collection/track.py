@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, get_args, runtime_ch
 
 from hafm.errors import UsageError
 
-__all__ = ["SPLITS", "SoundPart", "Source", "Split", "Track"]
+__all__ = ["SPLITS", "SheetPart", "SoundPart", "Source", "Split", "Track"]
 
 Split: TypeAlias = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -38,6 +38,19 @@ class SoundPart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SheetPart:
+    """A file with the lead sheet of a track.
+
+    Args:
+        path: of the file.
+        kind: `truth`: the JSON of a rendered pair.
+    """
+
+    path: str
+    kind: Literal["truth"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Track:
     """One item of a collection.
 
@@ -48,6 +61,7 @@ class Track:
         mix: the whole; needed where there are no stems.
         vocal: parts that sum to the vocal; empty: it is to be separated from the mix.
         instrumental: parts that sum to the instrumental; empty exactly where `vocal` is.
+        lead_sheet: file that says when its beats are, and its chords; None where there is none.
         seconds: duration that the source promises; None if it does not. Another one means a damaged file.
         known: what else the source says (title, artist, genre, licence); JSON values.
 
@@ -64,6 +78,7 @@ class Track:
     mix: SoundPart | None = None
     vocal: tuple[SoundPart, ...] = ()
     instrumental: tuple[SoundPart, ...] = ()
+    lead_sheet: SheetPart | None = None
     seconds: float | None = None
     known: Mapping[str, Any] = field(default_factory=dict)
 
@@ -93,13 +108,18 @@ class Track:
         >>> Track.from_dict(track.to_dict()) == track
         True
         """
-        return asdict(self)
+        values = asdict(self)
+        if self.lead_sheet is None:  # as in ledgers that are older than lead sheets
+            del values["lead_sheet"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """A track from what `to_dict` gave, also after JSON."""
         fields = dict(values)
         fields["mix"] = SoundPart(**fields["mix"]) if fields["mix"] else None
+        if "lead_sheet" in fields:
+            fields["lead_sheet"] = SheetPart(**fields["lead_sheet"])
         for stem in ("vocal", "instrumental"):
             fields[stem] = tuple(SoundPart(**part) for part in fields[stem])
         return cls(**fields)

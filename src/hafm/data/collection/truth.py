@@ -13,11 +13,9 @@ from typing import Any
 
 from hafm.errors import LeadSheetError
 from hafm.guide.chord import NO_CHORD
-from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, PlayingSpan
+from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, PlayingSpan
 
 __all__ = ["lead_sheet_of_truth"]
-
-_PLAYERS = ("drums", "bass", "harmony", "melody")
 
 
 def lead_sheet_of_truth(truth: Mapping[str, Any]) -> LeadSheet:
@@ -32,15 +30,14 @@ def lead_sheet_of_truth(truth: Mapping[str, Any]) -> LeadSheet:
     try:
         seconds = float(truth["seconds"])
         beats, meters = _bars(truth["beats_seconds"], truth["downbeats_seconds"], truth["beats_per_bar"])
-        tonic, _, mode = truth["key"]["label"].partition(":")
         return LeadSheet(
             duration_seconds=seconds,
             beats=beats,
             meters=meters,
-            keys=(KeyChange(0.0, tonic, mode),),
+            keys=(KeyChange.parse(0.0, truth["key"]["label"]),),
             chords=tuple(_without_gaps(truth["chords"], seconds)),
             arrangement=tuple(
-                PlayingSpan(bar["start_seconds"], bar["end_seconds"], *(bar[name] for name in _PLAYERS))
+                PlayingSpan(bar["start_seconds"], bar["end_seconds"], *(bar[name] for name in PLAYERS))
                 for bar in truth.get("arrangement", ())
             ),
             style=truth["band"]["style"],

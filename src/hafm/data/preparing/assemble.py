@@ -2,7 +2,7 @@
 
 In: a ledger. Out: in its folder
 
-    train-00000.safetensors ...   as soon as all items of a shard are resolved
+    train-00000.safetensors ...   as soon as all items of a shard are resolved, with its lead sheets
     tracks.jsonl, index.json      when no item is pending
     ledger.tsv                    at the end of each run
 
@@ -21,6 +21,7 @@ from hafm.data.preparing.ledger import Ledger
 from hafm.data.preparing.ledger_row import LedgerRow, ShardKey
 from hafm.data.result import ClipLevel
 from hafm.data.shards.file import shard_name, write_shard
+from hafm.data.shards.guides import write_sheets
 from hafm.data.shards.index import PARTS_FOLDER, Index, write_index
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
@@ -49,6 +50,7 @@ def write_ripe_shard(folder: Path, ledger: Ledger, key: ShardKey) -> None:
     tokens = ledger.tokens(key)
     if tokens:
         path = folder / shard_name(*key)
+        write_sheets(path, tokens)
         sha256 = write_shard(path, tokens)
         ledger.record_shard(key, (sha256, path.stat().st_size))
 

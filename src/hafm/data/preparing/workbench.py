@@ -3,8 +3,8 @@
 In: tracks. Out: a result each; a track that cannot be used becomes `Quarantined`, and the work goes on.
 
     files --read_stems--[separator]--> vocal, instrumental --Tokeniser--> tokens, levels --> Prepared
-              |                                                |
-              `------- AudioError, OSError, no memory ---------`---------------------------> Quarantined
+              |       `--read_lead_sheet--------------------------------> lead sheet ---------^
+              `------- AudioError, LeadSheetError, OSError, no memory ---------------------> Quarantined
 
 Anything else is not the track's fault (a device without memory, a mistake of ours), and stops the run.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from hafm.data.collection.track import Track
 from hafm.data.result import Prepared, Quarantined, TrackResult
-from hafm.errors import AudioError, DeviceError, UsageError
+from hafm.errors import AudioError, DeviceError, HafmError, LeadSheetError, UsageError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -121,19 +121,25 @@ class TrackWorkbench:
         """
         results: dict[str, TrackResult] = {}
         read: list[tuple[Track, Stems]] = []
+        sheets: dict[str, str | None] = {}
         spent: dict[str, Mapping[str, float]] = {}
         for track in tracks:
             if track.needs_separation and self._separator is None:
                 raise UsageError(f"track {track.id!r} is a mix; give a separator, --separator MODEL.onnx")
             try:
                 stems, spent[track.id] = self._read(track)
-            except (AudioError, OSError, MemoryError) as error:
+                sheets[track.id] = _sheet(track, stems)
+            except (AudioError, LeadSheetError, OSError, MemoryError) as error:
                 results[track.id] = Quarantined(track_id=track.id, reason=_reason(error))
             else:
                 read.append((track, stems))
         for result in self._tokenise(read):
             if isinstance(result, Prepared):
-                result = replace(result, spent={**spent[result.track_id], **result.spent})
+                result = replace(
+                    result,
+                    tokens=replace(result.tokens, lead_sheet=sheets[result.track_id]),
+                    spent={**spent[result.track_id], **result.spent},
+                )
             results[result.track_id] = result
         return [results[track.id] for track in tracks]
 
@@ -167,6 +173,15 @@ class TrackWorkbench:
                 f"{self._tokeniser.device} ran out of memory; use a smaller --batch-size, fewer --workers, "
                 "or the cpu"
             ) from error
+
+
+def _sheet(track: Track, stems: "Stems") -> str | None:
+    """The lead sheet of a track as it is stored."""
+    from hafm.data.collection.intake import read_lead_sheet
+    from hafm.guide.sheet_json import lead_sheet_to_json
+
+    sheet = read_lead_sheet(track, seconds=stems.seconds)
+    return None if sheet is None else lead_sheet_to_json(sheet, compact=True)
 
 
 class _TimedSeparator:
@@ -228,5 +243,5 @@ def _reason(error: Exception) -> str:
     """One line, that any terminal and SQLite can take."""
     if isinstance(error, MemoryError):
         return "it needs more memory than there was; use fewer --workers, or cut it into parts"
-    text = str(error) if isinstance(error, AudioError) else f"cannot be read: {error}"
+    text = str(error) if isinstance(error, HafmError) else f"cannot be read: {error}"
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()

@@ -3,7 +3,8 @@
 In: what preparation knows. Out: two files, which a reader trusts once their hashes agree:
 
     tracks.jsonl    one line a track whose tokens stand in a shard
-    index.json      what made the ids, and SHA-256 of tracks.jsonl, of the shards and of parts/; written last
+    index.json      what made the ids, and SHA-256 of tracks.jsonl, of the shards, of their lead sheets and of
+                    parts/; written last
 
     {"format": 1,
      "made_by": {"fingerprints": {...}, "seed": 0, ...},           parts and settings behind the ids
@@ -29,6 +30,7 @@ from typing import Any, Self
 from hafm.data.collection.track import SPLITS
 from hafm.data.shards.file import ShardArrays
 from hafm.data.shards.folder import FileEntry, ShardFolder, ShardsDamaged, ShardsNotFound
+from hafm.data.shards.guides import sheets_name
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import UsageError
@@ -163,7 +165,7 @@ def write_index(
     """Writes `tracks.jsonl`, then `index.json`. From then on the folder is believed.
 
     Args:
-        folder: that holds the shards, and `parts/` if there is one; its files are hashed.
+        folder: that holds the shards, and their lead sheets and `parts/` if there are any; all are hashed.
         tracks: all of them, in order; may be a generator.
         made_by: settings behind the ids, and under `fingerprints` those of the parts; JSON values.
         filter: that gave the tracks their `kept`.
@@ -188,7 +190,8 @@ def write_index(
         name: FileEntry(sha256=sha256, bytes=(folder / name).stat().st_size)
         for name, sha256 in shards.items()
     }
-    for path in (folder / TRACKS_FILE, *sorted((folder / PARTS_FOLDER).rglob("*"))):
+    sheets = (folder / sheets_name(name) for name in shards)
+    for path in (folder / TRACKS_FILE, *sheets, *sorted((folder / PARTS_FOLDER).rglob("*"))):
         if path.is_file():
             data = path.read_bytes()
             entry = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))

@@ -13,6 +13,7 @@ is fetched then (see `hafm.data.shards.folder`).
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -25,10 +26,10 @@ from hafm.data.crops import common_rate
 from hafm.data.result import Ids
 from hafm.data.shards.file import ShardArrays, shard_name
 from hafm.data.shards.folder import ShardFolder, ShardsDamaged, ShardsNotFound
+from hafm.data.shards.guides import GuideCache, ShardSheets, sheets_name
 from hafm.data.shards.index import PARTS_FOLDER, Index, check_files, read_index, read_tracks
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.errors import BundleMismatch, UsageError
-from hafm.guide.frames import GUIDE_CHANNELS
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.spec import COARSE_CODES, FINE_CODES, INSTRUMENTAL_SEMANTIC, VOCAL_SEMANTIC, TokenStream
 from hafm.stages.token_parts import require_same_parts
@@ -75,16 +76,22 @@ class Shards:
         self.ids: list[str] = []
         """Track of every pair."""
         rows: list[tuple[int, ...]] = []
+        self._num_tracks: Counter[int] = Counter()
         for track in tracks:
             if track.split == split:
+                number = self._num_tracks[track.shard]
+                self._num_tracks[track.shard] += 1
                 for run in track.kept:
                     self.ids.append(track.id)
-                    rows.append((track.shard, *_place(track, run)))
-        table = np.array(rows, dtype=np.int64).reshape(len(rows), 5)
-        self._shard = table[:, 0]
+                    rows.append((track.shard, number, track.start_50, *_place(track, run)))
+        table = np.array(rows, dtype=np.int64).reshape(len(rows), 7)
+        # Of each pair: its shard; place and first frame at 50 Hz of its track in there.
+        self._shard, self._track, self._track_start = table.T[:3]
         # First frame in the shard, and number of frames, at 50 and at 75 Hz.
-        self._starts, self._frames = table[:, 1:3], table[:, 3:5]
+        self._starts, self._frames = table[:, 3:5], table[:, 5:7]
         self._open: dict[int, ShardArrays] = {}
+        self._open_sheets: dict[int, ShardSheets | None] = {}
+        self._guides = GuideCache()
 
     @classmethod
     def open(
@@ -116,7 +123,7 @@ class Shards:
 
     def __getstate__(self) -> dict[str, Any]:
         # Pickled, a mapping would become a copy of the whole shard.
-        return {**self.__dict__, "_open": {}}
+        return {**self.__dict__, "_open": {}, "_open_sheets": {}, "_guides": GuideCache()}
 
     def num_views(self) -> int:
         """Differently augmented versions of every vocal."""
@@ -149,10 +156,29 @@ class Shards:
         coarse = COARSE_CODES.num_codebooks
         return (arrays.codes[:coarse] if name == COARSE_CODES.name else arrays.codes[coarse:])[:, inside]
 
-    def guide(self, index: int) -> NDArray[np.float32]:
-        """Guide `[F, G]` of a pair at 50 Hz (`hafm.guide.frames`): zeros, for shards hold no lead sheets."""
-        frames = int(self._frames[index, _column(VOCAL_SEMANTIC.name)])
-        return np.zeros((frames, GUIDE_CHANNELS), np.float32)
+    def guide(self, index: int, inside: slice = slice(None)) -> NDArray[np.float32]:
+        """Guide `[F, G]` of a pair at 50 Hz (`hafm.guide.frames`), a new array; zeros without a lead sheet.
+
+        Args:
+            index: of the pair, 0 to `len(self) - 1`.
+            inside: which of its frames.
+
+        Raises:
+            ShardsDamaged: the sheets of the pair's shard are missing or damaged.
+        """
+        guide = self._guides.find(index, inside)
+        if guide is None:
+            column = _column(VOCAL_SEMANTIC.name)
+            sheets = self._sheets(int(self._shard[index]))
+            self._guides.add(
+                index,
+                None if sheets is None else sheets[int(self._track[index])],
+                first=int(self._starts[index, column] - self._track_start[index]),
+                num_frames=int(self._frames[index, column]),
+            )
+            guide = self._guides.find(index, inside)
+            assert guide is not None, "it was just added"
+        return guide
 
     def verify(self) -> None:
         """Reads every file and compares its hash, those of other splits and of the parts too.
@@ -216,6 +242,17 @@ class Shards:
         if self.folder.is_local:
             return Path(self.folder.where(PARTS_FOLDER))
         return self.folder.fetch_together(files)
+
+    def _sheets(self, number: int) -> ShardSheets | None:
+        """The lead sheets of a shard; None where it has none."""
+        if number not in self._open_sheets:
+            name = sheets_name(shard_name(self.split, number))
+            entry = self.index.files.get(name)
+            self._open_sheets[number] = None
+            if entry is not None:
+                path = self.folder.local_path(name, entry)
+                self._open_sheets[number] = ShardSheets(path, num_tracks=self._num_tracks[number])
+        return self._open_sheets[number]
 
     def _arrays(self, number: int) -> ShardArrays:
         arrays = self._open.get(number)

@@ -1,6 +1,6 @@
 """Pairs that `recipes/builtin/render.py` rendered.
 
-In: its output folder. Out: `Track`s with two stems, and of the truth what is small.
+In: its output folder. Out: `Track`s with two stems; their truth is their lead sheet.
 
     ROOT/train/000123.json  000123.vocal.wav  000123.instrumental.wav
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hafm.data.collection.sources.folder import require_folder
-from hafm.data.collection.track import SPLITS, SoundPart, Split, Track
+from hafm.data.collection.track import SPLITS, SheetPart, SoundPart, Split, Track
 from hafm.errors import UsageError
 
 __all__ = ["Rendered"]
@@ -83,6 +83,7 @@ def _track(split: Split, path: Path) -> Track:
         split=split,
         vocal=(SoundPart(path=str(path.with_suffix(".vocal.wav"))),),
         instrumental=(SoundPart(path=str(path.with_suffix(".instrumental.wav"))),),
+        lead_sheet=SheetPart(path=str(path), kind="truth"),
         seconds=seconds,
         known={"song": song, **known},
     )
