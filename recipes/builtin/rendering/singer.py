@@ -97,6 +97,6 @@ def draw_style(voice: Voice, rng: np.random.Generator) -> SingingStyle:
         jitter_semitones=float(rng.uniform(0.01, 0.03)),
         ripple_db=float(rng.uniform(0.8, 3.5)),
         warp=float(rng.uniform(*voice.warp_range)),
-        tilt_db=float(rng.uniform(-4.0, 1.5)),
+        tilt_db=float(rng.uniform(-4.0, 0.5)),
         breathiness=float(rng.uniform(0.0, 0.16)),
     )
