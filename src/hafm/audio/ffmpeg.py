@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hafm.audio.sniff import Kind
-from hafm.audio.stream import DecodedStream
+from hafm.audio.stream import DecodedStream, without_first
 from hafm.errors import AudioContentError, AudioReadError
 
 __all__ = ["INSTALL_HINT", "open_ffmpeg"]
@@ -67,8 +67,9 @@ def open_ffmpeg(
     if program is None:
         raise AudioReadError(f"{name} is {kind.name}, which needs the ffmpeg program; {INSTALL_HINT}")
     command = [program, "-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe"]
-    command += ["-f", kind.demuxer, "-ss", f"{start_seconds:.6f}", "-t", f"{seconds:.6f}"]
-    command += ["-i", f"file:{path.absolute()}", "-map", f"0:a:{audio_stream}", "-map_metadata", "-1"]
+    command += ["-f", kind.demuxer, "-i", f"file:{path.absolute()}", "-map", f"0:a:{audio_stream}"]
+    # All is decoded from the beginning: where ffmpeg seeks, Opus and AAC come out up to 0.1 s off.
+    command += ["-t", f"{start_seconds + seconds:.6f}", "-map_metadata", "-1"]
     command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
@@ -77,7 +78,7 @@ def open_ffmpeg(
         watchdog.daemon = True
         watchdog.start()
         try:
-            yield _stream(process, process.stdout, log, watchdog, audio_stream, name)
+            yield _stream(process, process.stdout, log, watchdog, audio_stream, start_seconds, name)
         finally:
             watchdog.cancel()
             process.kill()
@@ -91,6 +92,7 @@ def _stream(
     log: IO[bytes],
     watchdog: threading.Timer,
     audio_stream: int,
+    start_seconds: float,
     name: str,
 ) -> DecodedStream:
     def complaint() -> str:
@@ -116,12 +118,15 @@ def _stream(
     magic, data_offset, _, encoding, sample_rate, channels = _AU_HEADER.unpack(header)
     assert (magic, encoding) == (b".snd", _AU_FLOAT32), "ffmpeg was asked for an AU stream of float32"
     pipe.read(data_offset - _AU_HEADER.size)
+    start = round(start_seconds * sample_rate)
     return DecodedStream(
         sample_rate=sample_rate,
         num_channels=channels,
         claimed_frames=None,
-        blocks=_blocks(pipe, channels),
+        start_frame=start,
+        blocks=without_first(_blocks(pipe, channels), start),
         complaint=complaint,
+        is_impatient=True,
     )
 
 

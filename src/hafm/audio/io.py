@@ -3,9 +3,8 @@
 In: a path, an open binary file, or an array. Out: an `Audio` (float32 `[C, T]`, checked: see `sound.py`), or
 an `AudioError` whose one line says what is wrong and what to do.
 
-    path, file --hash--sniff--+- libsndfile -+--[rate, channels, claim]--blocks--limit--admit--> Audio
-                              +--- ffmpeg ---+
-    array -----------------------------------[rate, channels]-----------------------admit--> Audio
+    path, file --open_sound--[rate, channels, claim]--blocks--limit--admit--> Audio
+    array -------------------[rate, channels]-------------------------admit--> Audio
 
 Conventions: what a header claims is checked before anything is allocated, and is used to refuse, never to
 allocate; samples are taken in blocks under a running limit. A file that is cut or damaged is taken as far as
@@ -13,20 +12,16 @@ it decodes, with a note.
 """
 
 import hashlib
-import io
 import math
 import os
 from typing import Any, Literal
 
 import numpy as np
-import soundfile
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.audio.ffmpeg import open_ffmpeg
-from hafm.audio.libsndfile import open_libsndfile
-from hafm.audio.sniff import HEAD_BYTES, is_cut_short, sniff
+from hafm.audio.opening import OpenSound, open_sound
 from hafm.audio.sound import (
     MAX_SECONDS,
     MIN_SECONDS,
@@ -37,16 +32,15 @@ from hafm.audio.sound import (
     fold_note,
     too_long,
 )
-from hafm.audio.source import BinaryStream, open_source
+from hafm.audio.source import BinaryStream
 from hafm.audio.stream import DecodedStream
+from hafm.audio.write_blocks import write_blocks
 from hafm.errors import AudioContentError, UsageError
-from hafm.files import atomic_file
 from hafm.words import clock
 
 __all__ = ["Audio", "audio_from_array", "read_audio", "write_audio"]
 
-_SHORTFALL_SECONDS = 0.05  # lossy formats claim up to a few frames more than they hold
-_LEAST_BYTES_A_SECOND = 500  # a claim of more seconds than the file can hold at 4 kbit/s says nothing
+_LEAST_BYTES_PER_SECOND = 500  # a claim of more seconds than the file can hold at 4 kbit/s says nothing
 
 
 def read_audio(
@@ -87,38 +81,22 @@ def read_audio(
     start, limit = _checked_part(start_seconds, seconds, max_seconds)
     if audio_stream < 0:
         raise UsageError(f"audio stream {audio_stream} was asked for; give 0 or more")
-    with open_source(source) as (file, path, name):
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-        file.seek(0)
-        kind = sniff(file.read(HEAD_BYTES), name=name)
-        num_bytes = file.seek(0, os.SEEK_END)
-        if audio_stream and not kind.demuxer:
-            raise AudioContentError(
-                f"{name} is {kind.name}, which has no audio stream {audio_stream}; read stream 0"
-            )
-        notes: tuple[str, ...] = ("the end of the file is missing",) if is_cut_short(file, kind) else ()
-        decoder = (
-            open_ffmpeg(
-                path, kind=kind, name=name, audio_stream=audio_stream, start_seconds=start, seconds=limit + 1
-            )
-            if kind.demuxer
-            else open_libsndfile(file, kind=kind, name=name, start_seconds=start)
-        )
-        with decoder as stream:
-            check_format(sample_rate=stream.sample_rate, num_channels=stream.num_channels, name=name)
-            if seconds is None:
-                _refuse_claim(stream, num_bytes, start, max_seconds, name)
-            waveform = _collect(stream, math.ceil(limit * stream.sample_rate) + 1)
-            if waveform.shape[1] <= limit * stream.sample_rate:
-                notes += _shortfall(stream, waveform.shape[1], start)
-    is_whole = not notes
+    with open_sound(source, audio_stream=audio_stream, start_seconds=start, seconds=limit + 1) as sound:
+        name, stream = sound.name, sound.stream
+        if seconds is None:
+            _refuse_claim(sound, start, max_seconds)
+        waveform = _collect(stream, math.ceil(limit * stream.sample_rate) + 1)
+        damage = stream.damage()
+        sound.file.seek(0)
+        sha256 = hashlib.file_digest(sound.file, "sha256").hexdigest()  # type: ignore[arg-type]
+    notes = sound.notes + damage
     rate = stream.sample_rate
+    if start > 0 and waveform.shape[1] == 0:
+        raise AudioContentError(
+            f"{name} ends before {clock(start)}; choose an earlier --start (start_seconds=)"
+        )
     if seconds is not None:
         waveform = waveform[:, : round(seconds * rate)]
-        if start > 0 and waveform.shape[1] == 0:
-            raise AudioContentError(
-                f"{name} ends before {clock(start)}; choose an earlier --start (start_seconds=)"
-            )
         if waveform.shape[1] < round(seconds * rate):
             notes += (f"the file ends {waveform.shape[1] / rate:.2f} s after the start of the part",)
     return admit(
@@ -128,7 +106,7 @@ def read_audio(
         sha256=sha256,
         path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
         start_seconds=start,
-        is_whole=is_whole,
+        is_whole=not damage,
         file_channels=stream.num_channels,
         notes=fold_note(stream.num_channels) + notes,
         min_seconds=min_seconds,
@@ -224,11 +202,14 @@ def write_audio(
         raise ValueError(
             f"waveform peaks at {peak:.3f}, over full scale, and would be clipped; limit it first"
         )
-    # Encoded in memory: a full disk then shows as an OSError of ours, and not somewhere inside libsndfile.
-    encoded = io.BytesIO()
-    soundfile.write(encoded, samples.T.numpy(), sample_rate, format=format.upper(), subtype="PCM_24")
-    with atomic_file(path) as file:
-        file.write(encoded.getbuffer())
+    write_blocks(
+        path,
+        [samples],
+        sample_rate,
+        num_channels=samples.shape[0],
+        num_samples=samples.shape[1],
+        encoding=format,
+    )
 
 
 def _checked_part(
@@ -247,12 +228,14 @@ def _checked_part(
     return start, float(seconds)
 
 
-def _refuse_claim(stream: DecodedStream, num_bytes: int, start: float, max_seconds: float, name: str) -> None:
+def _refuse_claim(sound: OpenSound, start: float, max_seconds: float) -> None:
+    stream = sound.stream
     if stream.claimed_frames is None:
         return
     claimed = stream.claimed_frames / stream.sample_rate
-    if claimed - start > max_seconds and num_bytes >= claimed * _LEAST_BYTES_A_SECOND:
-        raise too_long(name, claimed, max_seconds)
+    num_bytes = os.fstat(sound.file.fileno()).st_size
+    if claimed - start > max_seconds and num_bytes >= claimed * _LEAST_BYTES_PER_SECOND:
+        raise too_long(sound.name, claimed, max_seconds)
 
 
 def _collect(stream: DecodedStream, most_frames: int) -> Float[Tensor, "C T"]:
@@ -264,16 +247,3 @@ def _collect(stream: DecodedStream, most_frames: int) -> Float[Tensor, "C T"]:
         if frames == most_frames:
             break
     return torch.cat(blocks, dim=1) if blocks else torch.zeros(min(stream.num_channels, 2), 0)
-
-
-def _shortfall(stream: DecodedStream, frames: int, start: float) -> tuple[str, ...]:
-    """Notes for a stream that was read to its end: did it hold what it claimed?"""
-    rate = stream.sample_rate
-    end = start + frames / rate
-    complaint = stream.complaint()
-    if stream.claimed_frames is not None and stream.claimed_frames / rate - end > _SHORTFALL_SECONDS:
-        claimed = clock(stream.claimed_frames / rate)
-        return (f"the file is damaged or cut short: it claims {claimed} and decodes up to {clock(end)}",)
-    if complaint:
-        return (f"the file is damaged or cut short: it decodes up to {clock(end)}",)
-    return ()

@@ -1,16 +1,17 @@
-"""WAV, FLAC, MP3, Ogg, Opus, AIFF and CAF, through libsndfile.
+"""WAV, W64, FLAC, MP3, Ogg, Opus, AIFF, AU and CAF, through libsndfile.
 
 In: an open file of a kind that `sniff` settled. Out: its samples from a given second on, block by block.
 
 What libsndfile does that a gateway has to know (1.2.2, measured): it fits the claimed length of a WAV to the
 file without a word, but believes a FLAC or an MP3 that claims more than it holds; a FLAC of unknown length
-claims 2^63 - 1; the length of an MP3 without an index is guessed, and what lies behind is lost (which
-`mpeg_index.py` prevents); at the first damaged FLAC frame it stops for good; where the claim is too long, the
-last block before the end is lost to an error, so blocks are small; its MP3 decoder writes on the process's
-standard error.
+claims 2^63 - 1; it stops where a header counts too few samples, and at the end of the first of joined files
+(which `layout.py` prevents); at the first damaged FLAC frame it stops for good; where the claim is too long,
+the last block before the end is lost to an error, so blocks are small; its MP3 decoder writes on the
+process's standard error.
 """
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Generator, Iterator
@@ -20,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from hafm.audio.mpeg_index import with_index
-from hafm.audio.sniff import MP3, WAV, Kind
-from hafm.audio.stream import DecodedStream
+from hafm.audio.layout import Layout, Link
+from hafm.audio.sniff import MP3, OGG, WAV, Kind
+from hafm.audio.stream import DecodedStream, without_first
 from hafm.errors import AudioContentError, AudioReadError
 from hafm.words import clock
 
-__all__ = ["open_libsndfile"]
+__all__ = ["NotDecodable", "open_libsndfile"]
 
 _BLOCK_FRAMES = 4096
 _WAV_BLOCK_FRAMES = 1 << 16  # its claim is never too long; a call costs as much as decoding 4096 frames
@@ -39,14 +40,19 @@ _PLAIN_REASONS = (  # where libsndfile's own words mislead
 _STDERR_LOCK = threading.Lock()
 
 
+class NotDecodable(AudioReadError):
+    """libsndfile does not accept the file; another decoder may."""
+
+
 @contextlib.contextmanager
 def open_libsndfile(
-    file: IO[bytes], *, kind: Kind, name: str, start_seconds: float
+    file: IO[bytes], layout: Layout, *, kind: Kind, name: str, start_seconds: float
 ) -> Generator[DecodedStream]:
     """Decode a file from a given second on.
 
     Args:
         file: a real file, open for reading.
+        layout: where the sound lies in it.
         kind: its kind, from `sniff`.
         name: what messages call it.
         start_seconds: where to begin.
@@ -55,38 +61,82 @@ def open_libsndfile(
         The stream, which ends with the context.
 
     Raises:
-        AudioReadError: libsndfile does not accept the file or cannot find the start in it.
+        NotDecodable: libsndfile does not accept the file.
+        AudioReadError: it cannot find the start in it.
         AudioContentError: the start lies past the end.
     """
     with contextlib.ExitStack() as stack:
         if kind is MP3:
-            file = stack.enter_context(with_index(file))
             stack.enter_context(_silent_stderr())
-        # By descriptor: libsndfile cannot be misled by the name, and no callback stands between it and
-        # Ctrl-C.
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        try:
-            decoder = stack.enter_context(_OnwardFile(file.fileno(), closefd=False))
-        except soundfile.LibsndfileError as error:
-            raise AudioReadError(
-                f"{name} looks like {kind.name} but cannot be decoded ({_reason(error)}); export it again "
-                f"as WAV or FLAC"
-            ) from error
-        if decoder.format not in kind.libsndfile:
-            raise AudioReadError(
-                f"{name} looks like {kind.name} but decodes as {decoder.format}; export it again as WAV or "
-                f"FLAC"
+        decoder = stack.enter_context(_decoder(file, layout.links[0], kind=kind, name=name))
+        claimed = decoder.frames if decoder.frames < _UNKNOWN_FRAMES and len(layout.links) == 1 else None
+        start = round(start_seconds * decoder.samplerate)
+        if claimed is not None and start >= claimed and start:
+            raise AudioContentError(
+                f"{name} lasts {clock(claimed / decoder.samplerate)}, so it cannot be read from "
+                f"{clock(start_seconds)} on; choose an earlier --start (start_seconds= in Python)"
             )
-        claimed = decoder.frames if decoder.frames < _UNKNOWN_FRAMES else None
-        _seek(decoder, start_seconds, claimed, kind, name)
+        seeks = kind not in (MP3, OGG) and len(layout.links) == 1
+        if seeks and start:
+            _seek(decoder, start, name)
         complaints: list[str] = []
+        damage = list(layout.damage)
+        blocks = _blocks(decoder, complaints, kind)
+        if len(layout.links) > 1:
+            further = (_decoder(file, link, kind=kind, name=name) for link in layout.links[1:])
+            blocks = itertools.chain(blocks, _joined(decoder, further, complaints, damage, kind))
         yield DecodedStream(
             sample_rate=decoder.samplerate,
             num_channels=decoder.channels,
             claimed_frames=claimed,
-            blocks=_blocks(decoder, complaints, _WAV_BLOCK_FRAMES if kind is WAV else _BLOCK_FRAMES),
+            start_frame=start,
+            blocks=blocks if seeks or not start else without_first(blocks, start),
             complaint=lambda: "; ".join(complaints),
+            damage=lambda: tuple(damage),
+            is_impatient=kind is MP3,
         )
+
+
+@contextlib.contextmanager
+def _decoder(file: IO[bytes], link: Link, *, kind: Kind, name: str) -> Generator[soundfile.SoundFile]:
+    with link.opened(file) as part:
+        # By descriptor: libsndfile cannot be misled by the name, and no callback stands between it and
+        # Ctrl-C.
+        os.lseek(part.fileno(), 0, os.SEEK_SET)
+        try:
+            decoder = _OnwardFile(part.fileno(), closefd=False)
+        except soundfile.LibsndfileError as error:
+            raise NotDecodable(
+                f"{name} looks like {kind.name} but cannot be decoded ({_reason(error)}); export it again "
+                f"as WAV or FLAC"
+            ) from error
+        with decoder:
+            if decoder.format not in kind.libsndfile:
+                raise NotDecodable(
+                    f"{name} looks like {kind.name} but decodes as {decoder.format}; export it again as WAV "
+                    f"or FLAC"
+                )
+            yield decoder
+
+
+def _joined(
+    first: soundfile.SoundFile,
+    further: Iterator[contextlib.AbstractContextManager[soundfile.SoundFile]],
+    complaints: list[str],
+    damage: list[str],
+    kind: Kind,
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The blocks of the links behind the first, as long as they have its rate and channels."""
+    for number, opening in enumerate(further, start=2):
+        with opening as decoder:
+            if (decoder.samplerate, decoder.channels) != (first.samplerate, first.channels):
+                damage.append(
+                    f"the file joins recordings of different kinds, and what follows the first {number - 1} "
+                    f"was left out ({decoder.samplerate} Hz and {decoder.channels} channels after "
+                    f"{first.samplerate} Hz and {first.channels}); convert it to WAV first"
+                )
+                return
+            yield from _blocks(decoder, complaints, kind)
 
 
 class _OnwardFile(soundfile.SoundFile):  # type: ignore[misc] # it has no types
@@ -101,34 +151,20 @@ class _OnwardFile(soundfile.SoundFile):  # type: ignore[misc] # it has no types
         return False
 
 
-def _seek(
-    decoder: soundfile.SoundFile, start_seconds: float, claimed: int | None, kind: Kind, name: str
-) -> None:
-    start = round(start_seconds * decoder.samplerate)
-    if start == 0:
-        return
-    if claimed is not None and start >= claimed:
-        raise AudioContentError(
-            f"{name} lasts {clock(claimed / decoder.samplerate)}, so it cannot be read from "
-            f"{clock(start_seconds)} on; "
-            "choose an earlier --start (start_seconds= in Python)"
-        )
-    # Frames of an MP3 borrow bits from those before, so a second is decoded and thrown away.
-    skipped = min(start, decoder.samplerate) if kind is MP3 else 0
+def _seek(decoder: soundfile.SoundFile, start: int, name: str) -> None:
     try:
-        decoder.seek(start - skipped)
-        decoder.read(skipped, dtype="float32")
+        decoder.seek(start)
     except soundfile.LibsndfileError as error:
         raise AudioReadError(
-            f"{name} cannot be read from {clock(start_seconds)} on ({_reason(error)}); choose an earlier "
-            f"--start "
-            "(start_seconds= in Python) or export it again"
+            f"{name} cannot be read from {clock(start / decoder.samplerate)} on ({_reason(error)}); choose "
+            f"an earlier --start (start_seconds= in Python) or export it again"
         ) from error
 
 
 def _blocks(
-    decoder: soundfile.SoundFile, complaints: list[str], block_frames: int
+    decoder: soundfile.SoundFile, complaints: list[str], kind: Kind
 ) -> Iterator[npt.NDArray[np.float32]]:
+    block_frames = _WAV_BLOCK_FRAMES if kind is WAV else _BLOCK_FRAMES
     while True:
         try:
             block = decoder.read(block_frames, dtype="float32", always_2d=True)

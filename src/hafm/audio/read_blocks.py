@@ -11,27 +11,22 @@ scale is scaled, as the table in `hafm.audio.sound` says.
 import contextlib
 import hashlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.audio.ffmpeg import open_ffmpeg
-from hafm.audio.libsndfile import open_libsndfile
-from hafm.audio.sniff import HEAD_BYTES, MP3, Kind, is_cut_short, sniff
+from hafm.audio.opening import open_sound
 from hafm.audio.sound import (
     SCALED_ABOVE,
     SILENCE_DBFS,
-    check_format,
     fold_channels,
     fold_note,
     too_long,
 )
-from hafm.audio.source import open_source
 from hafm.audio.spool import Spool
 from hafm.audio.stream import DecodedStream
 from hafm.errors import AudioContentError, AudioReadError
@@ -40,8 +35,6 @@ from hafm.words import clock
 __all__ = ["MAX_SECONDS", "Survey", "read_blocks", "survey"]
 
 MAX_SECONDS = 24 * 3600.0
-
-_SHORTFALL_SECONDS = 0.05  # lossy formats claim up to a few frames more than they hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +77,12 @@ def survey(path: str | os.PathLike[str]) -> Survey:
     215.3
     """
     path = Path(path)
-    with _opened(path) as (file, kind, stream, name):
-        check_format(sample_rate=stream.sample_rate, num_channels=stream.num_channels, name=name)
+    with open_sound(path, seconds=MAX_SECONDS + 1) as sound:
+        file, stream, name = sound.file, sound.stream, sound.name
         extent = _Extent()
         for block in _folded(stream):
             extent.add(block, name=name, sample_rate=stream.sample_rate)
-        notes = fold_note(stream.num_channels) + _damage(file, kind, stream, extent.samples)
+        notes = fold_note(stream.num_channels) + sound.notes + stream.damage()
         if not extent.samples:
             why = "".join(f" ({note})" for note in notes)
             raise AudioContentError(f"{name} holds no sound that can be decoded{why}; export it again")
@@ -133,9 +126,10 @@ def read_blocks(surveyed: Survey, *, spool_folder: Path | None = None) -> Iterat
         OutputError: there is no room for a temporary file.
     """
     with contextlib.ExitStack() as spooling, contextlib.ExitStack() as decoding:
-        _, kind, stream, name = decoding.enter_context(_opened(surveyed.path))
+        sound = decoding.enter_context(open_sound(surveyed.path, seconds=MAX_SECONDS + 1))
+        stream, name = sound.stream, sound.name
         blocks = _folded(stream)
-        if kind.demuxer or kind is MP3:
+        if stream.is_impatient:
             spool = spooling.enter_context(Spool(surveyed.num_channels, folder=spool_folder))
             for block in blocks:
                 spool.write(block)
@@ -151,34 +145,8 @@ def read_blocks(surveyed: Survey, *, spool_folder: Path | None = None) -> Iterat
             raise AudioReadError(f"{name} was changed while it was read; start again")
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Generator[tuple[IO[bytes], Kind, DecodedStream, str]]:
-    with open_source(path) as (file, real_path, name):
-        kind = sniff(file.read(HEAD_BYTES), name=name)
-        decoder = (
-            open_ffmpeg(real_path, kind=kind, name=name, start_seconds=0.0, seconds=MAX_SECONDS + 1)
-            if kind.demuxer
-            else open_libsndfile(file, kind=kind, name=name, start_seconds=0.0)
-        )
-        with decoder as stream:
-            yield file, kind, stream, name
-
-
 def _folded(stream: DecodedStream) -> Iterator[Tensor]:
     return (fold_channels(torch.from_numpy(block.T)) for block in stream.blocks)
-
-
-def _damage(file: IO[bytes], kind: Kind, stream: DecodedStream, samples: int) -> tuple[str, ...]:
-    """Notes on a file that was read to its end: did it hold what it claimed?"""
-    rate = stream.sample_rate
-    if stream.claimed_frames is not None and stream.claimed_frames - samples > _SHORTFALL_SECONDS * rate:
-        return (
-            f"the file is damaged or cut short: it claims {clock(stream.claimed_frames / rate)} and decodes "
-            f"up to {clock(samples / rate)}",
-        )
-    if stream.complaint():
-        return (f"the file is damaged or cut short: it decodes up to {clock(samples / rate)}",)
-    return ("the end of the file is missing",) if is_cut_short(file, kind) else ()
 
 
 class _Extent:

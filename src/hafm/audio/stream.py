@@ -1,33 +1,91 @@
 """`DecodedStream`: what the gateway sees of a decoder, whichever it is.
 
-In: nothing. Out: the rate and channels that a file claims, which can be refused before a sample is decoded,
-and then the samples in blocks, so that a running limit holds whatever the file claims.
+In: what a decoder says of a file, and its blocks. Out: the rate and channels that the file claims, which can
+be refused before a sample is decoded, then the samples in blocks, so that a running limit holds whatever the
+file claims, and at their end what is missing.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DecodedStream"]
+from hafm.words import clock
+
+__all__ = ["DecodedStream", "without_first"]
+
+_SHORTFALL_SECONDS = 0.05  # lossy formats claim up to a few frames more than they hold
 
 
-@dataclass(frozen=True, kw_only=True)
 class DecodedStream:
     """Sound that is being decoded.
 
     Args:
-        sample_rate: samples a second, as the file claims.
+        sample_rate: samples per second, as the file claims.
         num_channels: channels, as the file claims.
-        claimed_frames: samples a channel of the whole file, as it claims; None if it does not. Never to be
+        claimed_frames: samples per channel of the whole file, as it claims; None if it does not. Never to be
             trusted.
-        blocks: the samples, float32 `[frames, C]` a block, to be taken once. Ends early where decoding fails.
+        start_frame: of the whole file's, the first that the blocks hold.
+        blocks: the samples, float32 `[frames, C]` each. They end early where decoding fails.
         complaint: what the decoder had to say, once the blocks are used up; empty if nothing.
+        damage: what else is known to be missing, once the blocks are used up.
+        is_impatient: the blocks must be taken without delay: the decoder is ended when it takes too long, or
+            keeps standard error closed while it works.
     """
 
-    sample_rate: int
-    num_channels: int
-    claimed_frames: int | None
-    blocks: Iterator[npt.NDArray[np.float32]]
-    complaint: Callable[[], str]
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        num_channels: int,
+        claimed_frames: int | None,
+        start_frame: int,
+        blocks: Iterator[npt.NDArray[np.float32]],
+        complaint: Callable[[], str],
+        damage: Callable[[], tuple[str, ...]] = tuple,
+        is_impatient: bool = False,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.num_channels = num_channels
+        self.claimed_frames = claimed_frames
+        self.is_impatient = is_impatient
+        self._end = start_frame
+        self._is_exhausted = False
+        self._complaint = complaint
+        self._damage = damage
+        self.blocks = self._counted(blocks)
+        """The samples, to be taken once."""
+
+    def _counted(self, blocks: Iterator[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        for block in blocks:
+            self._end += len(block)
+            yield block
+        self._is_exhausted = True
+
+    def damage(self) -> tuple[str, ...]:
+        """What a user should know about what is missing; nothing as long as there are more blocks."""
+        if not self._is_exhausted:
+            return ()
+        end = clock(self._end / self.sample_rate)
+        claimed = self.claimed_frames
+        complaint = self._complaint()
+        if claimed is not None and claimed - self._end > _SHORTFALL_SECONDS * self.sample_rate:
+            claim = clock(claimed / self.sample_rate)
+            return (f"the file is damaged or cut short: it claims {claim} and decodes up to {end}",)
+        if complaint:
+            return (f"the file is damaged or cut short: it decodes up to {end}",)
+        return self._damage()
+
+
+def without_first(
+    blocks: Iterator[npt.NDArray[np.float32]], num_frames: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The blocks without the first samples.
+
+    Decoding from the beginning and dropping is the one way that gives the same samples in every format: a
+    lossy decoder that is started inside a file lacks what its next frame builds on.
+    """
+    for block in blocks:
+        if num_frames < len(block):
+            yield block[num_frames:]
+        num_frames = max(0, num_frames - len(block))

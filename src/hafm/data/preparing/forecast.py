@@ -5,14 +5,13 @@ In: tracks. Out: seconds of audio, as the source or the headers of some files pr
 Headers lie, so this is a forecast and decides about nothing but whether a disk is clearly too small.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import fmean
 
-from hafm.audio.libsndfile import open_libsndfile
-from hafm.audio.sniff import HEAD_BYTES, sniff
-from hafm.audio.source import open_source
+from hafm.audio.opening import open_sound
 from hafm.data.collection.track import Track
 from hafm.errors import AudioError
 
@@ -77,13 +76,10 @@ def _seconds(track: Track) -> float | None:
     if track.seconds is not None:
         return track.seconds
     try:
-        with open_source(track.parts[0].path) as (file, path, name):
-            kind = sniff(file.read(HEAD_BYTES), name=name)
-            if kind.demuxer:
-                return path.stat().st_size / _BYTES_A_SECOND_OF_FILE
-            with open_libsndfile(file, kind=kind, name=name, start_seconds=0.0) as stream:
-                if stream.claimed_frames is None:
-                    return None
-                return min(_MOST_SECONDS, stream.claimed_frames / stream.sample_rate)
+        with open_sound(track.parts[0].path, seconds=_MOST_SECONDS) as sound:
+            claimed = sound.stream.claimed_frames
+            if claimed is None:  # a container, or joined files
+                return os.fstat(sound.file.fileno()).st_size / _BYTES_A_SECOND_OF_FILE
+            return min(_MOST_SECONDS, claimed / sound.stream.sample_rate)
     except AudioError:
         return None

@@ -1,0 +1,128 @@
+"""The one way from a file to decoded blocks.
+
+In: a path or an open binary file. Out: a `DecodedStream`, with the file, its name for messages and what was
+mended.
+
+    path, file --sniff--> kind, first byte --layout--> links --libsndfile--> blocks
+                             |                                    | not decodable
+                             +-- no libsndfile --ffmpeg--> blocks +-> ffmpeg, where it is installed
+
+Both `read_audio` (a sound that fits into memory) and `survey` and `read_blocks` (one that need not) begin
+here.
+"""
+
+import contextlib
+import functools
+import mmap
+import os
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import IO
+
+from hafm.audio.ffmpeg import open_ffmpeg
+from hafm.audio.layout import Layout
+from hafm.audio.layout_mpeg import mpeg_layout
+from hafm.audio.layout_pages import flac_layout, ogg_layout
+from hafm.audio.layout_riff import aiff_layout, au_layout, caf_layout, wav_layout
+from hafm.audio.libsndfile import NotDecodable, open_libsndfile
+from hafm.audio.sniff import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Kind, sniff
+from hafm.audio.sound import check_format
+from hafm.audio.source import BinaryStream, open_source
+from hafm.audio.stream import DecodedStream
+from hafm.errors import AudioContentError, AudioError
+
+__all__ = ["OpenSound", "open_sound"]
+
+_LAYOUTS = {
+    WAV: wav_layout,
+    WAVE64: wav_layout,
+    AIFF: aiff_layout,
+    AU: au_layout,
+    CAF: caf_layout,
+    FLAC: flac_layout,
+    OGG: ogg_layout,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSound:
+    """A file that is being decoded.
+
+    Args:
+        file: open for reading.
+        kind: what kind of file it is.
+        name: what messages call it.
+        stream: its samples.
+        notes: what was mended so that all of the sound is taken.
+    """
+
+    file: IO[bytes]
+    kind: Kind
+    name: str
+    stream: DecodedStream
+    notes: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def open_sound(
+    source: str | os.PathLike[str] | BinaryStream,
+    *,
+    audio_stream: int = 0,
+    start_seconds: float = 0.0,
+    seconds: float,
+) -> Generator[OpenSound]:
+    """Open a sound for decoding, and check its rate and channels.
+
+    Args:
+        source: a path, or a binary file open for reading.
+        audio_stream: which of the audio streams of a container, from 0 on.
+        start_seconds: where to begin.
+        seconds: the most that is wanted.
+
+    Raises:
+        AudioReadError: the file cannot be opened, is no audio, or cannot be decoded.
+        AudioContentError: its rate or channels are outside the limits, or it has no such stream or start.
+    """
+    with open_source(source) as (file, path, name), contextlib.ExitStack() as stack:
+        kind, begin = sniff(file, name=name)
+        if audio_stream and kind.libsndfile:
+            raise AudioContentError(
+                f"{name} is {kind.name}, which has no audio stream {audio_stream}; read stream 0"
+            )
+
+        ffmpeg = functools.partial(
+            open_ffmpeg,
+            path,
+            kind=kind,
+            name=name,
+            audio_stream=audio_stream,
+            start_seconds=start_seconds,
+            seconds=seconds,
+        )
+        notes: tuple[str, ...] = ()
+        if kind.libsndfile:
+            layout = _layout(file, kind, begin)
+            try:
+                stream = stack.enter_context(
+                    open_libsndfile(file, layout, kind=kind, name=name, start_seconds=start_seconds)
+                )
+                notes = layout.notes
+                if len(layout.links) > 1:
+                    notes += (f"the file joins {len(layout.links)} recordings",)
+            except NotDecodable as refusal:
+                if shutil.which("ffmpeg") is None:
+                    raise
+                try:
+                    stream = stack.enter_context(ffmpeg())
+                except AudioError:
+                    raise refusal from None
+        else:
+            stream = stack.enter_context(ffmpeg())
+        check_format(sample_rate=stream.sample_rate, num_channels=stream.num_channels, name=name)
+        yield OpenSound(file=file, kind=kind, name=name, stream=stream, notes=notes)
+
+
+def _layout(file: IO[bytes], kind: Kind, begin: int) -> Layout:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return mpeg_layout(data) if kind is MP3 else _LAYOUTS[kind](data, begin)
