@@ -6,10 +6,10 @@ vocal out of it. Out: `Accompaniment`s of exactly that length.
     vocal [C, T] at its own rate
       |  one channel, the features' rate, one level, a little noise (3.2)
       |  features -> k-means
-    vocal semantic tokens [F50]
-      |  semantic stage
+    vocal semantic tokens [F50]          lead sheet, if there is one -> guide [F50, G]
+      |  semantic stage, which sees the guide
     instrumental semantic tokens [N, F50]            N takes, in one batch
-      |  coarse stage, which hears the vocal's tokens too
+      |  coarse stage, which sees the vocal's tokens and the guide too
     codes [N, 4, F75]
       |  fine stage (unless skipped)
     codes [N, 8, F75]
@@ -44,6 +44,7 @@ from hafm.generate.record import (
     Settings,
 )
 from hafm.generate.vocal import read_vocal
+from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
@@ -142,6 +143,8 @@ class Accompanist:
         temperature: float | None = None,
         top_k: int | None = None,
         guidance: float | None = None,
+        guide: LeadSheet | None = None,
+        guide_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
@@ -159,6 +162,10 @@ class Accompanist:
             temperature: 0 (the likeliest token always) or more; None for the bundle's default.
             top_k: tokens to choose from, 1 or more; None for the bundle's default.
             guidance: how closely the vocal is followed, 1 is as trained; None for the bundle's default.
+            guide: the lead sheet to keep to, of what is accompanied: as long as that, and beginning with it
+                (`LeadSheet.cropped` cuts one). None for none.
+            guide_guidance: how closely the lead sheet is followed, if not as closely as the vocal; None for
+                the bundle's default.
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.
             skip_fine: a coarser and quicker preview.
             separator: takes the vocal out of what is given as `vocal`, which is a whole song then.
@@ -168,7 +175,8 @@ class Accompanist:
             The accompaniment, as long as the vocal (or the part of it) and at its sample rate.
 
         Raises:
-            UsageError: an argument is out of range.
+            UsageError: an argument is out of range, or the bundle has no stage that follows a lead sheet.
+            LeadSheetError: the lead sheet is not as long as what is accompanied.
             AudioError: the vocal cannot be read, or cannot be used.
             BundleError: the model gave something that is not finite.
             DeviceError: the device ran out of memory.
@@ -179,7 +187,8 @@ class Accompanist:
         [[accompaniment]] = self._accompany(
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, temperature, top_k, guidance, skip_fine),
+            self._settings(seed, temperature, top_k, guidance, guide_guidance, skip_fine),
+            guides=[guide],
             takes=[take],
             separator=separator,
             on_progress=on_progress,
@@ -196,6 +205,8 @@ class Accompanist:
         temperature: float | None = None,
         top_k: int | None = None,
         guidance: float | None = None,
+        guide: LeadSheet | None = None,
+        guide_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
@@ -211,7 +222,7 @@ class Accompanist:
             The takes; element i is what `generate(..., take=i)` gives, byte for byte.
 
         Raises:
-            UsageError, AudioError, BundleError, DeviceError: as for `generate`.
+            UsageError, LeadSheetError, AudioError, BundleError, DeviceError: as for `generate`.
         """
         if takes < 1:
             raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
@@ -219,7 +230,8 @@ class Accompanist:
         [accompaniments] = self._accompany(
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, temperature, top_k, guidance, skip_fine),
+            self._settings(seed, temperature, top_k, guidance, guide_guidance, skip_fine),
+            guides=[guide],
             takes=range(takes),
             separator=separator,
             on_progress=on_progress,
@@ -236,6 +248,8 @@ class Accompanist:
         temperature: float | None = None,
         top_k: int | None = None,
         guidance: float | None = None,
+        guides: Sequence[LeadSheet] | None = None,
+        guide_guidance: float | None = None,
         skip_fine: bool = False,
         on_progress: OnProgress | None = None,
     ) -> list[list[Accompaniment]]:
@@ -245,14 +259,15 @@ class Accompanist:
             vocals: one or more, each as for `generate`; all of one sample rate and length. Memory grows with
                 their number times `takes`.
             takes: how many of each, 1 or more. The others are as for `generate`.
+            guides: a lead sheet for each vocal; None for none.
 
         Returns:
             The takes of each vocal; element `[v][i]` is what `generate(vocals[v], take=i)` gives, byte for
             byte.
 
         Raises:
-            UsageError: there is no vocal, or they differ in length or rate.
-            AudioError, BundleError, DeviceError: as for `generate`.
+            UsageError: there is no vocal, they differ in length or rate, or there are more or fewer guides.
+            LeadSheetError, AudioError, BundleError, DeviceError: as for `generate`.
         """
         if takes < 1:
             raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
@@ -264,10 +279,15 @@ class Accompanist:
                 f"a batch needs vocals of one length and sample rate, and there are {found}; group them by "
                 "length"
             )
+        if guides is not None and len(guides) != len(audios):
+            raise UsageError(
+                f"there are {len(guides)} guides and {len(audios)} vocals; give a guide for each, or none"
+            )
         return self._accompany(
             audios,
             [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
-            self._settings(seed, temperature, top_k, guidance, skip_fine),
+            self._settings(seed, temperature, top_k, guidance, guide_guidance, skip_fine),
+            guides=[None] * len(audios) if guides is None else guides,
             takes=range(takes),
             separator=None,
             on_progress=on_progress,
@@ -319,6 +339,7 @@ class Accompanist:
             [audio],
             [InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds)],
             record.settings,
+            guides=[record.lead_sheet],
             takes=[record.settings.take],
             separator=separator,
             on_progress=on_progress,
@@ -328,7 +349,13 @@ class Accompanist:
         return replace(accompaniment, notes=accompaniment.notes + notes)
 
     def _settings(
-        self, seed: int, temperature: float | None, top_k: int | None, guidance: float | None, skip_fine: bool
+        self,
+        seed: int,
+        temperature: float | None,
+        top_k: int | None,
+        guidance: float | None,
+        guide_guidance: float | None,
+        skip_fine: bool,
     ) -> Settings:
         default = self.bundle.config.generation
         return Settings(
@@ -337,6 +364,7 @@ class Accompanist:
             temperature=default.temperature if temperature is None else temperature,
             top_k=default.top_k if top_k is None else top_k,
             guidance=default.guidance if guidance is None else guidance,
+            guide_guidance=default.guide_guidance if guide_guidance is None else guide_guidance,
             skip_fine=skip_fine,
             level_lufs=default.level_lufs,
         )
@@ -347,6 +375,7 @@ class Accompanist:
         used: Sequence[InputUsed],
         settings: Settings,
         *,
+        guides: Sequence[LeadSheet | None],
         takes: Sequence[int],
         separator: Separator | None,
         on_progress: OnProgress | None,
@@ -356,6 +385,7 @@ class Accompanist:
             vocals,
             used,
             settings,
+            guides=guides,
             takes=takes,
             bundle_used=self._bundle_used(),
             device=self.device,

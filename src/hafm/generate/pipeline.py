@@ -25,8 +25,9 @@ from hafm.generate.record import (
     Settings,
 )
 from hafm.generate.sampling import SamplingSettings
-from hafm.generate.steps import codec_frames, hear, play, sound
+from hafm.generate.steps import codec_frames, hear, play, show, sound
 from hafm.generate.vocal import take_vocal
+from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
@@ -40,6 +41,7 @@ def accompany(
     used: Sequence[InputUsed],
     settings: Settings,
     *,
+    guides: Sequence[LeadSheet | None],
     takes: Sequence[int],
     bundle_used: BundleUsed,
     device: torch.device,
@@ -53,6 +55,7 @@ def accompany(
         vocals: one or more, of one length and rate; songs, if there is a separator.
         used: of each vocal, for its record.
         settings: of all; the take is set for each.
+        guides: the lead sheet of each vocal, or None for all of them.
         takes: their numbers.
         bundle_used: for the records.
         device: where to compute.
@@ -66,7 +69,10 @@ def accompany(
         vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
     seed = settings.seed
     sampling = SamplingSettings(
-        temperature=settings.temperature, top_k=settings.top_k, guidance=settings.guidance
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        guidance=settings.guidance,
+        guide_guidance=settings.guide_guidance,
     )
     with device_errors(device), one_thread():
         environment = Environment.here(str(device))
@@ -74,6 +80,7 @@ def accompany(
         semantic, codes = play(
             bundle,
             heard,
+            guide=show(bundle, guides, vocals[0], device=device),
             num_frames=codec_frames(bundle, vocals[0]),
             sampling=sampling,
             seed=seed,
@@ -92,6 +99,7 @@ def accompany(
         input=used[0],
         settings=settings,
         separation=None if separator is None else SeparationUsed.of(separator),
+        lead_sheet=None,
         output=None,
     )
     return [
@@ -105,7 +113,12 @@ def accompany(
                     codes=codes[number * len(takes) + index].cpu(),
                 ),
                 vocal=vocal,
-                record=replace(record, input=used[number], settings=replace(settings, take=take)),
+                record=replace(
+                    record,
+                    input=used[number],
+                    settings=replace(settings, take=take),
+                    lead_sheet=guides[number],
+                ),
                 notes=vocal.notes,
             )
             for index, take in enumerate(takes)

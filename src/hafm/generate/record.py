@@ -8,6 +8,8 @@ In: what a generation used. Out: JSON; and back, the same values, checked.
     separation    the separator, if the vocal was           differs: refused; with another onnxruntime: a note
                   taken out of the input; else absent
     settings      seed, take, sampling, loudness            taken over
+    lead_sheet    `hafm.guide.sheet_json`, if there was     taken over
+                  one; else absent
     output        format, levels, SHA-256 of every file     taken over; tells whether bytes are the same
 
 Conventions: the record is written last, when the files that it names lie complete beside it. The same seed,
@@ -18,7 +20,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,6 +29,8 @@ from torch import get_num_threads
 
 from hafm.audio.sound import Audio
 from hafm.errors import AudioContentError, BundleMismatch, UsageError
+from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.jsonfile import JsonFile
 from hafm.separate.network import onnxruntime_version
 from hafm.separate.separator import Separator
@@ -158,6 +162,7 @@ class Settings:
     guidance: float
     skip_fine: bool
     level_lufs: float
+    guide_guidance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,13 +193,20 @@ class GenerationRecord:
     input: InputUsed
     settings: Settings
     separation: SeparationUsed | None = None
+    lead_sheet: LeadSheet | None = None
     output: Output | None
 
     def to_json(self) -> str:
         """The text of `generation.json`."""
-        values = asdict(self)
+        values = asdict(replace(self, lead_sheet=None))
         if self.separation is None:
             del values["separation"]
+        if self.settings.guide_guidance is None:
+            del values["settings"]["guide_guidance"]
+        if self.lead_sheet is None:
+            del values["lead_sheet"]
+        else:
+            values["lead_sheet"] = json.loads(lead_sheet_to_json(self.lead_sheet))
         return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
@@ -203,13 +215,20 @@ class GenerationRecord:
 
         Raises:
             UsageError: it is no record, of another format, or has unknown or missing fields.
+            LeadSheetError: its lead sheet is not one.
 
         >>> GenerationRecord.from_json("[]")
         Traceback (most recent call last):
         ...
         hafm.errors.UsageError: generation.json is not a record of hafm: it holds no JSON object; give ...
         """
-        return _FILE.read(cls, text, where=where)
+        values = _FILE.values(text, where=where)
+        sheet = values.pop("lead_sheet", None)
+        record = _FILE.build(cls, values, where=where)
+        if sheet is None:
+            return record
+        sheet_where = f"the lead sheet in {where}"
+        return replace(record, lead_sheet=lead_sheet_from_json(json.dumps(sheet), where=sheet_where))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:

@@ -1,8 +1,9 @@
-"""The three steps of an accompaniment: hear the vocal, play to it, make it sound.
+"""The steps of an accompaniment: hear the vocal, show the lead sheet, play to both, make it sound.
 
 In: a bundle, and what the step before gave. Out: tokens on the device; at the end waveforms on the CPU.
 
     hear    vocal [C, T]               -> vocal semantic tokens [1, 1, F50]
+    show    lead sheets [V]            -> guide [V, F50, G]
     play    vocal semantic tokens [V]  -> instrumental semantic tokens [N, 1, F50], codes [N, K, F75]
     sound   codes of one vocal         -> waveforms [1, T] at the vocal's rate
 
@@ -25,17 +26,22 @@ from hafm.audio.limiter import limit_peaks
 from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
-from hafm.errors import BundleError
+from hafm.errors import BundleError, LeadSheetError, UsageError
 from hafm.generate.parallel import LIKELIEST
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
+from hafm.guide.frames import guide_frames
+from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
-from hafm.rates import frames_for
+from hafm.rates import SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
 from hafm.tokens.vocal_noise import prepare_vocal
 
-__all__ = ["codec_frames", "hear", "play", "sound"]
+__all__ = ["codec_frames", "hear", "play", "show", "sound"]
+
+_MOST_SECONDS_APART = 0.5
+"""A sheet and its sound: more, and it is likely that of another sound, or of the whole of a part."""
 
 
 def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> Int[Tensor, "1 1 F50"]:
@@ -56,6 +62,44 @@ def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> In
         sigma=bundle.config.vocal_noise_sigma,
     )
     return kmeans.predict(features.extract(prepared.to(device)).cpu())[:, None].to(device)
+
+
+def show(
+    bundle: Bundle, sheets: Sequence[LeadSheet | None], vocal: Audio, *, device: torch.device
+) -> Float[Tensor, "V F50 G"] | None:
+    """The guide of each vocal's lead sheet; None if there is none.
+
+    Args:
+        bundle: the model.
+        sheets: one a vocal, or None for all of them.
+        vocal: one of the vocals, which are of one length.
+        device: where the stages run.
+
+    Raises:
+        UsageError: no stage of the bundle has a guide, or some vocals have a sheet and others have none.
+        LeadSheetError: a sheet is not as long as the vocals.
+    """
+    given = [sheet for sheet in sheets if sheet is not None]
+    if not given:
+        return None
+    if len(given) < len(sheets):
+        raise UsageError(
+            f"{len(given)} of {len(sheets)} vocals of a batch have a lead sheet; give one for each, or none"
+        )
+    if all(spec.guide is None for spec in bundle.config.stages.values()):
+        raise UsageError(
+            f"the stages of bundle {bundle.config.name!r} were trained without lead sheets; leave the lead "
+            "sheet out, or use another bundle"
+        )
+    for sheet in given:
+        if abs(sheet.duration_seconds - vocal.seconds) > _MOST_SECONDS_APART:
+            raise LeadSheetError(
+                f"the lead sheet lasts {sheet.duration_seconds:g} s and what it is for {vocal.seconds:g} s; "
+                "give the sheet of this part"
+            )
+    num_frames = frames_for(vocal.num_samples, sample_rate=vocal.sample_rate, frame_rate=SEMANTIC_RATE)
+    frames = [torch.from_numpy(guide_frames(sheet, num_frames=num_frames)) for sheet in given]
+    return torch.stack(frames).to(device)
 
 
 def play(

@@ -45,6 +45,7 @@ class GenerationDefaults:
         temperature: 0 (the likeliest token always) or more.
         top_k: tokens to choose from, 1 or more.
         guidance: lambda of eq. 5; 1 is without.
+        guide_guidance: a scale of the guide's own; None for that of everything.
         level_lufs: loudness that accompaniments are brought to.
 
     Raises:
@@ -60,11 +61,12 @@ class GenerationDefaults:
     top_k: int = 250
     guidance: float = 3.0
     level_lufs: float = -18.0
+    guide_guidance: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("temperature", 0), ("top_k", 1), ("guidance", 0)):
+        for name, least in (("temperature", 0), ("top_k", 1), ("guidance", 0), ("guide_guidance", 0)):
             value = getattr(self, name)
-            if not least <= value < float("inf"):
+            if value is not None and not least <= value < float("inf"):
                 raise UsageError(f"{name}={value!r}: must be {least} or more")
         if not -60 <= self.level_lufs <= 0:
             raise UsageError(f"level_lufs={self.level_lufs!r}: must be from -60 to 0")
@@ -120,6 +122,8 @@ class BundleConfig:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["stages"] = {name: self.stages[name].to_dict() for name in STAGES}
         values["generation"] = asdict(self.generation)
+        if self.generation.guide_guidance is None:  # as bundles were described that knew of none
+            del values["generation"]["guide_guidance"]
         return {"format": FORMAT, **values}
 
     def to_json(self) -> str:
