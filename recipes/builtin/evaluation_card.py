@@ -118,7 +118,7 @@ def _below(results: Results) -> list[str]:
             for row in results.worth
         )
         lines.append(
-            f"Loss on true tokens with the right and with another song's vocal, nats a token: {worth}."
+            f"Loss on true tokens with the right and with another song's vocal, nats per token: {worth}."
         )
     return lines
 

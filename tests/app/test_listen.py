@@ -123,7 +123,7 @@ def test_a_kit_that_cannot_be_made(
 def test_where_there_is_no_run(hafm: Hafm, tmp_path: Path) -> None:
     ran = hafm("listen", "make", tmp_path / "nothing", "-o", tmp_path / "kit")
     assert ran.code == 2
-    assert "no finished evaluation" in ran.error
+    assert "not a finished evaluation" in ran.error
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def kit(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"kit": "0123456789abcdef"}, "has answers of the kit 0123456789abcdef"),
         (
             {"answers": [{"trial": "ffff", "choice": "a"}]},
-            "answers a trial 'ffff' that the key does not know",
+            "answers a trial 'ffff' that is not in the key",
         ),
         ({"answers": 5}, "holds no answers of a listening test"),
         ({"answers": []}, "nobody answered a trial"),
@@ -167,7 +167,7 @@ def test_files_that_are_not_there_or_not_text(kit: Path, hafm: Hafm, tmp_path: P
         ((tmp_path / "none.json", ann), "cannot read"),
         ((kit / "key.json", tmp_path), "cannot read"),
         ((kit / "key.json", bytes_file), "no text in UTF-8"),
-        ((ann, ann), "no key of a listening test"),
+        ((ann, ann), "not the key of a listening test"),
         ((kit / "key.json", kit / "key.json"), "holds no answers"),
         ((kit / "key.json", ann, "--min-catch", "2"), "--min-catch is 2"),
     ):

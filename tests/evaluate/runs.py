@@ -101,7 +101,7 @@ def make_run(
     folder: Path,
     *,
     songs: int = 3,
-    clips_a_song: int = 1,
+    clips_per_song: int = 1,
     systems: Sequence[str] = ("truth", "codec", "model", "random"),
     seconds: float = 2.0,
     separated: bool = False,
@@ -111,7 +111,7 @@ def make_run(
 
     Args:
         folder: where it goes; made if need be.
-        songs, clips_a_song: how many clips there are.
+        songs, clips_per_song: how many clips there are.
         systems: names from `SYSTEMS`, in the order of the tables. `model-best-of-N` plays takes of `model`.
         seconds: a clip's length, 1 or more.
         separated: whether there is a second arm.
@@ -119,7 +119,9 @@ def make_run(
     """
     run = RunFolder(folder)
     clips = tuple(
-        _clip(f"{song_name} {song}", index, seconds) for song in range(songs) for index in range(clips_a_song)
+        _clip(f"{song_name} {song}", index, seconds)
+        for song in range(songs)
+        for index in range(clips_per_song)
     )
     manifest = Manifest(
         collection={"kind": "pairs", "root": "/home/somebody/made up"},

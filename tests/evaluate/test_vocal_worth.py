@@ -127,10 +127,10 @@ def test_the_same_clips_give_the_same_whoever_is_beside_them(tmp_path):
     # Shorter than the stages' clip; 101 frames of codes reach into a 68th semantic frame, and there are 67.
     clips = [clip(name, name, 1.335) for name in "abc"]
     first = vocal_worth(
-        bundle, clips, sample_rate=RATE, wrong=1, on_clip=lambda stage, done: told.append((stage, done))
+        bundle, clips, sample_rate=RATE, wrong=1, on_progress=lambda at: told.append((at.done, at.total))
     )
     assert vocal_worth(bundle, clips, sample_rate=RATE, wrong=1) == first
-    assert told == [(stage, done) for stage in ("semantic", "coarse") for done in (1, 2, 3)]
+    assert told == [(done, 6) for done in range(1, 7)]
     alone = vocal_worth(bundle, clips[:2], sample_rate=RATE, wrong=1)
     assert [worth.clips[0] for worth in alone] == [worth.clips[0] for worth in first]
 

@@ -4,7 +4,6 @@ In: a checked request. Out: an `EvaluateOutcome`, and the files of the run.
 """
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from hafm.app.evaluate_request import EvaluateRequest
 from hafm.app.interrupt import Interrupts
 from hafm.app.progress import Display
 from hafm.errors import OutputError, UsageError
+from hafm.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
     from hafm.evaluate.run.against import Comparison
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_evaluation"]
 
-_STEPS_A_PHASE = 1000
+_PARTS_PER_STEP = 1000
 
 
 def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Interrupts) -> EvaluateOutcome:
@@ -66,9 +66,7 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
     accompanist = _accompanist(request)
 
     interrupts.left = "what is done is kept; run the same command to go on"
-    build_test_set(
-        run, source, _protocol(request), separator=separator, on_progress=shown.items("reading songs")
-    )
+    build_test_set(run, source, _protocol(request), separator=separator, on_progress=_reporter(shown))
     with one_thread():
         results = evaluate(
             run,
@@ -88,7 +86,7 @@ def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Inte
             embeddings=embeddings,
             settings=Settings(seed=request.seed, device=request.device),
             bundle=accompanist.bundle if accompanist is not None and request.worth else None,
-            on_step=_reporter(shown),
+            on_progress=_reporter(shown),
         )
     comparison = None if older is None else _compare(run, older, results)
     return EvaluateOutcome(
@@ -121,7 +119,7 @@ def _protocol(request: EvaluateRequest) -> "Protocol":
         min_clip_seconds=least,
         min_activity=request.min_activity,
         songs=request.songs,
-        clips_a_song=request.clips_a_song,
+        clips_per_song=request.clips_a_song,
     )
 
 
@@ -177,22 +175,20 @@ def _report(request: EvaluateRequest, run: "RunFolder", results: "Results", show
     from hafm.evaluate.run.folder import TABLE_FILE
 
     run.write(TABLE_FILE, table_markdown(results))
-    return write_report(
-        run, results, clips=request.report_clips, on_progress=shown.items("writing the report")
-    )
+    return write_report(run, results, clips=request.report_clips, on_progress=_reporter(shown))
 
 
-def _reporter(shown: Display) -> Callable[[str, float, float], None]:
-    """Shows one phase after the other, each with its own estimate of the time left."""
+def _reporter(shown: Display) -> OnProgress:
+    """Shows one step after the other, each with its own estimate of the time left."""
     jobs: dict[str, Estimator] = {}
 
-    def on_step(what: str, done: float, total: float) -> None:
-        now = time.monotonic()
-        if what not in jobs:
-            jobs[what] = Estimator([Phase(name=what, frames=_STEPS_A_PHASE, cost=1.0)])
-            jobs[what].start(now=now)
-        share = done / total if total else 1.0
-        estimate = jobs[what].update(what, done=round(_STEPS_A_PHASE * share), now=now)
-        shown.show_items(estimate, f"{done:,.0f} of {total:,.0f}")
+    def on_progress(progress: Progress) -> None:
+        now, step = time.monotonic(), progress.step
+        if step not in jobs:
+            jobs[step] = Estimator([Phase(name=step, frames=_PARTS_PER_STEP, cost=1.0)])
+            jobs[step].start(now=now)
+        done = round(_PARTS_PER_STEP * progress.done / progress.total)
+        estimate = jobs[step].update(step, done=done, now=now)
+        shown.show_items(estimate, f"{progress.done:,.0f} of {progress.total:,.0f}")
 
-    return on_step
+    return on_progress

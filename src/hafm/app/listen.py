@@ -56,8 +56,9 @@ def run_make(request: KitRequest, *, shown: Display, interrupts: Interrupts) -> 
     check_output_folder(
         request.output, overwrite=request.overwrite, needed_bytes=math.ceil(seconds * _BYTES_A_SECOND)
     )
+    items = shown.items("mixing trials")
     with one_thread():  # many short sums: threads would wait for each other
-        page = run.page(design, on_progress=shown.items("mixing trials")).encode()
+        page = run.page(design, on_progress=lambda at: items(int(at.done), int(at.total))).encode()
     with delivery(request.output, interrupts) as parcel:
         parcel.staging.mkdir(parents=True)
         for name, content in ((KEY_FILE, design.to_json().encode()), (PAGE_FILE, page)):

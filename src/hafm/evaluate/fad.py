@@ -200,7 +200,9 @@ def bootstrap_fad(
         )
     value = fad(reference, candidate)
     if min(len(candidate), len(candidate) if resample == "candidate" else len(reference)) < 4:
-        raise UsageError("an interval over songs needs four songs or more in each set; give one array a song")
+        raise UsageError(
+            "an interval over songs needs four songs or more in each set; give one array per song"
+        )
     if resample == "paired" and len(reference) != len(candidate):
         raise UsageError(
             f"{len(reference)} and {len(candidate)} songs cannot be paired; give both sets in the same order"
@@ -287,7 +289,7 @@ def joined(songs: Songs) -> NDArray[np.floating]:
     """
     if not songs:
         raise UsageError(
-            "a set without songs has no distance to another; give one array of embeddings a song"
+            "a set without songs has no distance to another; give one array of embeddings per song"
         )
     shapes = {song.shape[1:] for song in songs}
     if len(shapes) > 1 or any(song.ndim != 2 for song in songs):

@@ -120,7 +120,7 @@ def _from_zero(eigenvalues: Float64[np.ndarray, " D"], *, scale: float) -> Float
     """
     if eigenvalues[0] < -_ROUNDING * scale:
         raise UsageError(
-            f"a covariance has the eigenvalue {eigenvalues[0]:.3g} beside a trace of {scale:.3g}, so it is "
+            f"the covariance has the eigenvalue {eigenvalues[0]:.3g} beside a trace of {scale:.3g}, so it is "
             "none; compute it from the embeddings again"
         )
     clamped: Float64[np.ndarray, " D"] = np.maximum(eigenvalues, 0.0)

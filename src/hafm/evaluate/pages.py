@@ -84,7 +84,7 @@ def mp3(
         )
     if sample_rate not in _MP3_RATES_HZ:
         raise UsageError(
-            f"the run's sounds have {sample_rate} Hz, and MP3 knows "
+            f"the run's sounds have {sample_rate} Hz, and MP3 has "
             f"{', '.join(map(str, _MP3_RATES_HZ))} Hz; evaluate at one of these"
         )
     encoded = io.BytesIO()

@@ -3,11 +3,11 @@
 In: a vocal and the takes that were made for it, `[T]` each. Out: a `Ranking`, the best take first, with a
 score, the terms that add up to it (`CRITERIA`), and a line in plain words for each.
 
-Conventions: no truth and no true instrumental is needed. Sounds are looked at at 24 kHz in windows of about
+Conventions: no truth and no true instrumental is needed. Sounds are measured at 24 kHz in windows of about
 10 s, as the constants were fitted to, and points are averaged over the windows in which somebody sings. A
-value that cannot be told (nothing sounds, nothing begins) counts as the criterion's worst, and so does the
+value that is not known (nothing sounds, nothing begins) counts as the criterion's worst, and so does the
 share of the singing that has no accompaniment beneath it: no take wins by falling silent. A take that is
-silent beneath all of the singing comes last, and equal scores stand in the order of the takes. One thread, no
+silent beneath all of the singing comes last, and takes of equal scores keep their order. One thread, no
 random draws: the same sounds give the same ranking.
 
 What a score is not: it compares takes of one vocal. Vocals differ in how much their own instrumental gets.
@@ -56,7 +56,7 @@ _WINDOW_SECONDS = 10.0
 _DEAD_AIR = "dead_air"
 _SINGING_ABOVE = 10 ** (-30 / 20)  # of the vocal's level: below, a window holds breath and bleed
 _SILENT_RMS = 10 ** (-70 / 20)  # as in `hafm.evaluate.fit.levels`
-_TOLD_POINTS = 0.005  # smaller differences would be told as 0.00
+_SHOWN_POINTS = 0.005  # smaller differences would be shown as 0.00
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +66,10 @@ class Criterion:
     Args:
         measure: its name in `hafm.evaluate.fit.measures.MEASURES`.
         words: what a singer calls it.
-        worst: what lower values, and those that cannot be told, count as.
+        worst: what lower values, and missing ones, count as.
         best: what higher values count as.
         mean, deviation: over other songs' instrumentals.
-        weight: points a deviation.
+        weight: points per deviation.
     """
 
     measure: str
@@ -84,7 +84,7 @@ class Criterion:
         """What a value adds to the score.
 
         Args:
-            value: of the measure; None where it cannot be told.
+            value: of the measure; None where it is not known.
 
         >>> harmony = CRITERIA[1]
         >>> [round(harmony.points(value)) for value in (None, -1.0, 0.014, 0.289, 0.9, 1.0)]
@@ -143,7 +143,7 @@ class RankedTake:
         index: of the take in the list that was given, from 0.
         score: points; above 0 is better than what knows nothing of the vocal.
         terms: points by measure, which add up to the score.
-        values: of the measures and of `dead_air`, averaged over windows; None where none could be told.
+        values: of the measures and of `dead_air`, averaged over windows; None where none is known.
         silent: whether it plays nothing beneath the singing.
         why: one line, for people.
     """
@@ -341,7 +341,7 @@ def _measured(vocal: Tensor, take: Tensor, windows: Sequence[slice]) -> _Measure
 def _points(criterion: Criterion, values: Mapping[str, float | None]) -> float:
     """The term of one window: singing with nothing beneath it counts as the worst."""
     dead = values[_DEAD_AIR]
-    assert dead is not None, "somebody sings in a window that is looked at"
+    assert dead is not None, "somebody sings in a window that is measured"
     return (1 - dead) * criterion.points(values[criterion.measure]) + dead * criterion.points(None)
 
 
@@ -359,7 +359,7 @@ def _why(measured: Sequence[_Measured], index: int, *, sung: bool) -> str:
     take = measured[index]
     others = [other for number, other in enumerate(measured) if number != index and not other.silent]
     if not sung:
-        return "nobody sings, so nothing tells the takes apart"
+        return "nobody sings, so the takes cannot be ranked"
     if take.silent:
         return "silent beneath the singing"
     if not others:
@@ -385,9 +385,9 @@ def _listed(points: Mapping[str, float]) -> str:
     >>> _listed({"key": 0.1, "beats": 1.0, "attacks": 0.001, "harmony": 2.0})
     'harmony (2.00), beats (1.00) and key (0.10)'
     """
-    told = [
+    shown = [
         f"{words} ({value:.2f})"
         for words, value in sorted(points.items(), key=lambda item: -item[1])
-        if value >= _TOLD_POINTS
+        if value >= _SHOWN_POINTS
     ]
-    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

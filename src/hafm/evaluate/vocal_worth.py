@@ -1,15 +1,15 @@
 """What the vocal is worth to a bundle: how much worse it predicts true accompaniments under a wrong vocal.
 
 In: a bundle, and clips of a vocal with its true instrumental, on one clock. Out: for the semantic and the
-coarse stage the loss of eq. 6, nats a token, of every clip, twice:
+coarse stage the loss of eq. 6, in nats per token, of every clip, twice:
 
     right   what the stage predicts of the true tokens, given all true tokens before and the true condition
     wrong   the same, with the vocal of a clip of another song; the mean over some of them
 
 In the coarse stage the instrumental semantic tokens stay those of the true instrumental, so what it loses is
 what its own look at the vocal is worth. wrong - right is 0 where a stage does not listen, and the more above
-0, the more it takes from the vocal. It is small beside the loss itself, since most of a token is told by the
-tokens before it; so the two are compared clip by clip.
+0, the more it takes from the vocal. It is small beside the loss itself, since most of a token follows from
+the tokens before it; so the two are compared clip by clip.
 
 Conventions: ids come from the bundle's own parts, from whole clips, without augmentation, as in
 `hafm.data.tokenising`. Stretches as long as the stage's clip lie end to end from the clip's beginning; what
@@ -20,7 +20,7 @@ Source: paper eq. 6; the comparison with a wrong condition is ours.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -33,6 +33,7 @@ from hafm.data.crops import common_rate
 from hafm.data.tokenising.views import RatedStems
 from hafm.errors import UsageError
 from hafm.evaluate.statistics import Interval, bootstrap_interval, paired_permutation_p
+from hafm.progress import OnProgress, Progress
 from hafm.stages.bundle import Bundle
 from hafm.stages.loss import stage_loss
 from hafm.stages.spec import StageSpec
@@ -82,12 +83,12 @@ class AlignedClip:
                 f"{len(self.instrumental)}; give as many of both, 1 or more"
             )
         if not (self.vocal.isfinite().all() and self.instrumental.isfinite().all()):
-            raise UsageError(f"clip {self.id!r} holds NaN or infinity: nothing can be told of it")
+            raise UsageError(f"clip {self.id!r} holds NaN or infinity: it cannot be measured")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipLoss:
-    """The losses of one clip, nats a token.
+    """The losses of one clip, in nats per token.
 
     Args:
         clip: its id.
@@ -112,7 +113,7 @@ class StageWorth:
         stage: `"semantic"` or `"coarse"`.
         clips: in the order given.
         songs: how many; the clips of a song count as one value, their mean.
-        right: mean over songs, nats a token.
+        right: mean over songs, in nats per token.
         wrong: the same under wrong vocals.
         difference: mean of wrong - right with its interval over songs.
         p: of that under the paired permutation test, two-sided.
@@ -136,7 +137,7 @@ def vocal_worth(
     wrong: int = 4,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    on_clip: Callable[[str, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[StageWorth, ...]:
     """Losses under the right and under wrong vocals, for each of `STAGES_WITH_VOCAL`.
 
@@ -144,10 +145,10 @@ def vocal_worth(
         bundle: the model.
         clips: of two songs or more, of any lengths.
         sample_rate: of all clips, in hertz.
-        wrong: wrong vocals a clip, 1 or more; fewer where there are not so many.
+        wrong: wrong vocals per clip, 1 or more; fewer where there are fewer.
         seed: of the vocals' noise.
         device: where features, codec and stages run.
-        on_clip: told the stage and how many of its clips are done.
+        on_progress: called after every clip of every stage.
 
     Raises:
         UsageError: ids that are not unique, too few songs, or a clip longer than all of other songs.
@@ -169,8 +170,11 @@ def vocal_worth(
                     wrong_ids=tuple(clips[other].id for other in heard[number]),
                 )
             )
-            if on_clip is not None:
-                on_clip(name, number + 1)
+            if on_progress is not None:
+                done = STAGES_WITH_VOCAL.index(name) * len(clips) + number + 1
+                on_progress(
+                    Progress(step="the vocal's worth", done=done, total=len(STAGES_WITH_VOCAL) * len(clips))
+                )
         found.append(_summary(name, losses))
     return tuple(found)
 
@@ -192,7 +196,7 @@ def wrong_clips(clips: Sequence[tuple[str, str, int]], *, count: int) -> list[tu
     [(2,), (2,), (0,), (0,)]
     """
     if count < 1:
-        raise UsageError(f"wrong vocals a clip: give 1 or more, not {count}")
+        raise UsageError(f"wrong vocals per clip: give 1 or more, not {count}")
     if len({name for name, _, _ in clips}) < len(clips):
         raise UsageError("ids of clips must be unique: give each clip one of its own")
     if len({song for _, song, _ in clips}) < 2:
@@ -289,7 +293,7 @@ def _clip_loss(model: StageModel, streams: Mapping[str, Tensor], *, vocal: Tenso
 
 
 def _cut(ids: Tensor, starts: Sequence[Fraction], frame_rate: Fraction, frames: int) -> Tensor:
-    """A row a stretch, `[1, K, F] -> [stretches, K, frames]`.
+    """One row per stretch, `[1, K, F] -> [stretches, K, frames]`.
 
     Frames of codes can reach into one semantic frame more than the clip has; it repeats the last one.
     """

@@ -10,8 +10,7 @@ Conventions that every implementation keeps:
 * Codes are int64 ids below ``cardinality``, codebook 0 first and coarsest (residual quantisation), so any
   prefix of the codebooks decodes by itself.
 * ``fingerprint()`` names configuration *and* weights. Ids of another codec look valid and mean nothing:
-bundles
-  compare fingerprints and refuse a mismatch.
+  bundles compare fingerprints and refuse a mismatch.
 
 Source: sections 3.2 (tokenisation) and 3.3 (coarse = codebooks 1 to 4, fine = 5 to 8) of the HAFM paper. The
 shape of the codec's contract follows what audio language models ask of one in general: rate, number of

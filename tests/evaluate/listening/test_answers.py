@@ -68,7 +68,7 @@ def test_answers_of_another_kit_are_refused() -> None:
 
 
 def test_an_unknown_trial_is_refused() -> None:
-    with pytest.raises(UsageError, match="answers a trial 'ffff' that the key does not know"):
+    with pytest.raises(UsageError, match="answers a trial 'ffff' that is not in the key"):
         read(answers_json(DESIGN, {FIRST: "a", "ffff": "b"}))
 
 

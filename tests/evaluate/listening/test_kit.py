@@ -234,7 +234,7 @@ def test_an_arm_that_is_not_there_is_refused(run: RunFolder) -> None:
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no finished evaluation"):
+    with pytest.raises(UsageError, match="not a finished evaluation"):
         ListeningRun(tmp_path)
 
 

@@ -62,7 +62,7 @@ def test_the_sign_test_is_exact() -> None:
 
 @pytest.mark.parametrize(("wins", "count"), [(1, 0), (-0.5, 3), (4, 3)])
 def test_no_share_is_refused(wins: float, count: int) -> None:
-    with pytest.raises(UsageError, match="no share"):
+    with pytest.raises(UsageError, match="are not a share"):
         wilson(wins, count)
 
 
@@ -218,7 +218,7 @@ def test_the_inattentive_are_named_and_left_out_if_asked() -> None:
         ("rater 2", 0, 4, True, False),
     ]
     assert both.pair("model", "random").rate.value == 0.5
-    assert "rater 2 chose the truth in 0 of 4 catch trials and counts all the same" in both.notes
+    assert "rater 2 chose the truth in 0 of 4 catch trials and counts nevertheless" in both.notes
     one = score(design, raters, draws=50, leave_out=True)
     assert one.pair("model", "random").rate.value == 1.0
     assert one.interval == "wilson"

@@ -387,7 +387,7 @@ def test_no_clip_is_played_where_none_is_wanted(small: RunFolder) -> None:
 
 def test_progress_is_told_clip_by_clip(small: RunFolder) -> None:
     told: list[tuple[int, int]] = []
-    write_report(small, results_in(small), on_progress=lambda done, total: told.append((done, total)))
+    write_report(small, results_in(small), on_progress=lambda at: told.append((at.done, at.total)))
     assert told == [(1, 2), (2, 2)]
 
 

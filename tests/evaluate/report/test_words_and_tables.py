@@ -120,7 +120,7 @@ def test_nothing_is_bold_where_a_measure_says_nothing_or_there_is_no_random_pair
     ("model", "verdict"),
     [
         ((0.6, 0.41, 0.7), "The model is better than random pairing by key against the vocal"),
-        ((0.6, 0.39, 0.7), "The model is not told apart from random pairing by key against the vocal"),
+        ((0.6, 0.39, 0.7), "The model is not distinguishable from random pairing by key against the vocal"),
         ((0.1, 0.0, 0.19), "The model is worse than random pairing by key against the vocal"),
     ],
 )
@@ -168,16 +168,16 @@ def test_the_worth_of_the_vocal_is_told_as_far_as_its_interval_goes(manifest: Ma
     }
     assert told == {
         "The semantic stage shows no difference between the right vocal and another's: 0.100 "
-        "[\N{MINUS SIGN}0.100, 0.300] nats a token.",
+        "[\N{MINUS SIGN}0.100, 0.300] nats per token.",
         "The coarse stage predicts true tokens better with the right vocal than with another's: 0.300 "
-        "[0.200, 0.400] nats a token.",
+        "[0.200, 0.400] nats per token.",
     }
 
 
 def test_a_run_without_model_or_measures_has_words_as_well(manifest: Manifest) -> None:
     results = replace(results_of(manifest, ("truth",)), measures=(), fit=(), apa=(), worth=())
     assert summary(Lookup(results)) == [
-        "No measure of fit could be checked against true and random pairs, so none is spoken of here."
+        "No measure of fit could be checked against true and random pairs, so none is discussed here."
     ]
 
 
@@ -347,7 +347,7 @@ def test_results_may_lack_whole_tables(manifest: Manifest, tmp_path: Path) -> No
     )
     text = write_report(run, bare, clips=0).read_text()
     assert text.count("Not measured in this run.") == 6
-    assert "spoken of here" in table_markdown(bare)
+    assert "discussed here" in table_markdown(bare)
 
 
 def test_vggish_stands_for_distances_where_it_is_there(manifest: Manifest) -> None:

@@ -84,11 +84,11 @@ def test_clips_without_singing_and_silent_instrumentals_are_named(songs: Path, t
     assert "broken.vocals.wav" in reasons["broken", None]
 
 
-def test_limits_of_songs_and_of_clips_a_song(songs: Path, tmp_path: Path) -> None:
-    protocol = Protocol(clip_seconds=2.0, min_clip_seconds=2.0, songs=2, clips_a_song=1)
+def test_limits_of_songs_and_of_clips_per_song(songs: Path, tmp_path: Path) -> None:
+    protocol = Protocol(clip_seconds=2.0, min_clip_seconds=2.0, songs=2, clips_per_song=1)
     manifest = build(songs, tmp_path, protocol)
     assert [(clip.song, clip.start_seconds) for clip in manifest.clips] == [("100", 2.0), ("101", 2.0)]
-    assert all("1 clips a song" in each.reason for each in manifest.left_out)
+    assert all("1 clips per song" in each.reason for each in manifest.left_out)
     assert len(manifest.left_out) == 4
 
 

@@ -25,6 +25,7 @@ from hafm.evaluate.run.summary import fit_rows, measure_rows
 from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
 from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence
 from hafm.evaluate.testset.clip import Protocol
+from hafm.progress import Progress
 from tests.evaluate.songs import make_songs
 
 SETTINGS = Settings(best_of=(2, 3), draws=20)
@@ -210,8 +211,8 @@ def test_a_stopped_run_goes_on_and_gives_the_same(
     class Stop(Exception):
         pass
 
-    def stop_after_two(done: float, total: float) -> None:
-        if done >= 4:
+    def stop_after_two(progress: Progress) -> None:
+        if progress.done >= 4:
             raise Stop
 
     first = Band()
@@ -272,7 +273,7 @@ def test_what_cannot_be_embedded_is_refused_before_anything_is_played(
     songs: Path, tmp_path: Path, seconds: float, error: type[Exception], said: str
 ) -> None:
     run = RunFolder(tmp_path)
-    protocol = Protocol(clip_seconds=seconds, min_clip_seconds=seconds, songs=1, clips_a_song=1)
+    protocol = Protocol(clip_seconds=seconds, min_clip_seconds=seconds, songs=1, clips_per_song=1)
     build_test_set(run, open_source("rendered", songs, subset=None, song_from=None), protocol)
     model = Band()
     with pytest.raises(error, match=said):

@@ -47,9 +47,10 @@ class TokeniseSettings:
     """What decides the ids besides the parts.
 
     Args:
-        seed: of noise and augmentation. views: of each vocal, 1 or more. augment: whether views are
-        augmented: all of a train track, and of held-out ones all but view 0, so that
-            held-out figures do not depend on luck.
+        seed: of noise and augmentation.
+        views: of each vocal, 1 or more.
+        augment: whether views are augmented: all of a train track, and of held-out ones all but view 0, so
+            that held-out figures do not depend on luck.
         clip_seconds: length of the clips whose levels are measured, above 0.
         noise_sigma: of the vocal's noise, 0 or more.
 
@@ -129,8 +130,7 @@ class Tokeniser:
 
         Raises:
             AudioContentError: a track gives values that are not finite; it is named, and none of the others
-            has a
-                result.
+                has a result.
             UsageError: augmentation was asked for, and a track has no split.
         """
         jobs = [self._hear(track, stems) for track, stems in tracks]

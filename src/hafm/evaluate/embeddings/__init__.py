@@ -9,8 +9,8 @@ In:  a name and a device. Out: an `Embedding`.
     mert:MODEL          the last layer of MERT; `embeddings.mert`
 
 MODEL is a folder, or a hub id with a commit: `clap:laion/larger_clap_music@` and 40 hex digits. Distances of
-different embeddings are different quantities, so the embedding's own `name`, which says which weights, stands
-beside each of them.
+different embeddings are different quantities, so the embedding's own `name`, which says which weights, is
+given with each of them.
 """
 
 import difflib
@@ -57,7 +57,7 @@ KINDS: MappingProxyType[str, tuple[str, Callable[[str, torch.device], Embedding]
         "mert": ("FOLDER or owner/name@COMMIT", _mert),
     }
 )
-"""What stands behind the colon of each kind, and what opens it. Beside them there is `builtin`."""
+"""What follows the colon of each kind, and what opens it. Besides them there is `builtin`."""
 
 _WAYS = "there are builtin, " + ", ".join(f"{kind}:{place}" for kind, (place, _) in KINDS.items())
 

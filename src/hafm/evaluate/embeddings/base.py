@@ -7,7 +7,7 @@ Conventions that every implementation keeps:
 * N grows with the sound; what is left over at its end, too short for one more point, is not heard.
 * `embed` takes sound at the embedding's own `sample_rate`; `embed_sound` resamples first.
 * A point depends on its own stretch of sound alone, and not on the batch that it went through.
-* `name` stands beside every distance: distances of different embeddings are different quantities.
+* `name` is given with every distance: distances of different embeddings are different quantities.
 * `fingerprint()` covers configuration and weights. Two sets whose fingerprints differ are not compared.
 """
 
@@ -28,9 +28,9 @@ class Embedding(Protocol):
     """Waveform to points.
 
     Attributes:
-        name: short, for tables; it says which weights, or that there are none.
-        sample_rate: samples a second of the input.
-        dim: D, numbers a point.
+        name: short, for tables; it says which weights, or that it needs none.
+        sample_rate: samples per second of the input.
+        dim: D, numbers per point.
     """
 
     @property

@@ -3,7 +3,7 @@
 In:  a mono waveform `[T]` at 24 kHz. Out: `[N, 128]`, one point for each whole 2 s, without overlap.
 
 Its distances are in its own unit and have nothing to do with VGGish's: it hears timbre, density and rhythm,
-not what is played. Hence its name, `hafm-mel-modulation`, which stands beside each number. It is for
+not what is played. Hence its name, `hafm-mel-modulation`, which is given with each number. It is for
 comparing systems where no published weights are at hand.
 
 A point describes 200 frames of 10 ms, as levels in bels (log10 of power: a full-scale sine in a band is about

@@ -84,7 +84,7 @@ class ClapEmbedding:
     Args:
         model: the audio tower with its projection; it is put into evaluation mode.
         front_end: the feature extractor that belongs to it.
-        label: which weights they are; stands in the name.
+        label: which weights they are; part of the name.
         device: where the model runs. The front end runs on the CPU.
 
     Raises:
@@ -109,7 +109,7 @@ class ClapEmbedding:
         if rest or self._repeats < 1:
             heard = front_end.nb_max_samples / self.sample_rate
             raise UsageError(
-                f"{label} hears {heard:g} s at a time, no whole windows of {WINDOW_SECONDS} s; {_TAKE}"
+                f"{label} hears {heard:g} s at a time, not whole windows of {WINDOW_SECONDS} s; {_TAKE}"
             )
         # Any: the annotations in transformers do not fit the way its models are called.
         self._model: Any = model
@@ -194,5 +194,5 @@ def load_clap(
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"'{found.folder}' does not describe CLAP ({reason}); {_TAKE}") from error
     tensors = {key: value for key, value in read_tensors(found.weights).items() if key.startswith(_TOWER)}
-    take_whole(model, tensors, what=f"'{found.weights}' is no CLAP of that configuration")
+    take_whole(model, tensors, what=f"'{found.weights}' is not a CLAP of that configuration")
     return ClapEmbedding(model=model, front_end=front_end, label=found.label, device=device)

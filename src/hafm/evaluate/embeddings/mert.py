@@ -11,7 +11,7 @@ which is the same network where the configuration says so:
     deepnorm               residuals are scaled up                           refused where true
     attention_relax        a shift of the attention's logits, which softmax  ignored
                            takes back; only the deepnorm encoder reads it
-    sample_rate            24 000 (v1), 16 000 (v0): 75 or 50 frames a       taken from the file
+    sample_rate            24 000 (v1), 16 000 (v0): 75 or 50 frames per       taken from the file
                            second of 320 samples
     do_stable_layer_norm   HuBERT's own variants, as feat_extract_norm and   HuBERT's
                            the convolutions are
@@ -23,7 +23,7 @@ or none. The published weights are for non-commercial use (CC BY-NC 4.0).
 Choices, where published code differs:
 
 * *Layer*: the last by default, as fadtk has it. A layer below it is taken raw, as HuBERT's hidden states are;
-  the last one after the model's final norm, where it has one. The layer stands in the name.
+  the last one after the model's final norm, where it has one. The layer is part of the name.
 * *One point for 5 s*, the mean over its 374 frames: 5 s is the context that MERT was trained with, and frames
   of one window are anything but independent. fadtk takes each frame as a point and lets up to 6 minutes
   attend to each other, so that points depend on the whole song.
@@ -100,7 +100,7 @@ class MertEmbedding:
         model: its weights as a HuBERT; it is cut after `layer`, put into evaluation mode and frozen.
         sample_rate: of the sound that it was trained on, in hertz.
         normalise: whether each window is brought to mean 0 and variance 1 first.
-        label: which weights they are; stands in the name.
+        label: which weights they are; part of the name.
         layer: 1 to the number of layers; None for the last.
         device: where the model runs.
 
@@ -222,7 +222,7 @@ def load_mert(
     take_whole(
         model,
         hubert_names(read_tensors(found.weights)),
-        what=f"'{found.weights}' is no MERT of that configuration",
+        what=f"'{found.weights}' is not a MERT of that configuration",
     )
     return MertEmbedding(
         model=model,

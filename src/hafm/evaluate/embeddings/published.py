@@ -6,7 +6,7 @@ Conventions:
 
 * *Pinned*: a hub id needs a commit of 40 hex digits, since a branch may move. A folder has no revision; what
   lies in it is covered by the fingerprint. Only the files that are asked for are fetched.
-* *Named*: `label` stands in an embedding's name: the folder's name, or the hub id with eight digits of the
+* *Named*: `label` is part of an embedding's name: the folder's name, or the hub id with eight digits of the
   commit.
 * *Whole*: tensors that are missing, left over, of another shape or not finite are all named in one error.
 * *No code*: safetensors, or a torch state dict through `weights_only`.
@@ -127,14 +127,14 @@ def take_whole(network: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     Args:
         network: may be on the meta device; afterwards its tensors are those of the file.
         tensors: by the network's own names.
-        what: what messages call the file and the model, as in "'w.pth' is no MERT".
+        what: what messages call the file and the model, as in "'w.pth' is not a MERT".
 
     Raises:
         UsageError: a tensor is missing, left over, of another shape or kind, or not finite.
 
-    >>> take_whole(nn.Linear(2, 1), {"weight": torch.ones(1, 3)}, what="w.pth is no line")
+    >>> take_whole(nn.Linear(2, 1), {"weight": torch.ones(1, 3)}, what="w.pth is not a line")
     Traceback (most recent call last):
-    hafm.errors.UsageError: w.pth is no line: bias is missing, weight is [1, 3] and should be [1, 2]
+    hafm.errors.UsageError: w.pth is not a line: bias is missing, weight is [1, 3] and should be [1, 2]
     """
     wanted = network.state_dict()
     faults = [f"{key} is missing" for key in wanted if key not in tensors]
@@ -163,7 +163,7 @@ def _fetched(repo: str, revision: str, patterns: Sequence[str]) -> Path:
             "the hub's from another working directory"
         )
     if not _HUB_ID.fullmatch(repo):
-        raise UsageError(f"'{repo}' is no hub id; write it as owner/name, such as laion/larger_clap_music")
+        raise UsageError(f"'{repo}' is not a hub id; write it as owner/name, such as laion/larger_clap_music")
 
     def load() -> Path:
         from huggingface_hub import snapshot_download

@@ -2,9 +2,9 @@
 
 In: a waveform `[T]`. Out: times in seconds, rising; and, for given times, scores from 0 to 1.
 
-1. *Onset strength* (`hafm.evaluate.fit.onsets`, 100 frames a second), smoothed over 30 ms, to unit deviation.
+1. *Onset strength* (`hafm.evaluate.fit.onsets`, 100 frames per second), smoothed over 30 ms, unit deviation.
 2. *Tempo.* Its autocorrelation, weighted by how people like to tap: a bell over log2 of the period around
-   0.5 s (120 a minute), 0.9 octaves wide. The period with the largest value wins.
+   0.5 s (120 per minute), 0.9 octaves wide. The period with the largest value wins.
 3. *Beats.* The chain of frames that collects most onset strength while its steps keep near the period P:
 
        best[t] = strength[t] + max over t - 2P <= s <= t - P/2 of best[s] - 100 ln²((t - s) / P)
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hafm.errors import UsageError
-from hafm.evaluate.fit.onsets import ONSET_FRAMES_A_SECOND, onset_envelope
+from hafm.evaluate.fit.onsets import ONSET_FRAMES_PER_SECOND, onset_envelope
 
 __all__ = ["beat_closeness", "beat_f_measure", "beat_strength", "check_mir_eval", "track_beats"]
 
@@ -43,7 +43,7 @@ _FAINT = 0.5  # of the root mean square at the beats: below, a beat at an end is
 
 
 def track_beats(waveform: Float[Tensor, " T"], sample_rate: int) -> tuple[float, ...]:
-    """Times of the beats, in seconds; none where no tempo can be told (silence, or under 3 s).
+    """Times of the beats, in seconds; none where there is no tempo to be found (silence, or under 3 s).
 
     Args:
         waveform: finite samples.
@@ -59,10 +59,10 @@ def track_beats(waveform: Float[Tensor, " T"], sample_rate: int) -> tuple[float,
     (16, True)
     """
     strength = _strength(waveform, sample_rate)
-    if len(strength) < 2 * _LONGEST_SECONDS * ONSET_FRAMES_A_SECOND or not strength.any():
+    if len(strength) < 2 * _LONGEST_SECONDS * ONSET_FRAMES_PER_SECOND or not strength.any():
         return ()
     frames = _chain(strength, _period_frames(strength))
-    return tuple((frame + 0.5) / ONSET_FRAMES_A_SECOND for frame in frames)
+    return tuple((frame + 0.5) / ONSET_FRAMES_PER_SECOND for frame in frames)
 
 
 def beat_f_measure(estimated_seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:
@@ -102,7 +102,7 @@ def beat_strength(
 
     Args:
         beats_seconds: of the accompaniment.
-        vocal: the sound whose onsets are looked at.
+        vocal: the sound whose onsets are compared.
         sample_rate: in hertz.
 
     Returns:
@@ -115,7 +115,7 @@ def beat_strength(
     padded = np.pad(strength, 3, mode="edge")
     near = np.lib.stride_tricks.sliding_window_view(padded, 7).max(axis=1)
     deviation = float(near.std())
-    frames = np.clip((np.asarray(beats_seconds) * ONSET_FRAMES_A_SECOND).astype(int), 0, len(near) - 1)
+    frames = np.clip((np.asarray(beats_seconds) * ONSET_FRAMES_PER_SECOND).astype(int), 0, len(near) - 1)
     return None if deviation == 0 else float(near[frames].mean() - near.mean()) / deviation
 
 
@@ -156,9 +156,9 @@ def _period_frames(strength: Floats) -> float:
     centred = strength - strength.mean()
     spectrum = np.fft.rfft(centred, 2 * len(centred))
     repeats = np.fft.irfft(np.square(np.abs(spectrum)))
-    shortest = round(_SHORTEST_SECONDS * ONSET_FRAMES_A_SECOND)
-    lags = np.arange(shortest, round(_LONGEST_SECONDS * ONSET_FRAMES_A_SECOND) + 1)
-    octaves = np.log2(lags / (_PREFERRED_SECONDS * ONSET_FRAMES_A_SECOND))
+    shortest = round(_SHORTEST_SECONDS * ONSET_FRAMES_PER_SECOND)
+    lags = np.arange(shortest, round(_LONGEST_SECONDS * ONSET_FRAMES_PER_SECOND) + 1)
+    octaves = np.log2(lags / (_PREFERRED_SECONDS * ONSET_FRAMES_PER_SECOND))
     values = repeats[lags] * np.exp(-0.5 * np.square(octaves / _OCTAVES_WIDE))
     best = int(values.argmax())
     if not 0 < best < len(values) - 1:
@@ -174,7 +174,7 @@ def _chain(strength: Floats, period: float) -> list[int]:
     nearest, farthest = round(period / 2), round(2 * period)
     steps = np.arange(farthest, nearest - 1, -1)
     penalty = _TIGHTNESS * np.square(np.log(steps / period))
-    # `farthest` frames of nothing stand in front, so that the first beats have predecessors too.
+    # `farthest` frames of nothing come first, so that the first beats have predecessors too.
     best = np.zeros(farthest + len(strength))
     link = np.full(len(strength), -1)
     for frame in range(len(strength)):

@@ -3,7 +3,7 @@
 In: waveforms `[T]` on one clock, or one and its chords. Out: a correlation (-1 to 1) or a share (0 to 1);
 None where no frame holds notes.
 
-Chroma are those of `hafm.tokens.chroma`, 10 frames a second, averaged over a second: one note of a melody
+Chroma are those of `hafm.tokens.chroma`, 10 frames per second, averaged over a second: one note of a melody
 says little, a second of them says which chord would do.
 
 * `chroma_correlation`: Pearson's r of the twelve values of each frame in both, averaged over the frames in
@@ -30,7 +30,7 @@ from hafm.tokens.spectrum import band_powers
 
 __all__ = ["Chord", "chord_tone_share", "chroma_correlation", "chroma_of"]
 
-_FRAMES_A_SECOND = 10
+_FRAMES_PER_SECOND = 10
 _WINDOW_SECONDS = 8192 / 24_000
 _SMOOTHING_FRAMES = 11
 _LOW_NOTE, _HIGH_NOTE = 45, 84
@@ -67,7 +67,7 @@ class Chord:
 
 @torch.no_grad()
 def chroma_of(waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, "F 12"]:
-    """What sounds in each tenth of a second, C first; of length 0 (nothing stands out) to 1.
+    """What sounds in each tenth of a second, C first; of length 0 (no class is prominent) to 1.
 
     Args:
         waveform: one sample or more.
@@ -84,7 +84,7 @@ def chroma_of(waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, 
         high_note=_HIGH_NOTE + HARMONIC_SPAN,
     )
     sound = set_active_rms(waveform[None].float(), _REFERENCE_RMS, sample_rate=sample_rate)
-    salience = harmonic_sum(band_powers(sound, filters, hop=sample_rate // _FRAMES_A_SECOND))
+    salience = harmonic_sum(band_powers(sound, filters, hop=sample_rate // _FRAMES_PER_SECOND))
     folded = _average(fold_octaves(salience, low_note=_LOW_NOTE, by="sum")[0])
     return contrast(folded[None], floor=_FLOOR)[0]
 
@@ -129,7 +129,7 @@ def chord_tone_share(
     True
     """
     chroma = chroma_of(accompaniment, sample_rate)
-    seconds = (torch.arange(len(chroma)) + 0.5) / _FRAMES_A_SECOND
+    seconds = (torch.arange(len(chroma)) + 0.5) / _FRAMES_PER_SECOND
     tones = torch.zeros_like(chroma)
     for chord in chords:
         during = (seconds >= chord.start_seconds) & (seconds < chord.end_seconds)

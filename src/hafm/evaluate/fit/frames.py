@@ -1,7 +1,7 @@
 """How many samples a window has at a sample rate.
 
-In: seconds and a rate. Out: the power of two nearest (in octaves) to so many seconds, so that a measure looks
-at the same stretch of time whatever the rate.
+In: seconds and a rate. Out: the power of two nearest (in octaves) to those seconds, so that a measure covers
+the same stretch of time whatever the rate.
 """
 
 import math

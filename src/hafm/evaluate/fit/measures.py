@@ -1,10 +1,10 @@
 """All measures of fit, in one table.
 
 In: an `Example`, one clip of a vocal with an accompaniment and what is known about it. Out: a number for each
-measure, None where it cannot be told: what it needs is not known, or nothing sounds.
+measure, None where it has no value: what it needs is not known, or nothing sounds.
 
-Conventions: a measure looks at one clip; what is told of a set (an interval, a p-value against shuffled
-pairs) is made from these numbers by `hafm.evaluate.statistics`. Two estimates of one thing are two measures:
+Conventions: a measure looks at one clip; figures of a set (an interval, a p-value against shuffled
+pairs) are made from these numbers by `hafm.evaluate.statistics`. Two estimates of one thing are two measures:
 `key_truth` compares with the score, `key_vocal` with the key that is estimated from the vocal.
 """
 
@@ -53,7 +53,9 @@ class Example:
 
     def __post_init__(self) -> None:
         if self.sample_rate < _LOWEST_RATE:
-            raise UsageError(f"measures need {_LOWEST_RATE} samples a second or more, not {self.sample_rate}")
+            raise UsageError(
+                f"measures need {_LOWEST_RATE} samples per second or more, not {self.sample_rate}"
+            )
         sounds = {"vocal": self.vocal, "accompaniment": self.accompaniment}
         if self.instrumental is not None:
             sounds["instrumental"] = self.instrumental

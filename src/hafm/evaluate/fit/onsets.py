@@ -3,8 +3,8 @@
 In: waveforms `[T]` on one clock. Out: where their onset strengths correlate best (a lag in seconds, above 0
 where the accompaniment is late) and how well (Pearson's r there).
 
-Onset strength is that of `hafm.tokens.onset`, 100 frames a second, its three bands added up. Looked at are
-lags up to 0.3 s: beyond that lies the next eighth note, and music repeats. The lag of one clip is coarse,
+Onset strength is that of `hafm.tokens.onset`, 100 frames per second, its three bands added up. Lags go
+up to 0.3 s: beyond that lies the next eighth note, and music repeats. The lag of one clip is coarse,
 since singers lead and drag and attacks fall on beats that syllables leave out; that of many clips says more.
 
 Source: ours; the strength after Boeck and Widmer (2013).
@@ -21,9 +21,9 @@ from hafm.tokens.level import set_active_rms
 from hafm.tokens.onset import onset_mel_filters, onset_strength
 from hafm.tokens.spectrum import band_powers
 
-__all__ = ["ONSET_FRAMES_A_SECOND", "OnsetAlignment", "align_onsets", "onset_envelope"]
+__all__ = ["ONSET_FRAMES_PER_SECOND", "OnsetAlignment", "align_onsets", "onset_envelope"]
 
-ONSET_FRAMES_A_SECOND = 100
+ONSET_FRAMES_PER_SECOND = 100
 _WINDOW_SECONDS = 1024 / 24_000
 _MOST_LAG_SECONDS = 0.3
 _REFERENCE_RMS = 0.1
@@ -46,7 +46,7 @@ class OnsetAlignment:
 def onset_envelope(waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, " F"]:
     """Onset strength in each hundredth of a second; 0 where nothing begins.
 
-    The largest value stands about where the sound begins: a window of 43 ms sees it half a window early, and
+    The largest value is about where the sound begins: a window of 43 ms sees it half a window early, and
     the strength peaks when most of it is in.
 
     Args:
@@ -59,7 +59,7 @@ def onset_envelope(waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Ten
     """
     filters = onset_mel_filters(size=window_samples(_WINDOW_SECONDS, sample_rate), sample_rate=sample_rate)
     sound = set_active_rms(waveform[None].float(), _REFERENCE_RMS, sample_rate=sample_rate)
-    powers = band_powers(sound, filters, hop=sample_rate // ONSET_FRAMES_A_SECOND)
+    powers = band_powers(sound, filters, hop=sample_rate // ONSET_FRAMES_PER_SECOND)
     return onset_strength(powers)[0].sum(dim=1)
 
 
@@ -69,7 +69,7 @@ def align_onsets(
     """How much later than the vocal's the accompaniment's onsets come; None where one of them has none.
 
     Args:
-        vocal: a second or more, so that lags can be told apart.
+        vocal: a second or more, so that lags differ.
         accompaniment: as many samples.
         sample_rate: in hertz.
 
@@ -82,7 +82,7 @@ def align_onsets(
     size = float(first.norm() * second.norm())
     if size == 0:
         return None
-    most = min(round(_MOST_LAG_SECONDS * ONSET_FRAMES_A_SECOND), len(first) - 1)
+    most = min(round(_MOST_LAG_SECONDS * ONSET_FRAMES_PER_SECOND), len(first) - 1)
     # r[lag] = sum over f of first[f] * second[f + lag], by one FFT with room for all lags
     length = 2 * len(first)
     spectra = torch.fft.rfft(first, length).conj() * torch.fft.rfft(second, length)
@@ -91,5 +91,5 @@ def align_onsets(
     correlations = circular[lags] / size
     best = int(correlations.argmax())
     return OnsetAlignment(
-        lag_seconds=int(lags[best]) / ONSET_FRAMES_A_SECOND, correlation=float(correlations[best])
+        lag_seconds=int(lags[best]) / ONSET_FRAMES_PER_SECOND, correlation=float(correlations[best])
     )

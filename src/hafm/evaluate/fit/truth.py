@@ -1,6 +1,6 @@
 """What the score says about a clip: its key, its chords and its beats.
 
-In: the JSON that stands beside a rendered pair (`recipes/builtin/README.md` lists its fields). Out: a
+In: the JSON beside a rendered pair (`recipes/builtin/README.md` lists its fields). Out: a
 `Truth`; of a part of it, if wanted; and JSON of the same fields. Times are seconds from the start of the
 clip, after transposition and stretching.
 """
@@ -115,7 +115,7 @@ def read_truth(path: str | os.PathLike[str]) -> Truth:
         path: of its JSON.
 
     Raises:
-        UsageError: it cannot be read, or is no truth.
+        UsageError: it cannot be read, or is not a truth.
     """
     try:
         return Truth.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))

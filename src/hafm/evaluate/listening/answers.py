@@ -70,7 +70,7 @@ class Answers:
             where: what messages call it.
 
         Raises:
-            UsageError: they are no answers, of another kit, to unknown trials, or to one trial twice.
+            UsageError: they are not answers, or of another kit, to unknown trials, or to one trial twice.
         """
         try:
             values = json.loads(text)
@@ -97,7 +97,7 @@ class Answers:
         for answer in read.answers:
             if answer.trial not in trials:
                 raise UsageError(
-                    f"{where} answers a trial {answer.trial!r} that the key does not know; the file was "
+                    f"{where} answers a trial {answer.trial!r} that is not in the key; the file was "
                     "changed: ask the rater for it once more"
                 )
             if answer.trial in seen:

@@ -96,7 +96,7 @@ class Design:
         systems: those that are compared, two or more.
         trials: in the order in which they are heard.
         seed: of the draws.
-        listen_seconds: how long either side must be heard, if it lasts so long, before an answer counts.
+        listen_seconds: how long either side must be heard, if it lasts as long, before an answer counts.
     """
 
     run: str
@@ -137,7 +137,7 @@ class Design:
             where: what messages call it.
 
         Raises:
-            UsageError: it is no key of a listening test, of another format, or was changed.
+            UsageError: it is not the key of a listening test, has another format, or was changed.
         """
         try:
             values = json.loads(text)
@@ -157,8 +157,8 @@ class Design:
             kit = values["kit"]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(
-                f"{where} is no key of a listening test ({type(error).__name__}: {error}); give the key.json "
-                "of a kit that hafm listen make wrote"
+                f"{where} is not the key of a listening test ({type(error).__name__}: {error}); give the "
+                "key.json of a kit that hafm listen make wrote"
             ) from error
         if kit != design.kit:
             raise UsageError(f"{where} was changed by hand; use the key.json as hafm listen make wrote it")

@@ -3,7 +3,7 @@
 In: the folder of a run. Out: a `Design`, then the text of the page.
 
     listen.html    for raters: sounds (MP3, base64) and opaque ids, in one file that asks nothing of a network
-    key.json       for whoever asks: what the ids stand for; never given to raters
+    key.json       for whoever asks: what the ids mean; never given to raters
 
 A test compares the systems asked for, or those of `DEFAULT_SYSTEMS` that the run has. Catch trials set the
 truth against noise and silence in turn, or against a random instrumental if the run has neither. Clips that
@@ -23,7 +23,7 @@ one in either arm: a separated vocal carries traces of the true instrumental, wh
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from hafm.evaluate.pages import mp3, render, vocal_alone
 from hafm.evaluate.run.folder import RESULTS_FILE, Made, RunFolder
 from hafm.evaluate.run.results import ClipRow, Results
 from hafm.evaluate.testset.clip import Arm
+from hafm.progress import OnProgress, Progress
 
 __all__ = [
     "DEFAULT_SYSTEMS",
@@ -68,7 +69,7 @@ _COMPRESSION = 0.2
 
 
 class ListeningRun:
-    """An evaluation, looked at as the source of listening tests.
+    """An evaluation as the source of listening tests.
 
     Args:
         folder: of the run.
@@ -85,7 +86,7 @@ class ListeningRun:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "no text"
             raise UsageError(
-                f"'{folder}' is no finished evaluation ({RESULTS_FILE}: {reason}); make one with hafm "
+                f"'{folder}' is not a finished evaluation ({RESULTS_FILE}: {reason}); make one with hafm "
                 "evaluate"
             ) from error
         self.results = Results.from_json(text, where=f"'{path}'")
@@ -129,12 +130,12 @@ class ListeningRun:
         """How long a clip is."""
         return self.run.manifest.clip(clip).num_samples / self.run.manifest.protocol.sample_rate
 
-    def page(self, design: Design, *, on_progress: Callable[[int, int], None] | None = None) -> str:
+    def page(self, design: Design, *, on_progress: OnProgress | None = None) -> str:
         """The page of a test.
 
         Args:
             design: what `design` gave.
-            on_progress: called with the number of trials done, and the number of all.
+            on_progress: called after every trial.
 
         Raises:
             UsageError, OutputError: a sound is missing or cannot be encoded.
@@ -153,7 +154,7 @@ class ListeningRun:
             )
             trials.append({"id": trial.id, "a": _base64(first), "b": _base64(second)})
             if on_progress is not None:
-                on_progress(number + 1, len(design.trials))
+                on_progress(Progress(step="mixing trials", done=number + 1, total=len(design.trials)))
         check = vocal_alone(self._vocal(design.trials[0].clip), rate, loudness_lufs=LOUDNESS_LUFS)
         data = {
             "kit": design.kit,

@@ -75,7 +75,7 @@ class Player {
     this.audio.src = this.url;
   }
 
-  // What was heard is counted by the sound's own clock: it stands still while the sound does.
+  // What was heard is counted by the sound's own clock: it stops while the sound does.
   count() {
     const now = this.audio.currentTime;
     const step = now - this.last;

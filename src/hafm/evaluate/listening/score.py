@@ -44,7 +44,7 @@ def score(
 
     Args:
         key: of the kit.
-        answers: one file a rater.
+        answers: one file per rater.
         min_catch: share of catch trials, 0 to 1, below which a rater is named as inattentive.
         leave_out: whether such a rater counts for nothing.
         draws: for the intervals.
@@ -233,15 +233,13 @@ def _notes(key: Design, raters: Sequence[RaterScore], pairs: Sequence[PairScore]
         if rater.inattentive:
             notes.append(
                 f"{rater.name} chose the truth in {rater.caught} of {rater.catch} catch trials"
-                + (" and is left out" if rater.left_out else " and counts all the same")
+                + (" and is left out" if rater.left_out else " and counts nevertheless")
             )
         if rater.answered < len(key.trials):
             notes.append(f"{rater.name} answered {rater.answered} of {len(key.trials)} trials")
     if not any(rater.catch for rater in raters):
-        notes.append("there are no catch trials, so nothing tells who listened")
+        notes.append("there are no catch trials, so inattentive raters cannot be found")
     if few := sum(pair.answers < 6 for pair in pairs):
         # Five answers that all agree have p 0.0625.
-        notes.append(
-            f"{few} of {len(pairs)} pairs have fewer than 6 answers, which is too few to tell anything"
-        )
+        notes.append(f"{few} of {len(pairs)} pairs have fewer than 6 answers, too few for any conclusion")
     return tuple(notes)

@@ -167,9 +167,9 @@ def _turned(pair: PairScore) -> PairScore:
 
 def table(scores: Scores) -> str:
     """What was found, for people."""
-    told = sum(not rater.left_out for rater in scores.raters)
+    counted = sum(not rater.left_out for rater in scores.raters)
     lines = [
-        f"kit {scores.kit}: {told} rater{'' if told == 1 else 's'}, "
+        f"kit {scores.kit}: {counted} rater{'' if counted == 1 else 's'}, "
         f"{sum(pair.answers for pair in scores.pairs)} answers to {len(scores.pairs)} pairs of systems",
         _INTERVALS[scores.interval] + "; ties are half a win",
         "",
@@ -244,7 +244,7 @@ def _range(figure: Figure) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
-    """Rows in columns; the first `left` columns stand on the left, the others on the right.
+    """Rows in columns; the first `left` columns are aligned on the left, the others on the right.
 
     >>> _aligned([("a", "bb"), ("ccc", "d")], left=1)
     ['a    bb', 'ccc   d']

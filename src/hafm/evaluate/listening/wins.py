@@ -53,7 +53,9 @@ def wilson(wins: float, count: int) -> tuple[float, float]:
     [0.722, 1.0]
     """
     if count < 1 or not 0 <= wins <= count:
-        raise UsageError(f"{wins} of {count} is no share; give 0 to {count} wins, of 1 answer or more")
+        raise UsageError(
+            f"{wins} wins of {count} answers are not a share; give 0 to {count} wins, of 1 answer or more"
+        )
     centre = wins + _Z**2 / 2
     reach = _Z * math.sqrt(wins * (count - wins) / count + _Z**2 / 4)
     whole = count + _Z**2

@@ -14,7 +14,7 @@ at the run's own rate, about 30 kbit/s: 10 s take 50 kB of a page. An accompanim
 it has in the mix, and is turned down if that would clip; silence stays silence.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -29,6 +29,7 @@ from hafm.evaluate.report.tables import measures_of_clip
 from hafm.evaluate.report.values import Table
 from hafm.evaluate.run.folder import Made, RunFolder
 from hafm.evaluate.testset.clip import Arm, Clip, of_song
+from hafm.progress import OnProgress, Progress
 from hafm.words import clock
 
 __all__ = ["PlayedClip", "Take", "alone_and_mix", "choose_clips", "played_clips"]
@@ -112,7 +113,7 @@ def played_clips(
     found: Lookup,
     clips: Sequence[Clip],
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[PlayedClip]:
     """What the page plays.
 
@@ -120,7 +121,7 @@ def played_clips(
         run: where the sounds are.
         found: its results.
         clips: to play.
-        on_progress: called with the number of clips done, and the number of all.
+        on_progress: called after every clip.
 
     Raises:
         OutputError: a sound of the results is missing, or not as it was written.
@@ -130,7 +131,7 @@ def played_clips(
     for index, clip in enumerate(clips):
         made.append(_played(run, found, clip))
         if on_progress is not None:
-            on_progress(index + 1, len(clips))
+            on_progress(Progress(step="writing the report", done=index + 1, total=len(clips)))
     return made
 
 

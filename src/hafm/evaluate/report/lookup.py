@@ -95,7 +95,7 @@ class Lookup:
 
     @property
     def main_embedding(self) -> str | None:
-        """The one that stands for distances where one must: a VGGish, as in the paper, or else the first."""
+        """The one for tables of a single embedding: a VGGish, as in the paper, or else the first."""
         names = self.fad_embeddings
         return next((name for name in names if name.startswith("vggish")), names[0] if names else None)
 

@@ -72,5 +72,5 @@ def _title(row: Row) -> str:
 def _cell(cell: Cell, *, foreign: bool) -> str:
     mark = "**" if cell.strong else "*" if foreign else ""
     text = f"{mark}{plain(cell.text)}{mark}"
-    # Brackets alone are no link, and read better unescaped.
+    # Brackets alone do not make a link, and read better unescaped.
     return f"{text} {cell.interval}".strip()

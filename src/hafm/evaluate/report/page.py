@@ -10,7 +10,7 @@ gives the same bytes.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
@@ -29,6 +29,7 @@ from hafm.evaluate.report.words import HOW, summary
 from hafm.evaluate.run.folder import REPORT_FILE, RunFolder
 from hafm.evaluate.run.results import MeasureRow, Results
 from hafm.evaluate.testset.clip import Manifest
+from hafm.progress import OnProgress
 from hafm.words import clock
 
 __all__ = ["table_markdown", "write_report"]
@@ -43,7 +44,7 @@ def write_report(
     results: Results,
     *,
     clips: int = 8,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Writes `RUN/report.html`.
 
@@ -51,7 +52,7 @@ def write_report(
         run: the folder, with its sounds.
         results: of this run.
         clips: how many clips to play on the page, 0 for none. Each takes about 1.3 MB with twelve systems.
-        on_progress: called with the number of clips done, and the number of all.
+        on_progress: called after every clip.
 
     Returns:
         Where it is.
@@ -187,7 +188,7 @@ def _measured(found: Lookup) -> dict[str, Any]:
 
 
 def _measure(row: MeasureRow) -> dict[str, Any]:
-    verdicts = {True: "Tells something here", False: SAYS_NOTHING.capitalize(), None: "No verdict"}
+    verdicts = {True: "Informative here", False: SAYS_NOTHING.capitalize(), None: "No verdict"}
     return {
         "title": measure_title(row.name),
         "name": row.name,

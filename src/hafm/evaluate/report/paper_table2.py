@@ -7,8 +7,8 @@ Conventions: one embedding (`Lookup.main_embedding`) and accompaniments alone, s
 which of the two it embedded. Delta is FADi - FADs with its sign, of the two values; its interval is not
 known.
 
-Source: paper, Table 2 ("FAD comparison on MUSDB18-test. Lower is better."): VGGish embeddings; i stands for
-isolated vocals, s for separated ones. The SingSong rows are the paper's quotation of Donahue et al.,
+Source: paper, Table 2 ("FAD comparison on MUSDB18-test. Lower is better."): VGGish embeddings; i means
+isolated vocals, s separated ones. The SingSong rows are the paper's quotation of Donahue et al.,
 "SingSong" (2023).
 """
 

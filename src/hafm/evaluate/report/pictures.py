@@ -1,7 +1,7 @@
 """What a sound looks like: a spectrogram with its pitch classes below, on one time axis.
 
 In: a waveform `[T]`. Out: the bytes of a PNG, `COLUMNS` wide whatever the length, so that the pictures of one
-clip stand under each other.
+clip lie under each other.
 
     11 kHz  ::::::::::::::::    mel spectrogram, 70 dB from clear to full, on a fixed scale: first bring the
      60 Hz  ::::::::::::::::    sound to the level that it is heard at

@@ -105,7 +105,7 @@ def _distance_cells(row: FadRow | None, places: int) -> list[Cell]:
 
 
 def per_song(found: Lookup, arm: str, embedding: str) -> Table | None:
-    """Each song's own distance to the whole reference, of accompaniments alone; None where there are none."""
+    """Each song's own distance to the whole reference, of accompaniments alone; None where no row has any."""
     rows = [(system.title, found.fad(arm, system.name, embedding, _STEM)) for system in found.systems]
     known = [(title, row.per_song) for title, row in rows if row is not None and row.per_song]
     if not known:
@@ -144,7 +144,8 @@ def fit(found: Lookup, arm: str) -> Table:
         columns=tuple(_measure_column(measure) for measure in found.results.measures),
         rows=_system_rows(found, cells),
         notes=(
-            "Bold: the best that is no ceiling, where its interval leaves out the mean of random pairing.",
+            "Bold: the best system that is not a ceiling, where its interval excludes the mean of random "
+            "pairing.",
             f"Grey: {SAYS_NOTHING}, since it does not tell true pairs from random ones on this test set.",
             *_notes_on(found.systems),
         ),
@@ -240,7 +241,7 @@ def best_of(found: Lookup, arm: str) -> Table | None:
             for index, system in enumerate(systems)
         ),
         notes=(
-            "What takes are chosen by gets better by choosing; whether they do, only the other columns say.",
+            "The measures used to pick a take improve by construction; judge by the other columns.",
             *_notes_on(systems),
         ),
     )
@@ -283,7 +284,7 @@ def adherence(found: Lookup, arm: str) -> Table | None:
             for name in embeddings
         ),
         rows=_system_rows(found, cells),
-        notes=("0 is as random pairs, 1 as true pairs.", *reasons),
+        notes=("0: like random pairs; 1: like true pairs.", *reasons),
     )
 
 
@@ -296,12 +297,12 @@ def worth(rows: tuple[WorthRow, ...]) -> Table | None:
     if not rows:
         return None
     return Table(
-        caption="Held-out loss of the stages on true tokens, in nats a token",
+        caption="Held-out loss of the stages on true tokens, in nats per token",
         corner="Stage",
         columns=(
             Column(title="Right vocal"),
             Column(title="Another's vocal"),
-            Column(title="Difference", small="above 0: the vocal is heard"),
+            Column(title="Difference", small="above 0: the vocal is used"),
             Column(title="p"),
             Column(title="Clips"),
         ),

@@ -22,7 +22,7 @@ HOW = (
 def summary(found: Lookup) -> list[str]:
     """The sentences, of the first arm."""
     results, arm = found.results, found.results.arms[0]
-    lines = [_measures_that_speak(found)]
+    lines = [_informative_measures(found)]
     if found.model is not None:
         lines += _against_chance(found, arm, found.model)
         if found.main_embedding is not None:
@@ -33,12 +33,12 @@ def summary(found: Lookup) -> list[str]:
     return [line for line in lines if line]
 
 
-def _measures_that_speak(found: Lookup) -> str:
+def _informative_measures(found: Lookup) -> str:
     rated = [row for row in found.results.measures if row.informative is not None]
     good = [measure_title(row.name).lower() for row in rated if row.informative]
     bad = [measure_title(row.name).lower() for row in rated if not row.informative]
     if not rated:
-        return "No measure of fit could be checked against true and random pairs, so none is spoken of here."
+        return "No measure of fit could be checked against true and random pairs, so none is discussed here."
     text = f"{len(good)} of {len(rated)} measures of fit tell true pairs from random ones on this test set"
     text += f" ({_listed(good)})." if good else "."
     if bad:
@@ -47,7 +47,7 @@ def _measures_that_speak(found: Lookup) -> str:
 
 
 def _against_chance(found: Lookup, arm: str, model: SystemRow) -> list[str]:
-    """The measures that say something, by what they say of the model beside random pairing."""
+    """The informative measures, by how the model compares with random pairing."""
     sides: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for measure in found.informative:
         ours, chance = found.fit(arm, model.name, measure.name), found.fit(arm, RANDOM, measure.name)
@@ -56,10 +56,10 @@ def _against_chance(found: Lookup, arm: str, model: SystemRow) -> list[str]:
             continue
         places = decimals(figure.value for figure in (ours, chance) if figure is not None)
         unit = f" {measure.unit}" if measure.unit else ""
-        told = f"{_told(ours, places)}{unit} against {_told(chance, places)}{unit}"
+        both = f"{_figure(ours, places)}{unit} against {_figure(chance, places)}{unit}"
         better = side if measure.higher_is_better else -side
-        sides[better].append(f"{measure_title(measure.name).lower()} ({told})")
-    verdicts = {1: "is better than", 0: "is not told apart from", -1: "is worse than"}
+        sides[better].append(f"{measure_title(measure.name).lower()} ({both})")
+    verdicts = {1: "is better than", 0: "is not distinguishable from", -1: "is worse than"}
     return [
         f"{_subject(model.title)} {verdict} random pairing by {_listed(sides[side])}."
         for side, verdict in verdicts.items()
@@ -81,7 +81,7 @@ def _distance(found: Lookup, arm: str, model: SystemRow, embedding: str, on: On)
             sides[side].append(_inside(system.title))
     words = [
         f"{verdict} {_listed(sides[side])}"
-        for side, verdict in ((-1, "nearer than"), (1, "farther than"), (0, "not told apart from"))
+        for side, verdict in ((-1, "nearer than"), (1, "farther than"), (0, "not distinguishable from"))
         if sides[side]
     ]
     if not words:
@@ -89,7 +89,7 @@ def _distance(found: Lookup, arm: str, model: SystemRow, embedding: str, on: On)
     places = decimals([mine.fad.value])
     text = (
         f"FAD to the true instrumentals, {ON_TITLES[on]}, by {embedding}: {_article(model.title)} is at "
-        f"{_told(mine.fad, places)}, {'; '.join(words)}."
+        f"{_figure(mine.fad, places)}, {'; '.join(words)}."
     )
     # FAD compares sets: whose vocal an accompaniment was made for does not enter on stems.
     if on == "stem":
@@ -104,10 +104,10 @@ def _adherence(found: Lookup, arm: str, model: SystemRow, embedding: str) -> str
     side = apart(mine.apa, chance.apa)
     if side is None:
         return ""
-    verdict = {1: "above", 0: "not told apart from", -1: "below"}[side]
+    verdict = {1: "above", 0: "not distinguishable from", -1: "below"}[side]
     return (
         f"Prompt adherence by {embedding}: {_article(model.title)} is {verdict} random pairing, "
-        f"{_told(mine.apa, 2)} against {_told(chance.apa, 2)}."
+        f"{_figure(mine.apa, 2)} against {_figure(chance.apa, 2)}."
     )
 
 
@@ -121,10 +121,10 @@ def _worth(row: WorthRow) -> str:
         verdict = "predicts true tokens worse with the right vocal than with another's"
     else:
         verdict = "shows no difference between the right vocal and another's"
-    return f"The {row.stage} stage {verdict}: {_told(row.difference, 3)} nats a token."
+    return f"The {row.stage} stage {verdict}: {_figure(row.difference, 3)} nats per token."
 
 
-def _told(figure: Figure | None, places: int) -> str:
+def _figure(figure: Figure | None, places: int) -> str:
     if figure is None or figure.value is None:
         return "not known"
     text = number(figure.value, places)
@@ -149,7 +149,7 @@ def _subject(title: str) -> str:
 
 
 def _inside(title: str) -> str:
-    """A title as it stands inside a sentence.
+    """A title inside a sentence.
 
     >>> _inside("True instrumental"), _inside("HAFM")
     ('true instrumental', 'HAFM')

@@ -2,7 +2,7 @@
 
 In: a source, a split, a folder. Out: a `RetrievalIndex` in the folder.
 
-    list_tracks --not described yet--> pool --descriptors--> INDEX/pieces/HASH.safetensors, one a track
+    list_tracks --not described yet--> pool --descriptors--> INDEX/pieces/HASH.safetensors, one per track
                                                                   | all there
                                                                   v
                                                              index.json; then the pieces go
@@ -79,7 +79,7 @@ class DescriptorBench:
         self._hashes = hashes
 
     def prepare(self, tracks: Sequence[Track]) -> list[Described | Quarantined]:
-        """One result a track, in their order."""
+        """One result per track, in their order."""
         return [self._described(track) for track in tracks]
 
     def _described(self, track: Track) -> Described | Quarantined:
@@ -128,12 +128,12 @@ def build_index(
         folder: of the index; made if missing. One that holds an index of another collection or split is
             refused.
         split: whose tracks are taken. Songs of others are never in the index.
-        limit: look at so many tracks of the collection, 1 or more; None for all.
+        limit: look at this many tracks of the collection, 1 or more; None for all.
         workers: processes; 0 works in this one.
         on_progress: told a step (`"scan"`, `"describe"`) and how many of how many tracks are done.
 
     Returns:
-        The index, as it stands on the disk.
+        The index, as it is on the disk.
 
     Raises:
         UsageError: the collection is not what it should be, holds mixes, or has nothing for the index.
@@ -235,7 +235,7 @@ def _describe(
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One writer a folder."""
+    """One writer per folder."""
     from filelock import FileLock, Timeout
 
     try:

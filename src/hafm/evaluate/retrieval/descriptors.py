@@ -3,8 +3,8 @@
 In: a waveform `[T]` at any rate. Out: `Descriptors` of an instrumental, which an index stores; a
 `VocalProfile` of a vocal, which holds its onsets too, so that pulses of any period can be laid over them.
 
-Both are looked at through 24 000 samples a second, so that recordings at other rates compare. Chroma are
-those of `hafm.evaluate.fit.chroma`, 10 frames a second. The pitch-class profile is the mean of their square
+Both are measured at 24 000 samples per second, so that recordings at other rates compare. Chroma are
+those of `hafm.evaluate.fit.chroma`, 10 frames per second. The pitch-class profile is the mean of their square
 roots, in which a loud chord does not decide alone.
 
 A key is never certain in a few seconds, so a profile gives a probability for each of the 24:
@@ -30,7 +30,7 @@ from hafm.tokens.level import active_rms
 
 __all__ = [
     "ANALYSIS_RATE",
-    "CHROMA_FRAMES_A_SECOND",
+    "CHROMA_FRAMES_PER_SECOND",
     "KEYS",
     "Descriptors",
     "VocalProfile",
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 ANALYSIS_RATE = 24_000
-CHROMA_FRAMES_A_SECOND = 10
+CHROMA_FRAMES_PER_SECOND = 10
 
 KEYS = tuple(Key(tonic, mode) for mode in ("maj", "min") for tonic in range(12))
 """All 24, majors first: the order of `key_probabilities`."""

@@ -78,7 +78,7 @@ class IndexEntry:
         return cls(track_id=track.id, song_id=track.song_id, parts=parts, sha256=sha256)
 
     def track(self, root: str | os.PathLike[str]) -> Track:
-        """A track that has this instrumental; its vocal stands for nothing."""
+        """A track that has this instrumental; its vocal does not matter."""
         parts = tuple(replace(part, path=os.path.join(root, part.path)) for part in self.parts)
         return Track(id=self.track_id, song_id=self.song_id, vocal=parts, instrumental=parts)
 
@@ -91,7 +91,7 @@ class RetrievalIndex:
         source: what the collection is: kind, root and options, as `Source.describe` gives them.
         split: that the tracks are of.
         entries: in the order of the collection.
-        descriptors: one an entry.
+        descriptors: one per entry.
         left_out: tracks of the split that are not in it.
         elsewhere: how many tracks of the collection belong to other splits.
     """
@@ -125,7 +125,7 @@ class RetrievalIndex:
             folder: where to; made if missing.
 
         Raises:
-            OutputError: the disk is full, or there is no permission. The old index stands then.
+            OutputError: the disk is full, or there is no permission. The old index then remains.
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ class RetrievalIndex:
             folder: what `save` wrote to.
 
         Raises:
-            IndexNotFound: there is none.
+            IndexNotFound: it is missing.
             IndexDamaged: a file of it is missing, is something else, or has another hash.
         """
         path = Path(folder) / INDEX_FILE

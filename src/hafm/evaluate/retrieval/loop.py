@@ -90,7 +90,7 @@ class Loop:
         return self.start_seconds + (unrolled_seconds - self.start_seconds) % self.seconds
 
     def seams(self, begin_seconds: float, seconds: float) -> int:
-        """How often it goes back, played for so long from `begin`."""
+        """How often it goes back, played for that long from `begin`."""
         end = begin_seconds + seconds
         return 0 if end <= self.whole_seconds else math.ceil((end - self.end_seconds) / self.seconds)
 

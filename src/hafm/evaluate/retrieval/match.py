@@ -1,6 +1,6 @@
 """Which instrumental fits a vocal, and how it has to be changed.
 
-In: a `VocalProfile`, and the `Descriptors` of candidates. Out: `Match`es, one a candidate, the best first.
+In: a `VocalProfile`, and the `Descriptors` of candidates. Out: `Match`es, one per candidate, the best first.
 
 1. *All candidates* are ranked by key and tempo, for each transposition and each pulse that the vocal may
    have. A pulse of the vocal and one of the candidate belong together if their periods differ by a factor of
@@ -42,7 +42,7 @@ from hafm.errors import UsageError
 from hafm.evaluate.fit.keys import key_score
 from hafm.evaluate.key import Key
 from hafm.evaluate.retrieval.descriptors import (
-    CHROMA_FRAMES_A_SECOND,
+    CHROMA_FRAMES_PER_SECOND,
     KEYS,
     Descriptors,
     VocalProfile,
@@ -76,7 +76,7 @@ _UNIT_SPEED = math.log2(1.25)
 
 @dataclass(frozen=True, kw_only=True)
 class MatchSettings:
-    """What may be done to a candidate, and how many are looked at closely.
+    """What may be done to a candidate, and how many are examined closely.
 
     Args:
         most_semitones: up or down, 0 to 12.
@@ -193,7 +193,7 @@ def explain(vocal: VocalProfile, candidate: Descriptors, match: Match) -> str:
         tempo = "no steady tempo, so played at its own"
     else:
         bpm = 60 / candidate.pulse.beat_seconds
-        tempo = f"{bpm:.1f} beats a minute played at {bpm * match.speed:.1f}"
+        tempo = f"{bpm:.1f} beats per minute played at {bpm * match.speed:.1f}"
     return f"{key}; {tempo}; chroma agree by {match.terms['chroma']:.2f}"
 
 
@@ -313,10 +313,10 @@ def _chroma_at(
     """Mean correlation of chroma `[places, transpositions]`, over the frames in which both sound."""
     sung, sings = _centred(vocal.chroma)
     played, plays = _centred(candidate.chroma)
-    seconds = (np.arange(len(sung)) + 0.5) / CHROMA_FRAMES_A_SECOND
+    seconds = (np.arange(len(sung)) + 0.5) / CHROMA_FRAMES_PER_SECOND
     unrolled = begins[:, None] + speed * seconds
     last = (begins + speed * vocal.seconds)[:, None]
-    frames = (loop.places(unrolled, last_seconds=last) * CHROMA_FRAMES_A_SECOND).astype(np.int64)
+    frames = (loop.places(unrolled, last_seconds=last) * CHROMA_FRAMES_PER_SECOND).astype(np.int64)
     frames = np.clip(frames, 0, len(played) - 1)
     both = plays[frames] & sings
     count = np.maximum(1, both.sum(axis=1))

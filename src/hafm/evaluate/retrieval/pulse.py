@@ -1,6 +1,6 @@
 """The steady pulse of a sound: its period, where it falls, and how strong it is.
 
-In: onset strength, 100 frames a second (`hafm.evaluate.fit.onsets`). Out: `Pulse`s, the strongest first.
+In: onset strength, 100 frames per second (`hafm.evaluate.fit.onsets`). Out: `Pulse`s, the strongest first.
 
 Let z be the square root of the onset strength, of mean 0 and deviation 1, and Z(f) its Fourier transform,
 divided by the root of the number of frames, so that noise has a modulus of about 1 whatever the length. A
@@ -13,7 +13,7 @@ alike, and who compares two pulses allows for factors of 2. Where a pulse falls,
 
     fall(t) = Re[ Z(f) e^(2 pi i f t) + Z(2 f) e^(4 pi i f t) ]
 
-is largest. One period stands for the whole sound: music that speeds up has a weak pulse.
+is largest. One period describes the whole sound: music that speeds up has a weak pulse.
 
 Why not the beat tracker (`hafm.evaluate.fit.beats`), which looks at the autocorrelation: singing leaves out
 more beats than it sings, so single gaps between onsets say little, and all onsets together say more.
@@ -31,7 +31,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hafm.evaluate.fit.onsets import ONSET_FRAMES_A_SECOND
+from hafm.evaluate.fit.onsets import ONSET_FRAMES_PER_SECOND
 
 __all__ = ["Pulse", "find_pulses", "pulse_at", "pulse_fall"]
 
@@ -93,7 +93,7 @@ def find_pulses(onsets: Float[Tensor, " F"], count: int = 3) -> tuple[Pulse, ...
     # Padded fourfold: the lines of a sine are then sampled finely enough for a parabola through three.
     length = 4 * 2 ** math.ceil(math.log2(len(z)))
     lines = np.abs(np.fft.rfft(z, length)) / math.sqrt(len(z))
-    step_hz = ONSET_FRAMES_A_SECOND / length
+    step_hz = ONSET_FRAMES_PER_SECOND / length
     first, last = math.ceil(_SLOWEST_HZ / step_hz), math.floor(_FASTEST_HZ / step_hz)
     numbers = np.arange(first, last + 1)
     octaves = np.log2(numbers * step_hz / _PREFERRED_HZ)
@@ -150,7 +150,7 @@ def pulse_fall(onsets: Float[Tensor, " F"], pulse: Pulse) -> float:
 
 def _whitened(onsets: Tensor) -> NDArray[np.float64] | None:
     z: NDArray[np.float64] = onsets.double().sqrt().numpy()
-    if len(z) < _LEAST_SECONDS * ONSET_FRAMES_A_SECOND or not z.std() > 0:
+    if len(z) < _LEAST_SECONDS * ONSET_FRAMES_PER_SECOND or not z.std() > 0:
         return None
     z -= z.mean()
     z /= np.sqrt(np.square(z).mean())
@@ -179,13 +179,13 @@ def _pulse(z: NDArray[np.float64], period_seconds: float) -> Pulse:
 
 
 def _fall(lines: NDArray[np.complex128], turns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Strength collected by strokes that fall so many turns of the period after 0."""
+    """Strength collected by strokes that fall this many turns of the period after 0."""
     once = np.exp(2j * np.pi * turns)
     collected: NDArray[np.float64] = (lines[0] * once + lines[1] * np.square(once)).real
     return collected
 
 
 def _lines(z: NDArray[np.float64], hz: float) -> NDArray[np.complex128]:
-    seconds = (np.arange(len(z)) + 0.5) / ONSET_FRAMES_A_SECOND
+    seconds = (np.arange(len(z)) + 0.5) / ONSET_FRAMES_PER_SECOND
     turns = np.exp(-2j * np.pi * hz * seconds)
     return np.array([z @ turns, z @ np.square(turns)], np.complex128) / math.sqrt(len(z))

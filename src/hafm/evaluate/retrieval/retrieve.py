@@ -53,7 +53,7 @@ class Ranking:
         vocal: what was heard.
         num_samples: of the vocal.
         sample_rate: of the vocal.
-        matches: one a song; numbers are those of the index's entries.
+        matches: one per song; numbers are those of the index's entries.
     """
 
     vocal: VocalProfile
@@ -144,7 +144,7 @@ class Retriever:
         """Opens the index in a folder.
 
         Raises:
-            RetrievalIndexError: there is none, or it is damaged.
+            RetrievalIndexError: it is missing or damaged.
         """
         return cls(RetrievalIndex.open(folder), root=root, settings=settings)
 
@@ -171,7 +171,7 @@ class Retriever:
             UsageError: the vocal cannot be listened to, or no song is left.
         """
         if sample_rate < _LOWEST_RATE:
-            raise UsageError(f"retrieval needs {_LOWEST_RATE} samples a second or more, not {sample_rate}")
+            raise UsageError(f"retrieval needs {_LOWEST_RATE} samples per second or more, not {sample_rate}")
         if not len(vocal) or not vocal.isfinite().all():
             raise UsageError("the vocal is empty, or holds NaN or infinity; give finite samples")
         excluded = frozenset(exclude_songs)
@@ -204,7 +204,7 @@ class Retriever:
         """
         if not 0 <= rank < len(ranking.matches):
             raise UsageError(
-                f"match {rank + 1} was asked for, and {len(ranking.matches)} songs were looked at closely; "
+                f"match {rank + 1} was asked for, and {len(ranking.matches)} songs were examined closely; "
                 "ask for one of them, or make the index of a larger collection"
             )
         match = ranking.matches[rank]

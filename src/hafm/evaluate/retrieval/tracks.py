@@ -88,8 +88,8 @@ def list_tracks(
         source: the collection.
         split: the one that the index is made of.
         rule: for songs whose split the source does not state; None for that of `hafm prepare`.
-        limit: look at so many tracks; None for all. Copies among the rest are not seen then.
-        on_progress: told how many of how many instrumentals are hashed.
+        limit: look at this many tracks; None for all. Copies among the rest are not seen then.
+        on_progress: called with the number of instrumentals hashed, and the number of all.
 
     Raises:
         UsageError: the source is not what it should be, or it holds mixes, which have no instrumental.

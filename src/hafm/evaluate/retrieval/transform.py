@@ -8,7 +8,7 @@ speeds of 0.8 to 1.25, and a tone within 10 cents. It gets a seed, so the same s
 level is brought back to that of the input (`hafm.tokens.level`): smeared attacks lose some.
 
 Above 8 kHz partials are moved less than by the full interval, as the library advises: up there is the noise
-of voices and cymbals, whose place is no pitch.
+of voices and cymbals, whose place is not a pitch.
 """
 
 from importlib import import_module

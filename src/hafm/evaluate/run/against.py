@@ -3,7 +3,7 @@
 In: the results of a run and of an older one. Out: a row for each row, arm and figure that both have.
 
 On the same clips, measures are compared song by song (paired permutation test), which notices far smaller
-changes than two intervals do. Distances have no value a song; they are compared by their intervals alone.
+changes than two intervals do. Distances have no value per song; they are compared by their intervals alone.
 Where the clips differ, so are measures, and a note says so. Distances of different embeddings are not
 compared at all.
 """
@@ -31,7 +31,7 @@ class Change:
         figure: its name: a measure, or `FAD` with what it is of.
         then, now: its values.
         difference: now less then, with its interval where songs could be paired.
-        p: of the paired test; None where there is none.
+        p: of the paired test; None without one.
         verdict: `better`, `worse`, `different` (no direction is better), or `no difference seen`.
     """
 

@@ -3,19 +3,17 @@
 In: a `Source` of tracks with stems, a `Protocol`, perhaps a separator. Out: RUN/sounds/vocal and
 RUN/sounds/truth, and RUN/manifest.json, which is written last.
 
-    track --read_stems--> vocal, instrumental --resample--> cut into clips --filter--> isolated/CLIP,
-      truth/CLIP `---mix (or their sum) --separator--> vocal --the same cuts----------------------->
-      separated/CLIP
+    track --read_stems--> vocal, instrumental --resample--> clips --filter--> isolated/CLIP, truth/CLIP
+      `---mix (or their sum) --separator--> vocal --the same cuts-----------> separated/CLIP
 
 The filter sees the isolated vocal alone, so both arms have the same clips. A clip stays if the voice is heard
 in enough of it and its instrumental is audible (RMS above -60 dBFS). A track that cannot be read, and a clip
-that
-does not pass, stand in the manifest with the reason: nothing is dropped silently.
+that does not pass, are in the manifest with the reason: nothing is dropped silently.
 
 Source: paper 4.1 (MUSDB18-test, isolated and separated vocals).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +33,7 @@ from hafm.evaluate.fit.truth import read_truth, write_truth
 from hafm.evaluate.run.folder import BOTH_ARMS, MANIFEST_FILE, Made, RunFolder
 from hafm.evaluate.testset.activity import activity_share, sings
 from hafm.evaluate.testset.clip import Clip, LeftOut, Manifest, Protocol, clip_id
+from hafm.progress import OnProgress, Progress
 from hafm.separate.separator import Separator
 
 __all__ = ["TRUTH", "build_test_set", "truth_path"]
@@ -51,7 +50,7 @@ def build_test_set(
     protocol: Protocol,
     *,
     separator: Separator | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Manifest:
     """The test set of a run: found there, or made.
 
@@ -60,7 +59,7 @@ def build_test_set(
         source: where tracks come from; all must have stems.
         protocol: the rules.
         separator: makes the separated arm.
-        on_progress: told of the tracks that are done and how many there are.
+        on_progress: called before every track.
 
     Raises:
         UsageError: the folder has clips by other rules; no track is of that split, or no clip passes.
@@ -76,13 +75,13 @@ def build_test_set(
     songs: set[str] = set()
     for number, track in enumerate(tracks):
         if on_progress is not None:
-            on_progress(number, len(tracks))
+            on_progress(Progress(step="reading songs", done=number, total=len(tracks)))
         if protocol.songs is not None and len(songs) == protocol.songs and track.song_id not in songs:
             continue
         found, dropped = _cut(run, track, protocol, separator)
         kept = found
-        if protocol.clips_a_song is not None:  # a song can have several tracks
-            kept = found[: protocol.clips_a_song - sum(clip.song == track.song_id for clip in clips)]
+        if protocol.clips_per_song is not None:  # a song can have several tracks
+            kept = found[: protocol.clips_per_song - sum(clip.song == track.song_id for clip in clips)]
         clips += kept
         left_out += dropped + [_spare(track, clip.start_seconds, protocol) for clip in found[len(kept) :]]
         if found:
@@ -153,7 +152,7 @@ def _cut(
             passed.append((index, start, stop, share))
         else:
             left_out.append(LeftOut(track=track.id, start_seconds=seconds, reason=reason))
-    chosen = _spread(passed, protocol.clips_a_song)
+    chosen = _spread(passed, protocol.clips_per_song)
     kept = {index for index, *_ in chosen}
     left_out += [
         _spare(track, start / protocol.sample_rate, protocol)
@@ -220,7 +219,7 @@ def _fault(instrumental: Float[Tensor, " T"], share: float, protocol: Protocol) 
 
 
 def _spare(track: Track, start_seconds: float, protocol: Protocol) -> LeftOut:
-    reason = f"it passed, and {protocol.clips_a_song} clips a song were asked for"
+    reason = f"it passed, but at most {protocol.clips_per_song} clips per song were asked for"
     return LeftOut(track=track.id, start_seconds=start_seconds, reason=reason)
 
 

@@ -1,4 +1,4 @@
-"""Which sound stands for which row of the tables, clip by clip.
+"""Which sound represents which row of the tables, clip by clip.
 
 In: a run whose sounds are there, and its systems. Out: an `Entry` for each row, arm and clip.
 
@@ -15,7 +15,7 @@ N takes are ranked, so the best of 4 and of 8 nest. Choices are kept in RUN/choi
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -25,13 +25,12 @@ from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
 from hafm.evaluate.run.results import SystemRow
 from hafm.evaluate.systems.base import System
 from hafm.evaluate.testset.clip import Arm, Clip
+from hafm.progress import OnProgress, Progress
 from hafm.version import __version__
 
 __all__ = ["Entry", "entries_of", "rows_of"]
 
-_CHOSEN = (
-    "chosen among {count} takes by measures that need no truth (hafm.evaluate.ranking), which those favour"
-)
+_CHOSEN = "chosen among {count} takes by measures that need no truth (hafm.evaluate.ranking) and so favour it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +95,14 @@ def entries_of(
     systems: Sequence[System],
     *,
     best_of: Sequence[int],
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Entry]:
     """Every row's sound of every clip in every arm: row by row, arm by arm, in the clips' order.
 
     Args:
         run: with the sounds of all systems.
         systems, best_of: as for `rows_of`.
-        on_progress: told of the clips for which takes were chosen.
+        on_progress: called after every clip for which takes were chosen.
     """
     manifest = run.manifest
     found: list[Entry] = []
@@ -129,7 +128,7 @@ def entries_of(
                     found.append(Entry(row=row, arm=arm, clip=clip, made=(best,), why=choice.why))
                 done += 1
                 if on_progress is not None:
-                    on_progress(done, total)
+                    on_progress(Progress(step="choosing takes", done=done, total=total))
     return found
 
 

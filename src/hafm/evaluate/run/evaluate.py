@@ -1,13 +1,12 @@
 """One evaluation from clips to results. Start to read here.
 
-In: a folder, a collection, a protocol, and systems. Out: `Results`, and everything they come from in the
-    folder.
+In: a folder with clips, and systems. Out: `Results`, and everything they come from in the folder.
 
-    collection --protocol--> clips      hafm.evaluate.run.clips      RUN/manifest.json, sounds/vocal,
-    sounds/truth systems    --play------> sounds     hafm.evaluate.run.sounds     RUN/sounds/SYSTEM
-    sounds     --score-----> numbers    hafm.evaluate.run.scores     RUN/measures, RUN/points
-    takes      --choose----> entries    hafm.evaluate.run.entries    RUN/choices
-    entries    --sum up----> results    hafm.evaluate.run.summary    RUN/results.json
+    collection --protocol--> clips      run.clips      RUN/manifest.json, RUN/sounds/{vocal,truth}
+    systems    --play------> sounds     run.sounds     RUN/sounds/SYSTEM
+    sounds     --score-----> numbers    run.scores     RUN/measures, RUN/points
+    takes      --choose----> entries    run.entries    RUN/choices
+    entries    --sum up----> results    run.summary    RUN/results.json
 
 Every step keeps what it made, so a run that was stopped goes on where it was, and a further system, take or
 embedding costs only itself. Results are written last.
@@ -16,9 +15,9 @@ Source: paper 4; Donahue et al., "SingSong" (2023), section 4, for protocol and 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
@@ -33,19 +32,17 @@ from hafm.evaluate.run.sounds import make_sounds
 from hafm.evaluate.run.summary import apa_rows, clip_rows, fad_rows, fit_rows, measure_rows, noise_floor
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.evaluate.systems.base import System
-from hafm.evaluate.vocal_worth import STAGES_WITH_VOCAL, AlignedClip, StageWorth, vocal_worth
+from hafm.evaluate.vocal_worth import AlignedClip, StageWorth, vocal_worth
 from hafm.generate.record import Environment
+from hafm.progress import OnProgress
 from hafm.stages.bundle import Bundle
 
-__all__ = ["BEST_OF", "OnStep", "Settings", "evaluate"]
+__all__ = ["BEST_OF", "Settings", "evaluate"]
 
 BEST_OF = (4, 8)
-"""Rows for the best of so many takes, as far as there are so many."""
+"""There is a row for the best of each of these numbers of takes, as far as there are as many."""
 
 _REFERENCES: tuple[tuple[On, str], ...] = (("stem", "instrumentals"), ("mix", "mixes"))
-
-OnStep: TypeAlias = Callable[[str, float, float], None]
-"""Told what is done, how far, and how far it goes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +69,7 @@ def evaluate(
     embeddings: Sequence[Embedding],
     settings: Settings,
     bundle: Bundle | None = None,
-    on_step: OnStep | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Results:
     """Plays, scores and sums up.
 
@@ -82,7 +79,7 @@ def evaluate(
         embeddings: what distances are measured with.
         settings: see `Settings`.
         bundle: whose use of the vocal is measured; None leaves that out.
-        on_step: see `OnStep`.
+        on_progress: called as each step goes on.
 
     Raises:
         HafmError: as the steps raise; what is done stays.
@@ -90,18 +87,15 @@ def evaluate(
     manifest = run.manifest
     _rehearse(run, embeddings)
 
-    def told(what: str) -> Callable[[float, float], None]:
-        return lambda done, total: on_step(what, done, total) if on_step is not None else None
-
     run.claim(TRUTH, {"kind": "ceiling"})
     for system in systems:
-        make_sounds(run, system, on_progress=told(system.title))
+        make_sounds(run, system, on_progress=on_progress)
     scorer = Scorer(run, embeddings)
-    entries = entries_of(run, systems, best_of=settings.best_of, on_progress=told("choosing takes"))
+    entries = entries_of(run, systems, best_of=settings.best_of, on_progress=on_progress)
     sounds = list(dict.fromkeys(made for entry in entries for made in entry.made))
-    scorer.score(sounds, on_progress=told("measuring"))
+    scorer.score(sounds, on_progress=on_progress)
     clips = clip_rows(entries, scorer)
-    worth = () if bundle is None else _worth(run, bundle, settings, told("the vocal's worth"))
+    worth = () if bundle is None else _worth(run, bundle, settings, on_progress)
     drawn = {"seed": settings.seed, "draws": settings.draws}
     results = Results(
         made_with={
@@ -126,14 +120,14 @@ def evaluate(
         arms=manifest.arms,
         systems=tuple(rows_of(systems, best_of=settings.best_of)),
         measures=tuple(measure_rows(clips)),
-        fad=tuple(fad_rows(entries, scorer, manifest, **drawn, on_progress=told("distances"))),
-        apa=tuple(apa_rows(entries, scorer, manifest, **drawn, on_progress=told("adherence"))),
+        fad=tuple(fad_rows(entries, scorer, manifest, **drawn, on_progress=on_progress)),
+        apa=tuple(apa_rows(entries, scorer, manifest, **drawn, on_progress=on_progress)),
         fit=tuple(fit_rows(clips)),
         clips=tuple(clips),
         worth=worth,
         notes=tuple(
-            f"Two halves of the true {what} are {floor:.2f} apart in {embedding.name}: a distance of that "
-            "size, at half the songs, is none."
+            f"Two halves of the true {what} are {floor:.2f} apart in {embedding.name}: with half the songs, "
+            "a distance of that size means no difference."
             for embedding in embeddings
             for on, what in _REFERENCES
             if (floor := noise_floor(entries, scorer, embedding, on, seed=settings.seed)) is not None
@@ -162,9 +156,9 @@ def _rehearse(run: RunFolder, embeddings: Sequence[Embedding]) -> None:
 
 
 def _worth(
-    run: RunFolder, bundle: Bundle, settings: Settings, told: Callable[[float, float], None]
+    run: RunFolder, bundle: Bundle, settings: Settings, on_progress: OnProgress | None
 ) -> tuple[WorthRow, ...]:
-    """What the vocal is worth to a bundle's stages on the clips; kept, since it takes a while."""
+    """What the vocal is worth to a bundle's stages on the clips; kept, since it takes long."""
     manifest, path = run.manifest, run.path / "worth.json"
     state = [bundle.fingerprint, manifest.fingerprint, settings.seed]
     if path.is_file():
@@ -186,9 +180,7 @@ def _worth(
         sample_rate=manifest.protocol.sample_rate,
         seed=settings.seed,
         device=settings.device,
-        on_clip=lambda stage, done: told(
-            STAGES_WITH_VOCAL.index(stage) * len(clips) + done, len(STAGES_WITH_VOCAL) * len(clips)
-        ),
+        on_progress=on_progress,
     )
     rows = [_summed(stage) for stage in stages]
     run.write(path.name, json.dumps({"state": state, "rows": rows}, indent=1))

@@ -13,8 +13,7 @@ random one). TAKE counts from 0; systems that make one thing have take 0 alone. 
 at the protocol's rate, exactly as long as their clip.
 
 Every file appears whole or not at all, so whatever is there is done, and a stopped run goes on where it was.
-A
-sound whose system has changed is refused: `system.json` says what made it.
+A sound whose system has changed is refused: `system.json` says what made it.
 """
 
 import json
@@ -94,7 +93,7 @@ class RunFolder:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise UsageError(
-                f"'{self.path}' is no evaluation ({MANIFEST_FILE}: {error.strerror}); make one with hafm "
+                f"'{self.path}' is not an evaluation ({MANIFEST_FILE}: {error.strerror}); make one with hafm "
                 "evaluate"
             ) from error
         return Manifest.from_json(text, where=f"'{path}'")

@@ -3,7 +3,7 @@
 In: what `hafm.evaluate.run.summary` worked out. Out: `RUN/results.json`, which the report, the listening kit
 and a later comparison read, and nothing else needs.
 
-Conventions: every figure has its interval where one can be told (95 %, over songs), else None. A number that
+Conventions: every figure has its interval where one is known (95 %, over songs), else None. A number that
 is not known is None, never NaN. The paper's own figures are in
 `hafm.evaluate.report.paper_table2` and nowhere in here.
 """
@@ -83,7 +83,7 @@ class FadRow:
         embedding: its name; distances of different embeddings are different quantities.
         on: stems or mixes.
         fad: with its interval.
-        infinity: extrapolated to an endless set; None where that cannot be told.
+        infinity: extrapolated to an endless set; None where that is not known.
         points: embeddings behind it.
         per_song: each song's own distance to the whole reference, by song.
     """
@@ -105,7 +105,7 @@ class ApaRow:
     Args:
         arm, system, embedding: which.
         apa: with its interval.
-        informative: whether true and shuffled pairs can be told apart at all with this embedding.
+        informative: whether true and shuffled pairs are distinguishable at all with this embedding.
         why: the reason.
     """
 
@@ -164,7 +164,7 @@ class ClipRow:
 
     Args:
         arm, system, clip, song: which.
-        take: whose sound stands for the system; `heard` and `source` say where it lies
+        take: whose sound represents the system; `heard` and `source` say where it lies
             (`RunFolder.sound_path`).
         heard: arm that it was made for, or `both`.
         source: the system under whose name the sound lies (`model` for `model-best-of-4`).
@@ -189,8 +189,8 @@ class WorthRow:
 
     Args:
         stage: `semantic` or `coarse`.
-        right, wrong: nats a token.
-        difference: wrong less right; above 0 where the vocal is heard.
+        right, wrong: nats per token.
+        difference: wrong less right; above 0 where the vocal is used.
         p: paired permutation over songs.
         clips: behind it.
     """
@@ -242,7 +242,7 @@ class Results:
             where: what messages call it.
 
         Raises:
-            UsageError: they are no results, or of another format.
+            UsageError: they are not results, or have another format.
         """
         return _FILE.read(cls, text, where=where)
 

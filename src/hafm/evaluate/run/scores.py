@@ -1,21 +1,21 @@
 """What every sound of a run scores: measures of fit, and embeddings of the stem and of the mix.
 
-In: a run whose sounds are there. Out: RUN/measures and RUN/points, one file a sound.
+In: a run whose sounds are there. Out: RUN/measures and RUN/points, one file per sound.
 
 Conventions, the same for every system and in both arms:
 
-* *Fit* is measured against the isolated vocal, whatever vocal the system heard, and on the sound as it was
-made.
+* *Fit* is measured against the isolated vocal, whatever vocal the system heard, and on the sound as it
+  was made.
 * *Stems* are embedded at one loudness, -18 LUFS, and *mixes* are made with the isolated vocal by
-  `hafm.audio.mixdown` at its defaults (accompaniment 3 dB under the vocal, -14 LUFS). So level is no part of
-  a distance; `loudness_balance` tells it. Silence stays silence.
+  `hafm.audio.mixdown` at its defaults (accompaniment 3 dB under the vocal, -14 LUFS). So level is not part
+  of a distance; `loudness_balance` measures it. Silence stays silence.
 
 A score is a function of the sound; what was scored before is not scored again, unless the sound or what
 scores it has changed.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -31,6 +31,7 @@ from hafm.evaluate.run.clips import TRUTH, truth_path
 from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
 from hafm.evaluate.run.results import On
 from hafm.evaluate.testset.clip import Clip
+from hafm.progress import OnProgress, Progress
 from hafm.version import __version__
 
 __all__ = ["STEM_LUFS", "Scorer", "mixed"]
@@ -50,12 +51,12 @@ class Scorer:
         self._run = run
         self.embeddings = embeddings
 
-    def score(self, made: Sequence[Made], *, on_progress: Callable[[int, int], None] | None = None) -> None:
+    def score(self, made: Sequence[Made], *, on_progress: OnProgress | None = None) -> None:
         """Scores what is not scored yet.
 
         Args:
             made: sounds; those that are embedded as well.
-            on_progress: told how many are done, and of how many.
+            on_progress: called after every sound.
         """
         for number, each in enumerate(made):
             self.measures(each)
@@ -63,7 +64,7 @@ class Scorer:
                 self.points(each, embedding, "stem")
                 self.points(each, embedding, "mix")
             if on_progress is not None:
-                on_progress(number + 1, len(made))
+                on_progress(Progress(step="measuring", done=number + 1, total=len(made)))
 
     def measures(self, made: Made) -> dict[str, float | None]:
         """The measures of fit of one sound."""

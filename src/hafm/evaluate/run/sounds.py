@@ -6,26 +6,24 @@ Clips of one length go together, as many as a system takes at a time. Each sound
 batch is done; a stopped run loses one batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from hafm.evaluate.run.clips import TRUTH
 from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
 from hafm.evaluate.systems.base import ClipSound, System
 from hafm.evaluate.testset.clip import Arm, Clip
+from hafm.progress import OnProgress, Progress
 
 __all__ = ["heard_by", "make_sounds"]
 
-OnSounds = Callable[[float, float], None]
-"""Told how many clips of a system are done, parts of them too, and how many there are."""
 
-
-def make_sounds(run: RunFolder, system: System, *, on_progress: OnSounds | None = None) -> None:
+def make_sounds(run: RunFolder, system: System, *, on_progress: OnProgress | None = None) -> None:
     """Makes all sounds of a system that are missing.
 
     Args:
         run: with its clips.
         system: what plays.
-        on_progress: see `OnSounds`.
+        on_progress: called as clips are done, parts of them too.
 
     Raises:
         UsageError: the sounds in the folder were made by something else under that name.
@@ -50,7 +48,7 @@ def make_sounds(run: RunFolder, system: System, *, on_progress: OnSounds | None 
 
         def on_share(share: float, done: int = done, size: int = len(batch)) -> None:
             if on_progress is not None:
-                on_progress(done + share * size, len(jobs))
+                on_progress(Progress(step=system.title, done=done + share * size, total=len(jobs)))
 
         rate = manifest.protocol.sample_rate
         for job, takes in zip(batch, system.play(clips, sample_rate=rate, on_share=on_share), strict=True):

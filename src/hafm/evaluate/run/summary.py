@@ -1,6 +1,6 @@
 """From scores to tables: distances, adherence, fit and what each of them can tell.
 
-In: entries (which sound stands for which row), and a scorer. Out: the rows of `hafm.evaluate.run.results`.
+In: entries (which sound represents which row), and a scorer. Out: the rows of `hafm.evaluate.run.results`.
 
     distance      FAD of a row's sounds to the true instrumentals, on stems and on mixes; intervals by
                   half-samples of songs, the same songs on both sides; FAD-infinity where there are enough
@@ -15,7 +15,7 @@ Clips of one song are averaged, or joined, before anything is drawn: songs are w
 The reference is always made with isolated vocals, so both arms are measured against the same.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from hafm.evaluate.run.results import ApaRow, ClipRow, FadRow, Figure, FitRow, M
 from hafm.evaluate.run.scores import Scorer
 from hafm.evaluate.statistics import bootstrap_interval, paired_d, paired_permutation_p
 from hafm.evaluate.testset.clip import Manifest, of_song
+from hafm.progress import OnProgress, Progress
 
 __all__ = ["apa_rows", "clip_rows", "fad_rows", "fit_rows", "measure_rows", "noise_floor"]
 
@@ -40,7 +41,6 @@ _P = 0.05
 _FEWEST_SONGS = 4
 _FLOOR_DRAWS = 20
 
-OnRow = Callable[[int, int], None]
 SongPoints = list[NDArray[np.floating]]
 
 
@@ -122,7 +122,7 @@ def fad_rows(
     *,
     seed: int,
     draws: int,
-    on_progress: OnRow | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[FadRow]:
     """Distances of every row in every arm, for every embedding, on stems and on mixes."""
     found = []
@@ -148,14 +148,14 @@ def fad_rows(
             )
         )
         if on_progress is not None:
-            on_progress(number + 1, len(jobs))
+            on_progress(Progress(step="distances", done=number + 1, total=len(jobs)))
     return found
 
 
 def noise_floor(
     entries: Sequence[Entry], scorer: Scorer, embedding: Embedding, on: On, *, seed: int
 ) -> float | None:
-    """Mean distance between two halves of the true instrumentals: what is no difference at half the songs."""
+    """Mean distance between two halves of the true instrumentals: no difference, at half the songs."""
     songs = _song_points(entries, scorer, embedding, on, "isolated", TRUTH)
     if len(songs) < _FEWEST_SONGS:
         return None
@@ -175,7 +175,7 @@ def apa_rows(
     *,
     seed: int,
     draws: int,
-    on_progress: OnRow | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[ApaRow]:
     """Adherence of every row in every arm; none where there are too few songs to tell (under eight)."""
     songs = of_song(manifest.clips)
@@ -214,7 +214,7 @@ def apa_rows(
             )
         )
         if on_progress is not None:
-            on_progress(number + 1, len(jobs))
+            on_progress(Progress(step="adherence", done=number + 1, total=len(jobs)))
     return found
 
 

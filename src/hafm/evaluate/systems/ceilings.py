@@ -3,7 +3,7 @@
 In: clips. Out: their instrumentals, encoded and decoded with all codebooks.
 
 The true instrumental itself needs no system: its sounds are written with the clips
-    (`hafm.evaluate.run.clips`).
+(`hafm.evaluate.run.clips`).
 """
 
 from collections.abc import Sequence

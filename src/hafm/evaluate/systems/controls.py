@@ -6,7 +6,7 @@ In: clips. Out: sounds of their length.
 * `RandomPairing`: the true instrumental of a clip of another song. Songs exchange their instrumentals two and
   two (`hafm.evaluate.exchange`), each take in another way, so the set of sounds is that of the truth: a
   distance between sets of stems cannot tell them apart, a measure of fit must.
-* `Noise`: pink noise (power falling by 3 dB an octave), at -18 LUFS.
+* `Noise`: pink noise (power falling by 3 dB per octave), at -18 LUFS.
 * `Silence`: zeros.
 """
 

@@ -15,15 +15,15 @@ from torch.nn.functional import pad
 
 from hafm.tokens.level import active_rms
 
-__all__ = ["ACTIVITY_FRAMES_A_SECOND", "activity_share", "sings"]
+__all__ = ["ACTIVITY_FRAMES_PER_SECOND", "activity_share", "sings"]
 
-ACTIVITY_FRAMES_A_SECOND = 10
+ACTIVITY_FRAMES_PER_SECOND = 10
 _BELOW_DB = 30.0
 _FLOOR_DBFS = -60.0
 
 
 def sings(vocal: Float[Tensor, " T"], sample_rate: int) -> Bool[Tensor, " F"]:
-    """Whether the voice is heard, ten times a second.
+    """Whether the voice is heard, ten times per second.
 
     Args:
         vocal: a whole track, one sample or more.
@@ -34,7 +34,7 @@ def sings(vocal: Float[Tensor, " T"], sample_rate: int) -> Bool[Tensor, " F"]:
     >>> sings(torch.cat([tone, torch.zeros(24_000)]), 24_000).sum()
     tensor(10)
     """
-    frame = sample_rate // ACTIVITY_FRAMES_A_SECOND
+    frame = sample_rate // ACTIVITY_FRAMES_PER_SECOND
     rms = pad(vocal, (0, -len(vocal) % frame)).view(-1, frame).square().mean(dim=1).sqrt()
     level = float(active_rms(vocal[None], sample_rate=sample_rate)[0])
     return (rms >= level * 10 ** (-_BELOW_DB / 20)) & (rms >= 10 ** (_FLOOR_DBFS / 20))
@@ -51,6 +51,6 @@ def activity_share(active: Bool[Tensor, " F"], *, start_seconds: float, seconds:
     >>> activity_share(torch.tensor([True, True, False, False]), start_seconds=0.1, seconds=0.2)
     0.5
     """
-    first = round(start_seconds * ACTIVITY_FRAMES_A_SECOND)
-    stretch = active[first : max(first + 1, round((start_seconds + seconds) * ACTIVITY_FRAMES_A_SECOND))]
+    first = round(start_seconds * ACTIVITY_FRAMES_PER_SECOND)
+    stretch = active[first : max(first + 1, round((start_seconds + seconds) * ACTIVITY_FRAMES_PER_SECOND))]
     return float(stretch.float().mean())

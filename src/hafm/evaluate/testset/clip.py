@@ -1,14 +1,14 @@
 """A clip: a stretch of a song's vocal, with its true instrumental, on which every system is heard.
 
 In: what a collection says, and where in the song. Out: `Clip`, and the set of them with the rules by which
-    they
-were chosen: `Manifest`, which is JSON and decides everything that comes after it.
+they were chosen: `Manifest`, which is JSON and decides everything that comes after it.
 
     RUN/manifest.json    clips in order, the protocol, what was left out and why; written once, last
 
 Conventions: a clip's `id` is fit for a file's name and unique in its manifest. Both arms (isolated vocals,
 separated ones) have the same clips. Hashes are of the samples (float32, little-endian), so that two runs can
-tell whether they heard the same. Two manifests whose `fingerprint` is the same can be compared clip by clip.
+find out whether they used the same. Two manifests whose `fingerprint` is the same can be compared clip by
+clip.
 
 Source: paper 4.1; the clips of Donahue et al., "SingSong" (2023), 4.1, made explicit.
 """
@@ -38,10 +38,10 @@ class Protocol:
     Args:
         split: `test`, `valid`, `train`, or `all`.
         clip_seconds: length of a clip; clips do not overlap and start at the song's beginning.
-        min_clip_seconds: what is left at a song's end is a clip too if it is so long.
+        min_clip_seconds: what is left at a song's end is a clip too if it has this length.
         min_activity: share of a clip, from 0 to 1, in which the voice must be heard.
         songs: how many songs at most, the first in the collection's order; None for all.
-        clips_a_song: how many clips of a song at most, spread evenly over those that pass; None for all.
+        clips_per_song: how many clips of a song at most, spread evenly over those that pass; None for all.
         sample_rate: of all sounds, in hertz.
 
     Raises:
@@ -53,7 +53,7 @@ class Protocol:
     min_clip_seconds: float = 10.0
     min_activity: float = 0.4
     songs: int | None = None
-    clips_a_song: int | None = None
+    clips_per_song: int | None = None
     sample_rate: int = 24_000
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Protocol:
             )
         if not 0 <= self.min_activity <= 1:
             raise UsageError(f"the least vocal activity is {self.min_activity:g}; give a share from 0 to 1")
-        for name, value in (("songs", self.songs), ("clips a song", self.clips_a_song)):
+        for name, value in (("songs", self.songs), ("clips per song", self.clips_per_song)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; give 1 or more, or leave it out for all")
 
@@ -110,8 +110,8 @@ class Manifest:
     """The clips of a test set, and how they were chosen.
 
     Args:
-        collection: kind and options of the source, as it describes itself; its root is no part of the
-            fingerprint.
+        collection: kind and options of the source, as it describes itself; its root does not enter
+            the fingerprint.
         protocol: the rules.
         clips: in the collection's order.
         left_out: everything that is not among them.
@@ -168,9 +168,12 @@ class Manifest:
             where: what messages call it.
 
         Raises:
-            UsageError: it is no manifest, of another format, or was changed.
+            UsageError: it is not a manifest, has another format, or was changed.
         """
         values = _FILE.values(text, where=where)
+        protocol = values.get("protocol")
+        if isinstance(protocol, dict) and "clips_a_song" in protocol:  # the name in older manifests
+            protocol["clips_per_song"] = protocol.pop("clips_a_song")
         fingerprint = values.pop("fingerprint", None)
         manifest = _FILE.build(cls, values, where=where)
         if fingerprint != manifest.fingerprint:
