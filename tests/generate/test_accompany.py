@@ -18,13 +18,16 @@ from hafm.audio.loudness import integrated_lufs
 from hafm.audio.true_peak import true_peak_dbtp
 from hafm.errors import AudioContentError, BundleError, DeviceError, OutputError, UsageError
 from hafm.generate import steps
+from hafm.generate.parallel import LIKELIEST
+from hafm.generate.sampling import SamplingSettings
 from hafm.progress import Progress
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import write_bundle
+from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.codec.model import SpectralCodec
-from tests.tiny import CODEBOOKS, RATE, make_tiny_bundle, same, sung, tiny_ingredients
+from tests.tiny import CODEBOOKS, RATE, make_tiny_bundle, same, sung, tiny_ingredients, tiny_stage
 from tests.unchecked import unchecked
 
 
@@ -42,6 +45,55 @@ def accompanist(folder: Path) -> Accompanist:
 def preview(accompanist: Accompanist) -> Accompaniment:
     """What the sung half second gets with all settings left alone, without the fine stage."""
     return accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+
+
+# ---- patterns
+
+
+@pytest.fixture(scope="module")
+def patterned(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
+    """A bundle whose coarse stage has delay and whose fine stage is parallel."""
+    patterns = {"semantic": "flat", "coarse": "delay", "fine": "parallel"}
+    stages = {
+        spec.name: tiny_stage(replace(spec, conditioning="aligned", pattern=patterns[spec.name]), seed=7)
+        for spec in (SEMANTIC, COARSE, FINE)
+    }
+    folder = tmp_path_factory.mktemp("bundles") / "patterned"
+    write_bundle(folder, tiny_ingredients(stages=stages))
+    accompanist = Accompanist.from_pretrained(folder)
+    assert {name: accompanist.bundle.spec(name).pattern for name in patterns} == patterns
+    return accompanist
+
+
+@unchecked()
+def test_a_bundle_of_other_patterns_plays_in_windows_take_by_take(patterned: Accompanist) -> None:
+    seen: list[Progress] = []
+    vocal = sung(2.7)  # more than a window of 2 s
+    takes = patterned.generate_takes(vocal, sample_rate=RATE, takes=2, on_progress=seen.append)
+    for number, made in enumerate(takes):
+        assert made.waveform.shape == vocal.shape
+        assert made.tokens.codes.shape == (CODEBOOKS, 203)
+        assert same(made, patterned.generate(vocal, sample_rate=RATE, take=number))
+        assert same(made, patterned.replay(made.record, vocal=vocal, sample_rate=RATE))
+    assert not same(*takes)
+    assert [(each.done, each.total) for each in seen if each.step == "fine"][-1] == (203, 203)
+
+
+def test_a_parallel_stage_takes_the_likeliest_codes_whatever_the_settings(
+    patterned: Accompanist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temperature, top-k and guidance are for the stages that draw."""
+    used: dict[str, SamplingSettings] = {}
+    generate_long = steps.generate_long
+
+    def spy(model: StageModel, conditions: Any, **arguments: Any) -> torch.Tensor:
+        used[model.spec.name] = arguments["settings"]
+        return generate_long(model, conditions, **arguments)
+
+    monkeypatch.setattr(steps, "generate_long", spy)
+    patterned.generate(sung(), sample_rate=RATE, temperature=1.25, top_k=3, guidance=2.0)
+    drawn = SamplingSettings(temperature=1.25, top_k=3, guidance=2.0)
+    assert used == {"semantic": drawn, "coarse": drawn, "fine": LIKELIEST}
 
 
 # ---- lengths

@@ -27,7 +27,7 @@ def fifty(folder: Path, stage: str, optimizer: str) -> list[str]:
         peak_rate=3e-3,
         warmup_steps=10,
         optimizer=optimizer,
-        history_dropout=0.3,
+        history_dropout=0.0 if "parallel" in stage else 0.3,
         evaluate_every=STEPS,
         evaluate_clips=2,
         save_every=STEPS,
@@ -36,7 +36,13 @@ def fifty(folder: Path, stage: str, optimizer: str) -> list[str]:
     return list(losses(folder).values())
 
 
-CASES = [("semantic", "adamw"), ("coarse", "muon"), ("fine", "adamw")]
+CASES = [
+    ("semantic", "adamw"),
+    ("coarse", "muon"),
+    ("fine", "adamw"),
+    ("delayed coarse", "muon"),
+    ("parallel fine", "adamw"),
+]
 
 
 @unchecked()

@@ -33,18 +33,22 @@ class EightClips(EchoPairs):
 
 @unchecked()
 @pytest.mark.parametrize(
-    ("stage", "conditioning", "steps"),
+    ("stage", "conditioning", "pattern", "steps"),
     [
-        ("semantic", "aligned", 80),  # enough for so few tokens, if everything works
+        ("semantic", "aligned", "flat", 80),  # enough for so few tokens, if everything works
         *(
-            pytest.param(stage, conditioning, tiny(stage).steps, marks=pytest.mark.slow)
+            pytest.param(stage, conditioning, "flat", tiny(stage).steps, marks=pytest.mark.slow)
             for stage in STAGES
             for conditioning in ("aligned", "prefix")
         ),
+        pytest.param("coarse", "aligned", "delay", tiny("coarse").steps, marks=pytest.mark.slow),
+        # It predicts one codebook of four in a step.
+        pytest.param("fine", "aligned", "parallel", 3 * tiny("fine").steps, marks=pytest.mark.slow),
     ],
 )
-def test_eight_clips_are_learnt_by_heart(tmp_path, stage, conditioning, steps):
+def test_eight_clips_are_learnt_by_heart(tmp_path, stage, conditioning, pattern, steps):
     recipe = replace(tiny(stage), steps=steps)
+    recipe = replace(recipe, spec=replace(recipe.spec, pattern=pattern))
     if conditioning == "prefix":
         recipe = replace(recipe, spec=replace(recipe.spec, conditioning="prefix", encoder_layers=0))
     began = time.monotonic()
@@ -57,5 +61,5 @@ def test_eight_clips_are_learnt_by_heart(tmp_path, stage, conditioning, steps):
         data="eight",
     ).fit()
     last = read_metrics(tmp_path)[-2]
-    print(f"{stage} {conditioning}: {last['loss']:.4f} nats in {time.monotonic() - began:.0f} s")
+    print(f"{stage} {conditioning} {pattern}: {last['loss']:.4f} nats in {time.monotonic() - began:.0f} s")
     assert last["loss"] < NEAR_ZERO

@@ -106,7 +106,7 @@ def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> 
 
 
 def phases(specs: "Sequence[StageSpec]", seconds: float) -> list[Phase]:
-    """What a job consists of, for its estimate: a frame costs its codebooks times the work of one step.
+    """What a job consists of, for its estimate: a frame costs its steps times the work of one.
 
     Args:
         specs: the stages that will run, in order.
@@ -120,11 +120,19 @@ def phases(specs: "Sequence[StageSpec]", seconds: float) -> list[Phase]:
         Phase(
             name=spec.name,
             frames=max(1, round(seconds * spec.target.frame_rate)),
-            # A small layer takes the time of its calls, whatever its width; at 512 that has doubled.
-            cost=spec.target.num_codebooks * spec.num_layers * (1 + (spec.width / 512) ** 2),
+            cost=_cost_of_a_frame(spec),
         )
         for spec in specs
     ]
+
+
+def _cost_of_a_frame(spec: "StageSpec") -> float:
+    """A small layer takes the time of its calls, whatever its width; at 512 that has doubled."""
+    products = (spec.width / 512) ** 2
+    if spec.pattern == "parallel":  # a pass is one call for many frames, whose products run twice as fast
+        return spec.target.num_codebooks * spec.num_layers * products / 2
+    steps = spec.target.num_codebooks if spec.pattern == "flat" else 1
+    return steps * spec.num_layers * (1 + products)
 
 
 def _open_separator(path: Path) -> "Separator":
