@@ -4,7 +4,7 @@
 
 In: folders of vocals with their accompaniments, `NAME.vocals.flac` and `NAME.accompaniment.flac` or
 `000123.vocal.wav` and `000123.instrumental.wav`, mono. Out: a row of medians over clips for each folder, with
-the 10th and the 90th percentile. It judges renderings; nothing is tuned on or trained with real voices.
+the 10th and the 90th percentile. It judges renderings; nothing is trained on real voices.
 
     voiced      share of frames (20 ms) within 30 dB of the loudest that have a pitch
     range       semitones between the 10th and the 90th percentile of the pitch
@@ -79,7 +79,7 @@ def measure(vocal: Floats, accompaniment: Floats | None, rng: np.random.Generato
     return Figures(
         voiced=float(np.mean(clarity[audible] > _VOICED)),
         range=float(np.ptp(np.quantile(pitch[voiced], (0.1, 0.9)))) if voiced.any() else np.nan,
-        flux=float(np.mean(flux)),
+        flux=float(np.mean(flux)) if len(flux) else np.nan,
         movement=float(np.median(steps)) if len(steps) else np.nan,
         pauses=float(np.sum(rests >= 0.15) / (len(vocal) / SAMPLE_RATE / 60)),
         floor=float(np.quantile(level_db, 0.05)),
