@@ -140,12 +140,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for what, command, path in (
             (
                 "Rendered test songs",
-                "hafm evaluate work/pairs -o run/ --songs 40 --clips-a-song 1 --takes 8 --index work/index",
+                "hafm evaluate work/pairs -o run/ --songs 40 --clips-per-song 1 --takes 8 --index work/index",
                 options.rendered,
             ),
             (
                 "Real singing, 41 excerpts of 33 songs of MUSDB18, each counted as a song",
-                "hafm evaluate SINGERS -o run/ --min-clip-seconds 4 --clips-a-song 1 --takes 8 --index "
+                "hafm evaluate SINGERS -o run/ --min-clip-seconds 4 --clips-per-song 1 --takes 8 --index "
                 "work/index",
                 options.real,
             ),

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from hafm.app.train_progress import training_display
+from hafm.app.train_display import training_display
 from hafm.data.crops import Crops
 from hafm.data.shards.reader import Shards
 from hafm.stages.stage_model import StageModel

@@ -1,10 +1,15 @@
-"""Files that appear whole or not at all, and folders that are fit to take them.
+"""Files and folders that appear whole or not at all, and folders that are fit to take them.
 
-In: a path and bytes. Out: the file, or an `OutputError` and nothing left behind.
+In: a path, and what is to lie there. Out: the file or folder, or an `OutputError` and nothing left behind.
 
 A file is written under another name beside its target (on the same disk), flushed to the disk, and only then
 renamed, which the file system does in one step. Whoever looks at the target sees the old bytes or the new
-ones.
+ones. A folder is filled under another name, too:
+
+    OUT does not exist   .OUT.3f2a.part/results  is filled, and takes the name OUT in one step
+    OUT exists           OUT/.3f2a.part/results  is filled, and each file takes its place in OUT in one step
+
+Either way what is written lies on the disk where it will stay (OUT may be the root of one).
 """
 
 import contextlib
@@ -12,14 +17,16 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Collection, Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from hafm.errors import OutputError
 from hafm.words import size
 
-__all__ = ["atomic_file", "check_output_folder"]
+__all__ = ["StagedFolder", "atomic_file", "check_output_folder", "staged_folder"]
 
 
 @contextlib.contextmanager
@@ -59,6 +66,89 @@ def atomic_file(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         if isinstance(error, OSError):
             raise _explained(error, target) from error
         raise
+
+
+@dataclass(frozen=True)
+class StagedFolder:
+    """A folder to be filled, and where its files will be in the end.
+
+    Args:
+        staging: the folder to write to; there already.
+        target: the folder that it is for.
+    """
+
+    staging: Path
+    target: Path
+
+    def final(self, path: Path) -> Path:
+        """Where a file that was written below `staging` will be.
+
+        >>> folder = StagedFolder(staging=Path("/a/.out.part/results"), target=Path("out"))
+        >>> folder.final(Path("/a/.out.part/results/take-1/mix.wav")).as_posix()
+        'out/take-1/mix.wav'
+        """
+        return self.target / path.relative_to(self.staging)
+
+
+@contextlib.contextmanager
+def staged_folder(
+    target: str | os.PathLike[str],
+    *,
+    last: Collection[str] = (),
+    cleaning: Callable[[Callable[[], None]], AbstractContextManager[None]] | None = None,
+    commit: AbstractContextManager[None] | None = None,
+) -> Generator[StagedFolder]:
+    """A folder to fill, whose files take their places when the block ends well.
+
+    Args:
+        target: where they go; made with its parents if it is not there. Other files in it stay.
+        last: names of files that vouch for the others. Where the folder exists, the old ones go before the
+            first file is replaced; the new ones come when all others are there, that of the folder itself
+            after those of folders in it.
+        cleaning: entered with what removes the staging folder, for those who must call it at other times too.
+        commit: entered while the files take their places.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        OutputError: the disk is full, or the place not writable. Nothing new is left behind.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as parent:
+    ...     with staged_folder(Path(parent) / "out") as folder:
+    ...         _ = (folder.staging / "a.txt").write_text("whole")
+    ...     os.listdir(parent), os.listdir(Path(parent) / "out")
+    (['out'], ['a.txt'])
+    """
+    target = Path(target)
+    place = target.resolve()
+    mark = f"{secrets.token_hex(4)}.part"
+    around = place / f".{mark}" if place.exists() else place.with_name(f".{place.name[:100]}.{mark}")
+    staging = around / "results"
+    made = _missing_folders(place.parent)
+
+    def clean_up() -> None:
+        shutil.rmtree(around, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # it holds the result now, or was never made
+                folder.rmdir()
+
+    with contextlib.ExitStack() as stack:
+        if cleaning is None:
+            stack.callback(clean_up)
+        else:
+            stack.enter_context(cleaning(clean_up))
+        try:
+            staging.mkdir(parents=True)
+            yield StagedFolder(staging=staging, target=target)
+            with commit or contextlib.nullcontext():
+                _put_in_place(staging, place, last)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to '{target}': {error.strerror or error}; make room there, or give another "
+                "folder with -o"
+            ) from error
 
 
 def check_output_folder(
@@ -118,6 +208,29 @@ def check_output_folder(
             "make room or give another folder with -o"
         )
     return folder
+
+
+def _missing_folders(folder: Path) -> list[Path]:
+    """Those of `folder` and its parents that do not exist, the deepest first."""
+    missing = []
+    for place in (folder, *folder.parents):
+        if place.exists():
+            break
+        missing.append(place)
+    return missing
+
+
+def _put_in_place(staging: Path, place: Path, last: Collection[str]) -> None:
+    if not place.exists():
+        os.rename(staging, place)
+        return
+    files = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
+    for name in files:
+        if name.name in last:
+            (place / name).unlink(missing_ok=True)
+    for name in sorted(files, key=lambda name: (name.name in last, -len(name.parts))):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staging / name, place / name)
 
 
 def _explained(error: OSError, path: Path) -> OutputError:

@@ -1,11 +1,12 @@
-"""Numbers as people read them: times, sizes.
+"""Numbers and tables as people read them.
 
-In: numbers. Out: short texts for messages, tables and displays.
+In: numbers, rows of text. Out: short texts for messages, tables and displays.
 """
 
 import math
+from collections.abc import Sequence
 
-__all__ = ["clock", "size"]
+__all__ = ["clock", "columns", "duration", "plural", "size"]
 
 
 def clock(seconds: float) -> str:
@@ -17,6 +18,42 @@ def clock(seconds: float) -> str:
     tenths = math.floor(seconds * 10 + 0.5)
     minutes, tenths = divmod(tenths, 600)
     return f"{minutes}:{tenths // 10:02d}" + (f".{tenths % 10}" if tenths % 10 else "")
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time to a second, with hours where there are some.
+
+    >>> duration(59.6), duration(3 * 3600 + 61)
+    ('1:00', '3:01:01')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "song"), plural(1200, "clip")
+    ('1 song', '1,200 clips')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """Rows of cells as lines, aligned: the first `left` columns to the left, the others to the right.
+
+    >>> columns([("a", "bb"), ("ccc", "d")], left=1)
+    ['a    bb', 'ccc   d']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def size(num_bytes: int) -> str:

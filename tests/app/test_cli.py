@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from hafm import __version__
-from hafm.app.commands.generate import generate
-from hafm.app.request import _SETTLED_BY_REPLAY, Request
+from hafm.app.generate import SETTLED_BY_REPLAY, Generate
 from tests.app.conftest import Hafm
 
 HAFM = [sys.executable, "-c", "from hafm.app.cli import main; main()"]
@@ -35,7 +34,7 @@ def test_help_of_generate_is_complete(hafm: Hafm, monkeypatch: pytest.MonkeyPatc
     text = hafm("generate", "--help").out
     for panel in ("What to accompany", "What is written", "How it is made", "How it runs"):
         assert panel in text
-    options = ["--" + name.replace("_", "-") for name in inspect.signature(generate).parameters]
+    options = ["--" + name.replace("_", "-") for name in inspect.signature(Generate).parameters]
     for option in options:
         if option not in ("--vocal", "--as-json"):
             assert option in text
@@ -45,7 +44,9 @@ def test_help_of_generate_is_complete(hafm: Hafm, monkeypatch: pytest.MonkeyPatc
 
 def test_every_setting_of_a_request_is_settled_by_a_replay_or_not_on_purpose() -> None:
     free = {"output", "vocal", "replay", "separator", "bundle", "device", "plot", "overwrite"}
-    assert set(inspect.signature(Request).parameters) - free == set(_SETTLED_BY_REPLAY)
+    free |= {"as_json", "quiet", "debug"}
+    settled = {name.removeprefix("--").replace("-", "_") for name in SETTLED_BY_REPLAY}
+    assert set(inspect.signature(Generate).parameters) - free == settled
 
 
 def test_a_real_process_exits_as_it_should(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from benchmarks.make_separator import write_separator
 from tests.app.conftest import Hafm, tree
 from tests.evaluate.songs import make_songs
 
-CLIPS = ("--clip-seconds", "2", "--clips-a-song", "1")
+CLIPS = ("--clip-seconds", "2", "--clips-per-song", "1")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,12 @@ def run(songs: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> Path:
     assert "isolated vocals" in ran.out
     assert str(tmp_path / "run" / "report.html") in ran.out
     return tmp_path / "run"
+
+
+def test_the_old_spelling_of_an_option_names_the_new(hafm: Hafm, tmp_path: Path) -> None:
+    ran = hafm("evaluate", tmp_path, "-o", tmp_path / "run", "--clips-a-song", "1")
+    assert ran.code == 2
+    assert ran.error == "error: --clips-a-song is now spelt --clips-per-song; write that"
 
 
 def test_a_run_leaves_a_report_tables_and_results(run: Path) -> None:

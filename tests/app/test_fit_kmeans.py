@@ -149,21 +149,12 @@ def test_ctrl_c_leaves_nothing(
         monkeypatch.setattr(intake, "read_stems", interrupt)
     else:
         monkeypatch.setattr(KMeans, "save", interrupt)
+    from hafm.app.display import SilentDisplay
     from hafm.app.interrupt import Interrupts
-    from hafm.app.progress import SilentDisplay
-    from hafm.data.tokenising.kmeans_fit import KMeansSettings
-    from hafm.data.tokenising.vocabulary import VocabularySettings
 
-    request = module.FitRequest(
-        source=music,
-        kind=None,
-        subset=None,
-        parts=str(bundle),
-        output=tmp_path / "out",
-        settings=VocabularySettings(kmeans=KMeansSettings(clusters=8, starts=1, passes=1)),
-        separator=None,
-        device="cpu",
+    request = module.FitKMeans(
+        source=music, parts=str(bundle), output=tmp_path / "out", clusters=8, starts=1, passes=1
     )
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
-        module.run_fit(request, shown=SilentDisplay(), interrupts=interrupts)
+        request.run(SilentDisplay(), interrupts)
     assert list(tmp_path.iterdir()) == []

@@ -200,7 +200,7 @@ def test_a_name_that_looks_like_an_option(
 def test_progress_tells_stages_and_time_left(
     vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hafm.app.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("hafm.app.display._PLAIN_SECONDS", 0.0)
     lines = quick(hafm, vocal, bundle, tmp_path / "out").err.splitlines()
     assert lines[:3] == ["hafm: getting ready", "hafm: opening the bundle", "hafm: listening"]
     assert lines[-2:] == ["hafm: rendering", "hafm: writing"]

@@ -120,7 +120,7 @@ def test_a_signal_while_working(
     vocal: Path, bundle: Path, tmp_path: Path, moment: str, number: int, exit_code: int
 ) -> None:
     process = start(
-        vocal, bundle, tmp_path / "new" / "out", before="import hafm.app.progress as p; p._PLAIN_SECONDS = 0"
+        vocal, bundle, tmp_path / "new" / "out", before="import hafm.app.display as p; p._PLAIN_SECONDS = 0"
     )
     check(tmp_path, stop(process, moment, number), exit_code)
 

@@ -182,7 +182,7 @@ def test_nothing_is_delivered_if_the_ranking_cannot_be_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hafm.app.pick.shutil.copyfileobj", full)
+    monkeypatch.setattr("hafm.app.generate_result.shutil.copyfileobj", full)
     ran = generate(hafm, vocal, bundle, tmp_path / "out", "--pick", "best")
     assert (ran.code, tree(tmp_path)) == (2, {})
     assert "No space left" in ran.error or "full" in ran.error
@@ -204,7 +204,7 @@ def test_the_record_of_the_folder_itself_comes_last_and_the_old_one_goes_first(
             moved.append(target.relative_to(folder).as_posix())
         original(source, target)
 
-    monkeypatch.setattr("hafm.app.delivery.os.replace", move)
+    monkeypatch.setattr("hafm.files.os.replace", move)
     for limit in (12, 13):  # all but the last, and all
         moved.clear()
         ran = generate(hafm, vocal, bundle, folder, "--pick", "best", "--overwrite")

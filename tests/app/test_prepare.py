@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hafm.app.prepare_request import PrepareRequest, parse_clip_seconds
+from hafm.app.prepare import Prepare, parse_clip_seconds
 from hafm.errors import UsageError
 from tests.app.conftest import Hafm, tree
 from tests.data.trees import MadeItems, make_items
@@ -117,10 +117,10 @@ def test_folders_that_cannot_be_are_refused(hafm: Hafm, items: MadeItems, tmp_pa
 
 
 def test_the_number_of_workers_is_that_of_the_cores() -> None:
-    request = PrepareRequest(source=Path("a"), output=Path("b"))
+    request = Prepare(source=Path("a"), output=Path("b"))
     assert request.num_workers >= 1
-    assert PrepareRequest(source=Path("a"), output=Path("b"), device="cuda").num_workers == 1
-    assert PrepareRequest(source=Path("a"), output=Path("b"), workers=0).num_workers == 0
+    assert Prepare(source=Path("a"), output=Path("b"), device="cuda").num_workers == 1
+    assert Prepare(source=Path("a"), output=Path("b"), workers=0).num_workers == 0
     with pytest.raises(UsageError):
         parse_clip_seconds("1/0")
 

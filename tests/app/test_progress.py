@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
+from hafm.app.display import PlainDisplay, SilentDisplay, TerminalDisplay, display
 from hafm.app.estimate import Estimate, Estimator, Phase
 from hafm.app.generate import phases
-from hafm.app.progress import PlainDisplay, SilentDisplay, TerminalDisplay, display
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 
 SPECS = (SEMANTIC, COARSE, FINE)
@@ -119,7 +119,7 @@ def test_what_is_shown_where() -> None:
 def test_items_are_counted_and_the_clock_starts_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten of a hundred were done before; loading takes a minute, each item then a second."""
     now = iter([0.0, 60.0, 70.0, 80.0])
-    monkeypatch.setattr("hafm.app.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("hafm.app.display.time.monotonic", lambda: next(now))
     seen: list[tuple[str, float, float | None]] = []
 
     class Display(SilentDisplay):

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import yaml
 
-from hafm.app.train_progress import PlainTraining
+from hafm.app.train_display import PlainTraining
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.heldout import HeldOut
 from hafm.train.listener import StepReport
@@ -190,7 +190,7 @@ def test_a_terminal_gets_a_bar() -> None:
 
     from rich.console import Console
 
-    from hafm.app.train_progress import training_display
+    from hafm.app.train_display import training_display
 
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with training_display(console, quiet=False) as shown:

@@ -21,7 +21,7 @@ from hafm.train.heldout import held_out_loss, unigram_entropy
 from hafm.train.metrics import METRICS_FILE, Metrics, read_metrics
 from hafm.train.pieces import draws_of_step, pieces_of_step, rows_of_piece
 from hafm.train.rng import capture_rng, restore_rng
-from hafm.train.vocabulary import fit_to_parts
+from hafm.stages.vocabulary import fit_to_parts
 from tests.train.echo import CARDINALITY, GUIDED, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
 from tests.train.made_shards import make_training_shards
 from tests.unchecked import unchecked

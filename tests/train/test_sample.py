@@ -10,10 +10,10 @@ import torch
 from hafm.data.shards.reader import Shards
 from hafm.errors import UsageError
 from hafm.stages.stage_model import StageModel
+from hafm.stages.vocabulary import fit_to_parts
 from hafm.train.recipe import STAGES, tiny
 from hafm.train.sample import Sampler
 from hafm.train.state import Position
-from hafm.train.vocabulary import fit_to_parts
 from tests.train.made_shards import make_training_shards, tiny_parts
 from tests.unchecked import unchecked
 

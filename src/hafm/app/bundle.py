@@ -1,6 +1,6 @@
 """`hafm bundle`: from three training runs to a bundle that plays.
 
-In: a `BundleRequest`. Out: a bundle, with a model card; a `BundleOutcome` says where and what is missing.
+In: options. Out: a bundle, with a model card; a `BundleOutcome` says where and what is missing.
 
     RUN_semantic   best weights, figures -+-> same data? same parts? -> hafm.stages.bundle_writer -> BUNDLE
     RUN_coarse     ...                    |
@@ -13,51 +13,23 @@ shards themselves need not be here.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from hafm.app import options
+from hafm.app.command import Command, Required, option
+from hafm.app.interrupt import Interrupts
 from hafm.errors import BundleMismatch, UsageError
 
 if TYPE_CHECKING:
+    from hafm.app.display import Display
     from hafm.data.shards.index import Index
     from hafm.stages.bundle import Bundle
     from hafm.stages.stage_model import StageModel
     from hafm.train.run_folder import TrainedStage
 
-__all__ = ["BundleOutcome", "BundleRequest", "run_bundling"]
+__all__ = ["BundleOutcome", "MakeBundle"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class BundleRequest:
-    """What the command line asked for.
-
-    Args:
-        runs: folders of `hafm train`, one a stage, in any order.
-        output: folder of the bundle.
-        weights: how the stages are stored.
-        name: what people call it; None takes the folder's name.
-        version: free text.
-        licence: of the weights, an SPDX identifier.
-        newest: take the newest weights of each run, not those of the best evaluation.
-        overwrite: replace a bundle that is there.
-
-    Raises:
-        UsageError: there are not three runs.
-    """
-
-    runs: tuple[Path, ...]
-    output: Path
-    weights: Literal["fp16", "int8", "fp32"] = "fp16"
-    name: str | None = None
-    version: str = "1"
-    licence: str = "unknown"
-    newest: bool = False
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.runs) != 3:
-            raise UsageError(
-                f"{len(self.runs)} runs were given; name three: of the semantic, coarse and fine stage"
-            )
+_SAID = "What it says of itself"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,36 +74,81 @@ class BundleOutcome:
         }
 
 
-def run_bundling(request: BundleRequest) -> BundleOutcome:
-    """Makes the bundle.
+@dataclass(frozen=True, kw_only=True)
+class MakeBundle(Command):
+    """Make a bundle of three training runs, with a model card; hafm generate --bundle plays it."""
 
-    Raises:
-        UsageError: a folder is no run, or a stage is missing.
-        BundleMismatch: the runs were trained on different data or parts; both are named.
-        OutputError: the bundle cannot be written.
-        HafmError: a checkpoint or a part is damaged.
-    """
-    from hafm.stages.bundle_config import STAGES
-    from hafm.train.run_folder import load_trained
+    runs: Annotated[
+        list[Path],
+        options.argument(
+            "Folders of hafm train: one of the semantic, one of the coarse, one of the fine stage.", "RUN..."
+        ),
+    ]
+    output: Annotated[
+        Path,
+        options.output("Folder of the bundle.", metavar="BUNDLE", panel=None),
+        Required("no folder was given for the bundle; name one with -o, as in: -o my-bundle/"),
+    ]
+    overwrite: options.Overwrite = False
+    weights: Annotated[
+        Literal["fp16", "int8", "fp32"],
+        option(
+            "How the stages' weights are stored: fp16, int8 (half of that), fp32 (as trained).",
+            metavar="KIND",
+            panel=options.MADE,
+        ),
+    ] = "fp16"
+    newest: Annotated[
+        bool,
+        option(
+            "Take the newest weights of each run, not those of its best evaluation.",
+            "--newest",
+            panel=options.MADE,
+        ),
+    ] = False
+    name: Annotated[
+        str | None,
+        option("What people call it.", metavar="TEXT", panel=_SAID, default="the folder's name"),
+    ] = None
+    version: Annotated[str, option("Of this bundle.", metavar="TEXT", panel=_SAID)] = "1"
+    licence: Annotated[
+        str, option("Of the weights, such as Apache-2.0 or CC-BY-4.0.", metavar="SPDX", panel=_SAID)
+    ] = "unknown"
 
-    trained = {run: load_trained(run, newest=request.newest) for run in request.runs}
-    by_stage = {stage.recipe.spec.name: run for run, stage in trained.items()}
-    if set(by_stage) != set(STAGES):
-        found = ", ".join(f"'{run}' is {stage.recipe.spec.name}" for run, stage in trained.items())
-        raise UsageError(f"a bundle needs a run of each stage ({', '.join(STAGES)}): {found}")
-    runs = {name: by_stage[name] for name in STAGES}
-    stages = {name: trained[run] for name, run in runs.items()}
-    index = _common_data(runs, stages)
-    figures = {name: _figures(runs[name], stages[name]) for name in STAGES}
-    bundle = _write(request, runs["semantic"], stages, index, figures)
-    return BundleOutcome(
-        folder=bundle.folder,
-        fingerprint=bundle.fingerprint,
-        num_bytes=bundle.num_bytes,
-        steps={name: stage.updates for name, stage in stages.items()},
-        held_out_loss={name: each["held_out_loss"] for name, each in figures.items()},
-        notes=tuple(_notes(runs, stages, figures)),
+    examples: ClassVar = (
+        "hafm bundle runs/semantic runs/coarse runs/fine -o my-bundle/",
+        "hafm bundle runs/* -o my-bundle/ --weights int8 --name 'My band' --licence CC-BY-4.0",
+        "hafm generate vocal.wav --bundle my-bundle/ -o out/",
     )
+
+    def check(self) -> None:
+        if len(self.runs) != 3:
+            raise UsageError(
+                f"{len(self.runs)} runs were given; name three: of the semantic, coarse and fine stage"
+            )
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> BundleOutcome:
+        from hafm.stages.bundle_config import STAGES
+        from hafm.train.run_folder import load_trained
+
+        trained = {run: load_trained(run, newest=self.newest) for run in self.runs}
+        by_stage = {stage.recipe.spec.name: run for run, stage in trained.items()}
+        if set(by_stage) != set(STAGES):
+            found = ", ".join(f"'{run}' is {stage.recipe.spec.name}" for run, stage in trained.items())
+            raise UsageError(f"a bundle needs a run of each stage ({', '.join(STAGES)}): {found}")
+        runs = {name: by_stage[name] for name in STAGES}
+        stages = {name: trained[run] for name, run in runs.items()}
+        index = _common_data(runs, stages)
+        figures = {name: _figures(runs[name], stages[name]) for name in STAGES}
+        bundle = _write(self, runs["semantic"], stages, index, figures)
+        return BundleOutcome(
+            folder=bundle.folder,
+            fingerprint=bundle.fingerprint,
+            num_bytes=bundle.num_bytes,
+            steps={name: stage.updates for name, stage in stages.items()},
+            held_out_loss={name: each["held_out_loss"] for name, each in figures.items()},
+            notes=tuple(_notes(runs, stages, figures)),
+        )
 
 
 def _common_data(runs: Mapping[str, Path], stages: "Mapping[str, TrainedStage]") -> "Index":
@@ -167,7 +184,7 @@ def _brief(fingerprints: str | Mapping[str, str]) -> str:
 
 
 def _write(
-    request: BundleRequest,
+    request: MakeBundle,
     run: Path,
     stages: "Mapping[str, TrainedStage]",
     index: "Index",

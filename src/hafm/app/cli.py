@@ -1,4 +1,4 @@
-"""The program `hafm`: its commands, listed in order, and what becomes of their errors and of Ctrl-C.
+"""The program `hafm`: its commands, listed in order, and how their errors and Ctrl-C end.
 
 In: the words after `hafm`. Out: text, files, and an exit code: 0, 1 (a mistake of ours), 2 (one line says
 what, why and what to do), 75 (training was asked to stop, and goes on when started again), 130 and 143
@@ -13,27 +13,26 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from hafm.app.commands import (
-    bundle,
-    data,
-    evaluate,
-    fit_kmeans,
-    generate,
-    info,
-    listen,
-    options,
-    prepare,
-    retrieve,
-    retrieve_index,
-    separate,
-    train,
-)
-from hafm.app.commands.job import Job
+from hafm.app import options
+from hafm.app.bundle import MakeBundle
+from hafm.app.command import Job, option, register
+from hafm.app.data import DataShow, DataVerify
+from hafm.app.evaluate import Evaluate
 from hafm.app.failure import Failure, explain, interrupted
+from hafm.app.fit_kmeans import FitKMeans
+from hafm.app.generate import Generate
+from hafm.app.info import Info
 from hafm.app.interrupt import Interrupts
+from hafm.app.listen import ListenMake, ListenScore
+from hafm.app.prepare import Prepare
+from hafm.app.retrieve import Retrieve
+from hafm.app.retrieve_index import RetrieveIndex
+from hafm.app.separate import Separate
+from hafm.app.train import Train
 from hafm.version import __version__
 
 __all__ = ["app", "main", "run"]
@@ -49,7 +48,12 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True, epilog="`hafm COMMAND --help` tells more about a command.")
-def _hafm(version: options.Version = False, debug: options.Debug = False) -> Job | None:
+def _hafm(
+    version: Annotated[bool, option("Print the version and leave.", "--version", panel=options.RUN)] = False,
+    debug: Annotated[
+        bool, option("Show the traceback when something fails.", "--debug", panel=options.RUN)
+    ] = False,
+) -> Job | None:
     """Sing, and get the band.
 
     HAFM turns a recording of singing into an accompaniment of the same length, and a mix of both:
@@ -60,25 +64,25 @@ def _hafm(version: options.Version = False, debug: options.Debug = False) -> Job
 
 
 # In the order in which `hafm --help` lists them.
-app.command(epilog=generate.EPILOG)(generate.generate)
-app.command(epilog=separate.EPILOG)(separate.separate)
-app.command(name="fit-kmeans", epilog=fit_kmeans.EPILOG)(fit_kmeans.fit_kmeans)
-app.command(epilog=prepare.EPILOG)(prepare.prepare)
-app.command(epilog=train.EPILOG)(train.train)
-app.command(epilog=bundle.EPILOG)(bundle.bundle)
-app.command(name="retrieve-index", epilog=retrieve_index.EPILOG)(retrieve_index.retrieve_index)
-app.command(epilog=retrieve.EPILOG)(retrieve.retrieve)
-app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
-app.command()(info.info)
+register(app, Generate, "generate")
+register(app, Separate, "separate")
+register(app, FitKMeans, "fit-kmeans")
+register(app, Prepare, "prepare")
+register(app, Train, "train")
+register(app, MakeBundle, "bundle")
+register(app, RetrieveIndex, "retrieve-index")
+register(app, Retrieve, "retrieve")
+register(app, Evaluate, "evaluate")
+register(app, Info, "info")
 
 _data = typer.Typer(rich_markup_mode="rich", help="Look at token shards.")
-_data.command(epilog=data.SHOW_EPILOG)(data.show)
-_data.command()(data.verify)
+register(_data, DataShow, "show")
+register(_data, DataVerify, "verify")
 app.add_typer(_data, name="data")
 
 _listen = typer.Typer(rich_markup_mode="rich", help="Let people compare the systems of an evaluation, blind.")
-_listen.command(epilog=listen.MAKE_EPILOG)(listen.make)
-_listen.command(epilog=listen.SCORE_EPILOG)(listen.score)
+register(_listen, ListenMake, "make")
+register(_listen, ListenScore, "score")
 app.add_typer(_listen, name="listen")
 
 

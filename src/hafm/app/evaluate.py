@@ -1,135 +1,394 @@
-"""`hafm evaluate`: from the words of the command line to a run of `hafm.evaluate.run.evaluate`.
+"""`hafm evaluate`: how good a bundle is, beside what its figures mean.
 
-In: a checked request. Out: an `EvaluateOutcome`, and the files of the run.
+In: options. Out: an `EvaluateOutcome`, and the files of the run (`hafm.evaluate.run`). As JSON:
+
+    {"run", "results", "report", "table", "comparison"?, "seconds", "systems": {NAME: {"ARM": {FIGURE: [value,
+     low, high]}}}, "uninformative": [...], "notes": [...]}
+
+Paths are as the user gave the output folder.
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from hafm.app.estimate import Estimator, Phase
-from hafm.app.evaluate_outcome import EvaluateOutcome
-from hafm.app.evaluate_request import EvaluateRequest
+from hafm.app import options
+from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
-from hafm.app.progress import Display
 from hafm.errors import OutputError, UsageError
-from hafm.progress import OnProgress, Progress
+from hafm.evaluate.systems import SYSTEMS, require_systems
+from hafm.words import columns as columns_of
 
 if TYPE_CHECKING:
+    from hafm.app.display import Display
     from hafm.evaluate.run.against import Comparison
     from hafm.evaluate.run.folder import RunFolder
-    from hafm.evaluate.run.results import Results
+    from hafm.evaluate.run.results import Figure, Results
     from hafm.evaluate.testset.clip import Protocol
     from hafm.generate.accompany import Accompanist
 
-__all__ = ["run_evaluation"]
+__all__ = ["Evaluate", "EvaluateOutcome"]
 
-_PARTS_PER_STEP = 1000
+Split: TypeAlias = Literal["test", "valid", "train", "all"]
+
+_MEASURES = ("key_truth", "chord_tones", "beat_truth", "chroma_vocal", "beat_vocal")
+_TESTED, _COMPARED, _MEASURED = "What is tested on", "What is compared", "What is measured"
 
 
-def run_evaluation(request: EvaluateRequest, *, shown: Display, interrupts: Interrupts) -> EvaluateOutcome:
-    """Evaluates.
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOutcome:
+    """What was done.
 
     Args:
-        request: what was asked for.
-        shown: told how far it is.
-        interrupts: told what a signal leaves behind.
-
-    Raises:
-        HafmError: it cannot be done; what is done is kept.
+        run: the folder.
+        results: all tables.
+        report: the page.
+        comparison: with the older run, if one was named.
+        seconds: that it took.
     """
-    began = time.monotonic()
-    shown.step("looking at the collection")
-    older = None if request.against is None else _older(request.against)
-    from hafm.data.collection.sources import guess_kind, open_source
-    from hafm.device import find_device, one_thread
-    from hafm.evaluate.embeddings import open_embedding
-    from hafm.evaluate.run.clips import build_test_set
-    from hafm.evaluate.run.evaluate import Settings, evaluate
-    from hafm.evaluate.run.folder import RunFolder
-    from hafm.evaluate.systems import open_systems
 
-    _check_packages(request)
-    find_device(request.device)
-    root = request.collection.resolve()
-    kind = request.kind if request.kind is not None else guess_kind(root)
-    source = open_source(kind, root, subset=None, song_from=request.song_from)
-    run = RunFolder(_folder(request.output))
-    embeddings = [open_embedding(name, device=request.device) for name in request.embeddings]
-    separator = None
-    if request.separator is not None:
-        from hafm.app.separate_model import separator_threads
-        from hafm.separate.separator import Separator
+    run: Path
+    results: "Results"
+    report: Path
+    comparison: "Comparison | None"
+    seconds: float
 
-        separator = Separator.open(request.separator, threads=separator_threads())
-    shown.step("opening the bundle")
-    accompanist = _accompanist(request)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        return self.results.notes
 
-    interrupts.left = "what is done is kept; run the same command to go on"
-    build_test_set(run, source, _protocol(request), separator=separator, on_progress=_reporter(shown))
-    with one_thread():
-        results = evaluate(
-            run,
-            open_systems(
-                request.chosen_systems,
-                run,
-                accompanist=accompanist,
-                index=request.index,
-                seed=request.seed,
-                takes=request.takes,
-                batch_rows=request.batch_size,
-                temperature=request.temperature,
-                top_k=request.top_k,
-                guidance=request.guidance,
-                skip_fine=request.skip_fine,
-            ),
-            embeddings=embeddings,
-            settings=Settings(seed=request.seed, device=request.device),
-            bundle=accompanist.bundle if accompanist is not None and request.worth else None,
-            on_progress=_reporter(shown),
+    def summary(self) -> str:
+        """For people: one line a system, and where the rest is."""
+        lines = [line for arm in self.results.arms for line in [*self._table(arm), ""]]
+        silent = [row.name for row in self.results.measures if row.informative is False]
+        if silent:
+            names = ", ".join(silent)
+            lines.append(f"say nothing here (the truth does no better than a random pairing): {names}")
+        if self.comparison is not None:
+            changes = self.comparison.changes
+            changed = [each for each in changes if each.verdict != "no difference seen"]
+            lines.append(f"against the older run: {len(changed)} of {len(changes)} figures changed")
+            lines += [
+                f"  {each.arm} {each.system} {each.figure}: {each.then} -> {each.now}, {each.verdict}"
+                for each in changed
+            ]
+        lines.append(f"report  {self.report}")
+        return "\n".join(lines)
+
+    def _table(self, arm: str) -> list[str]:
+        """An arm's figures, in columns."""
+        figures = self._figures()
+        columns = list(dict.fromkeys(name for arms in figures.values() for name in arms.get(arm, {})))
+        rows = [[f"{arm} vocals", *columns]]
+        for system, arms in figures.items():
+            of = arms.get(arm, {})
+            rows.append([system, *(str(of[name]) if name in of else "" for name in columns)])
+        return columns_of(rows, left=len(columns) + 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        from hafm.evaluate.run.folder import RESULTS_FILE, TABLE_FILE
+
+        return {
+            "run": str(self.run),
+            "results": str(self.run / RESULTS_FILE),
+            "report": str(self.report),
+            "table": str(self.run / TABLE_FILE),
+            **({} if self.comparison is None else {"comparison": str(self.run / "comparison.json")}),
+            "seconds": self.seconds,
+            "systems": {
+                system: {
+                    arm: {name: [figure.value, figure.low, figure.high] for name, figure in of.items()}
+                    for arm, of in arms.items()
+                }
+                for system, arms in self._figures().items()
+            },
+            "uninformative": [row.name for row in self.results.measures if row.informative is False],
+            "notes": list(self.notes),
+        }
+
+    def _figures(self) -> "dict[str, dict[str, dict[str, Figure]]]":
+        """By system, arm and name: distances, and the measures that people read first."""
+        found: dict[str, dict[str, dict[str, Figure]]] = {row.name: {} for row in self.results.systems}
+        many = len({row.embedding for row in self.results.fad}) > 1
+        for fad in self.results.fad:
+            name = f"FAD {fad.on}" + (f" {fad.embedding}" if many else "")
+            found[fad.system].setdefault(fad.arm, {})[name] = fad.fad
+        for fit in self.results.fit:
+            if fit.measure in _MEASURES and any(
+                row.figure.value is not None for row in self.results.fit if row.measure == fit.measure
+            ):
+                found[fit.system].setdefault(fit.arm, {})[fit.measure] = fit.figure
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Measure a bundle on a test set, beside ceilings, baselines and controls.
+
+    Distances (FAD), fit to the vocal (key, chords, beats), adherence, and what the vocal is worth; a report
+    with players, report.html, and results.json. Stopped anywhere, the same command goes on where it was.
+    """
+
+    collection: Annotated[Path, options.argument("A folder of vocals and their instrumentals.", "COLLECTION")]
+    output: Annotated[
+        Path,
+        options.output("Where sounds, scores and the report go; the same folder again goes on.", panel=None),
+        options.needed("run/"),
+    ]
+    kind: Annotated[
+        options.Kind | None,
+        option(
+            "Of the collection: pairs, musdb18, musdb18hq, rendered.",
+            metavar="KIND",
+            panel=_TESTED,
+            default="guessed from what lies there",
+        ),
+    ] = None
+    song_from: Annotated[
+        str | None,
+        option(
+            "What tracks of one song share: folder (of pairs).",
+            metavar="WHAT",
+            panel=_TESTED,
+            default="every track is a song",
+        ),
+    ] = None
+    split: Annotated[
+        Split,
+        option(
+            "test, valid, train or all. A collection without splits is taken whole.",
+            metavar="NAME",
+            panel=_TESTED,
+        ),
+    ] = "test"
+    clip_seconds: Annotated[
+        float, option("Length of a clip; clips do not overlap.", metavar="SECONDS", panel=_TESTED)
+    ] = 10.0
+    min_clip_seconds: Annotated[
+        float | None,
+        option(
+            "Also take what is left at a song's end, if it is at least this long.",
+            metavar="SECONDS",
+            panel=_TESTED,
+            default="as long as a clip",
+        ),
+    ] = None
+    min_activity: Annotated[
+        float, option("Share of a clip in which somebody must sing, 0 to 1.", metavar="X", panel=_TESTED)
+    ] = 0.4
+    songs: Annotated[int | None, option("The first N songs.", metavar="N", panel=_TESTED, default="all")] = (
+        None
+    )
+    clips_per_song: Annotated[
+        int | None,
+        option("At most N clips per song, spread evenly over it.", metavar="N", panel=_TESTED, default="all"),
+    ] = None
+    separator: Annotated[
+        Path | None,
+        option(
+            "Add the separated arm (FADs): vocals that this MDX-Net takes out of the mixes.",
+            metavar="MODEL.onnx",
+            panel=_TESTED,
+            default="isolated vocals alone",
+        ),
+    ] = None
+    bundle: options.Bundle = "builtin"
+    systems: Annotated[
+        str | None,
+        option(
+            f"Some of {','.join(SYSTEMS)}.",
+            metavar="LIST",
+            panel=_COMPARED,
+            default="all; retrieval with --index",
+        ),
+    ] = None
+    takes: Annotated[
+        int,
+        option(
+            f"Takes of the model, 1 to {options.MAX_TAKES}; 4 and 8 add rows for the best of as many.",
+            metavar="N",
+            panel=_COMPARED,
+        ),
+        Range(1, options.MAX_TAKES),
+    ] = 1
+    seed: Annotated[
+        int,
+        option("Of takes, pairings and intervals; 0 or more.", metavar="N", panel=_COMPARED),
+        Range(0, 2**31 - 1),
+    ] = 0
+    index: Annotated[
+        Path | None,
+        option(
+            "Index of training songs, for retrieval.",
+            metavar="FOLDER",
+            panel=_COMPARED,
+            default="no retrieval",
+        ),
+    ] = None
+    temperature: options.Temperature = None
+    top_k: options.TopK = None
+    guidance: options.Guidance = None
+    skip_fine: options.SkipFine = False
+    embedding: Annotated[
+        list[str] | None,
+        option(
+            "For distances, also several times: builtin, vggish:FILE, clap:MODEL, mert:MODEL.",
+            metavar="NAME",
+            panel=_MEASURED,
+            default="builtin",
+        ),
+    ] = None
+    no_worth: Annotated[
+        bool,
+        option("Leave out the held-out loss with right and wrong vocals.", "--no-worth", panel=_MEASURED),
+    ] = False
+    against: Annotated[
+        Path | None,
+        option("Compare with an older run.", metavar="RESULTS.json", panel=_MEASURED, default=False),
+    ] = None
+    report_clips: Annotated[
+        int,
+        option("Clips to listen to in the report, about 1 MB each.", metavar="N", panel=_MEASURED),
+        Range(0, 1000),
+    ] = 8
+    batch_size: Annotated[
+        int,
+        option("Takes that are made together; changes no sound.", metavar="N", panel=options.RUN),
+        Range(1, 4096),
+    ] = 16
+    device: options.Device = "cpu"
+
+    examples: ClassVar = (
+        "hafm evaluate work/pairs -o run/ --songs 40 --clips-per-song 1 --takes 8",
+        "hafm evaluate musdb18hq/ -o run/ --bundle mine/ --separator vocals.onnx --embedding "
+        "vggish:vggish.pth",
+        "hafm evaluate musdb18hq/ -o run2/ --bundle better/ --against run/results.json",
+    )
+
+    def check(self) -> None:
+        if self.output.resolve() == self.collection.resolve():
+            raise UsageError(f"'{self.output}' is the collection itself; give another folder with -o")
+        chosen = self.chosen_systems
+        if "retrieval" in chosen and self.index is None:
+            raise UsageError(
+                "retrieval needs an index of training songs; make one with hafm retrieve-index, and name it "
+                "with --index"
+            )
+        if self.index is not None and "retrieval" not in chosen:
+            raise UsageError(
+                "--index is for retrieval, which is not among --systems; add it, or leave out --index"
+            )
+
+    @property
+    def chosen_systems(self) -> tuple[str, ...]:
+        """The systems to compare; without a choice, retrieval is among them if there is an index."""
+        if self.systems is not None:
+            return require_systems(name.strip() for name in self.systems.split(",") if name.strip())
+        return tuple(name for name in SYSTEMS if name != "retrieval" or self.index is not None)
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> EvaluateOutcome:
+        began = time.monotonic()
+        shown.step("looking at the collection")
+        older = None if self.against is None else _older(self.against)
+        from hafm.data.collection.sources import guess_kind, open_source
+        from hafm.device import find_device, one_thread
+        from hafm.evaluate.embeddings import open_embedding
+        from hafm.evaluate.run.clips import build_test_set
+        from hafm.evaluate.run.evaluate import Settings, evaluate
+        from hafm.evaluate.run.folder import RunFolder
+        from hafm.evaluate.systems import open_systems
+
+        self._check_packages()
+        find_device(self.device)
+        root = self.collection.resolve()
+        kind = self.kind if self.kind is not None else guess_kind(root)
+        source = open_source(kind, root, subset=None, song_from=self.song_from)
+        run = RunFolder(_folder(self.output))
+        embeddings = [open_embedding(name, device=self.device) for name in self.embedding or ["builtin"]]
+        separator = None
+        if self.separator is not None:
+            from hafm.separate.separator import Separator
+
+            separator = Separator.open(self.separator, threads=options.separator_threads())
+        shown.step("opening the bundle")
+        accompanist = self._accompanist()
+
+        interrupts.left = "what is done is kept; run the same command to go on"
+        build_test_set(
+            run, source, self._protocol(), separator=separator, on_progress=shown.follow()
         )
-    comparison = None if older is None else _compare(run, older, results)
-    return EvaluateOutcome(
-        run=run.path,
-        results=results,
-        report=_report(request, run, results, shown),
-        comparison=comparison,
-        seconds=time.monotonic() - began,
-    )
+        with one_thread():
+            results = evaluate(
+                run,
+                open_systems(
+                    self.chosen_systems,
+                    run,
+                    accompanist=accompanist,
+                    index=self.index,
+                    seed=self.seed,
+                    takes=self.takes,
+                    batch_rows=self.batch_size,
+                    temperature=self.temperature,
+                    top_k=self.top_k,
+                    guidance=self.guidance,
+                    skip_fine=self.skip_fine,
+                ),
+                embeddings=embeddings,
+                settings=Settings(seed=self.seed, device=self.device),
+                bundle=accompanist.bundle if accompanist is not None and not self.no_worth else None,
+                on_progress=shown.follow(),
+            )
+        comparison = None if older is None else _compare(run, older, results)
+        return EvaluateOutcome(
+            run=run.path,
+            results=results,
+            report=self._report(run, results, shown),
+            comparison=comparison,
+            seconds=time.monotonic() - began,
+        )
 
+    def _check_packages(self) -> None:
+        """Refuses at once what would fail after hours of generation."""
+        from hafm.evaluate.fit.beats import check_mir_eval
 
-def _check_packages(request: EvaluateRequest) -> None:
-    """Refuses at once what would fail after hours of generation."""
-    from hafm.evaluate.fit.beats import check_mir_eval
+        check_mir_eval()
+        if "retrieval" in self.chosen_systems:
+            from hafm.evaluate.retrieval.transform import check_stretcher
 
-    check_mir_eval()
-    if "retrieval" in request.chosen_systems:
-        from hafm.evaluate.retrieval.transform import check_stretcher
+            check_stretcher()
 
-        check_stretcher()
+    def _protocol(self) -> "Protocol":
+        from hafm.evaluate.testset.clip import Protocol
 
+        least = self.clip_seconds if self.min_clip_seconds is None else self.min_clip_seconds
+        return Protocol(
+            split=self.split,
+            clip_seconds=self.clip_seconds,
+            min_clip_seconds=least,
+            min_activity=self.min_activity,
+            songs=self.songs,
+            clips_per_song=self.clips_per_song,
+        )
 
-def _protocol(request: EvaluateRequest) -> "Protocol":
-    from hafm.evaluate.testset.clip import Protocol
+    def _accompanist(self) -> "Accompanist | None":
+        """The bundle, if the model or its codec is evaluated."""
+        if not {"codec", "model"} & set(self.chosen_systems):
+            return None
+        from hafm.generate.accompany import Accompanist
 
-    least = request.clip_seconds if request.min_clip_seconds is None else request.min_clip_seconds
-    return Protocol(
-        split=request.split,
-        clip_seconds=request.clip_seconds,
-        min_clip_seconds=least,
-        min_activity=request.min_activity,
-        songs=request.songs,
-        clips_per_song=request.clips_a_song,
-    )
+        return Accompanist.from_pretrained(self.bundle, device=self.device)
 
+    def _report(self, run: "RunFolder", results: "Results", shown: "Display") -> Path:
+        from hafm.evaluate.report.page import table_markdown, write_report
+        from hafm.evaluate.run.folder import TABLE_FILE
 
-def _accompanist(request: EvaluateRequest) -> "Accompanist | None":
-    """The bundle, if the model or its codec is evaluated."""
-    if not {"codec", "model"} & set(request.chosen_systems):
-        return None
-    from hafm.generate.accompany import Accompanist
-
-    return Accompanist.from_pretrained(request.bundle, device=request.device)
+        run.write(TABLE_FILE, table_markdown(results))
+        return write_report(
+            run, results, clips=self.report_clips, on_progress=shown.follow()
+        )
 
 
 def _folder(output: Path) -> Path:
@@ -168,27 +427,3 @@ def _compare(run: "RunFolder", older: "Results", results: "Results") -> "Compari
     run.write("comparison.json", comparison.to_json())
     run.write("comparison.md", comparison.to_markdown())
     return comparison
-
-
-def _report(request: EvaluateRequest, run: "RunFolder", results: "Results", shown: Display) -> Path:
-    from hafm.evaluate.report.page import table_markdown, write_report
-    from hafm.evaluate.run.folder import TABLE_FILE
-
-    run.write(TABLE_FILE, table_markdown(results))
-    return write_report(run, results, clips=request.report_clips, on_progress=_reporter(shown))
-
-
-def _reporter(shown: Display) -> OnProgress:
-    """Shows one step after the other, each with its own estimate of the time left."""
-    jobs: dict[str, Estimator] = {}
-
-    def on_progress(progress: Progress) -> None:
-        now, step = time.monotonic(), progress.step
-        if step not in jobs:
-            jobs[step] = Estimator([Phase(name=step, frames=_PARTS_PER_STEP, cost=1.0)])
-            jobs[step].start(now=now)
-        done = round(_PARTS_PER_STEP * progress.done / progress.total)
-        estimate = jobs[step].update(step, done=done, now=now)
-        shown.show_items(estimate, f"{progress.done:,.0f} of {progress.total:,.0f}")
-
-    return on_progress

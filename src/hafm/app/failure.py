@@ -26,6 +26,9 @@ __all__ = ["Failure", "explain", "interrupted"]
 # The base of all that typer raises about a command line; its home differs between versions of typer.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
+_RENAMED = {"--clips-a-song": "--clips-per-song"}
+"""Options by their old spelling."""
+
 _OUT_OF_MEMORY = (
     "the memory is full; give a shorter part with --seconds, ask for fewer --takes, or close other programs"
 )
@@ -103,6 +106,9 @@ def interrupted(exit_code: int, left: str = "nothing was written") -> Failure:
 
 
 def _about_command_line(error: Exception) -> str:
+    old = getattr(error, "option_name", None)
+    if old in _RENAMED:
+        return f"{old} is now spelt {_RENAMED[old]}; write that"
     message = _one_line(error.format_message())  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "hafm"

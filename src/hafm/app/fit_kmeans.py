@@ -1,7 +1,6 @@
-"""`hafm fit-kmeans`: from a music collection to a folder of parts.
+"""`hafm fit-kmeans`: the k-means of both sides, fitted to a music collection.
 
-In: a `FitRequest`. Out: a `FitOutcome`: where the folder is, how good the k-means are, what could not be
-read.
+In: options. Out: a `FitOutcome`: where the folder is, how good the k-means are, what could not be read.
 
     folder? source? separator? features?   ->   listen, fit   ->   FOLDER   ->   hafm prepare --parts FOLDER
     `--- refused before a track is read -'
@@ -13,50 +12,27 @@ appears whole or not at all.
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from hafm.app import options
+from hafm.app.command import Command, option
 from hafm.app.estimate import Estimator, Phase
 from hafm.app.interrupt import Interrupts
-from hafm.app.progress import Display
-from hafm.app.separate_model import separator_path
 from hafm.errors import OutputError
 
 if TYPE_CHECKING:
+    from hafm.app.display import Display
     from hafm.data.collection.intake import Stems
     from hafm.data.collection.track import Track
     from hafm.data.tokenising.vocabulary import OnProgress, Vocabularies, VocabularySettings
     from hafm.separate.separator import Separator
     from hafm.stages.token_parts import FeatureParts
 
-__all__ = ["FitOutcome", "FitRequest", "run_fit"]
+__all__ = ["FitKMeans", "FitOutcome"]
 
 SAMPLE_FILE = "sample.tsv"
 _TICKS = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitRequest:
-    """What the command line asked for.
-
-    Args:
-        source: folder of the collection.
-        kind: of the source; None for what the folder looks like.
-        subset: of FMA; None for the largest that is there.
-        parts: whose features.
-        output: the folder to write.
-        settings: of the fit.
-        separator: an `.onnx` for mixes; None for that of the environment.
-        device: where features are computed.
-    """
-
-    source: Path
-    kind: str | None
-    subset: str | None
-    parts: str
-    output: Path
-    settings: "VocabularySettings"
-    separator: Path | None
-    device: str
+_FITTED = "How it is fitted"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,55 +91,120 @@ class FitOutcome:
         }
 
 
-def run_fit(request: FitRequest, *, shown: Display, interrupts: Interrupts) -> FitOutcome:
-    """Do what was asked for.
+@dataclass(frozen=True, kw_only=True)
+class FitKMeans(Command):
+    """Fit the k-means of both sides to a music collection.
 
-    Args:
-        request: what to do.
-        shown: told what is going on.
-        interrupts: not let in while the folder is put in place.
+    Writes a folder of parts: features, codec and k-means, all that turns sound into ids.
 
-    Raises:
-        HafmError: it cannot be done; nothing was written.
+    The same files and settings give the same k-means, byte for byte, on the same machine.
     """
-    began = time.monotonic()
-    shown.step("getting ready")
-    from hafm.data.collection.sources import guess_kind, open_source
-    from hafm.data.tokenising.kmeans_fit import check_scikit_learn
-    from hafm.data.tokenising.kmeans_sample import train_tracks
-    from hafm.data.tokenising.vocabulary import fit_vocabularies
-    from hafm.device import find_device, one_thread
-    from hafm.stages.token_parts import open_features
 
-    check_scikit_learn()
-    device = find_device(request.device)
-    _check_folder(request.output)
-    kind = guess_kind(request.source) if request.kind is None else request.kind
-    source = open_source(kind, request.source, subset=request.subset)
-    tracks = train_tracks(source.tracks(), seed=request.settings.kmeans.seed)
-    separator = _open_separator(request, tracks)
-    shown.step("opening the parts")
-    parts = open_features(request.parts)
+    source: Annotated[Path, options.argument("The folder of a music collection.", "SOURCE")]
+    output: Annotated[
+        Path,
+        options.output("Where the parts go; --parts of hafm prepare takes it.", panel=None),
+        options.needed("parts/"),
+    ]
+    kind: options.KindOption = None
+    subset: options.SubsetOption = None
+    hours: Annotated[float, option("Hours of sound to read, at most.", metavar="H", panel=options.TAKEN)] = (
+        1.5
+    )
+    quarantine_limit: options.QuarantineLimit = 0.02
+    parts: Annotated[
+        str,
+        option(
+            "Whose features: builtin, paper (HuBERT), a folder of parts or of a codec, or a bundle.",
+            metavar="NAME",
+            panel=options.TOKENS,
+        ),
+    ] = "builtin"
+    separator: options.Separator = None
+    augment: options.Augment = False
+    clusters: Annotated[int, option("Number of clusters.", metavar="N", panel=_FITTED)] = 500
+    shared: Annotated[
+        bool, option("One k-means for both sides, instead of one each.", "--shared", panel=_FITTED)
+    ] = False
+    starts: Annotated[int, option("Random starts that are tried.", metavar="N", panel=_FITTED)] = 3
+    passes: Annotated[int, option("Passes over the frames in memory.", metavar="N", panel=_FITTED)] = 12
+    seed: Annotated[
+        int,
+        option(
+            "Of everything random, and of the splits: the same as for hafm prepare.",
+            metavar="N",
+            panel=_FITTED,
+        ),
+    ] = 0
+    device: options.Device = "cpu"
 
-    def read(track: "Track") -> "Stems":
-        from hafm.data.collection.intake import read_stems
+    examples: ClassVar = (
+        "hafm fit-kmeans music/ --parts paper --separator vocals.onnx --device cuda -o parts/",
+        "hafm fit-kmeans work/pairs --parts builtin --augment -o work/parts",
+    )
 
-        return read_stems(track, separator=separator)
+    def run(self, shown: "Display", interrupts: Interrupts) -> FitOutcome:
+        began = time.monotonic()
+        shown.step("getting ready")
+        from hafm.data.collection.sources import guess_kind, open_source
+        from hafm.data.tokenising.kmeans_fit import check_scikit_learn
+        from hafm.data.tokenising.kmeans_sample import train_tracks
+        from hafm.data.tokenising.vocabulary import fit_vocabularies
+        from hafm.device import find_device, one_thread
+        from hafm.stages.token_parts import open_features
 
-    settings = replace(request.settings, separator=None if separator is None else separator.fingerprint())
-    with one_thread():
-        fitted = fit_vocabularies(
-            tracks,
-            parts=parts,
-            read=read,
-            settings=settings,
-            device=device,
-            on_progress=_reporter(shown, listens=2 if _exceeds_memory(parts, settings) else 1),
+        check_scikit_learn()
+        settings = self._settings()
+        device = find_device(self.device)
+        _check_folder(self.output)
+        kind = guess_kind(self.source) if self.kind is None else self.kind
+        source = open_source(kind, self.source, subset=self.subset)
+        tracks = train_tracks(source.tracks(), seed=self.seed)
+        separator = self._open_separator(tracks)
+        shown.step("opening the parts")
+        parts = open_features(self.parts)
+
+        def read(track: "Track") -> "Stems":
+            from hafm.data.collection.intake import read_stems
+
+            return read_stems(track, separator=separator)
+
+        settings = replace(settings, separator=None if separator is None else separator.fingerprint())
+        with one_thread():
+            fitted = fit_vocabularies(
+                tracks,
+                parts=parts,
+                read=read,
+                settings=settings,
+                device=device,
+                on_progress=_reporter(shown, listens=2 if _exceeds_memory(parts, settings) else 1),
+            )
+        shown.step("writing")
+        with interrupts.shield():
+            _write(self.output, parts, fitted)
+        return FitOutcome(folder=self.output, fitted=fitted, seconds=time.monotonic() - began)
+
+    def _settings(self) -> "VocabularySettings":
+        from hafm.data.tokenising.kmeans_fit import KMeansSettings
+        from hafm.data.tokenising.vocabulary import VocabularySettings
+
+        return VocabularySettings(
+            kmeans=KMeansSettings(
+                clusters=self.clusters, starts=self.starts, passes=self.passes, seed=self.seed
+            ),
+            hours=self.hours,
+            shared=self.shared,
+            augment=self.augment,
+            unusable_limit=self.quarantine_limit,
         )
-    shown.step("writing")
-    with interrupts.shield():
-        _write(request.output, parts, fitted)
-    return FitOutcome(folder=request.output, fitted=fitted, seconds=time.monotonic() - began)
+
+    def _open_separator(self, tracks: "list[Track]") -> "Separator | None":
+        """The separator, if a track needs one."""
+        if not any(track.needs_separation for track in tracks):
+            return None
+        from hafm.separate.separator import Separator
+
+        return Separator.open(options.separator_path(self.separator, spelling="--separator"))
 
 
 def _check_folder(folder: Path) -> None:
@@ -172,15 +213,6 @@ def _check_folder(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(f"output folder '{folder}' already holds files; give another with -o")
     check_output_folder(folder)
-
-
-def _open_separator(request: FitRequest, tracks: "list[Track]") -> "Separator | None":
-    """The separator, if a track needs one."""
-    if not any(track.needs_separation for track in tracks):
-        return None
-    from hafm.separate.separator import Separator
-
-    return Separator.open(separator_path(request.separator, option="--separator"))
 
 
 def _exceeds_memory(parts: "FeatureParts", settings: "VocabularySettings") -> bool:
@@ -192,7 +224,7 @@ def _exceeds_memory(parts: "FeatureParts", settings: "VocabularySettings") -> bo
     return False
 
 
-def _reporter(shown: Display, *, listens: int) -> "OnProgress":
+def _reporter(shown: "Display", *, listens: int) -> "OnProgress":
     """Tells a display of the steps. Listening is what takes the time, so it alone is estimated."""
     names = ["listening", "listening again"][:listens]
     last = ""

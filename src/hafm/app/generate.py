@@ -1,108 +1,353 @@
-"""`hafm generate`: from a checked request to files in a folder.
+"""`hafm generate`: from a vocal to an accompaniment and a mix, as files in a folder.
 
-In: a `Request`. Out: an `Outcome`: where everything is, how long it took, what a user should know.
+In: options. Out: a `GenerateOutcome`: where everything is, how long it took, what a user should know.
 
     device? folder? vocal? room on the disk? bundle?  ->  generate  ->  rank, save, draw  ->  put in place
-    `-- separator? refused before the model runs --'                     `-- delivery.py: all or nothing --'
+    `-- separator? refused before the model runs --'                    `----- all or nothing (files.py) -'
 
 The accompaniment itself is made by `hafm.generate.accompany`; start to read there.
 """
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from hafm.app.delivery import Delivery, delivery
+from hafm.app import options
+from hafm.app.command import Command, Range, option
 from hafm.app.estimate import Estimator, Phase
+from hafm.app.generate_result import GenerateOutcome, Take, put_best
 from hafm.app.interrupt import Interrupts
-from hafm.app.outcome import Outcome, Take
-from hafm.app.pick import put_best
-from hafm.app.plan import Plan, make_plan
-from hafm.app.progress import Display
-from hafm.app.request import Request
-from hafm.app.separate_model import separator_threads
-from hafm.errors import OutputError
+from hafm.app.options import MADE, SOUND, WRITTEN, separator_path, separator_threads
+from hafm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from hafm.app.display import Display
     from hafm.audio.sound import Audio
     from hafm.evaluate.ranking import Ranking
+    from hafm.files import StagedFolder
     from hafm.generate.accompany import Accompaniment, Accompanist
+    from hafm.generate.record import GenerationRecord
     from hafm.progress import OnProgress, Progress
     from hafm.separate.separator import Separator
     from hafm.stages.spec import StageSpec
 
-__all__ = ["phases", "run_request"]
+__all__ = ["SETTLED_BY_REPLAY", "Generate", "phases"]
 
-_BYTES_A_SAMPLE = 3
+SETTLED_BY_REPLAY = (
+    "--start",
+    "--seconds",
+    "--format",
+    "--balance",
+    "--loudness",
+    "--takes",
+    "--pick",
+    "--seed",
+    "--temperature",
+    "--top-k",
+    "--guidance",
+    "--skip-fine",
+    "--separate",
+)
+"""What a record settles, and so cannot be given beside it."""
+
+_BYTES_PER_SAMPLE = 3
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
 _SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual size: benchmarks/separate.py
 
 
-def run_request(request: Request, *, shown: Display, interrupts: Interrupts) -> Outcome:
-    """Do what was asked for.
+@dataclass(frozen=True, kw_only=True)
+class Generate(Command):
+    """Make an accompaniment for a vocal, and a mix of both.
+
+    Writes accompaniment.wav, mix.wav, and generation.json, which holds all that --replay needs.
+
+    The same vocal, seed and settings give the same sound, on the same machine with the same versions.
+    """
+
+    vocal: Annotated[Path | None, options.argument(options.VOCALS, "[VOCAL]")] = None
+    start: options.Start = None
+    seconds: options.Seconds = None
+    separate: Annotated[
+        bool,
+        option(
+            "The recording is a whole song: take the vocal out of it first. Writes vocal.wav, too.",
+            "--separate",
+            panel=SOUND,
+        ),
+    ] = False
+    separator: Annotated[
+        Path | None,
+        option(
+            "What takes it out: an MDX-Net, with MODEL.json beside it.",
+            metavar="MODEL.onnx",
+            panel=SOUND,
+            default=f"that of {options.VARIABLE}",
+        ),
+    ] = None
+    replay: Annotated[
+        Path | None,
+        option(
+            "Make the sound of an earlier run again, to the byte: its generation.json. "
+            "VOCAL is needed only if it was moved.",
+            metavar="FILE",
+            panel=SOUND,
+            default=False,
+        ),
+    ] = None
+    output: options.Output
+    overwrite: options.Overwrite = False
+    format: options.Format = "wav"
+    balance: options.Balance = None
+    loudness: options.Loudness = None
+    plot: Annotated[bool, option("Draw waveforms and pitch classes: plot.png.", "--plot", panel=WRITTEN)] = (
+        False
+    )
+    bundle: options.BundleOfRecord = None
+    takes: Annotated[
+        int,
+        option(
+            f"Make N candidates in one pass, 1 to {options.MAX_TAKES}: take-1/, take-2/, ...",
+            metavar="N",
+            panel=MADE,
+        ),
+        Range(1, options.MAX_TAKES),
+    ] = 1
+    pick: Annotated[
+        Literal["all", "best"],
+        option(
+            "best: rank the takes by how they fit the vocal, and put the first into the folder itself too.",
+            metavar="all|best",
+            panel=MADE,
+        ),
+    ] = "all"
+    seed: Annotated[
+        int,
+        option("Another number, another accompaniment; 0 or more.", metavar="N", panel=MADE),
+        Range(0, 2**63 - 1),
+    ] = 0
+    temperature: options.Temperature = None
+    top_k: options.TopK = None
+    guidance: options.Guidance = None
+    skip_fine: options.SkipFine = False
+    device: options.DeviceOfRecord = None
+
+    examples: ClassVar = (
+        "hafm generate vocal.wav -o out/",
+        "hafm generate vocal.m4a -o out/ --takes 4 --seed 7 --plot",
+        "hafm generate vocal.wav -o out/ --takes 8 --pick best",
+        "hafm generate song.wav -o out/ --start 30 --seconds 20 --skip-fine",
+        "hafm generate song.mp3 -o out/ --separate --separator vocals.onnx",
+        "hafm generate --replay out/generation.json -o again/",
+    )
+
+    def check(self) -> None:
+        if self.vocal is None and self.replay is None:
+            raise UsageError("no vocal was given; name one, as in: hafm generate vocal.wav -o out/")
+        if self.replay is None and self.separator is not None and not self.separate:
+            raise UsageError("--separator was given without --separate; add --separate, or leave it out")
+        if self.pick == "best" and self.takes == 1 and self.replay is None:
+            raise UsageError(
+                "--pick best needs takes to choose from, and there is one; add --takes, as in: "
+                "--takes 8 --pick best"
+            )
+
+    def check_given(self, names: Sequence[str]) -> None:
+        settled = [name for name in SETTLED_BY_REPLAY if name in names]
+        if self.replay is not None and settled:
+            raise UsageError(
+                f"{', '.join(settled)} cannot stand beside --replay, which takes all of that from the "
+                "record; leave out the one or the other"
+            )
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> GenerateOutcome:
+        began = time.monotonic()
+        shown.step("getting ready")
+        from hafm.audio.io import read_audio
+        from hafm.device import find_device
+        from hafm.files import check_output_folder, staged_folder
+        from hafm.generate.accompaniment import RECORD_FILE
+        from hafm.generate.accompany import Accompanist
+
+        if self.plot:
+            from hafm.app.plot import check_matplotlib
+
+            check_matplotlib()
+        plan = _plan(self)
+        find_device(plan.device)
+        _check_folders(plan)
+        vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
+        check_output_folder(self.output, overwrite=True, needed_bytes=_needed_bytes(plan, vocal))
+
+        separator = None if plan.separator is None else _open_separator(plan.separator)
+        shown.step("opening the bundle")
+        accompanist = Accompanist.from_pretrained(plan.bundle, device=plan.device, revision=plan.revision)
+        ready = time.monotonic()
+
+        shown.step("listening")
+        reporter = _reporter(accompanist, plan, vocal.seconds, shown)
+        accompaniments = plan.generate(accompanist, separator, reporter)
+        generated = time.monotonic()
+
+        ranking = _rank(accompaniments, shown) if self.pick == "best" else None
+        ranked = time.monotonic()
+
+        shown.step("writing")
+        with staged_folder(
+            self.output, last=[RECORD_FILE], cleaning=interrupts.cleaning, commit=interrupts.shield()
+        ) as folder:
+            takes = [
+                _save(accompaniment, number, len(accompaniments), folder, plan)
+                for number, accompaniment in enumerate(accompaniments, start=1)
+            ]
+            picked = None if ranking is None else put_best(ranking, takes, folder)
+        written = time.monotonic()
+        return GenerateOutcome(
+            takes=takes,
+            vocal=vocal,
+            record=accompaniments[0].record,
+            notes=tuple(dict.fromkeys(note for each in accompaniments for note in each.notes)),
+            timings={
+                "prepare_seconds": ready - began,
+                "generate_seconds": generated - ready,
+                **({} if ranking is None else {"rank_seconds": ranked - generated}),
+                "write_seconds": written - ranked,
+                "total_seconds": written - began,
+            },
+            picked=picked,
+        )
+
+
+# ---- a request with every blank filled in, by a default or by the record that is replayed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What is to be done; from here on nothing asks whether it is a replay.
 
     Args:
-        request: what to do.
-        shown: told what is going on.
-        interrupts: cleans up when the process must end.
+        request: as it came.
+        record: what is replayed, if anything is.
+        vocal: the recording.
+        start_seconds, seconds: the part of it.
+        bundle, revision: the model.
+        device: where to compute.
+        skip_fine: leave out the last stage.
+        separator: the `.onnx` that takes the vocal out of the recording; None if that is the vocal.
+        save_options: for `Accompaniment.write`.
+    """
+
+    request: Generate
+    record: "GenerationRecord | None"
+    vocal: Path
+    start_seconds: float | None
+    seconds: float | None
+    bundle: str
+    revision: str | None
+    device: str
+    skip_fine: bool
+    separator: Path | None
+    save_options: Mapping[str, Any]
+
+    def generate(
+        self, accompanist: "Accompanist", separator: "Separator | None", on_progress: "OnProgress"
+    ) -> "list[Accompaniment]":
+        """The takes."""
+        if self.record is not None:
+            replayed = accompanist.replay(
+                self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
+            )
+            return [replayed]
+        request = self.request
+        return accompanist.generate_takes(
+            self.vocal,
+            takes=request.takes,
+            seed=request.seed,
+            temperature=request.temperature,
+            top_k=request.top_k,
+            guidance=request.guidance,
+            start_seconds=self.start_seconds,
+            seconds=self.seconds,
+            skip_fine=self.skip_fine,
+            separator=separator,
+            on_progress=on_progress,
+        )
+
+
+def _plan(request: Generate) -> _Plan:
+    """Fills in the blanks.
 
     Raises:
-        HafmError: it cannot be done; nothing was written.
+        UsageError: the record to be replayed cannot be read, or does not say where its vocal was.
     """
-    began = time.monotonic()
-    shown.step("getting ready")
-    from hafm.audio.io import read_audio
-    from hafm.device import find_device
-    from hafm.files import check_output_folder
-    from hafm.generate.accompany import Accompanist
-
-    if request.plot:
-        from hafm.app.plot import check_matplotlib
-
-        check_matplotlib()
-    plan = make_plan(request)
-    find_device(plan.device)
-    _check_folders(plan)
-    vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
-    check_output_folder(request.output, overwrite=True, needed_bytes=_needed_bytes(plan, vocal))
-
-    separator = None if plan.separator is None else _open_separator(plan.separator)
-    shown.step("opening the bundle")
-    accompanist = Accompanist.from_pretrained(plan.bundle, device=plan.device, revision=plan.revision)
-    ready = time.monotonic()
-
-    shown.step("listening")
-    reporter = _reporter(accompanist, plan, vocal.seconds, shown)
-    accompaniments = plan.generate(accompanist, separator, reporter)
-    generated = time.monotonic()
-
-    ranking = _rank(accompaniments, shown) if request.pick == "best" else None
-    ranked = time.monotonic()
-
-    shown.step("writing")
-    with delivery(request.output, interrupts) as parcel:
-        takes = [
-            _save(accompaniment, number, len(accompaniments), parcel, plan)
-            for number, accompaniment in enumerate(accompaniments, start=1)
-        ]
-        picked = None if ranking is None else put_best(ranking, takes, parcel)
-    written = time.monotonic()
-    return Outcome(
-        takes=takes,
-        vocal=vocal,
-        record=accompaniments[0].record,
-        notes=tuple(dict.fromkeys(note for each in accompaniments for note in each.notes)),
-        timings={
-            "prepare_seconds": ready - began,
-            "generate_seconds": generated - ready,
-            **({} if ranking is None else {"rank_seconds": ranked - generated}),
-            "write_seconds": written - ranked,
-            "total_seconds": written - began,
-        },
-        picked=picked,
+    if request.replay is not None:
+        return _plan_of_replay(request, request.replay)
+    assert request.vocal is not None, "a request has a vocal or a record"
+    return _Plan(
+        request=request,
+        record=None,
+        vocal=request.vocal,
+        start_seconds=request.start,
+        seconds=request.seconds,
+        bundle="builtin" if request.bundle is None else request.bundle,
+        revision=None,
+        device="cpu" if request.device is None else request.device,
+        skip_fine=request.skip_fine,
+        separator=separator_path(request.separator, spelling="--separator") if request.separate else None,
+        save_options={"format": request.format, **options.levels(request.balance, request.loudness)},
     )
+
+
+def _plan_of_replay(request: Generate, replay: Path) -> _Plan:
+    from hafm.generate.record import GenerationRecord
+
+    record = GenerationRecord.read(replay)
+    vocal = request.vocal
+    if vocal is None:
+        if record.input.path is None:
+            raise UsageError(
+                f"'{replay}' was not made from a file; name the vocal: hafm generate VOCAL --replay"
+            )
+        vocal = Path(record.input.path)
+    return _Plan(
+        request=request,
+        record=record,
+        vocal=vocal,
+        start_seconds=record.input.start_seconds,
+        seconds=record.input.seconds,
+        bundle=record.bundle.source if request.bundle is None else request.bundle,
+        revision=record.bundle.revision if request.bundle is None else None,
+        device=record.environment.device if request.device is None else request.device,
+        skip_fine=record.settings.skip_fine,
+        separator=_separator_of_replay(request, record),
+        save_options=record.save_options(),
+    )
+
+
+def _separator_of_replay(request: Generate, record: "GenerationRecord") -> Path | None:
+    """The record's separator: the one of the option, where it was then, or the one of HAFM_SEPARATOR."""
+    if record.separation is None:
+        if request.separator is not None:
+            raise UsageError(
+                f"'{request.replay}' was made from the vocal itself, without a separator; leave out "
+                "--separator"
+            )
+        return None
+    then = Path(record.separation.model)
+    if request.separator is None and then.exists():
+        return then
+    try:
+        return separator_path(request.separator, spelling="--separator")
+    except UsageError as error:
+        raise UsageError(
+            f"the separator of '{request.replay}', '{then}', is not there any more; say where it is with "
+            f"--separator MODEL.onnx (its fingerprint is {record.separation.fingerprint})"
+        ) from error
+
+
+# ---- before the model runs
 
 
 def phases(specs: "Sequence[StageSpec]", seconds: float) -> list[Phase]:
@@ -141,16 +386,13 @@ def _open_separator(path: Path) -> "Separator":
     return Separator.open(path, threads=separator_threads())
 
 
-def _check_folders(plan: Plan) -> None:
+def _check_folders(plan: _Plan) -> None:
     """Refuses an output folder that cannot take results, or in which one could replace vocal or record."""
     from hafm.files import check_output_folder
 
-    output, num_takes = plan.request.output, plan.request.num_takes
+    output = plan.request.output
     check_output_folder(output, overwrite=plan.request.overwrite)
-    folders = [output]
-    if num_takes > 1:
-        folders += [output / f"take-{number}" for number in range(1, num_takes + 1)]
-    for folder in folders:
+    for folder in options.take_folders(output, plan.request.takes):
         for name, path in (("vocal", plan.vocal), ("record", plan.request.replay)):
             if path is not None and path.resolve().parent == folder.resolve():
                 raise OutputError(
@@ -159,16 +401,16 @@ def _check_folders(plan: Plan) -> None:
                 )
 
 
-def _needed_bytes(plan: Plan, vocal: "Audio") -> int:
+def _needed_bytes(plan: _Plan, vocal: "Audio") -> int:
     channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
     if plan.separator is not None:
         channels += 2 * vocal.num_channels  # the vocal, which may need floats
-    copies = plan.request.num_takes + (plan.request.pick == "best")
-    return copies * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
+    copies = plan.request.takes + (plan.request.pick == "best")
+    return copies * (channels * vocal.num_samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE)
 
 
-def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Display) -> "OnProgress":
-    """Turns the progress of stages into that of the job, and tells when the last stage is done."""
+def _reporter(accompanist: "Accompanist", plan: _Plan, seconds: float, shown: "Display") -> "OnProgress":
+    """Turns the progress of stages into that of the job, and says when the last stage is done."""
     from hafm.generate.vocal import SEPARATION
 
     names = ["semantic", "coarse"] if plan.skip_fine else ["semantic", "coarse", "fine"]
@@ -186,25 +428,24 @@ def _reporter(accompanist: "Accompanist", plan: Plan, seconds: float, shown: Dis
     return on_progress
 
 
-def _rank(accompaniments: "Sequence[Accompaniment]", shown: Display) -> "Ranking":
+# ---- after it
+
+
+def _rank(accompaniments: "Sequence[Accompaniment]", shown: "Display") -> "Ranking":
     shown.step("comparing the takes")
     from hafm.evaluate.ranking import pick_best
 
     return pick_best(accompaniments)
 
 
-def _save(accompaniment: "Accompaniment", number: int, of: int, parcel: Delivery, plan: Plan) -> Take:
-    from hafm.generate.record import GenerationRecord
-
-    folder = parcel.staging / f"take-{number}" if of > 1 else parcel.staging
-    paths = accompaniment.save(folder, **plan.save_options)
-    output = GenerationRecord.read(paths["record"]).output
-    assert output is not None, "a record that was saved says how"
+def _save(accompaniment: "Accompaniment", number: int, of: int, folder: "StagedFolder", plan: _Plan) -> Take:
+    staging = folder.staging / f"take-{number}" if of > 1 else folder.staging
+    paths, output = accompaniment.write(staging, **plan.save_options)
     if plan.request.plot:
-        paths = {**paths, "plot": _plot(accompaniment, folder, f"take {number} of {of}")}
+        paths["plot"] = _plot(accompaniment, staging, f"take {number} of {of}")
     return Take(
         number=number,
-        paths={name: parcel.final(path) for name, path in paths.items()},
+        paths={name: folder.final(path) for name, path in paths.items()},
         levels=output.levels,
     )
 

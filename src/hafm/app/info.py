@@ -8,17 +8,37 @@ of parameters follows from the specs.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hafm.app import options
+from hafm.app.command import Command
+from hafm.app.interrupt import Interrupts
+from hafm.app.tables import Tables, new_table
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from hafm.app.display import Display
     from hafm.stages.bundle import Bundle
 
-__all__ = ["describe", "show"]
+__all__ = ["Info", "describe"]
 
 _SHOWN_DIGITS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info(Command):
+    """Show what a bundle is, what it is made of, and how good it was measured to be."""
+
+    bundle: Annotated[str, typer.Argument(metavar="[BUNDLE]", help=f"{options.BUNDLES}.")] = "builtin"
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> Tables:
+        description = describe(self.bundle)
+        return Tables(values=description, show=lambda console: _show(description, console))
 
 
 def describe(source: str) -> dict[str, Any]:
@@ -60,7 +80,7 @@ def describe(source: str) -> dict[str, Any]:
     }
 
 
-def show(description: Mapping[str, Any], console: "Console") -> None:
+def _show(description: Mapping[str, Any], console: "Console") -> None:
     """Print a description as tables.
 
     Args:
@@ -116,18 +136,8 @@ def _codec(bundle: "Bundle") -> dict[str, Any]:
     return {**own, **bundle.config.codec}
 
 
-def _table(title: str, *columns: str) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, box=SIMPLE_HEAD, show_header=any(columns))
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table
-
-
 def _overview(description: Mapping[str, Any]) -> "Table":
-    table = _table(f"{description['name']} {description['version']}", "", "")
+    table = new_table("", "", title=f"{description['name']} {description['version']}")
     parameters = sum(stage["parameters"] for stage in description["stages"].values())
     table.add_row("data", description["data"])
     table.add_row("licence", description["licence"])
@@ -147,7 +157,7 @@ def _overview(description: Mapping[str, Any]) -> "Table":
 
 def _stages(stages: Mapping[str, Any]) -> "Table":
     """A column a stage, so that the table fits a narrow terminal."""
-    table = _table("Stages", "", *stages)
+    table = new_table("", *stages, title="Stages")
     rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "reads": lambda stage: ", ".join(_words(source["name"]) for source in stage["sources"]),
         "writes": lambda stage: _words(stage["target"]["name"]),
@@ -165,7 +175,7 @@ def _stages(stages: Mapping[str, Any]) -> "Table":
 
 
 def _tokens(streams: Mapping[str, Any]) -> "Table":
-    table = _table("Tokens", "stream", "a frame", "frames")
+    table = new_table("stream", "a frame", "frames", title="Tokens")
     for name, stream in streams.items():
         table.add_row(
             _words(name), f"{stream['codebooks']} x {stream['cardinality']}", f"{stream['frame_rate_hz']} Hz"
@@ -178,13 +188,13 @@ def _measured(figures: Mapping[str, Any], title: str) -> "Iterator[Table]":
     groups = {name: value for name, value in figures.items() if isinstance(value, Mapping)}
     single = {name: value for name, value in figures.items() if name not in groups}
     if single:
-        table = _table(title, "", "")
+        table = new_table("", "", title=title)
         for name, value in single.items():
             table.add_row(_words(name), _figure(value))
         yield table
     leaves = [figure for group in groups.values() for figure in group.values()]
     if len(groups) > 1 and not any(isinstance(figure, Mapping) for figure in leaves):
-        table = _table(title, "", *(_words(name) for name in groups))
+        table = new_table("", *(_words(name) for name in groups), title=title)
         for name in dict.fromkeys(name for group in groups.values() for name in group):
             table.add_row(_words(name), *(_figure(group.get(name)) for group in groups.values()))
         yield table
@@ -194,7 +204,7 @@ def _measured(figures: Mapping[str, Any], title: str) -> "Iterator[Table]":
 
 
 def _fingerprints(description: Mapping[str, Any]) -> "Table":
-    table = _table("Fingerprints", "part", "SHA-256, its beginning (whole with --json)")
+    table = new_table("part", "SHA-256, its beginning (whole with --json)", title="Fingerprints")
     for part, fingerprint in {"bundle": description["fingerprint"], **description["fingerprints"]}.items():
         table.add_row(_words(part), fingerprint[:_SHOWN_DIGITS])
     return table

@@ -1,104 +1,302 @@
 """`hafm listen`: an evaluation becomes a blind listening test, and answers become win rates.
 
-In: a `KitRequest` or a `ScoreRequest`. Out: a `KitOutcome` or a `ScoreOutcome`.
+In: options. Out: a `KitOutcome` or a `ScoreOutcome`.
 
     make     results? systems, clips? folder? room on the disk?   ->   mix and encode, trial by trial
              `------- refused before the first sound is read -'
 
     score    key? answers, each of them? no rater twice?   ->   tables
 
-Page and key take their place together, or neither does.
+Page and key take their place together, or neither does. As JSON:
+
+    make     {"page", "key", "kit", "arm", "systems", "trials": {"main", "catch", "repeat"}, "clips",
+              "page_bytes", "timings": {"total_seconds"}, "notes": [...]}
+    score    the fields of `hafm.evaluate.listening.scores.Scores`
 """
 
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
-from hafm.app.delivery import delivery
+from hafm.app import options
+from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
-from hafm.app.listen_outcome import KitOutcome, ScoreOutcome
-from hafm.app.listen_request import KitRequest, ScoreRequest
-from hafm.app.progress import Display
 from hafm.errors import UsageError
+from hafm.evaluate.listening.design import Plan
+from hafm.evaluate.listening.scores import MIN_CATCH
 
 if TYPE_CHECKING:
+    from hafm.app.display import Display
     from hafm.evaluate.listening.design import Design
+    from hafm.evaluate.listening.scores import Scores
 
-__all__ = ["run_make", "run_score"]
+__all__ = ["KitOutcome", "ListenMake", "ListenScore", "ScoreOutcome", "named_systems"]
 
-_BYTES_A_SECOND = 50_000
+_HEARD, _COUNTED = "What is heard", "Who counts"
+_PLAN = Plan()
+
+_BYTES_PER_SECOND = 50_000
 """Of base64 of MP3, more than enough."""
 
 _MAX_JSON_BYTES = 20_000_000
 
 
-def run_make(request: KitRequest, *, shown: Display, interrupts: Interrupts) -> KitOutcome:
-    """Make a kit.
+@dataclass(frozen=True, kw_only=True)
+class KitOutcome:
+    """A kit that was made.
 
     Args:
-        request: what to do.
-        shown: told what is going on.
-        interrupts: cleans up when the process must end.
-
-    Raises:
-        HafmError: it cannot be done; nothing is left behind.
+        page: for raters.
+        key: for whoever asks.
+        design: what the key holds.
+        page_bytes: size of the page.
+        seconds: that it took.
+        notes: what a user should know.
     """
-    began = time.monotonic()
-    shown.step("getting ready")
-    from hafm.device import one_thread
-    from hafm.evaluate.listening.kit import KEY_FILE, PAGE_FILE, ListeningRun
-    from hafm.files import atomic_file, check_output_folder
 
-    run = ListeningRun(request.run)
-    design = run.design(request.plan, arm=request.arm, systems=request.systems)
-    seconds = sum(2 * run.seconds(trial.clip) for trial in design.trials)
-    check_output_folder(
-        request.output, overwrite=request.overwrite, needed_bytes=math.ceil(seconds * _BYTES_A_SECOND)
-    )
-    items = shown.items("mixing trials")
-    with one_thread():  # many short sums: threads would wait for each other
-        page = run.page(design, on_progress=lambda at: items(int(at.done), int(at.total))).encode()
-    with delivery(request.output, interrupts) as parcel:
-        parcel.staging.mkdir(parents=True)
-        for name, content in ((KEY_FILE, design.to_json().encode()), (PAGE_FILE, page)):
-            with atomic_file(parcel.staging / name) as file:
-                file.write(content)
-    return KitOutcome(
-        page=request.output / PAGE_FILE,
-        key=request.output / KEY_FILE,
-        design=design,
-        page_bytes=len(page),
-        seconds=time.monotonic() - began,
-        notes=_notes(request, design),
-    )
+    page: Path
+    key: Path
+    design: "Design"
+    page_bytes: int
+    seconds: float
+    notes: Sequence[str]
 
-
-def run_score(request: ScoreRequest) -> ScoreOutcome:
-    """Score a kit.
-
-    Args:
-        request: what to do.
-
-    Raises:
-        UsageError: key or answers cannot be used.
-    """
-    from hafm.evaluate.listening.answers import Answers
-    from hafm.evaluate.listening.design import Design
-    from hafm.evaluate.listening.score import score
-
-    key = Design.from_json(_read(request.key), where=f"'{request.key}'")
-    answers = [Answers.from_json(_read(path), design=key, where=f"'{path}'") for path in request.answers]
-    return ScoreOutcome(scores=score(key, answers, min_catch=request.min_catch, leave_out=request.leave_out))
-
-
-def _notes(request: KitRequest, design: "Design") -> tuple[str, ...]:
-    if request.plan.catch and not design.of_kind("catch"):
-        return (
-            "there are no catch trials: they need the truth, and noise, silence or a random instrumental in "
-            "the run",
+    def summary(self) -> str:
+        """For people: where the files are, and who gets which."""
+        design, counts = self.design, self._counts()
+        return "\n".join(
+            [
+                f"{'page':<14} {self.page}",
+                f"{'key':<14} {self.key}",
+                f"{'':<14} {counts['main']} trials of {', '.join(design.systems)}, {counts['catch']} catch "
+                f"trials, {counts['repeat']} repeats; {self.page_bytes / 1e6:.1f} MB, made in "
+                f"{self.seconds:.1f} s",
+                f"{'':<14} give raters {self.page.name} alone: {self.key.name} says which sound is whose",
+            ]
         )
-    return ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "page": str(self.page),
+            "key": str(self.key),
+            "kit": self.design.kit,
+            "arm": self.design.arm,
+            "systems": list(self.design.systems),
+            "trials": self._counts(),
+            "clips": len({trial.clip for trial in self.design.trials}),
+            "page_bytes": self.page_bytes,
+            "timings": {"total_seconds": self.seconds},
+            "notes": list(self.notes),
+        }
+
+    def _counts(self) -> dict[str, int]:
+        from hafm.evaluate.listening.design import Kind
+
+        return {kind: len(self.design.of_kind(kind)) for kind in get_args(Kind)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenMake(Command):
+    """Make a blind listening test from an evaluation.
+
+    Writes listen.html for raters: they hear a vocal with two accompaniments and choose which fits better.
+
+    Writes key.json, which says whose sounds these are. Keep it to yourself.
+    """
+
+    evaluation: Annotated[Path, options.argument("Folder that hafm evaluate filled.", "RUN")]
+    output: Annotated[
+        Path,
+        options.output("Folder for listen.html (for raters) and key.json (for you).", metavar="KIT"),
+        options.needed("kit/"),
+    ]
+    overwrite: options.Overwrite = False
+    systems: Annotated[
+        str | None,
+        option(
+            "What to compare, with commas between.",
+            metavar="NAMES",
+            panel=_HEARD,
+            default="model,retrieval,random,truth where the run has them",
+        ),
+    ] = None
+    trials: Annotated[
+        int,
+        option(
+            "Trials that compare systems; each pair of systems gets its share.", metavar="N", panel=_HEARD
+        ),
+    ] = _PLAN.trials
+    catch: Annotated[
+        int,
+        option(
+            "Catch trials: the truth against noise or silence, to show who listens.",
+            metavar="N",
+            panel=_HEARD,
+        ),
+    ] = _PLAN.catch
+    repeats: Annotated[
+        int,
+        option(
+            "Trials that come again with the sides swapped, to show who is consistent.",
+            metavar="N",
+            panel=_HEARD,
+        ),
+    ] = _PLAN.repeats
+    listen_seconds: Annotated[
+        float,
+        option(
+            "How long both sides must be heard (or to their end) before an answer counts.",
+            metavar="S",
+            panel=_HEARD,
+        ),
+    ] = _PLAN.listen_seconds
+    arm: Annotated[
+        str | None,
+        option(
+            "Accompaniments made for isolated or for separated vocals.",
+            metavar="ARM",
+            panel=_HEARD,
+            default="isolated",
+        ),
+    ] = None
+    seed: Annotated[
+        int, option("Another number gives another kit of the same run.", metavar="N", panel=_HEARD)
+    ] = _PLAN.seed
+
+    examples: ClassVar = (
+        "hafm listen make run/ -o kit/",
+        "hafm listen make run/ -o kit/ --systems model,retrieval --trials 20",
+    )
+
+    def check(self) -> None:
+        named_systems(self.systems)
+        _ = self.plan
+
+    @property
+    def plan(self) -> Plan:
+        """How many trials there are; built anew, since it refuses what cannot be."""
+        return Plan(
+            trials=self.trials,
+            catch=self.catch,
+            repeats=self.repeats,
+            listen_seconds=self.listen_seconds,
+            seed=self.seed,
+        )
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> KitOutcome:
+        began = time.monotonic()
+        shown.step("getting ready")
+        from hafm.device import one_thread
+        from hafm.evaluate.listening.kit import KEY_FILE, PAGE_FILE, ListeningRun
+        from hafm.files import atomic_file, check_output_folder, staged_folder
+
+        run = ListeningRun(self.evaluation)
+        design = run.design(self.plan, arm=self.arm, systems=named_systems(self.systems))
+        seconds = sum(2 * run.seconds(trial.clip) for trial in design.trials)
+        check_output_folder(
+            self.output, overwrite=self.overwrite, needed_bytes=math.ceil(seconds * _BYTES_PER_SECOND)
+        )
+        with one_thread():  # many short sums: threads would wait for each other
+            page = run.page(design, on_progress=shown.follow()).encode()
+        with staged_folder(self.output, cleaning=interrupts.cleaning, commit=interrupts.shield()) as folder:
+            for name, content in ((KEY_FILE, design.to_json().encode()), (PAGE_FILE, page)):
+                with atomic_file(folder.staging / name) as file:
+                    file.write(content)
+        return KitOutcome(
+            page=self.output / PAGE_FILE,
+            key=self.output / KEY_FILE,
+            design=design,
+            page_bytes=len(page),
+            seconds=time.monotonic() - began,
+            notes=self._notes(design),
+        )
+
+    def _notes(self, design: "Design") -> tuple[str, ...]:
+        if self.catch and not design.of_kind("catch"):
+            return (
+                "there are no catch trials: they need the truth, and noise, silence or a random instrumental "
+                "in the run",
+            )
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOutcome:
+    """A test that was scored.
+
+    Args:
+        scores: what it found.
+    """
+
+    scores: "Scores"
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader should know."""
+        return self.scores.notes
+
+    def summary(self) -> str:
+        """For people: tables."""
+        from hafm.evaluate.listening.scores import table
+
+        return table(self.scores)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return dict(self.scores.to_json())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenScore(Command):
+    """Score the answers to a listening test: win rates with intervals, and how well raters listened."""
+
+    key: Annotated[Path, options.argument("The key.json of the kit.", "KEY")]
+    answers: Annotated[list[Path], options.argument("Files that raters saved, one of each.", "ANSWERS...")]
+    min_catch: Annotated[
+        float,
+        option(
+            "Name raters who chose the truth in fewer of their catch trials.",
+            metavar="SHARE",
+            panel=_COUNTED,
+        ),
+        Range(0, 1),
+    ] = MIN_CATCH
+    leave_out: Annotated[bool, option("Count nothing of such raters.", "--leave-out", panel=_COUNTED)] = False
+
+    examples: ClassVar = (
+        "hafm listen score kit/key.json answers-ann.json answers-bo.json",
+        "hafm listen score kit/key.json answers-ann.json --json",
+    )
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> ScoreOutcome:
+        from hafm.evaluate.listening.answers import Answers
+        from hafm.evaluate.listening.design import Design
+        from hafm.evaluate.listening.score import score
+
+        key = Design.from_json(_read(self.key), where=f"'{self.key}'")
+        answers = [Answers.from_json(_read(path), design=key, where=f"'{path}'") for path in self.answers]
+        return ScoreOutcome(scores=score(key, answers, min_catch=self.min_catch, leave_out=self.leave_out))
+
+
+def named_systems(text: str | None) -> tuple[str, ...]:
+    """The names in a list with commas.
+
+    Raises:
+        UsageError: a name is empty.
+
+    >>> named_systems("model, random"), named_systems(None)
+    (('model', 'random'), ())
+    """
+    if text is None:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"--systems is {text!r}; give names with commas between, as in: model,random")
+    return names
 
 
 def _read(path: Path) -> str:

@@ -1,140 +1,383 @@
-"""`hafm prepare`: from the words of the command line to a run of `hafm.data.preparing.prepare`.
+"""`hafm prepare`: a music collection turned into token shards.
 
-In: a checked request. Out: a `PrepareOutcome` or a `RehearsalOutcome`, and the files.
+In: options. Out: a `PrepareOutcome` or a `RehearsalOutcome`, and the files. The work itself is that of
+`hafm.data.preparing.prepare`.
 """
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from hafm.app import options
+from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
-from hafm.app.prepare_outcome import PrepareOutcome, RehearsalOutcome
-from hafm.app.prepare_request import PrepareRequest
-from hafm.app.progress import Display
-from hafm.app.separate_model import separator_path
+from hafm.app.options import RUN, TAKEN, TOKENS
 from hafm.errors import UsageError
+from hafm.words import plural, size
 
 if TYPE_CHECKING:
+    from hafm.app.display import Display
     from hafm.data.collection.track import Source
     from hafm.data.preparing.engine import Engine
     from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress
+    from hafm.data.preparing.prepare_report import PrepareSummary
+    from hafm.data.preparing.rehearsal import Rehearsal
     from hafm.data.preparing.workbench import OpenWorkbench
 
-__all__ = ["run_preparation"]
+__all__ = ["Prepare", "PrepareOutcome", "RehearsalOutcome", "parse_clip_seconds"]
 
+_SHOWN_REASONS = 12
+_KEPT = "What is kept"
 _MIXES = ("mixes", "fma")
 _STEPS = {"scan": "reading", "tokens": "preparing", "trial": "trying"}
 
 
-def run_preparation(
-    request: PrepareRequest, *, shown: Display, interrupts: Interrupts
-) -> PrepareOutcome | RehearsalOutcome:
-    """Prepares a collection, or rehearses that.
+@dataclass(frozen=True, kw_only=True)
+class PrepareOutcome:
+    """A run that went through.
 
     Args:
-        request: what was asked for.
-        shown: told how far it is.
-        interrupts: told what a signal leaves behind.
-
-    Raises:
-        HafmError: it cannot be done, or must stop; what is done is kept.
+        result: what the output folder holds.
+        kind: of the collection.
+        output: the folder.
+        seconds: that this run took.
     """
-    began = time.monotonic()
-    shown.step("looking at the collection")
-    source, kind = _source(request)
-    opener = _opener(request, kind)
-    shown.step("loading the parts")
-    from hafm.data.preparing.prepare import prepare
-    from hafm.data.preparing.rehearsal import rehearse
-    from hafm.device import find_device
 
-    find_device(request.device)
-    config = _config(request)
-    if request.dry_run:
-        rehearsal = rehearse(config, source, opener, on_progress=_reporter(shown))
-        return RehearsalOutcome(rehearsal=rehearsal, kind=kind, workers=max(1, request.num_workers))
+    result: "PrepareSummary"
+    kind: str
+    output: Path
+    seconds: float
 
-    interrupts.left = "what is done is kept; run the same command to go on"
-    report = _reporter(shown)
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "kind": self.kind,
+            "output": str(self.output),
+            "wall_seconds": self.seconds,
+            **self.result.to_json(),
+        }
 
-    def on_progress(progress: "PrepareProgress") -> None:
-        if progress.step == "tokens":
-            interrupts.left = (
-                f"{progress.done:,} of {progress.total:,} tracks are done; run the same command to go on"
+    def summary(self) -> str:
+        """A table of a few lines."""
+        result, counts = self.result, self.result.counts
+        lines = [
+            f"{self.output}: {size(result.num_bytes)} in {plural(result.num_shards, 'shard')}, "
+            f"from {plural(counts.items, 'track')}",
+            "",
+            _line("done", counts.done, _shares(result.splits)),
+            _line("dropped", counts.dropped),
+            *_reasons(result.dropped),
+            _line("quarantined", counts.quarantined),
+            *_reasons(result.quarantined),
+            "",
+            f"{_clock(result.seconds)} of audio, of which the filter keeps {_clock(result.kept_seconds)}",
+        ]
+        if result.speeds:
+            lines += ["", "seconds of audio per second of one core:"]
+            lines += [f"    {step:<22}{speed:10,.1f}" for step, speed in result.speeds.items()]
+            whole = result.seconds / sum(result.spent.values())
+            lines.append(f"    {'all together':<22}{whole:10,.1f}")
+        if result.notes:
+            lines += ["", "notes:", *_reasons(result.notes)]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalOutcome:
+    """A dry run.
+
+    Args:
+        rehearsal: what it found.
+        kind: of the collection.
+        workers: that a run would have.
+    """
+
+    rehearsal: "Rehearsal"
+    kind: str
+    workers: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "kind": self.kind,
+            "workers": self.workers,
+            "wall_seconds": self.rehearsal.wall_seconds(self.workers),
+            **self.rehearsal.to_json(),
+        }
+
+    def summary(self) -> str:
+        """A table of a few lines."""
+        found = self.rehearsal
+        lines = [
+            f"a dry run: nothing was written; a collection of kind {self.kind}",
+            "",
+            _line("known already", found.known),
+            _line("new", found.new),
+            *_reasons(found.lost),
+            _line("to be done", found.pending, _shares(found.splits)),
+            "",
+            *(f"tried {name}: {verdict}" for name, verdict in found.tried.items()),
+            "",
+            f"audio   {_clock(found.audio_seconds)}",
+            f"disk    {size(found.num_bytes)} needed, {size(found.free)} free",
+        ]
+        wall = found.wall_seconds(self.workers)
+        if wall is not None and found.core_seconds_a_second:
+            lines.append(
+                f"time    {_clock(wall)} with {plural(self.workers, 'worker')} "
+                f"({1 / found.core_seconds_a_second:,.1f} s of audio per second of one core)"
             )
-        report(progress)
-
-    result = prepare(config, source, opener, engine=_engine(request), on_progress=on_progress)
-    interrupts.left = "all tracks are done"
-    return PrepareOutcome(result=result, kind=kind, output=request.output, seconds=time.monotonic() - began)
+        return "\n".join(lines)
 
 
-def _source(request: PrepareRequest) -> "tuple[Source, str]":
-    from hafm.data.collection.sources import guess_kind, open_source
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Command):
+    """Turn a music collection into token shards, which training reads.
 
-    # Resolved, so that the same collection is the same one from another folder too.
-    root = request.source.resolve()
-    kind = request.kind if request.kind is not None else guess_kind(root)
-    return open_source(kind, root, subset=request.subset, song_from=request.song_from), kind
+    Separates mixes, drops clips that teach nothing, makes tokens, and keeps a ledger of every track. Stopped
+    anywhere, the same command goes on where it was, and the shards come out the same.
+    """
 
-
-def _opener(request: PrepareRequest, kind: str) -> "OpenWorkbench":
-    from hafm.data.preparing.workbench import OpenWorkbench
-    from hafm.data.tokenising.tokenise import TokeniseSettings
-
-    separator = None
-    if kind in _MIXES:
-        separator = separator_path(request.separator, option="--separator")
-    elif request.separator is not None:
-        raise UsageError(f"--separator is for mixes, and a collection of kind {kind} has stems; leave it out")
-    return OpenWorkbench(
-        parts=request.parts,
-        kmeans=request.kmeans,
-        separator=separator,
-        settings=TokeniseSettings(
-            seed=request.seed,
-            views=request.views,
-            augment=request.augment,
-            clip_seconds=request.clip_seconds,
+    source: Annotated[Path, options.argument("The folder of a music collection.", "SOURCE")]
+    output: Annotated[
+        Path,
+        options.output("Where the shards go; the same folder again goes on.", panel=None),
+        options.needed("shards/"),
+    ]
+    kind: options.KindOption = None
+    subset: options.SubsetOption = None
+    song_from: options.SongFrom = None
+    limit: options.Limit = None
+    valid_share: Annotated[
+        float,
+        option(
+            "Share of songs held out for validation, where the collection does not say.",
+            metavar="X",
+            panel=TAKEN,
         ),
-        device=request.device,
+    ] = 0.02
+    test_share: Annotated[float, option("Share of songs held out for tests.", metavar="X", panel=TAKEN)] = (
+        0.02
+    )
+    quarantine_limit: options.QuarantineLimit = 0.02
+    retry: Annotated[
+        bool,
+        option("Look at quarantined tracks again, now that their files were mended.", "--retry", panel=TAKEN),
+    ] = False
+    parts: Annotated[
+        str,
+        option(
+            "Features, codec and k-means: builtin, paper, a folder of fit-kmeans, or a bundle.",
+            metavar="NAME",
+            panel=TOKENS,
+        ),
+    ] = "builtin"
+    kmeans: Annotated[
+        Path | None,
+        option(
+            "The k-means of this folder, in place of those of the parts.",
+            "--kmeans",
+            metavar="FOLDER",
+            panel=TOKENS,
+            default=False,
+        ),
+    ] = None
+    separator: options.Separator = None
+    views: Annotated[int, option("Tokenise each vocal N times.", metavar="N", panel=TOKENS)] = 1
+    augment: options.Augment = False
+    seed: Annotated[
+        int,
+        option("Of noise, augmentation and splits; 0 or more.", metavar="N", panel=TOKENS),
+        Range(0),
+    ] = 0
+    clip_seconds: Annotated[
+        str, option("Length of the clips that are kept or dropped.", metavar="SECONDS", panel=_KEPT)
+    ] = "10"
+    min_instrumental: Annotated[
+        float,
+        option("Drop clips whose instrumental is quieter (RMS), -120 to 0.", metavar="DBFS", panel=_KEPT),
+    ] = -25.0
+    max_vocal_over: Annotated[
+        float,
+        option(
+            "Drop clips whose vocal is louder than the instrumental by more, -120 to 120.",
+            metavar="DB",
+            panel=_KEPT,
+        ),
+    ] = 5.0
+    workers: Annotated[
+        int | None,
+        option(
+            "Processes, each with its own models; 0 works in this one.",
+            metavar="N",
+            panel=RUN,
+            default="one per core",
+        ),
+        Range(0, options.MAX_WORKERS),
+    ] = None
+    batch_size: Annotated[
+        int, option("Tracks that a worker takes at once; for GPUs.", metavar="N", panel=RUN)
+    ] = 1
+    device: options.Device = "cpu"
+    engine: Annotated[
+        Literal["local", "ray"],
+        option("What runs the workers: this machine, or a Ray cluster.", metavar="local|ray", panel=RUN),
+    ] = "local"
+    address: Annotated[
+        str | None,
+        option(
+            "Of a running Ray cluster; auto finds the one of this machine.",
+            metavar="ADDRESS",
+            panel=RUN,
+            default="a new one, here",
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        option(
+            "Scan, try a few tracks, report what it would take, and write nothing.", "--dry-run", panel=RUN
+        ),
+    ] = False
+
+    examples: ClassVar = (
+        "hafm prepare work/pairs -o shards/ --views 2 --augment",
+        "hafm prepare musdb18hq/ -o shards/ --parts parts/",
+        "hafm prepare fma/ --subset large --separator vocals.onnx --parts parts/ --device cuda -o shards/",
     )
 
+    def check(self) -> None:
+        """Refuses what does not go together.
 
-def _config(request: PrepareRequest) -> "PrepareConfig":
-    from hafm.data.preparing.prepare import PrepareConfig
-    from hafm.data.preparing.scan import SplitRule
-    from hafm.data.tokenising.clip_filter import ClipFilter
+        >>> Prepare(source=Path("music"), output=Path("shards"), address="auto")
+        Traceback (most recent call last):
+        ...
+        hafm.errors.UsageError: --address names a Ray cluster; use it with --engine ray
+        """
+        parse_clip_seconds(self.clip_seconds)
+        if self.engine == "ray" and self.workers == 0:
+            raise UsageError("--workers 0 works in this process, which Ray does not; give 1 or more")
+        if self.address is not None and self.engine != "ray":
+            raise UsageError("--address names a Ray cluster; use it with --engine ray")
+        if self.output.resolve() == self.source.resolve():
+            raise UsageError(f"'{self.output}' is the collection itself; give another folder with -o")
 
-    return PrepareConfig(
-        out=request.output,
-        clip_filter=ClipFilter(
-            min_instrumental_dbfs=request.min_instrumental_dbfs,
-            max_vocal_over_db=request.max_vocal_over_db,
-        ),
-        split_rule=SplitRule(
-            seed=request.seed, valid_share=request.valid_share, test_share=request.test_share
-        ),
-        batch_size=request.batch_size,
-        limit=request.limit,
-        quarantine_limit=request.quarantine_limit,
-        retry=request.retry,
-    )
+    @property
+    def num_workers(self) -> int:
+        """How many processes: one per core, or one for a GPU, where the option was not given."""
+        if self.workers is not None:
+            return self.workers
+        return options.cores() if self.device == "cpu" else 1
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> PrepareOutcome | RehearsalOutcome:
+        began = time.monotonic()
+        shown.step("looking at the collection")
+        source, kind = self._source()
+        opener = self._opener(kind)
+        shown.step("loading the parts")
+        from hafm.data.preparing.prepare import prepare
+        from hafm.data.preparing.rehearsal import rehearse
+        from hafm.device import find_device
+
+        find_device(self.device)
+        config = self._config()
+        if self.dry_run:
+            rehearsal = rehearse(config, source, opener, on_progress=_reporter(shown))
+            return RehearsalOutcome(rehearsal=rehearsal, kind=kind, workers=max(1, self.num_workers))
+
+        interrupts.left = "what is done is kept; run the same command to go on"
+        report = _reporter(shown)
+
+        def on_progress(progress: "PrepareProgress") -> None:
+            if progress.step == "tokens":
+                interrupts.left = (
+                    f"{progress.done:,} of {progress.total:,} tracks are done; run the same command to go on"
+                )
+            report(progress)
+
+        result = prepare(config, source, opener, engine=self._engine(), on_progress=on_progress)
+        interrupts.left = "all tracks are done"
+        return PrepareOutcome(result=result, kind=kind, output=self.output, seconds=time.monotonic() - began)
+
+    def _source(self) -> "tuple[Source, str]":
+        from hafm.data.collection.sources import guess_kind, open_source
+
+        # Resolved, so that the same collection is the same one from another folder too.
+        root = self.source.resolve()
+        kind = self.kind if self.kind is not None else guess_kind(root)
+        return open_source(kind, root, subset=self.subset, song_from=self.song_from), kind
+
+    def _opener(self, kind: str) -> "OpenWorkbench":
+        from hafm.data.preparing.workbench import OpenWorkbench
+        from hafm.data.tokenising.tokenise import TokeniseSettings
+
+        separator = None
+        if kind in _MIXES:
+            separator = options.separator_path(self.separator, spelling="--separator")
+        elif self.separator is not None:
+            raise UsageError(
+                f"--separator is for mixes, and a collection of kind {kind} has stems; leave it out"
+            )
+        return OpenWorkbench(
+            parts=self.parts,
+            kmeans=self.kmeans,
+            separator=separator,
+            settings=TokeniseSettings(
+                seed=self.seed,
+                views=self.views,
+                augment=self.augment,
+                clip_seconds=parse_clip_seconds(self.clip_seconds),
+            ),
+            device=self.device,
+        )
+
+    def _config(self) -> "PrepareConfig":
+        from hafm.data.preparing.prepare import PrepareConfig
+        from hafm.data.preparing.scan import SplitRule
+        from hafm.data.tokenising.clip_filter import ClipFilter
+
+        return PrepareConfig(
+            out=self.output,
+            clip_filter=ClipFilter(
+                min_instrumental_dbfs=self.min_instrumental, max_vocal_over_db=self.max_vocal_over
+            ),
+            split_rule=SplitRule(seed=self.seed, valid_share=self.valid_share, test_share=self.test_share),
+            batch_size=self.batch_size,
+            limit=self.limit,
+            quarantine_limit=self.quarantine_limit,
+            retry=self.retry,
+        )
+
+    def _engine(self) -> "Engine":
+        from hafm.data.preparing.engine import SameProcess
+        from hafm.data.preparing.pool import Pool
+
+        if self.engine == "ray":
+            from hafm.data.preparing.ray_engine import RayEngine
+
+            gpus = 1.0 if self.device.startswith("cuda") else 0.0
+            return RayEngine(workers=self.num_workers, address=self.address, gpus=gpus)
+        return Pool(workers=self.num_workers) if self.num_workers else SameProcess()
 
 
-def _engine(request: PrepareRequest) -> "Engine":
-    from hafm.data.preparing.engine import SameProcess
-    from hafm.data.preparing.pool import Pool
+def parse_clip_seconds(text: str) -> Fraction:
+    """An exact number of seconds.
 
-    if request.engine == "ray":
-        from hafm.data.preparing.ray_engine import RayEngine
+    >>> parse_clip_seconds("2.5"), parse_clip_seconds("1/3")
+    (Fraction(5, 2), Fraction(1, 3))
+    """
+    try:
+        seconds = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"--clip-seconds is {text!r}; give a number such as 10 or 2.5") from None
+    if not seconds > 0:
+        raise UsageError(f"--clip-seconds is {text}; give more than 0")
+    return seconds
 
-        gpus = 1.0 if request.device.startswith("cuda") else 0.0
-        return RayEngine(workers=request.num_workers, address=request.address, gpus=gpus)
-    return Pool(workers=request.num_workers) if request.num_workers else SameProcess()
 
-
-def _reporter(shown: Display) -> "Callable[[PrepareProgress], None]":
+def _reporter(shown: "Display") -> "Callable[[PrepareProgress], None]":
     reports: dict[str, Callable[[int, int], None]] = {}
 
     def on_progress(progress: "PrepareProgress") -> None:
@@ -143,3 +386,31 @@ def _reporter(shown: Display) -> "Callable[[PrepareProgress], None]":
         reports[progress.step](progress.done, progress.total)
 
     return on_progress
+
+
+def _line(name: str, number: int, more: str = "") -> str:
+    return f"{name:<14}{number:>9,}" + (f"   {more}" if more else "")
+
+
+def _shares(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in numbers.items())
+
+
+def _reasons(reasons: Mapping[str, int]) -> list[str]:
+    shown = list(reasons.items())[:_SHOWN_REASONS]
+    lines = [f"    {number:>9,} × {reason}" for reason, number in shown]
+    if len(reasons) > len(shown):
+        lines.append(f"    and {len(reasons) - len(shown)} other reasons; see ledger.tsv")
+    return lines
+
+
+def _clock(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds.
+
+    >>> _clock(95), _clock(36_000)
+    ('1:35 min', '10:00 h')
+    """
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600:,}:{whole % 3600 // 60:02d} h"

@@ -1,154 +1,296 @@
-"""`hafm retrieve` and `hafm retrieve-index`: from checked requests to files.
+"""`hafm retrieve`: an accompaniment from recordings that exist.
 
-In: a request. Out: an outcome: where everything is, and what a user should know.
+In: options. Out: a `RetrieveOutcome`: where everything is, and what a user should know.
 
     folder? index? python-stretch? vocal? room?   ->   rank, render   ->   write   ->   put in place
-    `-------- refused before any work --------'                            `-- delivery.py: all or nothing
+    `-------- refused before any work --------'                            `-- all or nothing (files.py) -'
+
+    accompaniment.wav   mono, as long as the vocal and at its sample rate, at the level of the instrumental
+    mix.wav             with the vocal, in the vocal's channels
+    retrieval.json      vocal (by hash), index (by fingerprint), match, settings, versions, hashes of both
+
+`retrieval.json` is what makes them again: the same index, vocal and options give the same match, and the same
+versions on the same machine the same bytes. It is written last. As JSON:
+
+    {"takes": [{"take", "accompaniment", "mix", "record", "match": {...}, "levels"}],
+     "vocal": {...}, "index": {"folder", "fingerprint", "songs"}, "timings": {...}, "notes"}
 
 The work itself is that of `hafm.evaluate.retrieval`; start to read there.
 """
 
+import json
+import platform
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from hafm.app.delivery import delivery
+from hafm.app import options
+from hafm.app.command import Command, Range, Required, option
+from hafm.app.generate_result import Take, vocal_to_json
 from hafm.app.interrupt import Interrupts
-from hafm.app.progress import Display
-from hafm.app.retrieve_outcome import IndexOutcome, RetrievedTake, RetrieveOutcome
-from hafm.app.retrieve_request import IndexRequest, RetrieveRequest
 from hafm.errors import OutputError
+from hafm.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from hafm.app.display import Display
     from hafm.audio.sound import Audio
+    from hafm.evaluate.retrieval.index import RetrievalIndex
+    from hafm.evaluate.retrieval.retrieve import Retrieved
+    from hafm.generate.record import Output
 
-__all__ = ["run_index", "run_retrieval"]
+__all__ = ["RECORD_FILE", "Retrieve", "RetrieveOutcome", "RetrievedTake"]
 
-_BYTES_A_SAMPLE = 3
+RECORD_FILE = "retrieval.json"
+
+_FOUND = "Where it is found"
+_FORMAT = 1
+_BYTES_PER_SAMPLE = 3
 _BYTES_BESIDE = 1 << 20
-_STEPS = {"scan": "reading", "describe": "listening"}
 
 
-def run_retrieval(request: RetrieveRequest, *, shown: Display, interrupts: Interrupts) -> RetrieveOutcome:
-    """Finds accompaniments for a vocal.
+@dataclass(frozen=True, kw_only=True)
+class RetrievedTake(Take):
+    """One accompaniment that was found and written.
 
     Args:
-        request: what to do.
-        shown: told what is going on.
-        interrupts: cleans up when the process must end.
-
-    Raises:
-        HafmError: it cannot be done; nothing was written.
+        found: what it is.
     """
-    began = time.monotonic()
-    shown.step("getting ready")
-    from hafm.app.retrieve_save import save_retrieved
-    from hafm.audio.io import read_audio
-    from hafm.device import one_thread
-    from hafm.evaluate.retrieval.retrieve import Retriever
-    from hafm.evaluate.retrieval.transform import check_stretcher
-    from hafm.files import check_output_folder
 
-    _check_folders(request)
-    check_stretcher()
-    retriever = Retriever.open(request.index, root=request.collection)
-    vocal = read_audio(request.vocal, start_seconds=request.start_seconds, seconds=request.seconds)
-    check_output_folder(request.output, overwrite=True, needed_bytes=_needed_bytes(request, vocal))
-    ready = time.monotonic()
+    found: "Retrieved"
 
-    shown.step("listening")
-    with one_thread():
-        ranking = retriever.rank(vocal.mono(), vocal.sample_rate, exclude_songs=request.exclude_songs)
-        found = [retriever.render(ranking, request.rank - 1 + take) for take in range(request.num_takes)]
-        made = time.monotonic()
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        values = super().to_json()
+        levels = values.pop("levels")
+        return {**values, "match": self.found.to_dict(), "levels": levels}
 
-        shown.step("writing")
-        takes = []
-        with delivery(request.output, interrupts) as parcel:
-            for number, each in enumerate(found, start=1):
-                folder = parcel.staging / f"take-{number}" if len(found) > 1 else parcel.staging
-                paths, levels = save_retrieved(
-                    each, vocal, folder, request=request, identity=retriever.identity()
-                )
-                final = {name: parcel.final(path) for name, path in paths.items()}
-                takes.append(RetrievedTake(number=number, paths=final, found=each, levels=levels))
-    written = time.monotonic()
-    return RetrieveOutcome(
-        takes=takes,
-        vocal=vocal,
-        folder=request.index,
-        index=retriever.index,
-        timings={
-            "prepare_seconds": ready - began,
-            "retrieve_seconds": made - ready,
-            "write_seconds": written - made,
-            "total_seconds": written - began,
-        },
+
+@dataclass(frozen=True, kw_only=True)
+class RetrieveOutcome:
+    """What was found.
+
+    Args:
+        takes: one or more.
+        vocal: what is accompanied.
+        folder: of the index.
+        index: where it was found.
+        timings: seconds by name.
+    """
+
+    takes: Sequence[RetrievedTake]
+    vocal: "Audio"
+    folder: Path
+    index: "RetrievalIndex"
+    timings: Mapping[str, float]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know."""
+        return self.vocal.notes
+
+    def summary(self) -> str:
+        """For people: what it is and why, where the files are, and how long it took."""
+        lines = []
+        for take in self.takes:
+            lines.append(f"{'found':<14} {take.found.entry.track_id}: {take.found.why}")
+            lines += [f"{name:<14} {path}" for name, path in take.paths.items()]
+        lines.append(
+            f"{'':<14} {self.vocal.seconds:.1f} s, found among {self._num_songs:,} songs in "
+            f"{self.timings['total_seconds']:.1f} s"
+        )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "takes": [take.to_json() for take in self.takes],
+            "vocal": vocal_to_json(self.vocal),
+            "index": {
+                "folder": str(self.folder),
+                "fingerprint": self.index.fingerprint,
+                "songs": self._num_songs,
+            },
+            "timings": dict(self.timings),
+            "notes": list(self.notes),
+        }
+
+    @property
+    def _num_songs(self) -> int:
+        return len({entry.song_id for entry in self.index.entries})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieve(Command):
+    """Find the instrumental that fits a vocal best, and make it fit: the baseline without a model.
+
+    It is chosen by key, tempo and chords, transposed, stretched, and looped where it is too short.
+
+    Writes accompaniment.wav, mix.wav, and retrieval.json, which says what it is and why.
+    """
+
+    vocal: Annotated[Path, options.argument(options.VOCALS, "VOCAL")]
+    start: options.Start = None
+    seconds: options.Seconds = None
+    output: options.Output
+    overwrite: options.Overwrite = False
+    format: options.Format = "wav"
+    balance: options.Balance = None
+    loudness: options.Loudness = None
+    index: Annotated[
+        Path,
+        option("What hafm retrieve-index made. Required.", metavar="FOLDER", panel=_FOUND, default=False),
+        Required("no index was given; make one with hafm retrieve-index, and name it with --index"),
+    ]
+    collection: Annotated[
+        Path | None,
+        option(
+            "Where the collection of the index is now, if it was moved.",
+            metavar="FOLDER",
+            panel=_FOUND,
+            default=False,
+        ),
+    ] = None
+    rank: Annotated[int, option("Take the N-th best song.", metavar="N", panel=_FOUND), Range(1)] = 1
+    takes: Annotated[
+        int,
+        option(
+            f"Take N songs, from that rank on, 1 to {options.MAX_TAKES}: take-1/, take-2/, ...",
+            metavar="N",
+            panel=_FOUND,
+        ),
+        Range(1, options.MAX_TAKES),
+    ] = 1
+    exclude: Annotated[
+        list[str] | None,
+        option(
+            "Never find this song, by its id in the index; may be given several times.",
+            metavar="SONG",
+            panel=_FOUND,
+            default=False,
+        ),
+    ] = None
+
+    examples: ClassVar = (
+        "hafm retrieve vocal.wav --index index/ -o out/",
+        "hafm retrieve vocal.wav --index index/ -o out/ --takes 4 --balance 0",
     )
 
+    def run(self, shown: "Display", interrupts: Interrupts) -> RetrieveOutcome:
+        began = time.monotonic()
+        shown.step("getting ready")
+        from hafm.audio.io import read_audio
+        from hafm.device import one_thread
+        from hafm.evaluate.retrieval.retrieve import Retriever
+        from hafm.evaluate.retrieval.transform import check_stretcher
+        from hafm.files import check_output_folder, staged_folder
 
-def run_index(request: IndexRequest, *, shown: Display, interrupts: Interrupts) -> IndexOutcome:
-    """Makes an index, or goes on with one.
+        self._check_folders()
+        check_stretcher()
+        retriever = Retriever.open(self.index, root=self.collection)
+        vocal = read_audio(self.vocal, start_seconds=self.start, seconds=self.seconds)
+        check_output_folder(self.output, overwrite=True, needed_bytes=self._needed_bytes(vocal))
+        ready = time.monotonic()
 
-    Args:
-        request: what to do.
-        shown: told how far it is.
-        interrupts: told what a signal leaves behind.
+        shown.step("listening")
+        excluded = tuple(self.exclude or ())
+        with one_thread():
+            ranking = retriever.rank(vocal.mono(), vocal.sample_rate, exclude_songs=excluded)
+            found = [retriever.render(ranking, self.rank - 1 + take) for take in range(self.takes)]
+            made = time.monotonic()
 
-    Raises:
-        HafmError: it cannot be done; what is done is kept.
-    """
-    began = time.monotonic()
-    shown.step("looking at the collection")
-    from hafm.data.collection.sources import guess_kind, open_source
-    from hafm.device import one_thread
-    from hafm.evaluate.retrieval.building import build_index
-    from hafm.files import check_output_folder
-
-    check_output_folder(request.output, overwrite=True)
-    root = request.collection.resolve()  # so that it is the same collection from another folder too
-    kind = guess_kind(root) if request.kind is None else request.kind
-    source = open_source(kind, root, song_from=request.song_from)
-    reports: dict[str, Callable[[int, int], None]] = {}
-
-    def on_progress(step: str, done: int, total: int) -> None:
-        if step not in reports:
-            reports[step] = shown.items(_STEPS[step])
-        if step == "describe":
-            interrupts.left = f"{done:,} of {total:,} instrumentals are done; run the same command to go on"
-        reports[step](done, total)
-
-    with one_thread():
-        index = build_index(
-            source,
-            request.output,
-            split=request.split,
-            limit=request.limit,
-            workers=request.num_workers,
-            on_progress=on_progress,
+            shown.step("writing")
+            takes = []
+            with staged_folder(
+                self.output, last=[RECORD_FILE], cleaning=interrupts.cleaning, commit=interrupts.shield()
+            ) as folder:
+                for number, each in enumerate(found, start=1):
+                    staging = folder.staging / f"take-{number}" if len(found) > 1 else folder.staging
+                    paths, output = self._write(each, vocal, staging, identity=retriever.identity())
+                    final = {name: folder.final(path) for name, path in paths.items()}
+                    takes.append(RetrievedTake(number=number, paths=final, levels=output.levels, found=each))
+        written = time.monotonic()
+        return RetrieveOutcome(
+            takes=takes,
+            vocal=vocal,
+            folder=self.index,
+            index=retriever.index,
+            timings={
+                "prepare_seconds": ready - began,
+                "retrieve_seconds": made - ready,
+                "write_seconds": written - made,
+                "total_seconds": written - began,
+            },
         )
-    return IndexOutcome(index=index, output=request.output, kind=kind, seconds=time.monotonic() - began)
+
+    def _check_folders(self) -> None:
+        """Refuses an output folder that cannot take results, or where one could replace vocal or index."""
+        from hafm.files import check_output_folder
+
+        check_output_folder(self.output, overwrite=self.overwrite)
+        for folder in options.take_folders(self.output, self.takes):
+            if self.vocal.resolve().parent == folder.resolve():
+                raise OutputError(
+                    f"'{self.output}' holds the vocal itself ('{self.vocal}'), which must not be replaced; "
+                    "give another folder with -o"
+                )
+            if self.index.resolve() == folder.resolve():
+                raise OutputError(f"'{folder}' is the index; give another folder with -o")
+
+    def _needed_bytes(self, vocal: "Audio") -> int:
+        channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
+        return self.takes * (channels * vocal.num_samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE)
+
+    def _write(
+        self, found: "Retrieved", vocal: "Audio", folder: Path, *, identity: Mapping[str, Any]
+    ) -> "tuple[dict[str, Path], Output]":
+        """Writes accompaniment, mix and record; the files by what they hold, and what the record says."""
+        from hafm.files import atomic_file
+        from hafm.generate.accompaniment import write_mixed
+
+        paths, output = write_mixed(
+            folder,
+            vocal=vocal,
+            accompaniment=found.waveform[None],
+            format=self.format,
+            **options.levels(self.balance, self.loudness),
+        )
+        record = {
+            "format": _FORMAT,
+            "environment": _environment(),
+            "retriever": dict(identity),
+            "input": {
+                "path": vocal.path,
+                "sha256": vocal.sha256,
+                "start_seconds": vocal.start_seconds,
+                "sample_rate_hz": vocal.sample_rate,
+                "num_samples": vocal.num_samples,
+                "num_channels": vocal.num_channels,
+            },
+            "exclude_songs": sorted(self.exclude or ()),
+            "match": found.to_dict(),
+            "output": asdict(output),
+        }
+        paths["record"] = folder / RECORD_FILE
+        with atomic_file(paths["record"]) as file:
+            file.write((json.dumps(record, indent=2) + "\n").encode())
+        return paths, output
 
 
-def _check_folders(request: RetrieveRequest) -> None:
-    """Refuses an output folder that cannot take results, or in which one could replace vocal or index."""
-    from hafm.files import check_output_folder
-
-    check_output_folder(request.output, overwrite=request.overwrite)
-    folders = [request.output]
-    if request.num_takes > 1:
-        folders += [request.output / f"take-{number}" for number in range(1, request.num_takes + 1)]
-    for folder in folders:
-        if request.vocal.resolve().parent == folder.resolve():
-            raise OutputError(
-                f"'{request.output}' holds the vocal itself ('{request.vocal}'), which must not be replaced; "
-                "give another folder with -o"
-            )
-        if request.index.resolve() == folder.resolve():
-            raise OutputError(f"'{folder}' is the index; give another folder with -o")
+def _environment() -> dict[str, str | None]:
+    return {
+        "hafm": __version__,
+        **{name: _version(name) for name in ("torch", "numpy", "soxr", "python-stretch")},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
 
 
-def _needed_bytes(request: RetrieveRequest, vocal: "Audio") -> int:
-    channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
-    return request.num_takes * (channels * vocal.num_samples * _BYTES_A_SAMPLE + _BYTES_BESIDE)
+def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:  # not needed where nothing was transposed or stretched
+        return None

@@ -1,6 +1,6 @@
 """`hafm separate`: from songs to their vocals and instrumentals.
 
-In: a `SeparationRequest`. Out: a `SeparationOutcome`: where everything is, and what a user should know.
+In: options. Out: a `SeparationOutcome`: where everything is, and what a user should know.
 
     options? folder? separator? songs (each is decoded once)? room on the disk?   ->   separate, song by song
     `------------------ refused before the first song is separated ------------'
@@ -9,90 +9,254 @@ In: a `SeparationRequest`. Out: a `SeparationOutcome`: where everything is, and 
     several         OUT/NAME/vocal.wav, OUT/NAME/instrumental.wav, NAME being the song's without its ending
 
 Each song's files take their place together when it is done. What stops the command later leaves them there.
+As JSON:
+
+    {"songs": [{"song", "sha256", "seconds", "sample_rate_hz", "num_samples", "num_channels",
+                "vocal", "instrumental", "encoding", "peaks": {"vocal", "instrumental"}, "notes"}],
+     "separator": {"model", "fingerprint"}, "timings": {"total_seconds"}, "notes": [...]}
 """
 
 import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from hafm.app.delivery import Delivery, delivery
+from hafm.app import options
+from hafm.app.command import Command, Range, option
 from hafm.app.estimate import Estimator, Phase
 from hafm.app.interrupt import Interrupts
-from hafm.app.progress import Display
-from hafm.app.separate_model import separator_path, separator_threads
-from hafm.app.separate_outcome import SeparatedSong, SeparationOutcome
-from hafm.app.separate_request import SeparationRequest
 from hafm.app.separate_workers import Job, separate_in_processes
-from hafm.errors import OutputError
+from hafm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from hafm.app.display import Display
     from hafm.app.separate_song import WrittenStems
     from hafm.audio.read_blocks import Survey
+    from hafm.files import StagedFolder
     from hafm.separate.separator import Separator
 
-__all__ = ["run_separation"]
+__all__ = ["Separate", "SeparatedSong", "SeparationOutcome"]
 
+_MAX_WORKERS = 64
 _PHASE = "separation"
 
 
-def run_separation(
-    request: SeparationRequest, *, shown: Display, interrupts: Interrupts
-) -> SeparationOutcome:
-    """Do what was asked for.
+@dataclass(frozen=True, kw_only=True)
+class SeparatedSong:
+    """A song that is done.
 
     Args:
-        request: what to do.
-        shown: told what is going on.
-        interrupts: cleans up when the process must end.
-
-    Raises:
-        HafmError: it cannot be done. Songs that were done by then are complete; of others nothing is left.
+        song: what it was.
+        stems: what was written.
+        paths: where, by stem.
     """
-    began = time.monotonic()
-    shown.step("getting ready")
-    from hafm.audio.read_blocks import survey
-    from hafm.separate.separator import Separator
 
-    model = separator_path(request.model, option="--model")
-    workers = min(request.workers, len(request.songs))
-    threads = separator_threads(workers)
-    separator = Separator.open(model, threads=threads)
-    _check_folders(request)
-    shown.step("reading")
-    songs = [survey(path) for path in request.songs]
-    _check_room(request, songs, workers)
+    song: "Survey"
+    stems: "WrittenStems"
+    paths: dict[str, Path]
 
-    if len(songs) > 1:
-        interrupts.left = f"songs that were done are in '{request.output}', of others nothing was written"
-    report = _reporter(songs, shown)
-    done: dict[int, SeparatedSong] = {}
-    with contextlib.ExitStack() as stack:
-        parcels = [_parcel(folder, interrupts, stack) for folder in request.folders]
-        jobs = [
-            Job(song=song, folder=parcel.staging, format=request.format)
-            for song, (parcel, _) in zip(songs, parcels, strict=True)
-        ]
-        results = (
-            _in_this_process(jobs, separator, report)
-            if workers == 1
-            else separate_in_processes(
-                jobs, model=model, workers=workers, threads=threads, on_samples=report, interrupts=interrupts
-            )
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "song": str(self.song.path),
+            "sha256": self.song.sha256,
+            "seconds": self.song.seconds,
+            "sample_rate_hz": self.song.sample_rate,
+            "num_samples": self.song.num_samples,
+            "num_channels": self.song.num_channels,
+            **{stem: str(path) for stem, path in self.paths.items()},
+            "encoding": self.stems.encoding,
+            "peaks": self.stems.peaks,
+            "notes": list(self.stems.notes),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparationOutcome:
+    """What was done.
+
+    Args:
+        songs: in the order in which they were given.
+        model: the separator's `.onnx`.
+        fingerprint: the separator's.
+        seconds: that it took.
+    """
+
+    songs: Sequence[SeparatedSong]
+    model: Path
+    fingerprint: str
+    seconds: float
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know."""
+        several = len(self.songs) > 1
+        return tuple(
+            f"{each.song.path}: {note}" if several else note
+            for each in self.songs
+            for note in each.stems.notes
         )
-        for number, stems in results:
-            parcel, put_in_place = parcels[number]
-            put_in_place()
-            paths = {stem: parcel.target / name for stem, name in stems.files.items()}
-            done[number] = SeparatedSong(song=songs[number], stems=stems, paths=paths)
-    return SeparationOutcome(
-        songs=[done[number] for number in range(len(songs))],
-        model=model,
-        fingerprint=separator.fingerprint(),
-        seconds=time.monotonic() - began,
+
+    def summary(self) -> str:
+        """For people: where the files are, and how long it took."""
+        lines = [f"{stem:<14} {path}" for each in self.songs for stem, path in each.paths.items()]
+        audio = sum(each.song.seconds for each in self.songs)
+        what = f"{len(self.songs)} songs, " if len(self.songs) > 1 else ""
+        lines.append(f"{'':<14} {what}{audio:.1f} s, separated in {self.seconds:.1f} s")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "songs": [each.to_json() for each in self.songs],
+            "separator": {"model": str(self.model), "fingerprint": self.fingerprint},
+            "timings": {"total_seconds": self.seconds},
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Separate(Command):
+    """Take songs apart: the vocal, and the instrumental.
+
+    Writes vocal.wav and instrumental.wav, as long as the song and at its sample rate. Their sum is the song.
+
+    The separator is an MDX-Net that you bring: MODEL.onnx, and MODEL.json beside it.
+    """
+
+    songs: Annotated[
+        list[Path],
+        options.argument(
+            "Whole songs: wav, flac, mp3, ogg, opus, and with ffmpeg m4a, mp4, webm.", "SONG..."
+        ),
+    ]
+    model: Annotated[
+        Path | None,
+        option(
+            "The separator, an MDX-Net; MODEL.json beside it says what its numbers mean.",
+            metavar="MODEL.onnx",
+            panel=options.MADE,
+            default=f"that of {options.VARIABLE}",
+        ),
+    ] = None
+    output: Annotated[
+        Path,
+        options.output("Where the results go; of several songs, into a folder each."),
+        options.needed("out/"),
+    ]
+    overwrite: options.Overwrite = False
+    format: options.Format = "wav"
+    workers: Annotated[
+        int,
+        option(
+            f"Separate N songs at a time, 1 to {_MAX_WORKERS}; each needs its own memory.",
+            metavar="N",
+            panel=options.RUN,
+        ),
+        Range(1, _MAX_WORKERS),
+    ] = 1
+
+    examples: ClassVar = (
+        "hafm separate song.mp3 --model vocals.onnx -o out/",
+        "hafm separate album/*.flac --model vocals.onnx -o out/ --workers 2",
     )
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where each song's stems go."""
+        if len(self.songs) == 1:
+            return (self.output,)
+        return tuple(self.output / song.stem for song in self.songs)
+
+    def check(self) -> None:
+        """Refuses two songs that would go to one folder.
+
+        >>> Separate(songs=[Path("a/song.wav"), Path("b/song.mp3")], output=Path("out"))
+        Traceback (most recent call last):
+        ...
+        hafm.errors.UsageError: 'a/song.wav' and 'b/song.mp3' would both go to 'out/song'; separate ...
+        """
+        seen: dict[Path, Path] = {}
+        for song, folder in zip(self.songs, self.folders, strict=True):
+            if len(self.songs) > 1 and song.stem in ("", ".", ".."):
+                raise UsageError(f"'{song}' has no name to call a folder by; separate it by itself")
+            if folder in seen:
+                raise UsageError(
+                    f"'{seen[folder]}' and '{song}' would both go to '{folder}'; separate them one by one"
+                )
+            seen[folder] = song
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> SeparationOutcome:
+        began = time.monotonic()
+        shown.step("getting ready")
+        from hafm.audio.read_blocks import survey
+        from hafm.separate.separator import Separator
+
+        model = options.separator_path(self.model, spelling="--model")
+        workers = min(self.workers, len(self.songs))
+        threads = options.separator_threads(workers)
+        separator = Separator.open(model, threads=threads)
+        self._check_folders()
+        shown.step("reading")
+        songs = [survey(path) for path in self.songs]
+        self._check_room(songs, workers)
+
+        if len(songs) > 1:
+            interrupts.left = f"songs that were done are in '{self.output}', of others nothing was written"
+        report = _reporter(songs, shown)
+        done: dict[int, SeparatedSong] = {}
+        with contextlib.ExitStack() as stack:
+            staged = [_staged(folder, interrupts, stack) for folder in self.folders]
+            jobs = [
+                Job(song=song, folder=folder.staging, format=self.format)
+                for song, (folder, _) in zip(songs, staged, strict=True)
+            ]
+            results = (
+                _in_this_process(jobs, separator, report)
+                if workers == 1
+                else separate_in_processes(
+                    jobs,
+                    model=model,
+                    workers=workers,
+                    threads=threads,
+                    on_samples=report,
+                    interrupts=interrupts,
+                )
+            )
+            for number, stems in results:
+                folder, put_in_place = staged[number]
+                put_in_place()
+                paths = {stem: folder.target / name for stem, name in stems.files.items()}
+                done[number] = SeparatedSong(song=songs[number], stems=stems, paths=paths)
+        return SeparationOutcome(
+            songs=[done[number] for number in range(len(songs))],
+            model=model,
+            fingerprint=separator.fingerprint(),
+            seconds=time.monotonic() - began,
+        )
+
+    def _check_folders(self) -> None:
+        from hafm.files import check_output_folder
+
+        for song, folder in zip(self.songs, self.folders, strict=True):
+            check_output_folder(folder, overwrite=self.overwrite)
+            if song.exists() and song.resolve().parent == folder.resolve():
+                raise OutputError(
+                    f"'{folder}' holds the song itself ('{song}'), which must not be replaced; give another "
+                    "folder with -o"
+                )
+
+    def _check_room(self, songs: "Sequence[Survey]", workers: int) -> None:
+        from hafm.app.separate_song import DISK_BYTES_A_SAMPLE
+        from hafm.files import check_output_folder
+
+        most = sorted(song.num_channels * song.num_samples * DISK_BYTES_A_SAMPLE for song in songs)
+        # Those that are under way need all of it, those that are done the half.
+        needed = sum(most) // 2 + sum(most[-workers:]) // 2
+        check_output_folder(self.output, overwrite=True, needed_bytes=needed)
 
 
 def _in_this_process(
@@ -115,48 +279,30 @@ def _in_this_process(
             )
 
 
-def _parcel(
+def _staged(
     folder: Path, interrupts: Interrupts, stack: contextlib.ExitStack
-) -> tuple[Delivery, Callable[[], None]]:
-    """A delivery, and what puts it in place; `stack` clears away what was never put in place."""
+) -> "tuple[StagedFolder, Callable[[], None]]":
+    """A folder to fill, and what puts it in place; `stack` clears away what was never put in place."""
+    from hafm.files import staged_folder
+
     inner = contextlib.ExitStack()
-    parcel = inner.enter_context(delivery(folder, interrupts))
+    staged = inner.enter_context(
+        staged_folder(folder, cleaning=interrupts.cleaning, commit=interrupts.shield())
+    )
     stack.push(inner)
-    return parcel, inner.close
+    return staged, inner.close
 
 
-def _reporter(songs: "Sequence[Survey]", shown: Display) -> Callable[[int, int], None]:
+def _reporter(songs: "Sequence[Survey]", shown: "Display") -> Callable[[int, int], None]:
     """Turns samples of songs at many rates into seconds of the whole job."""
     total = max(1, math.ceil(sum(song.seconds for song in songs)))
-    tell = shown.generation(Estimator([Phase(name=_PHASE, frames=total, cost=1.0)]))
-    tell(_PHASE, 0)
+    show = shown.generation(Estimator([Phase(name=_PHASE, frames=total, cost=1.0)]))
+    show(_PHASE, 0)
     done_seconds = 0.0
 
     def report(number: int, samples: int) -> None:
         nonlocal done_seconds
         done_seconds += samples / songs[number].sample_rate
-        tell(_PHASE, min(total, int(done_seconds)))
+        show(_PHASE, min(total, int(done_seconds)))
 
     return report
-
-
-def _check_folders(request: SeparationRequest) -> None:
-    from hafm.files import check_output_folder
-
-    for song, folder in zip(request.songs, request.folders, strict=True):
-        check_output_folder(folder, overwrite=request.overwrite)
-        if song.exists() and song.resolve().parent == folder.resolve():
-            raise OutputError(
-                f"'{folder}' holds the song itself ('{song}'), which must not be replaced; give another "
-                "folder with -o"
-            )
-
-
-def _check_room(request: SeparationRequest, songs: "Sequence[Survey]", workers: int) -> None:
-    from hafm.app.separate_song import DISK_BYTES_A_SAMPLE
-    from hafm.files import check_output_folder
-
-    most = sorted(song.num_channels * song.num_samples * DISK_BYTES_A_SAMPLE for song in songs)
-    # Those that are under way need all of it, those that are done the half.
-    needed = sum(most) // 2 + sum(most[-workers:]) // 2
-    check_output_folder(request.output, overwrite=True, needed_bytes=needed)

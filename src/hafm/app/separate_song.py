@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hafm.app.request import Format
+from hafm.app.options import SoundFormat
 from hafm.audio.read_blocks import Survey, read_blocks
 from hafm.audio.spool import Spool
 from hafm.audio.write_blocks import Encoding, write_blocks
@@ -50,7 +50,7 @@ def separate_song(
     separator: Separator,
     folder: Path,
     *,
-    format: Format,
+    format: SoundFormat,
     on_samples: Callable[[int], None],
 ) -> WrittenStems:
     """Separate a song.

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hafm.app.interrupt import Interrupts
-from hafm.app.request import Format
+from hafm.app.options import SoundFormat
 from hafm.errors import HafmError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Job:
 
     song: "Survey"
     folder: Path
-    format: Format
+    format: SoundFormat
 
 
 def separate_in_processes(

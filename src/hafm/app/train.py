@@ -1,6 +1,6 @@
 """`hafm train`: from shards to a trained stage.
 
-In: a `TrainRequest`. Out: a `TrainOutcome`; the run's folder holds the rest (`hafm.train.run_folder`).
+In: options. Out: a `TrainOutcome`; the run's folder holds the rest (`hafm.train.run_folder`).
 
     ranks? recipe? shards? classes? first weights?   ->   Trainer.fit   (or a dry run, which leaves nothing)
 
@@ -13,8 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from hafm.app import options
+from hafm.app.command import Command, Required, option
+from hafm.app.interrupt import Interrupts
+from hafm.app.options import RUN
 from hafm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,59 +33,11 @@ if TYPE_CHECKING:
     from hafm.train.sample import Sampler
     from hafm.train.trainer import Trainer
 
-__all__ = ["TrainOutcome", "TrainRequest", "run_training"]
+__all__ = ["Train", "TrainOutcome"]
 
 ALLOWABLE = ("data", "recipe", "world", "software")
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainRequest:
-    """What the command line asked for.
-
-    Args:
-        stage: semantic, coarse or fine.
-        data: folder or URL of shards.
-        run: folder of the run.
-        recipe: name or YAML file.
-        overrides: `field=value`.
-        init: bundle to start from; None starts anew.
-        allow: in what a run that goes on may differ.
-        device: None takes a GPU where there is one.
-        threads: on a processor; None leaves it to torch.
-        compile: the stage.
-        tensorboard: write its files.
-        sample_every: steps between two samples; None makes none.
-        sample_bundle: whose other stages play semantic samples.
-        dry_run: try everything and leave nothing.
-
-    Raises:
-        UsageError: a number or name is out of range.
-    """
-
-    stage: str
-    data: str
-    run: Path
-    recipe: str = "paper"
-    overrides: tuple[str, ...] = ()
-    init: str | None = None
-    allow: tuple[str, ...] = ()
-    device: str | None = None
-    threads: int | None = None
-    compile: bool = False
-    tensorboard: bool = False
-    sample_every: int | None = None
-    sample_bundle: str | None = None
-    dry_run: bool = False
-
-    def __post_init__(self) -> None:
-        for name in self.allow:
-            if name not in ALLOWABLE:
-                raise UsageError(f"--allow {name}: there are {', '.join(ALLOWABLE)}")
-        for option, value in (("--threads", self.threads), ("--sample-every", self.sample_every)):
-            if value is not None and value < 1:
-                raise UsageError(f"{option} {value}: give 1 or more")
-        if self.sample_bundle is not None and self.sample_every is None:
-            raise UsageError("--sample-bundle plays samples, and none are asked for; give --sample-every too")
+_LEARNT, _KEPT = "What is learnt, and how", "What is written"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,73 +80,191 @@ class TrainOutcome:
         }
 
 
-def run_training(request: TrainRequest, *, console: "Console", quiet: bool) -> TrainOutcome:
-    """Do what was asked for.
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a stage on shards; the same command goes on after a stop.
 
-    Args:
-        request: what to do.
-        console: on stderr.
-        quiet: tell what must be known alone.
-
-    Raises:
-        HafmError: it cannot be done, or it was stopped; what was saved stands.
+    Ctrl-C, SIGTERM and SIGUSR1 finish the step and save; the last two exit with 75: start it again.
     """
-    import torch
 
-    from hafm.app.train_progress import training_display
-    from hafm.device import device_errors
-    from hafm.train.data_record import record_data
-    from hafm.train.distributed import join_ranks
+    stage: Annotated[str, options.argument("semantic, coarse or fine.", "STAGE")]
+    recipe: Annotated[str, option("paper, builtin, tiny, or a YAML file.", metavar="NAME", panel=_LEARNT)] = (
+        "paper"
+    )
+    overrides: Annotated[
+        list[str] | None,
+        option(
+            "Change a field of the recipe, or of its stage: spec.FIELD. May be given again.",
+            "--set",
+            metavar="FIELD=VALUE",
+            panel=_LEARNT,
+        ),
+    ] = None
+    data: Annotated[
+        str,
+        option(
+            "What hafm prepare made: a folder or a URL. Required.",
+            metavar="SHARDS",
+            panel=_LEARNT,
+            default=False,
+        ),
+        Required("give --data, what hafm prepare made"),
+    ]
+    init: Annotated[
+        str | None,
+        option(
+            "Start from the stage of a bundle: builtin, a folder, or a hub id.",
+            metavar="BUNDLE",
+            panel=_LEARNT,
+            default="a new stage",
+        ),
+    ] = None
+    run_folder: Annotated[
+        Path,
+        option(
+            "Folder of the run. If it holds one, that goes on. Required.",
+            "--run",
+            metavar="RUN",
+            panel=_KEPT,
+            default=False,
+        ),
+        Required("give --run, a folder for the run"),
+    ]
+    tensorboard: Annotated[bool, option("Write TensorBoard's files too.", "--tensorboard", panel=_KEPT)] = (
+        False
+    )
+    sample_every: Annotated[
+        int | None,
+        option(
+            "Play a held-out clip every N steps: RUN/samples/.", metavar="N", panel=_KEPT, default="never"
+        ),
+    ] = None
+    sample_bundle: Annotated[
+        str | None,
+        option(
+            "Whose coarse and fine stages play what the semantic stage samples.",
+            metavar="BUNDLE",
+            panel=_KEPT,
+            default="none",
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        option(
+            "Show the recipe, size, memory and hours; try one step and a checkpoint; leave nothing.",
+            "--dry-run",
+            panel=RUN,
+        ),
+    ] = False
+    allow: Annotated[
+        list[str] | None,
+        option(
+            "Go on though it differs: data, recipe, world (number of ranks), software. May be given again.",
+            metavar="WHAT",
+            panel=RUN,
+            default="none",
+        ),
+    ] = None
+    device: Annotated[
+        str | None,
+        option("cpu, cuda, or cuda:1.", metavar="NAME", panel=RUN, default="a GPU where there is one"),
+    ] = None
+    threads: Annotated[
+        int | None,
+        option("Threads on a processor.", metavar="N", panel=RUN, default="as torch chooses"),
+    ] = None
+    compile: Annotated[bool, option("Compile the stage (torch.compile).", "--compile", panel=RUN)] = False
 
-    if request.threads is not None:
-        torch.set_num_threads(request.threads)
-    with (
-        join_ranks(request.device) as ranks,
-        device_errors(ranks.device),
-        training_display(console, quiet=quiet or not ranks.is_first) as listener,
-    ):
-        recipe, training, held_out = _materials(request, listener)
-        if not request.dry_run:
-            trainer = _trainer(request, recipe, training, held_out, ranks, listener, run=request.run)
-            with ranks.first_alone(f"write to '{request.run}'"):
-                if ranks.is_first:
-                    record_data(request.run, training, replace="data" in request.allow)
-            trainer.fit()
-            position = trainer.state.position
+    examples: ClassVar = (
+        "hafm train coarse --data shards/ --run runs/coarse --recipe builtin",
+        "hafm train coarse --data shards/ --run runs/coarse --recipe builtin --dry-run",
+        "hafm train fine --data shards/ --run runs/fine --set batch=70 --set spec.width=256",
+        "torchrun --nproc-per-node 7 -m -- hafm train semantic --data shards/ --run runs/semantic",
+    )
+
+    def check(self) -> None:
+        for name in self.allow or ():
+            if name not in ALLOWABLE:
+                raise UsageError(f"--allow {name}: there are {', '.join(ALLOWABLE)}")
+        for spelling, value in (("--threads", self.threads), ("--sample-every", self.sample_every)):
+            if value is not None and value < 1:
+                raise UsageError(f"{spelling} {value}: give 1 or more")
+        if self.sample_bundle is not None and self.sample_every is None:
+            raise UsageError("--sample-bundle plays samples, and none are asked for; give --sample-every too")
+
+    def job(self, interrupts: Interrupts) -> None:
+        """Trains. A display of its own shows figures of the steps, and rank 0 alone prints."""
+        from rich.console import Console
+
+        outcome = self.train(Console(stderr=True, markup=False, highlight=False))
+        if not outcome.silent:
+            self.print(outcome)
+
+    def train(self, console: "Console") -> TrainOutcome:
+        """Does what was asked for.
+
+        Args:
+            console: on stderr.
+
+        Raises:
+            HafmError: it cannot be done, or it was stopped; what was saved stays.
+        """
+        import torch
+
+        from hafm.app.train_display import training_display
+        from hafm.device import device_errors
+        from hafm.train.data_record import record_data
+        from hafm.train.distributed import join_ranks
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        with (
+            join_ranks(self.device) as ranks,
+            device_errors(ranks.device),
+            training_display(console, quiet=self.quiet or not ranks.is_first) as listener,
+        ):
+            recipe, training, held_out = _materials(self, listener)
+            if not self.dry_run:
+                trainer = _trainer(self, recipe, training, held_out, ranks, listener, run=self.run_folder)
+                with ranks.first_alone(f"write to '{self.run_folder}'"):
+                    if ranks.is_first:
+                        record_data(self.run_folder, training, replace="data" in (self.allow or ()))
+                trainer.fit()
+                position = trainer.state.position
+                return TrainOutcome(
+                    run=self.run_folder,
+                    recipe=recipe,
+                    step=position.step,
+                    updates=position.updates,
+                    best_loss=position.best_loss,
+                    silent=not ranks.is_first,
+                )
+            from hafm.train.dry_run import dry_run
+
+            with _temporary_run(self.run_folder, ranks) as folder:
+                trainer = _trainer(self, recipe, training, held_out, ranks, listener, run=folder)
+                _would_go_on(self, trainer, listener)
+                found = dry_run(trainer)
             return TrainOutcome(
-                run=request.run,
+                run=self.run_folder,
                 recipe=recipe,
-                step=position.step,
-                updates=position.updates,
-                best_loss=position.best_loss,
+                step=0,
+                updates=0,
+                best_loss=None,
+                dry=found,
                 silent=not ranks.is_first,
             )
-        from hafm.train.dry_run import dry_run
-
-        with _temporary_run(request.run, ranks) as folder:
-            trainer = _trainer(request, recipe, training, held_out, ranks, listener, run=folder)
-            _would_go_on(request, trainer, listener)
-            found = dry_run(trainer)
-        return TrainOutcome(
-            run=request.run,
-            recipe=recipe,
-            step=0,
-            updates=0,
-            best_loss=None,
-            dry=found,
-            silent=not ranks.is_first,
-        )
 
 
-def _materials(request: TrainRequest, listener: "Listener") -> "tuple[Recipe, Shards, Shards | None]":
+def _materials(request: Train, listener: "Listener") -> "tuple[Recipe, Shards, Shards | None]":
     """The recipe, with as many classes as the shards have ids; training and held-out pairs."""
     from dataclasses import replace
 
     from hafm.data.shards.reader import Shards
+    from hafm.stages.vocabulary import fit_to_parts
     from hafm.train.recipe_file import open_recipe
-    from hafm.train.vocabulary import fit_to_parts
 
-    recipe = open_recipe(request.recipe, request.stage, request.overrides)
+    recipe = open_recipe(request.recipe, request.stage, request.overrides or ())
     training = Shards.open(request.data, "train")
     recipe = replace(recipe, spec=fit_to_parts(recipe.spec, training.parts_folder()))
     if "valid" not in training.index.counts:
@@ -202,7 +276,7 @@ def _materials(request: TrainRequest, listener: "Listener") -> "tuple[Recipe, Sh
 
 
 def _trainer(
-    request: TrainRequest,
+    request: Train,
     recipe: "Recipe",
     training: "Shards",
     held_out: "Shards | None",
@@ -221,7 +295,7 @@ def _trainer(
         data=training.fingerprint(),
         run=run,
         ranks=ranks,
-        allow=request.allow,
+        allow=tuple(request.allow or ()),
         tensorboard=request.tensorboard and not request.dry_run,
         compile=request.compile,
         sampler=_sampler(request, recipe, training, held_out),
@@ -230,7 +304,7 @@ def _trainer(
     )
 
 
-def _first_weights(request: TrainRequest, recipe: "Recipe", training: "Shards") -> "StageModel":
+def _first_weights(request: Train, recipe: "Recipe", training: "Shards") -> "StageModel":
     """The stage as a new run starts it. A run that goes on overwrites it."""
     import torch
 
@@ -252,7 +326,7 @@ def _first_weights(request: TrainRequest, recipe: "Recipe", training: "Shards") 
 
 
 def _sampler(
-    request: TrainRequest, recipe: "Recipe", training: "Shards", held_out: "Shards | None"
+    request: Train, recipe: "Recipe", training: "Shards", held_out: "Shards | None"
 ) -> "Sampler | None":
     if request.sample_every is None:
         return None
@@ -270,7 +344,7 @@ def _sampler(
         spec=recipe.spec,
         held_out=held_out,
         parts=TokenParts.load(training.parts_folder()),
-        folder=request.run / SAMPLES_FOLDER,
+        folder=request.run_folder / SAMPLES_FOLDER,
         bundle=bundle,
     )
 
@@ -293,15 +367,15 @@ def _temporary_run(run: Path, ranks: "Ranks") -> Iterator[Path]:
         remove()
 
 
-def _would_go_on(request: TrainRequest, trainer: "Trainer", listener: "Listener") -> None:
+def _would_go_on(request: Train, trainer: "Trainer", listener: "Listener") -> None:
     """Whether the run's folder holds a run already, and lets this one go on."""
     from hafm.train.checkpoint import Checkpoints
     from hafm.train.state import require_same_run
 
-    found = Checkpoints(request.run).load_newest(lambda error: listener.note(str(error)))
+    found = Checkpoints(request.run_folder).load_newest(lambda error: listener.note(str(error)))
     if found is not None:
-        where = str(request.run)
-        require_same_run(found.facts["run"], trainer.identity, allow=request.allow, where=where)
+        where = str(request.run_folder)
+        require_same_run(found.facts["run"], trainer.identity, allow=tuple(request.allow or ()), where=where)
         listener.note(
             f"'{where}' holds this run after step {found.step}; without --dry-run it goes on from there"
         )

@@ -14,8 +14,6 @@ still those.
 
 import hashlib
 import os
-import secrets
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -27,11 +25,11 @@ from hafm.audio.io import write_audio
 from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
 from hafm.audio.sound import Audio
 from hafm.audio.write_blocks import Encoding, write_blocks
-from hafm.errors import OutputError, UsageError
-from hafm.files import atomic_file, check_output_folder
+from hafm.errors import UsageError
+from hafm.files import atomic_file, check_output_folder, staged_folder
 from hafm.generate.record import GenerationRecord, Output
 
-__all__ = ["RECORD_FILE", "Accompaniment", "Tokens"]
+__all__ = ["RECORD_FILE", "Accompaniment", "Tokens", "write_mixed"]
 
 RECORD_FILE = "generation.json"
 
@@ -121,72 +119,113 @@ class Accompaniment:
         """
         if format not in ("wav", "flac"):
             raise UsageError(f"format={format!r}: give 'wav' or 'flac'")
-        separated = self.record.separation is not None
-        channels = 1 + self.vocal.num_channels * (2 if separated else 1)
+        channels = 1 + self.vocal.num_channels * (1 if self.record.separation is None else 2)
         target = check_output_folder(
             folder,
             overwrite=overwrite,
             needed_bytes=_BYTES_A_SAMPLE * channels * self.vocal.num_samples,
             source=self.vocal.path,
         )
-        mixed, levels = mixdown(
-            self.vocal.waveform,
-            self.waveform,
-            self.sample_rate,
+        with staged_folder(target, last=[RECORD_FILE]) as filled:
+            paths, _ = self.write(
+                filled.staging, format=format, balance_db=balance_db, loudness_lufs=loudness_lufs
+            )
+        return {what: filled.final(path) for what, path in paths.items()}
+
+    def write(
+        self,
+        folder: Path,
+        *,
+        format: Literal["wav", "flac"] = "wav",
+        balance_db: float = BALANCE_DB,
+        loudness_lufs: float = LOUDNESS_LUFS,
+    ) -> tuple[dict[str, Path], Output]:
+        """Writes what `save` writes, one file after the other, into a folder that nobody reads yet.
+
+        Args:
+            folder: where to; made if it is not there.
+            format, balance_db, loudness_lufs: see `save`.
+
+        Returns:
+            The files as `save` returns them, and what the record says of them.
+
+        Raises:
+            UsageError: a level is outside its range.
+            OutputError: the disk is full, or there is no permission.
+        """
+        paths, output = write_mixed(
+            folder,
+            vocal=self.vocal,
+            accompaniment=self.waveform,
+            format=format,
             balance_db=balance_db,
             loudness_lufs=loudness_lufs,
         )
-        sounds = {"accompaniment": self.waveform, "mix": mixed}
-        staging = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
-        try:
-            staging.mkdir(parents=True)
-            names = {what: f"{what}.{format}" for what in sounds}
-            for what, waveform in sounds.items():
-                write_audio(staging / names[what], waveform, self.sample_rate, format=format)
-            if separated:
-                names["vocal"] = self._write_vocal(staging, format)
-            output = Output(
-                format=format,
-                balance_db=balance_db,
-                loudness_lufs=loudness_lufs,
-                levels=asdict(levels),
-                files={
-                    name: hashlib.sha256((staging / name).read_bytes()).hexdigest() for name in names.values()
-                },
-            )
-            with atomic_file(staging / RECORD_FILE) as file:
-                file.write(replace(self.record, output=output).to_json().encode())
-            _place(staging, target, last=RECORD_FILE)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to '{target}': {error.strerror or error}; give another folder, or make room"
-            ) from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        return {what: target / name for what, name in {**names, "record": RECORD_FILE}.items()}
+        if self.record.separation is not None:
+            paths["vocal"] = self._write_vocal(folder, format)
+            output = replace(output, files={**output.files, **_hash(paths["vocal"])})
+        paths["record"] = folder / RECORD_FILE
+        with atomic_file(paths["record"]) as file:
+            file.write(replace(self.record, output=output).to_json().encode())
+        return paths, output
 
-    def _write_vocal(self, folder: Path, format: Literal["wav", "flac"]) -> str:
-        """Writes the vocal at its own level, as floats where 24 bits would clip it; returns the name."""
+    def _write_vocal(self, folder: Path, format: Literal["wav", "flac"]) -> Path:
+        """Writes the vocal at its own level, as floats where 24 bits would clip it."""
         waveform = self.vocal.waveform
         encoding: Encoding = format if float(waveform.abs().max()) <= 1.0 else "wav-float"
-        name = "vocal.flac" if encoding == "flac" else "vocal.wav"
+        path = folder / ("vocal.flac" if encoding == "flac" else "vocal.wav")
         write_blocks(
-            folder / name,
+            path,
             [waveform],
             self.sample_rate,
             num_channels=self.vocal.num_channels,
             num_samples=self.vocal.num_samples,
             encoding=encoding,
         )
-        return name
+        return path
 
 
-def _place(staging: Path, target: Path, *, last: str) -> None:
-    """Moves the files of `staging` to `target`, in one step where `target` does not exist yet."""
-    if not target.exists():
-        os.rename(staging, target)
-        return
-    # Until the new record stands there must be none: the old one would vouch for files being replaced.
-    (target / last).unlink(missing_ok=True)
-    for path in sorted(staging.iterdir(), key=lambda path: (path.name == last, path.name)):
-        os.replace(path, target / path.name)
+def write_mixed(
+    folder: Path,
+    *,
+    vocal: Audio,
+    accompaniment: Float[Tensor, "1 T"],
+    format: Literal["wav", "flac"] = "wav",
+    balance_db: float = BALANCE_DB,
+    loudness_lufs: float = LOUDNESS_LUFS,
+) -> tuple[dict[str, Path], Output]:
+    """Writes an accompaniment, wherever it came from, and its mix with the vocal.
+
+    Args:
+        folder: where to; made if it is not there.
+        vocal: what it accompanies.
+        accompaniment: mono, as long as the vocal and at its rate.
+        format, balance_db, loudness_lufs: see `Accompaniment.save`.
+
+    Returns:
+        The files, under `"accompaniment"` and `"mix"`, and what a record says of them.
+
+    Raises:
+        UsageError: a level is outside its range.
+        OutputError: the disk is full, or there is no permission.
+    """
+    mixed, levels = mixdown(
+        vocal.waveform, accompaniment, vocal.sample_rate, balance_db=balance_db, loudness_lufs=loudness_lufs
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    sounds = {"accompaniment": accompaniment, "mix": mixed}
+    paths = {what: folder / f"{what}.{format}" for what in sounds}
+    for what, waveform in sounds.items():
+        write_audio(paths[what], waveform, vocal.sample_rate, format=format)
+    output = Output(
+        format=format,
+        balance_db=balance_db,
+        loudness_lufs=loudness_lufs,
+        levels=asdict(levels),
+        files={name: digest for path in paths.values() for name, digest in _hash(path).items()},
+    )
+    return paths, output
+
+
+def _hash(path: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}

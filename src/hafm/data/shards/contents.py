@@ -2,31 +2,37 @@
 
 In: a path or a URL. Out: its contents, and a description of them as plain JSON values.
 
-Tracks and levels come from the index, what became of each item from `ledger.tsv`. Token statistics read every
-token that training may use: those of kept runs, of all splits, every view of a vocal.
+Tracks and levels come from the index. The state of each item comes from `ledger.tsv`, which `hafm prepare`
+writes at the end of a run, also of one that stopped. Token statistics read every token that training may use:
+those of kept runs, of all splits, every view of a vocal.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-from hafm.app.data_ledger import Row, count_rows, explain_unfinished, read_rows
+import numpy as np
+
 from hafm.data.collection.track import SPLITS
+from hafm.data.preparing.assemble import TABLE_FILE
+from hafm.data.preparing.ledger_row import STATUSES
+from hafm.data.preparing.prepare_report import kind_of_reason
 from hafm.data.shards.folder import ShardFolder, ShardsNotFound
 from hafm.data.shards.index import PARTS_FOLDER, Index, read_index, read_tracks
 from hafm.data.shards.reader import STREAMS, Shards
 from hafm.data.shards.token_use import TokenUse, count_tokens
+from hafm.data.shards.track_entry import TrackEntry
 from hafm.stages.spec import COARSE, FINE, TokenStream
+from hafm.stages.vocabulary import fit_to_parts
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from hafm.data.shards.track_entry import TrackEntry
-
-__all__ = ["Contents", "describe", "look_at"]
+__all__ = ["Contents", "Row", "count_rows", "describe", "look_at", "read_rows"]
 
 _TOP_IDS = 5
 _PERCENTILES = (5, 25, 50, 75, 95)
+
+Row: TypeAlias = Mapping[str, str]
+"""An item: id, song, split, status, reason."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,19 +44,17 @@ class Contents:
         index: of the folder.
         tracks: all of them.
         use: of every codebook, by stream.
-        ledger: rows of `data_ledger.read_rows`; None if there are none.
+        ledger: rows of `read_rows`; None if there are none.
     """
 
     folder: ShardFolder
     index: Index
-    tracks: "Sequence[TrackEntry]"
+    tracks: Sequence[TrackEntry]
     use: Mapping[str, Sequence[TokenUse]]
     ledger: Sequence[Row] | None
 
-    def levels(self) -> "tuple[np.ndarray, np.ndarray]":
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
         """Vocal and instrumental level of all clips, in dBFS. Shapes [clips]."""
-        import numpy as np
-
         levels = [level for track in self.tracks for level in track.levels]
         return (
             np.array([level.vocal_dbfs for level in levels]),
@@ -65,14 +69,14 @@ def look_at(place: str) -> Contents:
         place: path or URL.
 
     Raises:
-        ShardsNotFound: there are no shards; where a preparation has stopped, its counts are told.
+        ShardsNotFound: there are no shards; where a preparation has stopped, its counts are reported.
         ShardsDamaged: a file is missing or is not what was written.
     """
     folder = ShardFolder(place)
     try:
         index = read_index(folder)
     except ShardsNotFound as error:
-        raise explain_unfinished(folder) or error from error
+        raise _unfinished(folder) or error from error
     tracks = tuple(read_tracks(folder, index))
     splits = [
         Shards(folder=folder, index=index, split=split, tracks=tracks)
@@ -113,10 +117,50 @@ def describe(contents: Contents) -> dict[str, Any]:
     }
 
 
+def read_rows(folder: ShardFolder) -> list[Row] | None:
+    """All items; None where there is no table."""
+    try:
+        lines = folder.read(TABLE_FILE).decode(errors="replace").splitlines()
+    except ShardsNotFound:
+        return None
+    names, *rows = (line.split("\t") for line in lines)
+    return [dict(zip(names, row, strict=False)) for row in rows]
+
+
+def count_rows(rows: Sequence[Row]) -> dict[str, Any]:
+    """Items by status, and by kind of reason.
+
+    >>> empty = {"status": "quarantined", "reason": "'a.mp3' is empty"}
+    >>> count_rows([{"status": "done", "reason": ""}, empty])["reasons"]
+    {'dropped': {}, 'quarantined': {"'…' is empty": 1}}
+    """
+    statuses = Counter(row["status"] for row in rows)
+    reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
+    for row in rows:
+        if row["status"] in reasons:
+            reasons[row["status"]][kind_of_reason(row["reason"])] += 1
+    return {
+        "items": len(rows),
+        **{status: statuses[status] for status in STATUSES},
+        "reasons": {status: dict(counts.most_common()) for status, counts in reasons.items()},
+    }
+
+
+def _unfinished(folder: ShardFolder) -> ShardsNotFound | None:
+    """What to say of a folder whose preparation stopped before the index was written; None for any other."""
+    rows = read_rows(folder)
+    if rows is None:
+        return None
+    counts = count_rows(rows)
+    told = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    return ShardsNotFound(
+        f"the shards in '{folder.place}' are not finished ({told}); let hafm prepare finish, or list the "
+        "items with --ledger"
+    )
+
+
 def _streams(splits: Sequence[Shards]) -> list[TokenStream]:
     """The streams, with as many ids as the parts have; where parts are missing, as many as in the paper."""
-    from hafm.train.vocabulary import fit_to_parts
-
     with_parts = [
         split for split in splits if any(name.startswith(PARTS_FOLDER) for name in split.index.files)
     ]
@@ -144,9 +188,7 @@ def _split(contents: Contents, split: str) -> dict[str, Any]:
     }
 
 
-def _percentiles(values: "np.ndarray") -> dict[str, float]:
-    import numpy as np
-
+def _percentiles(values: np.ndarray) -> dict[str, float]:
     if len(values) == 0:
         return {}
     found = np.percentile(values, _PERCENTILES)

@@ -1,7 +1,6 @@
 """What a user sees while the command works: one moving line on a terminal, a few plain lines elsewhere.
 
-In: the steps of the command and the `Progress` of generation. Out: text on stderr; stdout is left to the
-result.
+In: the steps of the command and the `Progress` of its work. Out: text on stderr.
 
     coarse codes  ━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━   52 %   0:14 left            on a terminal
     hafm: coarse codes, 50 %, 0:15 left                                                  in a log file
@@ -13,16 +12,19 @@ come every `_PLAIN_ITEMS_SECONDS`.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from hafm.app.estimate import Estimate, Estimator, Phase
+from hafm.app.estimate import Estimate, Estimator
+from hafm.progress import OnProgress, Progress
+from hafm.words import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
-__all__ = ["Display", "PlainDisplay", "SilentDisplay", "TerminalDisplay", "display"]
+__all__ = ["Display", "PlainDisplay", "SilentDisplay", "TerminalDisplay", "bar_between", "display", "writer"]
 
 _PLAIN_SECONDS = 2.0
 _PLAIN_ITEMS_SECONDS = 30.0  # preparing a collection takes hours
@@ -35,7 +37,7 @@ _NAMES = {
 
 
 class Display:
-    """Tells what is going on. This one tells nothing, and says what the others must offer."""
+    """Shows what is going on. This one shows nothing, and says what the others must offer."""
 
     def step(self, what: str) -> None:
         """A step begins whose length is not known, such as loading."""
@@ -52,25 +54,36 @@ class Display:
 
         return on_progress
 
-    def items(self, what: str) -> Callable[[int, int], None]:
-        """A function to call with how many of how many items are done, those of earlier runs included."""
-        first: int | None = None
-        job: Estimator | None = None
+    def follow(self, words: Mapping[str, str] | None = None) -> OnProgress:
+        """A function to call with how far a step is; each step has its own time left.
 
-        def on_progress(done: int, total: int) -> None:
-            nonlocal first, job
-            first = done if first is None else first
+        Args:
+            words: what a step is called here, by its name; None for the names themselves.
+        """
+        first: dict[
+            str, tuple[float, float]
+        ] = {}  # when a step was first heard of going on, and how far it was
+        begun: dict[str, float] = {}
+
+        def on_progress(progress: Progress) -> None:
+            step, done, total = progress.step, progress.done, progress.total
             now, left = time.monotonic(), None
-            if job is None and done > first:  # before that, models were loaded: no measure of speed
-                job = Estimator([Phase(name=what, frames=max(1, total), cost=1.0)])
-                job.start(now=now)
-            if job is not None:
-                left = job.update(what, done=done, now=now).seconds_left
-            share = done / total if total else 1.0
-            estimate = Estimate(stage=what, share=share, seconds_left=left)
-            self.show_items(estimate, f"{done:,} of {total:,}")
+            if step in first:
+                since, before = first[step]
+                if done > before:
+                    left = (now - since) / (done - before) * (total - done)
+            elif done > begun.setdefault(step, done):  # before that, models were loaded: no measure of speed
+                first[step] = (now, done)
+            name = step if words is None else words.get(step, step)
+            estimate = Estimate(stage=name, share=done / total if total else 1.0, seconds_left=left)
+            self.show_items(estimate, f"{done:,.0f} of {total:,.0f}")
 
         return on_progress
+
+    def items(self, what: str) -> Callable[[int, int], None]:
+        """A function to call with how many of how many items are done, those of earlier runs included."""
+        on_progress = self.follow()
+        return lambda done, total: on_progress(Progress(step=what, done=done, total=total))
 
     def show_items(self, estimate: Estimate, counted: str) -> None:
         """Work on items goes on; `counted` says how many are done."""
@@ -136,12 +149,12 @@ class TerminalDisplay(Display):
         task: the bar in it.
     """
 
-    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+    def __init__(self, progress: "Bar", task: "TaskID") -> None:
         self._progress = progress
         self._task = task
 
     def step(self, what: str) -> None:
-        self._progress.update(self._task, description=what, total=None, left="")
+        self._progress.update(self._task, description=what, total=None, left="", visible=True)
 
     def show(self, estimate: Estimate) -> None:
         self._progress.update(
@@ -150,6 +163,7 @@ class TerminalDisplay(Display):
             total=1.0,
             completed=estimate.share,
             left="  ".join(f"{number:>6}" for number in _numbers(estimate)),
+            visible=True,
         )
 
     def show_items(self, estimate: Estimate, counted: str) -> None:
@@ -163,22 +177,15 @@ def display(console: "Console", *, quiet: bool) -> Iterator[Display]:
 
     Args:
         console: rich's, on stderr.
-        quiet: tell nothing.
+        quiet: show nothing.
     """
     if quiet:
         yield SilentDisplay()
     elif not console.is_terminal:
-        yield PlainDisplay(lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+        yield PlainDisplay(writer(console))
     else:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        columns = [
-            TextColumn("{task.description:<17}"),
-            BarColumn(bar_width=40),
-            TextColumn("{task.fields[left]}"),
-        ]
-        with Progress(*columns, console=console, transient=True) as progress:
-            yield TerminalDisplay(progress, progress.add_task("", total=None, left=""))
+        with bar_between(console, "{task.description:<17}", "{task.fields[left]}", width=40) as bar:
+            yield TerminalDisplay(bar, bar.add_task("", total=None, left="", visible=False))
 
 
 def _name(stage: str) -> str:
@@ -193,7 +200,20 @@ def _numbers(estimate: Estimate) -> list[str]:
     """
     if estimate.seconds_left is None:
         return []
-    minutes, seconds = divmod(round(estimate.seconds_left), 60)
-    hours, minutes = divmod(minutes, 60)
-    clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-    return [f"{100 * estimate.share:.0f} %", f"{clock}:{seconds:02d} left"]
+    return [f"{100 * estimate.share:.0f} %", f"{duration(estimate.seconds_left)} left"]
+
+
+def writer(console: "Console") -> Callable[[str], None]:
+    """What prints a line as it is."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def bar_between(console: "Console", before: str, after: str, *, width: int) -> "Iterator[Bar]":
+    """A bar between two texts, gone when the work is done."""
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = [TextColumn(before), BarColumn(bar_width=width), TextColumn(after)]
+    with Bar(*columns, console=console, transient=True) as bar:
+        yield bar

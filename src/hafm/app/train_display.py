@@ -1,12 +1,13 @@
 """Training as it goes on: a bar with figures on a terminal, sparse lines elsewhere.
 
-In: what `hafm.train.trainer` tells. Out: text on stderr.
+In: what `hafm.train.trainer` reports. Out: text on stderr.
 
     coarse  ━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━━  step 41200/200000  loss 4.8123  9120 tok/s  21:14:05 left
     hafm: coarse, step 41200 of 200000, loss 4.8123, 9120 tokens/s, waiting 0 %, 21:14:05 left
     hafm: coarse, step 42000: held-out 4.9012, with another condition 5.3310, right 12.3 %, the best so far
 
-Plain lines come at most every `_PLAIN_SECONDS`; evaluations always.
+Plain lines come at most every `_PLAIN_SECONDS`; evaluations always. This is no part of `hafm.app.display`,
+which shows something before torch is imported.
 """
 
 import contextlib
@@ -15,14 +16,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hafm.app.display import bar_between, writer
 from hafm.train.heldout import HeldOut
 from hafm.train.listener import Listener, StepReport
 from hafm.train.recipe import Recipe
 from hafm.train.state import Position
+from hafm.words import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
 __all__ = ["PlainTraining", "SilentTraining", "TerminalTraining", "training_display"]
 
@@ -31,7 +35,7 @@ _SMOOTHING = 0.05  # of the loss that is shown
 
 
 class SilentTraining(Listener):
-    """For `--quiet`: notes alone, which somebody must know.
+    """For `--quiet`: only notes, which somebody must know.
 
     Args:
         write: takes one line.
@@ -58,7 +62,7 @@ class SilentTraining(Listener):
         done = report.position.updates - self._first
         if not done:
             return "? left"
-        return f"{clock(report.seconds / done * (self._steps - report.position.updates))} left"
+        return f"{duration(report.seconds / done * (self._steps - report.position.updates))} left"
 
 
 class PlainTraining(SilentTraining):
@@ -102,7 +106,7 @@ class TerminalTraining(SilentTraining):
         task: the bar in it.
     """
 
-    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+    def __init__(self, progress: "Bar", task: "TaskID") -> None:
         super().__init__(lambda line: progress.console.print(line, markup=False, highlight=False))
         self._progress, self._task = progress, task
 
@@ -134,26 +138,15 @@ def training_display(console: "Console", *, quiet: bool) -> Iterator[Listener]:
 
     Args:
         console: rich's, on stderr.
-        quiet: tell what must be known alone.
+        quiet: show what must be known alone.
     """
-
-    def write(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     if quiet:
-        yield SilentTraining(write)
+        yield SilentTraining(writer(console))
     elif not console.is_terminal:
-        yield PlainTraining(write)
+        yield PlainTraining(writer(console))
     else:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[figures]}"),
-        ]
-        with Progress(*columns, console=console, transient=True) as progress:
-            yield TerminalTraining(progress, progress.add_task("", total=None, figures=""))
+        with bar_between(console, "{task.description}", "{task.fields[figures]}", width=30) as bar:
+            yield TerminalTraining(bar, bar.add_task("", total=None, figures=""))
 
 
 def described(position: Position, scores: HeldOut) -> str:
@@ -169,14 +162,3 @@ def described(position: Position, scores: HeldOut) -> str:
         f"held-out {scores.mean_right:.4f}, with another condition {scores.mean_wrong:.4f}, "
         f"right {100 * accuracy:.1f} %{best}"
     )
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds.
-
-    >>> clock(59.6), clock(3 * 3600 + 61)
-    ('1:00', '3:01:01')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

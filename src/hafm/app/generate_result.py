@@ -1,0 +1,195 @@
+"""What `hafm generate` has to say when it is done, for people and for programs, and `--pick best`.
+
+In: where things are and how long they took. Out: a few lines of text, or one JSON object:
+
+    {"takes": [{"take", "accompaniment", "mix", "vocal"?, "record", "plot"?, "levels"}],
+     "best"?: {"take", "why", "accompaniment", "mix", "vocal"?, "record", "plot"?},   with --pick best
+     "ranking"?: {...},                                                               as in ranking.json
+     "vocal": {"path", "sha256", "start_seconds", "seconds", "sample_rate_hz", "num_samples", "num_channels"},
+     "settings": {...}, "bundle": {...}, "environment": {...}, "separation"?: {...},   as in generation.json
+     "timings": {"prepare_seconds", "generate_seconds", "rank_seconds"?, "write_seconds", "total_seconds",
+                 "generate_seconds_per_second"},
+     "notes": [...]}
+
+Paths are as the user gave the output folder: relative if that was. With `--pick best` copies of the best
+take's files lie in the folder itself, beside `take-1/`, `take-2/`, ..., and `ranking.json`:
+
+    {"format": 1, "order": [3, 1, 2],
+     "takes": [{"take", "score", "terms", "values", "silent", "why", "accompaniment_sha256"}],   best first
+     "measures": {name: {"what", "unit", "words", "worst", "best", "mean", "deviation", "weight"}},
+     "num_windows", "environment": {...}}                                        as in generation.json
+
+Takes count from 1, as their folders do. The copied `generation.json` names files beside it and can be
+replayed as it is. `accompaniment_sha256` tells whether `take-N/` still holds what was ranked.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hafm.audio.sound import Audio
+    from hafm.evaluate.ranking import Ranking
+    from hafm.files import StagedFolder
+    from hafm.generate.record import GenerationRecord
+
+__all__ = ["RANKING_FILE", "GenerateOutcome", "Picked", "Take", "put_best", "vocal_to_json"]
+
+RANKING_FILE = "ranking.json"
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Take:
+    """One candidate.
+
+    Args:
+        number: from 1.
+        paths: by what they hold: accompaniment, mix, record, vocal if it was separated, and plot if one was
+            drawn.
+        levels: of the mix, as `hafm.audio.mixdown` reports them.
+    """
+
+    number: int
+    paths: Mapping[str, Path]
+    levels: Mapping[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        paths = {name: str(path) for name, path in self.paths.items()}
+        return {"take": self.number, **paths, "levels": dict(self.levels)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picked:
+    """The best take, as it was delivered.
+
+    Args:
+        ranking: of all takes.
+        paths: of the copies, by what they hold, as those of a `Take`; and `ranking`.
+        content: of `ranking.json`.
+    """
+
+    ranking: "Ranking"
+    paths: Mapping[str, Path]
+    content: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `hafm generate --json` adds."""
+        paths = {name: str(path) for name, path in self.paths.items()}
+        best, ranking = self.ranking.best, paths.pop("ranking")
+        return {
+            "best": {"take": best.number, "why": best.why, **paths},
+            "ranking": {"path": ranking, **self.content},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOutcome:
+    """What was done.
+
+    Args:
+        takes: one or more.
+        vocal: what was accompanied.
+        record: of the first take.
+        notes: what a user should know.
+        timings: seconds by name.
+        picked: the best take, if it was asked for.
+    """
+
+    takes: Sequence[Take]
+    vocal: "Audio"
+    record: "GenerationRecord"
+    notes: tuple[str, ...]
+    timings: Mapping[str, float]
+    picked: Picked | None = None
+
+    def summary(self) -> str:
+        """For people: where the files are, and how long it took."""
+        lines = [f"{name:<14} {path}" for take in self.takes for name, path in take.paths.items()]
+        if self.picked is not None:
+            lines += [f"{name:<14} {path}" for name, path in self.picked.paths.items()]
+            names = ["best", *["then"] * (len(self.takes) - 1)]
+            ranked = self.picked.ranking.takes
+            lines += [f"{name:<14} {take.why}" for name, take in zip(names, ranked, strict=True)]
+        total, audio = self.timings["total_seconds"], self.vocal.seconds
+        each = f"{len(self.takes)} takes of " if len(self.takes) > 1 else ""
+        lines.append(f"{'':<14} {each}{audio:.1f} s, seed {self.record.settings.seed}, made in {total:.1f} s")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        vocal = self.vocal
+        return {
+            "takes": [take.to_json() for take in self.takes],
+            **({} if self.picked is None else self.picked.to_json()),
+            "vocal": vocal_to_json(vocal),
+            "settings": asdict(self.record.settings),
+            "bundle": asdict(self.record.bundle),
+            "environment": asdict(self.record.environment),
+            **({} if self.record.separation is None else {"separation": asdict(self.record.separation)}),
+            "timings": {
+                **self.timings,
+                "generate_seconds_per_second": self.timings["generate_seconds"]
+                / vocal.seconds
+                / len(self.takes),
+            },
+            "notes": list(self.notes),
+        }
+
+
+def vocal_to_json(vocal: "Audio") -> dict[str, Any]:
+    """The recording that was accompanied, for programs."""
+    return {
+        "path": vocal.path,
+        "sha256": vocal.sha256,
+        "start_seconds": vocal.start_seconds,
+        "seconds": vocal.seconds,
+        "sample_rate_hz": vocal.sample_rate,
+        "num_samples": vocal.num_samples,
+        "num_channels": vocal.num_channels,
+    }
+
+
+def put_best(ranking: "Ranking", takes: Sequence[Take], folder: "StagedFolder") -> Picked:
+    """Copies the best take to the top of the output folder, and writes how the takes were ranked.
+
+    Args:
+        ranking: of the takes.
+        takes: saved in `folder`, in order.
+        folder: not yet in its place.
+
+    Raises:
+        OutputError: the disk is full.
+    """
+    from hafm.files import atomic_file
+    from hafm.generate.record import GenerationRecord
+
+    staged = [
+        {name: folder.staging / path.relative_to(folder.target) for name, path in take.paths.items()}
+        for take in takes
+    ]
+    records = [GenerationRecord.read(paths["record"]) for paths in staged]
+    content = {"format": _FORMAT, **ranking.to_json(), "environment": asdict(records[0].environment)}
+    for row in content["takes"]:
+        index = row["take"] - 1
+        output = records[index].output
+        assert output is not None, "a record that was saved says how"
+        row["accompaniment_sha256"] = output.files[staged[index]["accompaniment"].name]
+    paths = {}
+    for name, path in staged[ranking.best.index].items():
+        paths[name] = folder.staging / path.name
+        with open(path, "rb") as source, atomic_file(paths[name]) as file:
+            shutil.copyfileobj(source, file)
+    paths["ranking"] = folder.staging / RANKING_FILE
+    with atomic_file(paths["ranking"]) as file:
+        file.write((json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    return Picked(
+        ranking=ranking,
+        paths={name: folder.final(path) for name, path in paths.items()},
+        content=content,
+    )
