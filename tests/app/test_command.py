@@ -105,4 +105,4 @@ def commands() -> list[type[Command]]:
 def test_every_command_says_what_it_does_and_does_it(command: type[Command]) -> None:
     assert "run" in vars(command) or "job" in vars(command)
     assert command.__doc__ is not None
-    assert not command.__doc__.startswith(f"{command.__name__}(")  # what dataclasses write where there is none
+    assert not command.__doc__.startswith(f"{command.__name__}(")  # a dataclass without one

@@ -51,7 +51,7 @@ def test_a_collection_becomes_shards(hafm: Hafm, items: MadeItems, tmp_path: Pat
     assert re.search(r"^done +6   train \d", again.out, re.MULTILINE)
     assert re.search(r"^quarantined +2$", again.out, re.MULTILINE)
     assert "1 × '…' does not exist" in again.out
-    assert "seconds of audio a second of one core:" in again.out
+    assert "seconds of audio per second of one core:" in again.out
     assert products(out) == before
 
     strict = hafm(*words, "--quarantine-limit", 0.3, "--min-instrumental", -3, "--quiet")

@@ -14,6 +14,7 @@ from hafm.stages.guide import GuideSpec, drop_groups
 from hafm.stages.loss import codebook_losses
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.stage_model import StageModel
+from hafm.stages.vocabulary import fit_to_parts
 from hafm.train.distributed import Ranks, join_ranks
 from hafm.train.ema import Ema
 from hafm.train.feed import Feed
@@ -21,7 +22,6 @@ from hafm.train.heldout import held_out_loss, unigram_entropy
 from hafm.train.metrics import METRICS_FILE, Metrics, read_metrics
 from hafm.train.pieces import draws_of_step, pieces_of_step, rows_of_piece
 from hafm.train.rng import capture_rng, restore_rng
-from hafm.stages.vocabulary import fit_to_parts
 from tests.train.echo import CARDINALITY, GUIDED, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
 from tests.train.made_shards import make_training_shards
 from tests.unchecked import unchecked

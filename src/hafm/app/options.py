@@ -216,6 +216,7 @@ Limit: TypeAlias = Annotated[
         panel=TAKEN,
         default="all",
     ),
+    Range(1),
 ]
 QuarantineLimit: TypeAlias = Annotated[
     float, option("Stop when more than this share of the tracks cannot be used.", metavar="X", panel=TAKEN)
