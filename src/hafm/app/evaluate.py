@@ -317,9 +317,7 @@ class Evaluate(Command):
         accompanist = self._accompanist()
 
         interrupts.left = "what is done is kept; run the same command to go on"
-        build_test_set(
-            run, source, self._protocol(), separator=separator, on_progress=shown.follow()
-        )
+        build_test_set(run, source, self._protocol(), separator=separator, on_progress=shown.follow())
         with one_thread():
             results = evaluate(
                 run,
@@ -386,9 +384,7 @@ class Evaluate(Command):
         from hafm.evaluate.run.folder import TABLE_FILE
 
         run.write(TABLE_FILE, table_markdown(results))
-        return write_report(
-            run, results, clips=self.report_clips, on_progress=shown.follow()
-        )
+        return write_report(run, results, clips=self.report_clips, on_progress=shown.follow())
 
 
 def _folder(output: Path) -> Path:
