@@ -57,11 +57,40 @@ def test_attention_equals_equation_3(causal: bool, how: str, num_positions: int)
     )
 
 
-def test_norm_equals_equation_2() -> None:
-    norm = RMSNorm(5)
+@pytest.mark.parametrize("training", [True, False])
+def test_norm_equals_equation_2(training: bool) -> None:
+    norm = RMSNorm(5).train(training)
     torch.nn.init.normal_(norm.weight)
     x = torch.randn(3, 4, 5)
     torch.testing.assert_close(norm(x), naive_norm(x, norm.weight))
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 4, 5)])
+def test_gradients_of_the_norm_are_those_of_equation_2(shape: tuple[int, ...]) -> None:
+    norm = RMSNorm(5, eps=0.1).double().train()
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    grad = torch.randn_like(x)
+    found = torch.autograd.grad(norm(x), [x, norm.weight], grad)
+    expected = torch.autograd.grad(norm.eval()(x), [x, norm.weight], grad)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert norm.train()(x).grad_fn.name() != norm.eval()(x).grad_fn.name()  # two ways were compared
+
+
+def test_the_norm_of_half_precision_is_as_close_as_its_rounding() -> None:
+    norm = RMSNorm(64).train()
+    torch.nn.init.normal_(norm.weight)
+    low = torch.randn(200, 64).bfloat16().requires_grad_()
+    exact = low.detach().double().requires_grad_()
+    grad = torch.randn(200, 64).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = norm(low)
+    found = [out.detach(), *torch.autograd.grad(out, [low, norm.weight], grad)]
+    out = norm.double()(exact)
+    expected = [out.detach(), *torch.autograd.grad(out, [exact, norm.weight], grad.double())]
+    for one, other in zip(found, expected, strict=True):
+        assert (one.double() - other).norm() / other.norm() < 2**-6
 
 
 @pytest.mark.parametrize("training", [True, False])
