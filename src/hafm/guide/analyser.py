@@ -1,0 +1,244 @@
+"""The analyser: a vocal, or a band, to a lead sheet.
+
+In:  a waveform of any length. Out: a `LeadSheet` whose parts are `estimated`, with a confidence, or `given`.
+
+    waveform [T]
+      |  features (`hafm.tokens.spectral`)
+    [F50, D]
+      |  network, in windows of 20 s that overlap by half (`hafm.guide.network`)
+    logits of every frame
+      |  beats (`hafm.guide.beats`)        chords and key, by half bars (`hafm.guide.chords`)
+    LeadSheet
+
+Conventions: windows are averaged where they overlap, each weighted by a triangle, so a frame is judged by
+what lies around it, and a sound of ten minutes like one of twenty seconds. Where there is no beat (free
+time), beats stay unknown, and chords may change once per second. One analyser hears vocals, another bands:
+they differ in features and weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hafm.audio.resample import resample
+from hafm.errors import UsageError
+from hafm.guide.beats import METERS, Beats, find_beats
+from hafm.guide.chords import Harmony, find_harmony
+from hafm.guide.lead_sheet import LeadSheet, MeterChange, Origin
+from hafm.guide.network import POOL, Activations, AnalyserNetwork, NetworkConfig
+from hafm.rates import SEMANTIC_RATE
+from hafm.tokens.fingerprint import fingerprint
+from hafm.tokens.spectral import SpectralConfig, SpectralFeatures
+
+__all__ = ["BAND", "VOCAL", "Analyser", "AnalyserConfig"]
+
+Floats = NDArray[np.floating]
+
+WINDOW_FRAMES, WINDOW_HOP = 1000, 500
+_RATE = int(SEMANTIC_RATE)
+_FREE_SEGMENT_SECONDS = 1.0
+_SHORTEST_SEGMENT_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyserConfig:
+    """What an analyser hears and how large it is.
+
+    Args:
+        features: at 50 Hz.
+        network: shapes, for as many features.
+
+    Raises:
+        UsageError: the two do not fit.
+    """
+
+    features: SpectralConfig
+    network: NetworkConfig
+
+    def __post_init__(self) -> None:
+        size = sum(self.features.group_sizes.values())
+        if size != self.network.num_features:
+            raise UsageError(
+                f"AnalyserConfig: the features have {size} values per frame, and the network expects "
+                f"{self.network.num_features}"
+            )
+        if self.features.sample_rate != self.features.hop * _RATE:
+            raise UsageError(f"AnalyserConfig: features must come {_RATE} times per second; change hop")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, which `from_dict` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Reads what `to_dict` gave.
+
+        Raises:
+            UsageError, TypeError, KeyError: a value is out of range, a key unknown or missing.
+        """
+        return cls(features=SpectralConfig(**values["features"]), network=NetworkConfig(**values["network"]))
+
+
+VOCAL = AnalyserConfig(
+    features=SpectralConfig(register_weight=1.0, level_weight=1.0, timbre_weight=1.0, onset_weight=1.0),
+    network=NetworkConfig(num_features=44),
+)
+"""One voice: note, height, loudness, vowel, syllables. The network scales what it is given."""
+
+BAND = AnalyserConfig(
+    features=SpectralConfig(
+        pitch_window=8192,
+        low_note=28,
+        chroma_low_note=48,
+        fold="sum",
+        floor=0.1,
+        bass_weight=1.0,
+        register_weight=0.0,
+        level_weight=1.0,
+        timbre_weight=1.0,
+        onset_weight=1.0,
+    ),
+    network=NetworkConfig(num_features=48),
+)
+"""Many instruments: chord, bass, loudness, drums."""
+
+
+class Analyser:
+    """A trained network, ready to analyse.
+
+    Args:
+        config: what it was trained with.
+        weights: of `AnalyserNetwork`, by name.
+
+    Raises:
+        UsageError: the weights do not fit.
+    """
+
+    def __init__(self, *, config: AnalyserConfig, weights: Mapping[str, Tensor]) -> None:
+        self.config = config
+        self._features = SpectralFeatures(config.features)
+        self._network = AnalyserNetwork(config.network)
+        try:
+            self._network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UsageError(f"the weights do not fit the analyser: {error}") from error
+        self._network.eval().requires_grad_(False)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of configuration and weights."""
+        return analyser_fingerprint(self.config, self._network.state_dict())
+
+    def analyse(
+        self,
+        waveform: Float[Tensor, " T"],
+        sample_rate: int,
+        *,
+        given: LeadSheet | None = None,
+        tempo_bpm: float | None = None,
+    ) -> LeadSheet:
+        """The lead sheet of a sound.
+
+        Args:
+            waveform: one sample or more.
+            sample_rate: in hertz.
+            given: what is known already. Its key, chords, arrangement and style are kept; its beats are kept,
+                and more are found where it has none.
+            tempo_bpm: about how fast it goes, if that is known and no beats are.
+
+        Raises:
+            LeadSheetError: the given beats cannot be continued.
+        """
+        duration_seconds = len(waveform) / sample_rate
+        activations = self.activations(waveform, sample_rate)
+        known = LeadSheet(duration_seconds=duration_seconds) if given is None else given
+        found = find_beats(
+            activations.beat.numpy(),
+            activations.downbeat.numpy(),
+            activations.tempo.mean(dim=0).log_softmax(dim=0).numpy(),
+            known=known.beats,
+            meters=dict.fromkeys((meter.beats_per_bar for meter in known.meters), 1.0) or METERS,
+            tempo_bpm=tempo_bpm,
+        )
+        harmony = find_harmony(
+            activations.key.numpy(),
+            activations.root.numpy(),
+            activations.pitch_classes.numpy(),
+            transitions=self._network.chord_transitions.double().numpy(),
+            borders_seconds=_borders(found, duration_seconds),
+        )
+        return _sheet(duration_seconds, known, found, harmony)
+
+    @torch.inference_mode()
+    def activations(self, waveform: Float[Tensor, " T"], sample_rate: int) -> Activations:
+        """The network's logits, each of one row: without `B`.
+
+        Args:
+            waveform: one sample or more.
+            sample_rate: in hertz.
+        """
+        sound = resample(waveform[None].float(), sample_rate, self._features.sample_rate)
+        features = self._features.extract(sound)
+        num_frames = features.shape[1]
+        windows = [
+            (start, self._network(features[:, start : start + WINDOW_FRAMES]))
+            for start in range(0, max(1, num_frames - WINDOW_HOP), WINDOW_HOP)
+        ]
+        return Activations(*(_overlapped(field, windows, num_frames) for field in Activations._fields))
+
+
+def analyser_fingerprint(config: AnalyserConfig, weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of an analyser: its configuration, and its weights as they are used."""
+    return fingerprint({"kind": "analyser", "version": 1, **config.to_dict()}, weights)
+
+
+def _overlapped(field: str, windows: Sequence[tuple[int, Activations]], num_frames: int) -> Tensor:
+    """One field of all windows, averaged where they overlap; each counts most in its middle."""
+    step = 1 if field in ("beat", "downbeat") else POOL
+    size = -(-num_frames // step)
+    total, weight = torch.zeros(()), torch.zeros(size)
+    for start, activations in windows:
+        values = getattr(activations, field)[0]
+        place = slice(start // step, start // step + len(values))
+        ramp = torch.arange(1, len(values) + 1)
+        triangle = torch.minimum(ramp, ramp.flip(0)).float()
+        weight[place] += triangle
+        if total.ndim == 0:
+            total = torch.zeros(size, *values.shape[1:])
+        total[place] += values * triangle.view(-1, *[1] * (values.ndim - 1))
+    return total / weight.view(-1, *[1] * (total.ndim - 1))
+
+
+def _borders(found: Beats | None, duration_seconds: float) -> list[float]:
+    """Where a chord may change: at bars and, of four beats, at the third; once per second in free time."""
+    if found is None:
+        inner = np.arange(_FREE_SEGMENT_SECONDS, duration_seconds, _FREE_SEGMENT_SECONDS).tolist()
+    else:
+        positions = (1, 3) if found.beats_per_bar == 4 else (1,)
+        inner = [beat.seconds for beat in found.beats if beat.position in positions]
+    least = _SHORTEST_SEGMENT_SECONDS
+    inner = [time for time in inner if least < time < duration_seconds - least]
+    return [0.0, *inner, duration_seconds]
+
+
+def _sheet(duration_seconds: float, given: LeadSheet, found: Beats | None, harmony: Harmony) -> LeadSheet:
+    """What was given, and for the rest what was found."""
+    origins = dict(given.origins)
+    beats, meters, keys, chords = given.beats, given.meters, given.keys, given.chords
+    if found is not None:
+        beats = tuple(beat for beat in found.beats if beat.seconds < duration_seconds)
+        if not given.beats:
+            meters = (MeterChange(0.0, found.beats_per_bar, 4),)
+            origins["beats"] = Origin(source="estimated", confidence=found.confidence)
+    if not keys:
+        keys = harmony.keys
+        origins["key"] = Origin(source="estimated", confidence=harmony.key_confidence)
+    if not chords:
+        chords = harmony.chords
+        origins["chords"] = Origin(source="estimated", confidence=harmony.chord_confidence)
+    return replace(given, beats=beats, meters=meters, keys=keys, chords=chords, origins=origins)

@@ -1,0 +1,186 @@
+"""Key and chords from what the network says of every frame: two Viterbi paths, the second given the first.
+
+In:  logits of key `[S, 24]`, root `[S, 13]` and pitch classes `[S, 12]` at 12.5 Hz; the borders between which
+one chord holds. Out: keys and chord labels, each with a confidence.
+
+1. *Key*, a block of 8 s at a time; to change costs `KEY_CHANGE`.
+2. *Root and mode*, a segment (half a bar, as a rule) at a time, among 25 states: twelve major, twelve minor,
+   no chord. A segment speaks for a state by the log-probability of its root and of its third; one state
+   follows another as often, relative to the key, as in the songs that the analyser was trained on. A melody
+   alone allows several chords: this is where the likely one among them comes from.
+3. *Quality*. Equal neighbours are one chord; of the qualities of its mode it gets the one whose notes fit
+   best.
+
+Source: transitions by key after Simon, Morris and Basu, "MySong: automatic accompaniment generation for vocal
+melodies" (2008).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord
+from hafm.guide.lead_sheet import ChordSpan, KeyChange
+from hafm.guide.network import POOL
+from hafm.rates import SEMANTIC_RATE
+
+__all__ = ["Harmony", "find_harmony", "state_of"]
+
+Floats = NDArray[np.floating]
+
+SEGMENT_WEIGHT = 1.5
+"""What a segment says, against what usually follows."""
+KEY_CHANGE = 6.0
+_KEY_SECONDS = 8.0
+
+_SLOW_RATE = float(SEMANTIC_RATE) / POOL
+_NONE = 24
+_QUALITIES = (
+    {"maj": 0.0, "7": -1.0, "maj7": -1.0, "sus4": -1.0, "aug": -4.0},
+    {"min": 0.0, "min7": -1.0, "dim": -2.0, "hdim7": -2.0},
+)
+"""By mode, with the log of how likely each is before it is heard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harmony:
+    """Keys and chords that were found.
+
+    Args:
+        keys: the first from 0; at least one.
+        key_confidence, chord_confidence: 0 to 1, mean probability over time.
+        chords: without gaps.
+    """
+
+    keys: tuple[KeyChange, ...]
+    key_confidence: float
+    chords: tuple[ChordSpan, ...]
+    chord_confidence: float
+
+
+def find_harmony(
+    key: Float[np.ndarray, "S 24"],
+    root: Float[np.ndarray, "S 13"],
+    pitch_classes: Float[np.ndarray, "S 12"],
+    *,
+    transitions: Float[np.ndarray, "2 25 25"],
+    borders_seconds: Sequence[float],
+) -> Harmony:
+    """The keys and chords of a sound.
+
+    Args:
+        key, root, pitch_classes: logits at 12.5 Hz.
+        transitions: log-probability of the next state given the state before, both relative to the tonic, in
+            major and in minor keys.
+        borders_seconds: rising, from 0 to the end of the sound; a chord may change at each.
+    """
+    keys, key_confidence = _find_keys(key)
+    starts, ends = np.asarray(borders_seconds[:-1]), np.asarray(borders_seconds[1:])
+    spans = [_frames_of(start, end, len(root)) for start, end in zip(starts, ends, strict=True)]
+    log_root = _log_softmax(root)
+    heard = np.stack([_state_scores(log_root[span], pitch_classes[span]) for span in spans])
+    relative = [_relative_to(transitions, _key_at(keys, start)) for start in starts]
+    path = _viterbi(SEGMENT_WEIGHT * heard, relative[1:])
+    posterior = np.exp(_log_softmax(SEGMENT_WEIGHT * heard))
+    confidence = float(np.average(posterior[np.arange(len(path)), path], weights=ends - starts))
+    chords: list[ChordSpan] = []
+    first = 0
+    for last in range(len(path)):
+        if last + 1 < len(path) and path[last + 1] == path[first]:
+            continue
+        span = slice(spans[first].start, spans[last].stop)
+        label = _label(int(path[first]), pitch_classes[span].mean(axis=0))
+        chords.append(ChordSpan(float(starts[first]), float(ends[last]), label))
+        first = last + 1
+    return Harmony(
+        keys=keys, key_confidence=key_confidence, chords=tuple(chords), chord_confidence=confidence
+    )
+
+
+def state_of(label: str) -> int:
+    """The state of a chord's label: its root, and whether its third is minor.
+
+    >>> state_of("D:min7/b3"), state_of("G:7"), state_of("N")
+    (14, 7, 24)
+    """
+    chord = parse_chord(label)
+    if chord.root is None:
+        return _NONE
+    minor, major = ((chord.root + third) % 12 in chord.pitch_classes for third in (3, 4))
+    return chord.root + 12 * (minor and not major)
+
+
+def _find_keys(logits: Floats) -> tuple[tuple[KeyChange, ...], float]:
+    size = round(_KEY_SECONDS * _SLOW_RATE)
+    starts = range(0, max(1, len(logits) - size // 2), size)
+    blocks = np.stack([_log_softmax(logits[start : start + size].mean(axis=0)) for start in starts])
+    change = np.full((24, 24), -KEY_CHANGE)
+    np.fill_diagonal(change, 0.0)
+    path = _viterbi(blocks, [change] * (len(blocks) - 1))
+    confidence = float(np.exp(blocks[np.arange(len(path)), path]).mean())
+    changes = [i for i in range(len(path)) if i == 0 or path[i] != path[i - 1]]
+    keys = tuple(
+        KeyChange(starts[i] / _SLOW_RATE, NOTE_NAMES[path[i] % 12], "min" if path[i] >= 12 else "maj")
+        for i in changes
+    )
+    return keys, confidence
+
+
+def _key_at(keys: Sequence[KeyChange], seconds: float) -> int:
+    key = [key for key in keys if key.start_seconds <= seconds][-1]
+    return NOTE_NAMES.index(key.tonic) + 12 * (key.mode == "min")
+
+
+def _state_scores(log_root: Floats, pitch_classes: Floats) -> Floats:
+    """What a segment says for each state: log-probability of the root, and of its third among the two."""
+    roots, thirds = log_root.mean(axis=0), pitch_classes.mean(axis=0)
+    minor_less_major = np.roll(thirds, -3) - np.roll(thirds, -4)  # at the root: third 3 or 4 above
+    is_major, is_minor = -np.logaddexp(0, minor_less_major), -np.logaddexp(0, -minor_less_major)
+    return np.concatenate([roots[:12] + is_major, roots[:12] + is_minor, roots[12:]])
+
+
+def _relative_to(transitions: Floats, key: int) -> Floats:
+    """The transitions of a key, states by their pitch class."""
+    tonic, is_minor = key % 12, key // 12
+    states = np.arange(_NONE)
+    moved = np.append((states - tonic) % 12 + 12 * (states // 12), _NONE)
+    return np.asarray(transitions[is_minor][np.ix_(moved, moved)])
+
+
+def _label(state: int, pitch_classes: Floats) -> str:
+    if state == _NONE:
+        return NO_CHORD
+    root, mode = state % 12, state // 12
+    fits = {}
+    for quality, prior in _QUALITIES[mode].items():
+        notes = np.isin(np.arange(12), list(parse_chord(f"{NOTE_NAMES[root]}:{quality}").pitch_classes))
+        fits[quality] = prior - np.logaddexp(0, np.where(notes, -pitch_classes, pitch_classes)).sum()
+    return f"{NOTE_NAMES[root]}:{max(fits, key=lambda quality: fits[quality])}"
+
+
+def _frames_of(start_seconds: float, end_seconds: float, num_frames: int) -> slice:
+    """The slow frames of a stretch, at least one."""
+    start = min(round(start_seconds * _SLOW_RATE), num_frames - 1)
+    return slice(start, max(start + 1, min(round(end_seconds * _SLOW_RATE), num_frames)))
+
+
+def _viterbi(scores: Float[np.ndarray, "N S"], transitions: Sequence[Floats]) -> Int[np.ndarray, " N"]:
+    """The path of the largest sum of scores and transitions (`[before, after]`)."""
+    best = scores[0]
+    links = []
+    for score, transition in zip(scores[1:], transitions, strict=True):
+        sums = best[:, None] + transition
+        links.append(sums.argmax(axis=0))
+        best = sums.max(axis=0) + score
+    path = [int(best.argmax())]
+    for link in reversed(links):
+        path.append(int(link[path[-1]]))
+    return np.array(path[::-1])
+
+
+def _log_softmax(logits: Floats) -> Floats:
+    shifted: Floats = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
