@@ -9,7 +9,7 @@ import torch
 from hafm.errors import UsageError
 from hafm.guide.analyser import BAND, VOCAL, WINDOW_FRAMES, Analyser, AnalyserConfig
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, Origin
-from hafm.guide.network import TEMPI, Activations, AnalyserNetwork, NetworkConfig
+from hafm.guide.network import Activations, AnalyserNetwork, NetworkConfig
 
 RATE = 24_000
 SMALL = replace(VOCAL, network=NetworkConfig(num_features=44, fast_channels=8, slow_channels=8))
@@ -53,7 +53,7 @@ def test_windows_are_averaged_by_their_triangles() -> None:
     torch.testing.assert_close(found.beat[700], (300 * first.beat[0, 700] + 201 * second.beat[0, 200]) / 501)
     torch.testing.assert_close(found.root[150], (100 * first.root[0, 150] + 26 * second.root[0, 25]) / 126)
     torch.testing.assert_close(found.beat[1100], second.beat[0, 600])
-    assert found.tempo.shape == (313, TEMPI)
+    assert found.key.shape == (313, 24)
 
 
 @pytest.mark.parametrize("seconds", [1 / RATE, 0.05, 1.0, 7.3])

@@ -130,9 +130,14 @@ class Analyser:
             raise UsageError(f"the weights do not fit the analyser: {error}") from error
         self._network.eval().requires_grad_(False)
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """By name; `Analyser(config=config, weights=weights)` is this analyser."""
+        return dict(self._network.state_dict())
+
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of configuration and weights."""
-        return analyser_fingerprint(self.config, self._network.state_dict())
+        """SHA-256 (hex) of configuration and weights, as they are used."""
+        return fingerprint({"kind": "analyser", "version": 1, **self.config.to_dict()}, self.weights)
 
     def analyse(
         self,
@@ -160,7 +165,6 @@ class Analyser:
         found = find_beats(
             activations.beat.numpy(),
             activations.downbeat.numpy(),
-            activations.tempo.mean(dim=0).log_softmax(dim=0).numpy(),
             known=known.beats,
             meters=dict.fromkeys((meter.beats_per_bar for meter in known.meters), 1.0) or METERS,
             tempo_bpm=tempo_bpm,
@@ -190,11 +194,6 @@ class Analyser:
             for start in range(0, max(1, num_frames - WINDOW_HOP), WINDOW_HOP)
         ]
         return Activations(*(_overlapped(field, windows, num_frames) for field in Activations._fields))
-
-
-def analyser_fingerprint(config: AnalyserConfig, weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) of an analyser: its configuration, and its weights as they are used."""
-    return fingerprint({"kind": "analyser", "version": 1, **config.to_dict()}, weights)
 
 
 def _overlapped(field: str, windows: Sequence[tuple[int, Activations]], num_frames: int) -> Tensor:

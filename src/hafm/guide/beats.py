@@ -1,15 +1,15 @@
 """Beats and bars from what the network says of every frame: one tempo region, then a path through it.
 
-In:  logits of beat and downbeat `[F]` at 50 Hz, log-probabilities of the tempo classes `[64]`, beats that are
-known already. Out: `Beats`, or None where no beat is to be found (free time, a sound of a second or two).
+In:  logits of beat and downbeat `[F]` at 50 Hz, and beats that are known already. Out: `Beats`, or None where
+no beat is to be found (free time, a sound of a second or two).
 
-1. *Tempo.* Every class T is scored by three witnesses and the largest sum wins:
+1. *Tempo.* Every tempo T, 24 per octave, is scored, and the largest sum wins:
 
-       network[T] + COMB_WEIGHT * comb[T] + prior[T]
+       COMB_WEIGHT * comb[T] + prior[T]
 
    comb[T] is how far the best row of teeth at distance T stands out of the beat activation, mean over
-   stretches of 10 s; the prior is a bell over log2 of the tempo, `PRIOR_BPM` wide by `PRIOR_OCTAVES`. It
-   decides between a tempo, its half and its double, where the other two do not.
+   stretches of 10 s; the prior is a bell over log2 of the tempo around `PRIOR_BPM`, `PRIOR_OCTAVES` wide. It
+   decides between a tempo, its half and its double where the sound does not.
 2. *Path.* Within `TEMPO_RANGE` of that tempo, `metricon` finds the likeliest course of tempo, bar and beat:
    the bar-pointer model, decoded by Viterbi. Known beats are anchors that every path must pass.
 3. *Confidence.* How far beats stand out of the activation, as the chance that they are right, fitted on
@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from hafm.errors import LeadSheetError
 from hafm.guide.lead_sheet import Beat
-from hafm.guide.network import LOWEST_BPM, TEMPI, TEMPI_PER_OCTAVE
 from hafm.rates import SEMANTIC_RATE
 
 __all__ = ["FASTEST_BPM", "METERS", "SLOWEST_BPM", "Beats", "find_beats", "track_bars"]
@@ -37,11 +36,11 @@ __all__ = ["FASTEST_BPM", "METERS", "SLOWEST_BPM", "Beats", "find_beats", "track
 Floats = NDArray[np.floating]
 
 SLOWEST_BPM, FASTEST_BPM = 50.0, 220.0
-METERS = {4: 0.8, 3: 0.1, 2: 0.1}
+METERS = {4: 0.9, 3: 0.08, 2: 0.02}
 """Beats per bar (6/8 is 2), and how often each is expected."""
 
-PRIOR_BPM, PRIOR_OCTAVES = 105.0, 0.5
-COMB_WEIGHT = 4.0
+PRIOR_BPM, PRIOR_OCTAVES = 95.0, 0.5
+COMB_WEIGHT = 6.0
 TEMPO_RANGE = 1.15
 """Highest tempo of a path over the tempo that was found, and that over the lowest."""
 LEAST_CONFIDENCE = 0.2
@@ -49,8 +48,10 @@ LEAST_SECONDS = 2.5
 
 _RATE = int(SEMANTIC_RATE)
 _COMB_SECONDS = 10
+_TEMPI_PER_OCTAVE = 24
 _STEADINESS = 100.0
 _LEAST_SHARE = 0.02
+_EAGERNESS = 2.0  # added to the logits of beats, but for the confidence: weak beats count for tempo and bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,6 @@ class Beats:
 def find_beats(
     beat: Float[np.ndarray, " F"],
     downbeat: Float[np.ndarray, " F"],
-    tempo: Float[np.ndarray, " 64"],
     *,
     known: Sequence[Beat] = (),
     meters: Mapping[int, float] = METERS,
@@ -81,7 +81,6 @@ def find_beats(
 
     Args:
         beat, downbeat: logits at 50 Hz.
-        tempo: log-probability of each tempo class.
         known: beats that are kept as they are; the others are found around them.
         meters: beats per bar that are possible, and how often each is expected.
         tempo_bpm: about how fast it goes, if that is known.
@@ -89,21 +88,21 @@ def find_beats(
     Raises:
         LeadSheetError: no course of tempo between 50 and 220 per minute passes all known beats.
     """
-    probability = _probability(beat)
+    eager = np.asarray(beat, np.float64) + _EAGERNESS
     if len(beat) < LEAST_SECONDS * _RATE and len(known) < 2:
         return None
     if tempo_bpm is None and len(known) < 2:
-        tempo_bpm = _likeliest_tempo(probability, tempo)
+        tempo_bpm = _likeliest_tempo(_probability(eager))
     if tempo_bpm is None:
         slowest, fastest = SLOWEST_BPM, FASTEST_BPM
     else:
         slowest, fastest = tempo_bpm / TEMPO_RANGE, tempo_bpm * TEMPO_RANGE
     times, positions = track_bars(
-        beat, downbeat, slowest_bpm=slowest, fastest_bpm=fastest, known=known, meters=meters
+        eager, downbeat, slowest_bpm=slowest, fastest_bpm=fastest, known=known, meters=meters
     )
     if len(times) < 2:
         return None
-    confidence = _confidence(probability, times) if not known else 1.0
+    confidence = _confidence(_probability(beat), times) if not known else 1.0
     if confidence < LEAST_CONFIDENCE:
         return None
     found = zip(times.tolist(), positions.tolist(), strict=True)
@@ -174,12 +173,11 @@ def _observed(beat: Floats, downbeat: Floats) -> metricon.Activations:
     return metricon.Activations.from_activations(probability, probability * share, fps=_RATE)
 
 
-def _likeliest_tempo(probability: Floats, tempo: Floats) -> float:
-    bpm = LOWEST_BPM * 2.0 ** (np.arange(TEMPI) / TEMPI_PER_OCTAVE)
+def _likeliest_tempo(probability: Floats) -> float:
+    octaves = np.arange(0, np.log2(FASTEST_BPM / SLOWEST_BPM), 1 / _TEMPI_PER_OCTAVE)
+    bpm = SLOWEST_BPM * 2.0**octaves
     prior = -0.5 * np.square(np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES)
-    score = tempo + COMB_WEIGHT * _comb(probability, bpm) + prior
-    score[(bpm < SLOWEST_BPM) | (bpm > FASTEST_BPM)] = -np.inf
-    return float(bpm[score.argmax()])
+    return float(bpm[(COMB_WEIGHT * _comb(probability, bpm) + prior).argmax()])
 
 
 def _comb(probability: Floats, bpm: Floats) -> Floats:

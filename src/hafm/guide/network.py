@@ -1,14 +1,14 @@
 """The analyser's network: features of a sound in, what each frame says about beats, chords and key out.
 
 In:  features `[B, F, D]` at 50 Hz (`hafm.tokens.spectral`). Out: `Activations`: logits of beats at 50 Hz, of
-chords, key and tempo at 12.5 Hz.
+chords and key at 12.5 Hz.
 
     features [F, D]
       |  scaled, linear, 3 convolutions              attacks, note by note                50 Hz
       |----------------------.
       |  mean of 4 frames    |
       |  convolutions        |                       bars and phrases                     12.5 Hz
-      |------> chord, key, tempo
+      |------> chord, key
       |  every frame 4 times |
       |  linear              |
       +<---------------------'
@@ -29,23 +29,17 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool1d, dropout1d, pad, relu
+from torch.nn.functional import avg_pool1d, conv1d, dropout1d, pad, relu
 
 from hafm.errors import UsageError
 
 __all__ = [
     "CHORD_STATES",
-    "LOWEST_BPM",
     "POOL",
-    "TEMPI",
-    "TEMPI_PER_OCTAVE",
     "Activations",
     "AnalyserNetwork",
     "NetworkConfig",
 ]
-
-LOWEST_BPM, TEMPI_PER_OCTAVE, TEMPI = 40.0, 24, 64
-"""Tempo class k is `LOWEST_BPM * 2 ** (k / TEMPI_PER_OCTAVE)`; the last is 247 per minute."""
 
 CHORD_STATES = 25
 """Roots of major chords (0 to 11), of minor ones (12 to 23), no chord (24)."""
@@ -98,7 +92,6 @@ class Activations(NamedTuple):
     pitch_classes: Float[Tensor, "B S 12"]
     key: Float[Tensor, "B S 24"]
     """Tonic, major (0 to 11) and minor (12 to 23)."""
-    tempo: Float[Tensor, "B S 64"]
 
 
 class AnalyserNetwork(nn.Module):
@@ -141,23 +134,37 @@ class AnalyserNetwork(nn.Module):
         slow = _of_one_size(self.slow(pooled)).transpose(1, 2)
         fast = fast + self.up(slow).transpose(1, 2).repeat_interleave(POOL, dim=2)
         beats = self.fast_heads(_of_one_size(self.last(fast)).transpose(1, 2)).float()[:, :num_frames]
-        root, pitch_classes, key, tempo = self.slow_heads(slow).float().split(_SLOW_SIZES, dim=2)
-        return Activations(beats[..., 0], beats[..., 1], root, pitch_classes, key, tempo)
+        root, pitch_classes, key = self.slow_heads(slow).float().split(_SLOW_SIZES, dim=2)
+        return Activations(beats[..., 0], beats[..., 1], root, pitch_classes, key)
 
 
 class _Layer(nn.Module):
     def __init__(self, channels: int, dilation: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = dropout
-        self.conv = nn.Conv1d(
-            channels, channels, _KERNEL, dilation=dilation, padding=dilation * (_KERNEL // 2)
-        )
-        self.outlet = nn.Conv1d(channels, channels, 1)
+        self.dilation, self.dropout = dilation, dropout
+        # Both convolutions are kept as matrices, one row per channel that comes out: rows are what int8
+        # storage scales.
+        self.kernel, self.bias = _matrix(channels, channels * _KERNEL)
+        self.outlet, self.outlet_bias = _matrix(channels, channels)
 
     def forward(self, hidden: Float[Tensor, "B C F"]) -> Float[Tensor, "B C F"]:
         seen = dropout1d(_of_one_size(hidden), self.dropout, self.training)
-        added: Tensor = self.outlet(relu(self.conv(seen)))
-        return hidden + added
+        channels = hidden.shape[1]
+        inner = conv1d(
+            seen,
+            self.kernel.view(channels, channels, _KERNEL),
+            self.bias,
+            padding=self.dilation * (_KERNEL // 2),
+            dilation=self.dilation,
+        )
+        return hidden + conv1d(relu(inner), self.outlet[..., None], self.outlet_bias)
+
+
+def _matrix(rows: int, columns: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """Weights and biases that start as those of `nn.Linear`."""
+    limit = columns**-0.5
+    weights = torch.empty(rows, columns).uniform_(-limit, limit)
+    return nn.Parameter(weights), nn.Parameter(torch.empty(rows).uniform_(-limit, limit))
 
 
 def _of_one_size(hidden: Float[Tensor, "B C F"]) -> Float[Tensor, "B C F"]:
@@ -165,4 +172,4 @@ def _of_one_size(hidden: Float[Tensor, "B C F"]) -> Float[Tensor, "B C F"]:
     return hidden * (hidden.square().mean(dim=1, keepdim=True) + 1e-5).rsqrt()
 
 
-_SLOW_SIZES = (13, 12, 24, TEMPI)
+_SLOW_SIZES = (13, 12, 24)

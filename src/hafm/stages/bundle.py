@@ -5,6 +5,7 @@ In: a source (`hafm.stages.hub`). Out: its parts, each verified, loaded when it 
     config.json                             what it is, and every hash (`hafm.stages.bundle_config`)
     semantic|coarse|fine.safetensors        the stages' weights (`hafm.stages.weights`)
     kmeans_vocal|instrumental.safetensors   centroids
+    analyser/vocal|band.safetensors         what hears lead sheets, if it has any (`hafm.stages.analysers`)
     codec/                                  the codec, or its name and pinned revision (`hafm.stages.parts`)
     README.md                               model card
 
@@ -28,7 +29,9 @@ from typing import Self
 
 import torch
 
-from hafm.errors import BundleDamaged, BundleNotFound
+from hafm.errors import BundleDamaged, BundleNotFound, UsageError
+from hafm.guide.analyser import Analyser
+from hafm.stages.analysers import AnalyserName, read_analyser
 from hafm.stages.bundle_config import SIDES, STAGES, BundleConfig
 from hafm.stages.hub import CONFIG_FILE, bundle_folder
 from hafm.stages.parts import codec_fingerprint, load_codec, load_features
@@ -43,6 +46,7 @@ __all__ = [
     "CARD_FILE",
     "CODEC_FOLDER",
     "Bundle",
+    "analyser_file",
     "kmeans_file",
     "parts_of",
     "stage_file",
@@ -167,6 +171,22 @@ class Bundle:
         self._require("codec", codec.fingerprint())
         return codec
 
+    def load_analyser(self, name: AnalyserName) -> Analyser:
+        """What hears the lead sheet of a `"vocal"` or a `"band"`.
+
+        Raises:
+            UsageError: the bundle has none.
+            BundleDamaged: the file does not hold what it says.
+        """
+        if name not in self.config.analysers:
+            raise UsageError(
+                f"the bundle '{self.config.name}' has no {name} analyser; use a bundle that has one, or give "
+                "a lead sheet"
+            )
+        analyser = read_analyser(self.folder / analyser_file(name))
+        self._require(f"analyser_{name}", analyser.fingerprint())
+        return analyser
+
     def _verify(self) -> None:
         """Refuses what is missing, changed, or does not belong together.
 
@@ -227,6 +247,15 @@ def kmeans_file(side: str) -> str:
     'kmeans_vocal.safetensors'
     """
     return f"kmeans_{side}.safetensors"
+
+
+def analyser_file(name: AnalyserName) -> str:
+    """The file of an analyser.
+
+    >>> analyser_file("band")
+    'analyser/band.safetensors'
+    """
+    return f"analyser/{name}.safetensors"
 
 
 def parts_of(spec: StageSpec) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ In: a JSON object. Out: a frozen `BundleConfig`, or a `BundleDamaged` that names
      "vocal_noise_sigma": 0.01,                                                     as in training
      "stages": {"semantic": {...}, "coarse": {...}, "fine": {...}},                 one `StageSpec` each
      "generation": {...}, "measured": {...},                                        defaults; figures
+     "analysers": ["vocal"],                                                        left out if there is none
      "fingerprints": {...}, "files": {"semantic.safetensors": "<sha256>", ...},     what belongs together
      "digest": "<sha256>"}                                                          of all of the above
 
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from hafm.errors import BundleDamaged, UsageError
+from hafm.stages.analysers import ANALYSERS, AnalyserName
 from hafm.stages.spec import StageSpec
 
 __all__ = ["FORMAT", "SIDES", "STAGES", "BundleConfig", "GenerationDefaults"]
@@ -88,8 +90,9 @@ class BundleConfig:
         generation: defaults.
         measured: figures that describe its quality; JSON values, shown and not interpreted.
         fingerprints: of `features_vocal`, `features_instrumental`, `kmeans_vocal`, `kmeans_instrumental`,
-            `codec` and of each stage.
+            `codec`, of each stage, and `analyser_vocal`, `analyser_band` of the analysers.
         files: SHA-256 by path inside the folder.
+        analysers: which it has, of `hafm.stages.analysers.ANALYSERS` and in that order.
     """
 
     name: str
@@ -104,11 +107,17 @@ class BundleConfig:
     measured: Mapping[str, Any]
     fingerprints: Mapping[str, str]
     files: Mapping[str, str]
+    analysers: tuple[AnalyserName, ...] = ()
 
     def __post_init__(self) -> None:
         _require_keys("features", self.features, SIDES)
         _require_keys("stages", self.stages, STAGES)
-        _require_keys("fingerprints", self.fingerprints, _FINGERPRINTS)
+        if self.analysers != tuple(name for name in ANALYSERS if name in self.analysers):
+            raise BundleDamaged(
+                f"a bundle's analysers are some of {', '.join(ANALYSERS)}; found {', '.join(self.analysers)}"
+            )
+        fingerprints = (*_FINGERPRINTS, *(f"analyser_{name}" for name in self.analysers))
+        _require_keys("fingerprints", self.fingerprints, fingerprints)
         for name in self.files:
             if name.startswith("/") or "\\" in name or ".." in name.split("/"):
                 raise BundleDamaged(f"a bundle lists the file {name!r}, which is outside of it; get it again")
@@ -124,6 +133,9 @@ class BundleConfig:
         values["generation"] = asdict(self.generation)
         if self.generation.guide_guidance is None:  # as bundles were described that knew of none
             del values["generation"]["guide_guidance"]
+        values["analysers"] = list(self.analysers)
+        if not self.analysers:  # as in bundles from before there were any
+            del values["analysers"]
         return {"format": FORMAT, **values}
 
     def to_json(self) -> str:
@@ -163,7 +175,7 @@ class BundleConfig:
             )
         recorded = values.pop("digest", None)
         known = {"format", *(field.name for field in fields(cls))}
-        unknown, missing = sorted(set(values) - known), sorted(known - set(values))
+        unknown, missing = sorted(set(values) - known), sorted(known - {"analysers", *values})
         if unknown or missing:
             raise BundleDamaged(
                 f"{where} has unknown keys {unknown} and lacks {missing}; get the bundle again"
@@ -176,6 +188,7 @@ class BundleConfig:
         try:
             values["stages"] = {name: StageSpec.from_dict(spec) for name, spec in values["stages"].items()}
             values["generation"] = GenerationDefaults(**values["generation"])
+            values["analysers"] = tuple(values.get("analysers", ()))
             return cls(**values)
         except (UsageError, TypeError, AttributeError) as error:
             raise BundleDamaged(f"{where}: {error}") from error

@@ -19,10 +19,13 @@ from typing import Any
 
 from hafm.errors import BundleMismatch, OutputError
 from hafm.files import atomic_file
+from hafm.guide.analyser import Analyser
+from hafm.stages.analysers import ANALYSERS, AnalyserName, read_analyser, write_analyser
 from hafm.stages.bundle import (
     CARD_FILE,
     CODEC_FOLDER,
     Bundle,
+    analyser_file,
     kmeans_file,
     parts_of,
     stage_file,
@@ -60,6 +63,7 @@ class Ingredients:
         generation: defaults of generation.
         measured: figures that describe its quality; JSON values.
         vocal_noise_sigma: noise that vocals were given before tokenisation in training.
+        analysers: what hears lead sheets, by name; may be none. They are stored as int8.
         card: text of the model card, from the finished bundle; it may quote sizes and fingerprints.
     """
 
@@ -76,6 +80,7 @@ class Ingredients:
     measured: Mapping[str, Any] = field(default_factory=dict)
     vocal_noise_sigma: float = NOISE_SIGMA
     pinned: Mapping[str, Pinned] = field(default_factory=dict)
+    analysers: Mapping[AnalyserName, Analyser] = field(default_factory=dict)
     card: Callable[[Bundle], str] | None = None
 
     def check(self) -> None:
@@ -167,6 +172,12 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
             metadata={"stage": name, "parts": parts},
         )
         fingerprints[name] = stage_fingerprint(model.spec, stored(weights, ingredients.storage))
+    analysers = tuple(name for name in ANALYSERS if name in ingredients.analysers)
+    for name in analysers:
+        path = staging / analyser_file(name)
+        path.parent.mkdir(exist_ok=True)
+        write_analyser(path, ingredients.analysers[name], storage="int8")
+        fingerprints[f"analyser_{name}"] = read_analyser(path).fingerprint()
     config = BundleConfig(
         name=ingredients.name,
         version=ingredients.version,
@@ -183,6 +194,7 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
         measured=ingredients.measured,
         fingerprints=dict(sorted(fingerprints.items())),
         files=_hashes(staging),
+        analysers=analysers,
     )
     with atomic_file(staging / CONFIG_FILE) as file:
         file.write(config.to_json().encode())
