@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hafm.audio.io import write_audio
+from hafm.guide.chord import NOTE_NAMES
 from tests.evaluate.fit.band import (
     BEAT_SECONDS,
     BEATS,
@@ -37,22 +38,27 @@ def make_songs(folder: Path, *, songs: int = 4, seconds: float = 6.0, split: str
             samples = pad(sound, (round(late * RATE), 0))[:length]
             write_audio(folder / split / f"{number:06d}.{stem}.wav", samples[None], RATE)
         score = truth()
+        beats = [beat for beat in score.beats_seconds if beat + late < seconds]
         fields = {
             "song_id": 100 + number,
             "seconds": length / RATE,
-            "key": {"label": "test", "tonic": up, "mode": "maj"},
+            "key": {"label": f"{NOTE_NAMES[up]}:maj", "tonic": up, "mode": "maj"},
             "tempo_bpm": 120.0,
-            "band": {"style": "test"},
+            "beats_per_bar": 4,
+            "downbeats_seconds": [beat + late for beat in beats[::4]],
+            "band": {"style": "rock"},
             "voice": "test",
             "chords": [
                 {
                     "start_seconds": chord.start_seconds + late,
                     "end_seconds": chord.end_seconds + late,
                     "pitch_classes": [(pitch_class + up) % 12 for pitch_class in chord.pitch_classes],
+                    "label": f"{NOTE_NAMES[(chord.pitch_classes[0] + up) % 12]}:maj",
                 }
                 for chord in score.chords
+                if chord.end_seconds + late <= seconds
             ],
-            "beats_seconds": [beat + late for beat in score.beats_seconds],
+            "beats_seconds": [beat + late for beat in beats],
         }
         (folder / split / f"{number:06d}.json").write_text(json.dumps(fields))
     return folder

@@ -17,7 +17,7 @@ from hafm.app import options
 from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError, UsageError
-from hafm.evaluate.systems import SYSTEMS, require_systems
+from hafm.evaluate.systems import GUIDED, SYSTEMS, WITH_BUNDLE, require_systems
 from hafm.words import columns as columns_of
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Evaluate(Command):
             f"Some of {','.join(SYSTEMS)}.",
             metavar="LIST",
             panel=_COMPARED,
-            default="all; retrieval with --index",
+            default="all that need no lead sheet; retrieval with --index",
         ),
     ] = None
     takes: Annotated[
@@ -284,10 +284,11 @@ class Evaluate(Command):
 
     @property
     def chosen_systems(self) -> tuple[str, ...]:
-        """The systems to compare; without a choice, retrieval is among them if there is an index."""
+        """The systems to compare; without a choice those without lead sheets, and retrieval with an index."""
         if self.systems is not None:
             return require_systems(name.strip() for name in self.systems.split(",") if name.strip())
-        return tuple(name for name in SYSTEMS if name != "retrieval" or self.index is not None)
+        wanted = (name for name in SYSTEMS if name not in GUIDED)
+        return tuple(name for name in wanted if name != "retrieval" or self.index is not None)
 
     def run(self, shown: "Display", interrupts: Interrupts) -> EvaluateOutcome:
         began = time.monotonic()
@@ -373,7 +374,7 @@ class Evaluate(Command):
 
     def _accompanist(self) -> "Accompanist | None":
         """The bundle, if the model or its codec is evaluated."""
-        if not {"codec", "model"} & set(self.chosen_systems):
+        if not WITH_BUNDLE & set(self.chosen_systems):
             return None
         from hafm.generate.accompany import Accompanist
 

@@ -6,6 +6,8 @@ from torch import Tensor
 from hafm.evaluate.fit.chroma import Chord
 from hafm.evaluate.fit.truth import Truth
 from hafm.evaluate.key import Key
+from hafm.guide.chord import NOTE_NAMES
+from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange
 
 RATE = 24_000
 BEAT_SECONDS = 0.5
@@ -61,6 +63,26 @@ def truth() -> Truth:
             for beat in range(0, BEATS, 2)
         ),
         beats_seconds=tuple(LEAD_SECONDS + beat * BEAT_SECONDS for beat in range(BEATS)),
+    )
+
+
+def sheet(transposed: int = 0, *, late: float = 0.0) -> LeadSheet:
+    """The band's lead sheet: bars of two beats, at each of which the chord may change."""
+    score = truth()
+    seconds = LEAD_SECONDS + BEATS * BEAT_SECONDS + late
+    return LeadSheet(
+        duration_seconds=seconds,
+        beats=tuple(Beat(beat + late, number % 2 + 1) for number, beat in enumerate(score.beats_seconds)),
+        meters=(MeterChange(0.0, 2, 4),),
+        keys=(KeyChange(0.0, NOTE_NAMES[transposed % 12], "maj"),),
+        chords=tuple(
+            ChordSpan(
+                chord.start_seconds + late,
+                chord.end_seconds + late,
+                f"{NOTE_NAMES[(chord.pitch_classes[0] + transposed) % 12]}:maj",
+            )
+            for chord in score.chords
+        ),
     )
 
 

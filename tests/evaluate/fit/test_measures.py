@@ -7,7 +7,7 @@ import torch
 
 from hafm.errors import UsageError
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
-from tests.evaluate.fit.band import RATE, accompaniment, delayed, truth, vocal
+from tests.evaluate.fit.band import RATE, accompaniment, delayed, sheet, truth, vocal
 from tests.unchecked import unchecked
 
 FITTING = Example(
@@ -16,6 +16,7 @@ FITTING = Example(
     sample_rate=RATE,
     truth=truth(),
     instrumental=accompaniment(),
+    sheet=sheet(),
 )
 
 
@@ -30,6 +31,22 @@ def test_all_of_a_fitting_pair_are_known():
     assert values["beat_closeness"] > 0.8
     assert values["beat_instrumental"] == 1.0
     assert values["dead_air"] == 0.0
+    assert values["sheet_beat"] == values["sheet_key"] == 1.0
+    assert values["sheet_downbeat"] > 0.9
+    assert values["sheet_drift"] < 20
+
+
+def test_obedience_is_to_the_sheet_and_not_to_the_truth():
+    pytest.importorskip("mir_eval")
+    names = ["sheet_beat", "sheet_downbeat", "sheet_chords", "sheet_bass", "sheet_key"]
+    right = measure(FITTING, names)
+    other = measure(replace(FITTING, sheet=sheet(6, late=0.25)), names)
+    assert all(other[name] < 0.5 * right[name] for name in names), (other, right)
+    moved = replace(FITTING, accompaniment=delayed(accompaniment(6), 0.25), sheet=sheet(6, late=0.25))
+    assert all(measure(moved, names)[name] > 0.9 * right[name] for name in names), (
+        measure(moved, names),
+        right,
+    )
 
 
 @pytest.mark.parametrize("semitones", range(1, 12))
@@ -66,11 +83,13 @@ def test_silence_is_dead_air_and_nothing_else():
         "beat_truth": 0.0,
         "beat_closeness": 0.0,
         "beat_instrumental": 0.0,
+        "sheet_beat": 0.0,
+        "sheet_downbeat": 0.0,
     }
 
 
 def test_what_is_not_known_is_none():
-    bare = replace(FITTING, truth=None, instrumental=None)
+    bare = replace(FITTING, truth=None, instrumental=None, sheet=None)
     needing = [name for name, entry in MEASURES.items() if entry.needs]
     assert needing == [
         "key_truth",
@@ -79,6 +98,12 @@ def test_what_is_not_known_is_none():
         "beat_truth",
         "beat_closeness",
         "beat_instrumental",
+        "sheet_beat",
+        "sheet_downbeat",
+        "sheet_drift",
+        "sheet_chords",
+        "sheet_bass",
+        "sheet_key",
     ]
     assert set(measure(bare, needing).values()) == {None}
     assert None not in measure(bare, [name for name in MEASURES if name not in needing]).values()
@@ -86,7 +111,7 @@ def test_what_is_not_known_is_none():
 
 def test_the_table_names_its_entries():
     assert all(name == entry.name and entry.what for name, entry in MEASURES.items())
-    assert {need for entry in MEASURES.values() for need in entry.needs} == {"truth", "instrumental"}
+    assert {need for entry in MEASURES.values() for need in entry.needs} == {"truth", "instrumental", "sheet"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The systems one by one: lengths, seeds, pairings, and the model as `Accompanist` makes it."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,12 +10,14 @@ from hafm import Accompanist
 from hafm.audio.loudness import integrated_lufs
 from hafm.errors import UsageError
 from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
-from hafm.evaluate.systems import SYSTEMS, open_systems
+from hafm.evaluate.run.sounds import make_sounds
+from hafm.evaluate.systems import GUIDED, SYSTEMS, open_systems
 from hafm.evaluate.systems.base import ClipSound, System
 from hafm.evaluate.systems.ceilings import CodecCeiling
 from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
 from hafm.evaluate.systems.model import Model
 from hafm.evaluate.testset.clip import Clip
+from hafm.guide.lead_sheet import KeyChange, LeadSheet
 from tests.evaluate.runs import make_run
 from tests.tiny import RATE, make_tiny_bundle, sung
 
@@ -134,7 +139,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_systems_have_the_names_that_open_them_in_the_order_of_tables(
     run: RunFolder, accompanist: Accompanist
 ) -> None:
-    names = [name for name in SYSTEMS if name != "retrieval"]
+    names = [name for name in SYSTEMS if name not in (*GUIDED, "retrieval")]
     found = open_systems(reversed(names), run, accompanist=accompanist, seed=3, takes=2, guidance=1.5)
     assert [system.name for system in found] == names
     assert all(isinstance(system, System) for system in found)
@@ -165,3 +170,37 @@ def test_the_random_pairing_plays_the_runs_own_instrumentals(run: RunFolder) -> 
 def test_what_a_system_lacks_is_named(run: RunFolder, names: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_systems(names, run)
+
+
+def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
+    tmp_path: Path, accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_sheets = []
+
+    def without_guides(vocals: list[torch.Tensor], *, guides: list[LeadSheet], **words: Any) -> Any:
+        given_sheets.append(guides)
+        return Accompanist.generate_batch(accompanist, vocals, **words)
+
+    monkeypatch.setattr(accompanist, "generate_batch", without_guides)
+    run = make_run(tmp_path / "run", songs=2, systems=("truth",), seconds=1.0)
+    first, second = run.manifest.clips
+    sheets = {}
+    for clip_, tonic in ((first, "C"), (second, "F#")):
+        sheets[clip_.id] = LeadSheet(duration_seconds=1.0, keys=(KeyChange(0.0, tonic, "maj"),))
+        run.put_sheet(Made(system="truth", heard=BOTH_ARMS, take=0, clip=clip_.id), sheets[clip_.id])
+    given, other = open_systems(GUIDED, run, accompanist=accompanist)
+    make_sounds(run, given)
+    make_sounds(run, other)
+    assert given_sheets == [
+        [sheets[first.id], sheets[second.id]],
+        [sheets[second.id], sheets[first.id]],
+    ]
+    assert given.identity()["guide"] == "given"
+    made = Made(system="model-other", heard="isolated", take=0, clip=first.id)
+    assert run.sheet(made) == sheets[second.id]
+
+
+def test_a_guided_model_needs_lead_sheets(run: RunFolder, accompanist: Accompanist) -> None:
+    [given] = open_systems(["model-given"], run, accompanist=accompanist)
+    with pytest.raises(UsageError, match="no lead sheet of clip"):
+        make_sounds(run, given)

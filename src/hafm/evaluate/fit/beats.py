@@ -31,7 +31,14 @@ from torch import Tensor
 from hafm.errors import UsageError
 from hafm.evaluate.fit.onsets import ONSET_FRAMES_PER_SECOND, onset_envelope
 
-__all__ = ["beat_closeness", "beat_f_measure", "beat_strength", "check_mir_eval", "track_beats"]
+__all__ = [
+    "beat_closeness",
+    "beat_f_measure",
+    "beat_strength",
+    "check_mir_eval",
+    "match_beats",
+    "track_beats",
+]
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +46,7 @@ _TIGHTNESS = 100.0
 _PREFERRED_SECONDS = 0.5
 _OCTAVES_WIDE = 0.9
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.25, 1.5
+_WITHIN_SECONDS = 0.07
 _FAINT = 0.5  # of the root mean square at the beats: below, a beat at an end is not played
 
 
@@ -76,6 +84,28 @@ def beat_f_measure(estimated_seconds: Sequence[float], reference_seconds: Sequen
         UsageError: mir_eval is not installed.
     """
     return _score("f_measure", estimated_seconds, reference_seconds)
+
+
+def match_beats(
+    estimated_seconds: Sequence[float], reference_seconds: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Pairs of beats within 70 ms, each beat in one pair at most: as many pairs as there can be.
+
+    Args:
+        estimated_seconds: rising.
+        reference_seconds: rising.
+
+    Raises:
+        UsageError: mir_eval is not installed.
+
+    >>> match_beats([0.0, 0.52, 0.8], [0.5, 1.0])
+    [(0.52, 0.5)]
+    """
+    check_mir_eval()
+    match_events = import_module("mir_eval.util").match_events
+    reference, estimated = np.asarray(reference_seconds), np.asarray(estimated_seconds)
+    pairs = match_events(reference, estimated, _WITHIN_SECONDS)
+    return [(estimated_seconds[after], reference_seconds[before]) for before, after in pairs]
 
 
 def beat_closeness(estimated_seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:

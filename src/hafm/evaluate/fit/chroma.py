@@ -28,7 +28,7 @@ from hafm.tokens.chroma import HARMONIC_SPAN, contrast, fold_octaves, harmonic_s
 from hafm.tokens.level import set_active_rms
 from hafm.tokens.spectrum import band_powers
 
-__all__ = ["Chord", "chord_tone_share", "chroma_correlation", "chroma_of"]
+__all__ = ["Chord", "chord_tone_share", "chroma_correlation", "chroma_frames", "chroma_of", "tone_share"]
 
 _FRAMES_PER_SECOND = 10
 _WINDOW_SECONDS = 8192 / 24_000
@@ -77,16 +77,37 @@ def chroma_of(waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, 
     >>> chroma_of(a4, 24_000)[5].argmax()
     tensor(9)
     """
+    return contrast(_average(chroma_frames(waveform, sample_rate)[0])[None], floor=_FLOOR)[0]
+
+
+@torch.no_grad()
+def chroma_frames(
+    waveform: Float[Tensor, " T"],
+    sample_rate: int,
+    *,
+    low_note: int = _LOW_NOTE,
+    high_note: int = _HIGH_NOTE,
+    window_seconds: float = _WINDOW_SECONDS,
+    frames_per_second: int = _FRAMES_PER_SECOND,
+) -> Float[Tensor, "1 F 12"]:
+    """Salience of each pitch class, C first, before any averaging and contrast.
+
+    Args:
+        waveform: one sample or more.
+        sample_rate: in hertz, 8000 or more.
+        low_note, high_note: MIDI numbers of the lowest and the highest fundamental.
+        window_seconds: about.
+        frames_per_second: whole.
+    """
     filters = semitone_filters(
-        size=window_samples(_WINDOW_SECONDS, sample_rate),
+        size=window_samples(window_seconds, sample_rate),
         sample_rate=sample_rate,
-        low_note=_LOW_NOTE,
-        high_note=_HIGH_NOTE + HARMONIC_SPAN,
+        low_note=low_note,
+        high_note=high_note + HARMONIC_SPAN,
     )
     sound = set_active_rms(waveform[None].float(), _REFERENCE_RMS, sample_rate=sample_rate)
-    salience = harmonic_sum(band_powers(sound, filters, hop=sample_rate // _FRAMES_PER_SECOND))
-    folded = _average(fold_octaves(salience, low_note=_LOW_NOTE, by="sum")[0])
-    return contrast(folded[None], floor=_FLOOR)[0]
+    salience = harmonic_sum(band_powers(sound, filters, hop=sample_rate // frames_per_second))
+    return fold_octaves(salience, low_note=low_note, by="sum")
 
 
 def chroma_correlation(
@@ -128,7 +149,16 @@ def chord_tone_share(
     >>> chord_tone_share(a4, 24_000, minor[9:10]) > 0.7 > 0.1 > chord_tone_share(a4, 24_000, minor[10:11])
     True
     """
-    chroma = chroma_of(accompaniment, sample_rate)
+    return tone_share(chroma_of(accompaniment, sample_rate), chords)
+
+
+def tone_share(chroma: Float[Tensor, "F 12"], chords: Sequence[Chord]) -> float | None:
+    """Mean over time of the share of a chroma that lies on the tones of the chord.
+
+    Args:
+        chroma: ten frames per second, of length up to 1.
+        chords: see `chord_tone_share`.
+    """
     seconds = (torch.arange(len(chroma)) + 0.5) / _FRAMES_PER_SECOND
     tones = torch.zeros_like(chroma)
     for chord in chords:

@@ -3,9 +3,11 @@
 In: an `Example`, one clip of a vocal with an accompaniment and what is known about it. Out: a number for each
 measure, None where it has no value: what it needs is not known, or nothing sounds.
 
-Conventions: a measure looks at one clip; figures of a set (an interval, a p-value against shuffled
-pairs) are made from these numbers by `hafm.evaluate.statistics`. Two estimates of one thing are two measures:
-`key_truth` compares with the score, `key_vocal` with the key that is estimated from the vocal.
+Conventions: a measure looks at one clip; figures of a set (an interval, a p-value against shuffled pairs) are
+made from these numbers by `hafm.evaluate.statistics`. Two estimates of one thing are two measures:
+`key_truth` compares with the score, `key_vocal` with the key that is estimated from the vocal. What begins
+with `sheet_` compares with the lead sheet that the band was given, which may be wrong: it tells how well the
+band obeys.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,9 +23,17 @@ from hafm.evaluate.fit.beats import beat_closeness, beat_f_measure, beat_strengt
 from hafm.evaluate.fit.chroma import chord_tone_share, chroma_correlation
 from hafm.evaluate.fit.keys import key_agreement
 from hafm.evaluate.fit.levels import dead_air_share, loudness_balance_lu
+from hafm.evaluate.fit.obedience import (
+    sheet_bass_share,
+    sheet_chord_share,
+    sheet_downbeat_f,
+    sheet_key_agreement,
+)
 from hafm.evaluate.fit.onsets import OnsetAlignment, align_onsets
+from hafm.evaluate.fit.steadiness import drift_ms_per_minute, pulse_clarity, shuffled_pulse_clarity
 from hafm.evaluate.fit.truth import Truth
 from hafm.evaluate.key import estimate_key
+from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["MEASURES", "Example", "Measure", "Truth", "measure"]
 
@@ -40,6 +50,7 @@ class Example:
         sample_rate: in hertz, 8000 or more.
         truth: what the score says, where there is one.
         instrumental: the true backing, where there is one; as many samples.
+        sheet: the lead sheet that the accompaniment was made from, of the same stretch; else the true one.
 
     Raises:
         UsageError: lengths differ, nothing in them, not finite, or a rate below 8000 Hz.
@@ -50,6 +61,7 @@ class Example:
     sample_rate: int
     truth: Truth | None = None
     instrumental: Float[Tensor, " T"] | None = None
+    sheet: LeadSheet | None = None
 
     def __post_init__(self) -> None:
         if self.sample_rate < _LOWEST_RATE:
@@ -88,7 +100,7 @@ class Measure:
         unit: of its values; `""` for a plain number.
         higher_is_better: None where neither is, and true pairs say what is usual.
         what: one line for tables.
-        needs: fields of `Example` without which it is None: `"truth"`, `"instrumental"`.
+        needs: fields of `Example` without which it is None: `"truth"`, `"instrumental"`, `"sheet"`.
         of: its value for an example that has what it needs.
     """
 
@@ -172,6 +184,48 @@ def _loudness(example: Example) -> float | None:
 
 def _dead_air(example: Example) -> float | None:
     return dead_air_share(example.vocal, example.accompaniment, example.sample_rate)
+
+
+def _pulse_clarity(example: Example) -> float | None:
+    return pulse_clarity(example.accompaniment, example.sample_rate)
+
+
+def _pulse_shuffled(example: Example) -> float | None:
+    return shuffled_pulse_clarity(example.accompaniment, example.sample_rate)
+
+
+def _sheet_beats(example: Example) -> list[float]:
+    assert example.sheet is not None
+    return [beat.seconds for beat in example.sheet.beats]
+
+
+def _sheet_beat(example: Example) -> float | None:
+    reference = _sheet_beats(example)
+    return beat_f_measure(example.beats_seconds, reference) if reference else None
+
+
+def _sheet_drift(example: Example) -> float | None:
+    return drift_ms_per_minute(example.beats_seconds, _sheet_beats(example))
+
+
+def _sheet_downbeat(example: Example) -> float | None:
+    assert example.sheet is not None
+    return sheet_downbeat_f(example.accompaniment, example.sample_rate, example.beats_seconds, example.sheet)
+
+
+def _sheet_chords(example: Example) -> float | None:
+    assert example.sheet is not None
+    return sheet_chord_share(example.accompaniment, example.sample_rate, example.sheet)
+
+
+def _sheet_bass(example: Example) -> float | None:
+    assert example.sheet is not None
+    return sheet_bass_share(example.accompaniment, example.sample_rate, example.sheet)
+
+
+def _sheet_key(example: Example) -> float | None:
+    assert example.sheet is not None
+    return sheet_key_agreement(example.accompaniment, example.sample_rate, example.sheet)
 
 
 _ALL = (
@@ -271,6 +325,68 @@ _ALL = (
         higher_is_better=False,
         what="share of the singing without accompaniment beneath it",
         of=_dead_air,
+    ),
+    Measure(
+        name="pulse_clarity",
+        unit="",
+        higher_is_better=None,
+        what="height of the best peak of the autocorrelation of onset strength, lags of 0.25 to 1.5 s",
+        of=_pulse_clarity,
+    ),
+    Measure(
+        name="pulse_shuffled",
+        unit="",
+        higher_is_better=None,
+        what="the same with the pieces between hits in random order",
+        of=_pulse_shuffled,
+    ),
+    Measure(
+        name="sheet_beat",
+        unit="",
+        higher_is_better=True,
+        what="F-measure of the accompaniment's beats against those of the lead sheet that it was given",
+        needs=("sheet",),
+        of=_sheet_beat,
+    ),
+    Measure(
+        name="sheet_downbeat",
+        unit="",
+        higher_is_better=True,
+        what="the same of the beats on which its harmony changes most, against the sheet's downbeats",
+        needs=("sheet",),
+        of=_sheet_downbeat,
+    ),
+    Measure(
+        name="sheet_drift",
+        unit="ms/min",
+        higher_is_better=False,
+        what="how fast its beats leave the sheet's, early or late",
+        needs=("sheet",),
+        of=_sheet_drift,
+    ),
+    Measure(
+        name="sheet_chords",
+        unit="",
+        higher_is_better=True,
+        what="share of its chroma on the tones of the sheet's chords",
+        needs=("sheet",),
+        of=_sheet_chords,
+    ),
+    Measure(
+        name="sheet_bass",
+        unit="",
+        higher_is_better=True,
+        what="share of the chroma of its lowest octaves on the bass notes of the sheet's chords",
+        needs=("sheet",),
+        of=_sheet_bass,
+    ),
+    Measure(
+        name="sheet_key",
+        unit="",
+        higher_is_better=True,
+        what="its key against the sheet's, near keys in part",
+        needs=("sheet",),
+        of=_sheet_key,
     ),
 )
 

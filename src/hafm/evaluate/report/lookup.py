@@ -44,6 +44,14 @@ _MEASURE_TITLES = MappingProxyType(
         "onset_lag": "Onset lag",
         "loudness_balance": "Loudness balance",
         "dead_air": "Dead air",
+        "pulse_clarity": "Pulse clarity",
+        "pulse_shuffled": "Pulse clarity, hits in random order",
+        "sheet_beat": "Beats against its lead sheet",
+        "sheet_downbeat": "Downbeats against its lead sheet",
+        "sheet_drift": "Drift from its lead sheet",
+        "sheet_chords": "Chord tones of its lead sheet",
+        "sheet_bass": "Bass of its lead sheet",
+        "sheet_key": "Key against its lead sheet",
     }
 )
 

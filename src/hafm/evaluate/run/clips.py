@@ -1,7 +1,8 @@
 """From a collection to the clips of a test set, on disk: the first step of an evaluation.
 
 In: a `Source` of tracks with stems, a `Protocol`, perhaps a separator. Out: RUN/sounds/vocal and
-RUN/sounds/truth, and RUN/manifest.json, which is written last.
+RUN/sounds/truth (with lead sheets where the collection has them), and RUN/manifest.json, which is written
+last.
 
     track --read_stems--> vocal, instrumental --resample--> clips --filter--> isolated/CLIP, truth/CLIP
       `---mix (or their sum) --separator--> vocal --the same cuts-----------> separated/CLIP
@@ -26,13 +27,14 @@ from hafm.audio.io import read_audio
 from hafm.audio.loudness import level_db
 from hafm.audio.resample import resample
 from hafm.audio.sound import to_mono
-from hafm.data.collection.intake import MAX_SECONDS, Stems, read_stems
+from hafm.data.collection.intake import MAX_SECONDS, Stems, read_lead_sheet, read_stems
 from hafm.data.collection.track import Source, Track
-from hafm.errors import AudioError, UsageError
+from hafm.errors import AudioError, LeadSheetError, UsageError
 from hafm.evaluate.fit.truth import read_truth, write_truth
 from hafm.evaluate.run.folder import BOTH_ARMS, MANIFEST_FILE, Made, RunFolder
 from hafm.evaluate.testset.activity import activity_share, sings
 from hafm.evaluate.testset.clip import Clip, LeftOut, Manifest, Protocol, clip_id
+from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress, Progress
 from hafm.separate.separator import Separator
 
@@ -134,8 +136,9 @@ def _cut(
     """The clips of a track, their sounds written; and what did not pass."""
     try:
         stems = _at_rate(read_stems(track, separator=None), protocol.sample_rate)
+        sheet = read_lead_sheet(track, seconds=len(stems.vocal) / protocol.sample_rate)
         separated = None if separator is None else _separated(track, stems, separator, protocol.sample_rate)
-    except (AudioError, OSError) as error:
+    except (AudioError, LeadSheetError, OSError) as error:
         return [], [LeftOut(track=track.id, start_seconds=None, reason=str(error))]
     seconds = len(stems.vocal) / protocol.sample_rate
     if seconds < protocol.min_clip_seconds:
@@ -160,7 +163,7 @@ def _cut(
         if index not in kept
     ]
     return [
-        _write(run, track, stems, separated, index=index, start=start, stop=stop, share=share)
+        _write(run, track, stems, separated, sheet, index=index, start=start, stop=stop, share=share)
         for index, start, stop, share in chosen
     ], left_out
 
@@ -170,6 +173,7 @@ def _write(
     track: Track,
     stems: Stems,
     separated: Tensor | None,
+    sheet: LeadSheet | None,
     *,
     index: int,
     start: int,
@@ -179,10 +183,13 @@ def _write(
     id, rate = clip_id(track.id, index), stems.sample_rate
     vocal, instrumental = stems.vocal[start:stop], stems.instrumental[start:stop]
     run.put(run.vocal_path("isolated", id), vocal, rate)
-    run.put(run.sound_path(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=id)), instrumental, rate)
+    true = Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=id)
+    run.put(run.sound_path(true), instrumental, rate)
     if separated is not None:
         run.put(run.vocal_path("separated", id), separated[start:stop], rate)
     seconds = start / rate
+    if sheet is not None:
+        run.put_sheet(true, _part(sheet, seconds, stop / rate))
     score = Path(track.vocal[0].path.removesuffix(".vocal.wav") + ".json")
     has_truth = "style" in track.known and score.is_file()  # a rendered pair: its score lies beside it
     if has_truth:
@@ -198,6 +205,13 @@ def _write(
         sha256={"vocal": _hash(vocal), "instrumental": _hash(instrumental)},
         truth=has_truth,
     )
+
+
+def _part(sheet: LeadSheet, start_seconds: float, end_seconds: float) -> LeadSheet:
+    """What a sheet says of a clip, exactly as long as that; the sheet may end a little before its sound."""
+    seconds = end_seconds - start_seconds
+    part = sheet.cropped(start_seconds, min(end_seconds, sheet.duration_seconds))
+    return replace(part, duration_seconds=seconds)
 
 
 def _stretches(num_samples: int, protocol: Protocol) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,10 @@
     RUN/manifest.json                          the clips (`hafm.evaluate.testset.clip`)
     RUN/sounds/vocal/ARM/CLIP.flac             what was sung, as each arm hears it
     RUN/sounds/SYSTEM/system.json              what made the sounds of a system
-    RUN/sounds/SYSTEM/HEARD/TAKE/CLIP.flac     an accompaniment; CLIP.json beside it has its measures
+    RUN/sounds/SYSTEM/HEARD/TAKE/CLIP.flac     an accompaniment
+    RUN/sounds/SYSTEM/HEARD/sheets/CLIP.json   the lead sheet that its takes were made from, if any; of
+                                               `truth`, the true one
+    RUN/measures/...CLIP.json                  what it measures
     RUN/points/EMBEDDING/...CLIP.npy           embeddings, of stems and of mixes
     RUN/results.json                           all tables (`hafm.evaluate.run.results`), written last
     RUN/report.html, RUN/table.md              the same for people
@@ -31,6 +34,8 @@ from hafm.audio.io import write_audio
 from hafm.errors import OutputError, UsageError
 from hafm.evaluate.testset.clip import Arm, Clip, Manifest
 from hafm.files import atomic_file
+from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 
 __all__ = [
     "BOTH_ARMS",
@@ -159,6 +164,26 @@ class RunFolder:
                 f"at {self.manifest.protocol.sample_rate} Hz; delete it and run the same command"
             )
         return torch.from_numpy(samples)
+
+    # ---- lead sheets
+
+    def put_sheet(self, made: Made, sheet: LeadSheet) -> None:
+        """Keeps the lead sheet that an accompaniment was made from."""
+        self.write(str(self._sheet_path(made).relative_to(self.path)), lead_sheet_to_json(sheet))
+
+    def sheet(self, made: Made) -> LeadSheet | None:
+        """The lead sheet that an accompaniment was made from; None without one.
+
+        Raises:
+            LeadSheetError: the file is not as it was written.
+        """
+        path = self._sheet_path(made)
+        if not path.is_file():
+            return None
+        return lead_sheet_from_json(path.read_text(encoding="utf-8"), where=f"'{path}'")
+
+    def _sheet_path(self, made: Made) -> Path:
+        return self.path / "sounds" / made.system / made.heard / "sheets" / f"{made.clip}.json"
 
     # ---- who made them
 

@@ -5,7 +5,7 @@ In: a run whose sounds are there. Out: RUN/measures and RUN/points, one file per
 Conventions, the same for every system and in both arms:
 
 * *Fit* is measured against the isolated vocal, whatever vocal the system heard, and on the sound as it
-  was made.
+  was made; obedience against the lead sheet that it was made from, or else the true one.
 * *Stems* are embedded at one loudness, -18 LUFS, and *mixes* are made with the isolated vocal by
   `hafm.audio.mixdown` at its defaults (accompaniment 3 dB under the vocal, -14 LUFS). So level is not part
   of a distance; `loudness_balance` measures it. Silence stays silence.
@@ -70,16 +70,18 @@ class Scorer:
         """The measures of fit of one sound."""
         run = self._run
         clip = run.manifest.clip(made.clip)
-        fingerprint = self._fingerprint(made, "fit", __version__, *MEASURES)
+        true = Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
+        sheet = run.sheet(made) or run.sheet(true)
+        fingerprint = self._fingerprint(made, "fit", __version__, repr(sheet), *MEASURES)
         found = run.measures(_key(made), fingerprint)
         if found is None:
-            true = Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
             example = Example(
                 vocal=run.vocal("isolated", clip),
                 accompaniment=run.sound(made),
                 sample_rate=run.manifest.protocol.sample_rate,
                 truth=read_truth(truth_path(run, clip.id)) if clip.truth else None,
                 instrumental=run.sound(true),
+                sheet=sheet,
             )
             found = measure(example)
             run.put_measures(_key(made), fingerprint, found)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from hafm.evaluate.run.clips import TRUTH
 from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
-from hafm.evaluate.systems.base import ClipSound, System
+from hafm.evaluate.systems.base import ClipSound, Guided, System
 from hafm.evaluate.testset.clip import Arm, Clip
 from hafm.progress import OnProgress, Progress
 
@@ -41,10 +41,15 @@ def make_sounds(run: RunFolder, system: System, *, on_progress: OnProgress | Non
             ClipSound(
                 clip=clip,
                 vocal=run.vocal(arm, clip),
-                instrumental=run.sound(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)),
+                instrumental=run.sound(_true(clip)),
+                sheet=run.sheet(_true(clip)),
             )
             for _, clip in batch
         ]
+        if isinstance(system, Guided):
+            for each in clips:
+                if (sheet := system.sheet_of(each)) is not None:
+                    run.put_sheet(Made(system=system.name, heard=heard, take=0, clip=each.clip.id), sheet)
 
         def on_share(share: float, done: int = done, size: int = len(batch)) -> None:
             if on_progress is not None:
@@ -60,6 +65,10 @@ def make_sounds(run: RunFolder, system: System, *, on_progress: OnProgress | Non
 def heard_by(system: System, arms: Sequence[Arm]) -> tuple[str, ...]:
     """The arms that a system plays to: all, or none in particular."""
     return tuple(arms) if system.hears_vocal else (BOTH_ARMS,)
+
+
+def _true(clip: Clip) -> Made:
+    return Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
 
 
 def _takes(system: System, heard: str, clip: Clip) -> list[Made]:

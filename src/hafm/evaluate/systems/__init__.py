@@ -3,7 +3,9 @@
 In: names, as they are given on a command line, and what the systems need. Out: `System`s, see `systems.base`.
 
     codec        the true instrumental through the bundle's codec; `systems.ceilings`
-    model        the bundle; `systems.model`
+    model        the bundle, without a lead sheet; `systems.model`
+    model-given  the bundle, given the true lead sheet of each clip
+    model-other  the bundle, given the lead sheet of another song: the floor of what a sheet can do
     retrieval    the training song that fits best, transposed and stretched; `systems.retrieval`
     random       another song's instrumental; `systems.controls`
     noise        pink noise
@@ -12,7 +14,8 @@ In: names, as they are given on a command line, and what the systems need. Out: 
 The true instrumental is always there, and needs no system.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -20,13 +23,28 @@ from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from hafm.evaluate.run.folder import RunFolder
-    from hafm.evaluate.systems.base import System
+    from hafm.evaluate.systems.base import ClipSound, System
+    from hafm.evaluate.testset.clip import Clip
     from hafm.generate.accompany import Accompanist
+    from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["SYSTEMS", "open_systems", "require_systems"]
+__all__ = ["GUIDED", "SYSTEMS", "WITH_BUNDLE", "open_systems", "require_systems"]
 
-SYSTEMS = ("codec", "model", "retrieval", "random", "noise", "silence")
+GUIDED = ("model-given", "model-other")
+"""Those that need lead sheets, and a bundle that follows them."""
+
+SYSTEMS = ("codec", "model", *GUIDED, "retrieval", "random", "noise", "silence")
 """Every name, in the order of the tables."""
+
+WITH_BUNDLE = frozenset({"codec", "model", *GUIDED})
+"""Those that need a bundle."""
+
+
+_TITLES = {
+    "model": "model",
+    "model-given": "model, given the lead sheet",
+    "model-other": "model, given another song's lead sheet",
+}
 
 
 def require_systems(names: Iterable[str]) -> tuple[str, ...]:
@@ -67,7 +85,7 @@ def open_systems(
     Args:
         names: out of `SYSTEMS`.
         run: with its clips.
-        accompanist: for `codec` and `model`.
+        accompanist: for those of `WITH_BUNDLE`.
         index: of `hafm retrieve-index`, for `retrieval`.
         seed: of everything random.
         takes, batch_rows, temperature, top_k, guidance, skip_fine: of the model, see `systems.model`.
@@ -79,20 +97,42 @@ def open_systems(
     from hafm.evaluate.run.clips import TRUTH
     from hafm.evaluate.run.folder import BOTH_ARMS, Made
     from hafm.evaluate.systems.ceilings import CodecCeiling
-    from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence
+    from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
     from hafm.evaluate.systems.model import Model
+
+    def sheet_of(clip: "Clip") -> "LeadSheet":
+        sheet = run.sheet(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id))
+        if sheet is None:
+            raise UsageError(
+                f"there is no lead sheet of clip {clip.id!r}; give rendered pairs, or leave out "
+                f"{' and '.join(GUIDED)}"
+            )
+        return sheet
+
+    def sheets(name: str) -> "Callable[[ClipSound], LeadSheet] | None":
+        if name == "model-given":
+            return lambda each: sheet_of(each.clip)
+        if name == "model-other":
+            [partner] = pairings(run.manifest.clips, seed=seed, takes=1)
+            rate = run.manifest.protocol.sample_rate
+            return lambda each: _of_length(sheet_of(partner[each.clip.id]), each.clip.num_samples / rate)
+        return None
 
     found: list[System] = []
     for name in require_systems(names):
-        if name in ("codec", "model") and accompanist is None:
+        if name in WITH_BUNDLE and accompanist is None:
             raise UsageError(f"the system {name!r} needs a bundle; give one, or leave {name!r} out")
         if name == "codec":
             assert accompanist is not None
             found.append(CodecCeiling(codec=accompanist.bundle.load_codec(), device=accompanist.device))
-        elif name == "model":
+        elif name == "model" or name in GUIDED:
             assert accompanist is not None
             found.append(
                 Model(
+                    name=name,
+                    title=_TITLES[name],
+                    sheets=sheets(name),
+                    guide=name.removeprefix("model-"),
                     accompanist=accompanist,
                     takes=takes,
                     seed=seed,
@@ -128,3 +168,10 @@ def open_systems(
             assert name == "silence"
             found.append(Silence())
     return found
+
+
+def _of_length(sheet: "LeadSheet", seconds: float) -> "LeadSheet":
+    """The beginning of a sheet, or the whole of it with nothing known of the rest."""
+    if sheet.duration_seconds > seconds:
+        return sheet.cropped(0.0, seconds)
+    return replace(sheet, duration_seconds=seconds)

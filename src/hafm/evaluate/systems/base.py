@@ -22,8 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.evaluate.testset.clip import Clip
+from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["ClipSound", "Kind", "OnShare", "System"]
+__all__ = ["ClipSound", "Guided", "Kind", "OnShare", "System"]
 
 Kind: TypeAlias = Literal["ceiling", "model", "baseline", "control"]
 
@@ -39,11 +40,13 @@ class ClipSound:
         clip: which.
         vocal: as the system is to hear it.
         instrumental: the true one.
+        sheet: the true lead sheet, where the collection has it.
     """
 
     clip: Clip
     vocal: Float[Tensor, " T"]
     instrumental: Float[Tensor, " T"]
+    sheet: LeadSheet | None = None
 
 
 @runtime_checkable
@@ -91,4 +94,13 @@ class System(Protocol):
             sample_rate: in hertz.
             on_share: see `OnShare`.
         """
+        ...
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """A system that may make its accompaniments from lead sheets."""
+
+    def sheet_of(self, clip: ClipSound) -> LeadSheet | None:
+        """The sheet from which the accompaniments of a clip are made; None for none."""
         ...

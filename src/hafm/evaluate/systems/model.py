@@ -1,12 +1,16 @@
-"""A bundle as a system.
+"""A bundle as a system, with or without lead sheets.
 
 In: clips. Out: `takes` accompaniments of each, clips and takes in one batch.
+
+With a lead sheet per clip (`sheet_of`) it plays from those. Whose they are is in the system's name and
+identity: the clip's own, as a person would give it, or that of another song, which it can obey and cannot
+fit.
 
 A take's tokens depend on the clip, the seed and the take's number alone, so batches change nothing, and a run
 that was stopped goes on with the same sounds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -14,6 +18,7 @@ from torch import Tensor
 
 from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
 from hafm.generate.accompany import Accompanist
+from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import Progress
 
 __all__ = ["Model"]
@@ -31,6 +36,8 @@ class Model:
         batch_rows: clips times takes that go through a stage together, at most, but one clip at least.
         temperature, top_k, guidance: None for the bundle's.
         skip_fine: stop after the coarse stage.
+        sheets: the lead sheet of a clip, as long as that; None to play without.
+        guide: whose lead sheets these are, for the identity.
         name, title: in tables.
     """
 
@@ -48,12 +55,15 @@ class Model:
         top_k: int | None = None,
         guidance: float | None = None,
         skip_fine: bool = False,
+        sheets: Callable[[ClipSound], LeadSheet] | None = None,
+        guide: str = "none",
         name: str = "model",
         title: str = "model",
     ) -> None:
         self.name, self.title, self.takes = name, title, takes
         self.batch_clips = max(1, batch_rows // takes)
         self._accompanist = accompanist
+        self._sheets, self._guide = sheets, guide
         defaults = accompanist.bundle.config.generation
         self._settings: dict[str, Any] = {
             "seed": seed,
@@ -71,8 +81,13 @@ class Model:
             "version": bundle.config.version,
             "fingerprint": bundle.fingerprint,
             "device": self._accompanist.device.type,
+            **({} if self._sheets is None else {"guide": self._guide}),
             **self._settings,
         }
+
+    def sheet_of(self, clip: ClipSound) -> LeadSheet | None:
+        """See `Guided`."""
+        return None if self._sheets is None else self._sheets(clip)
 
     def play(
         self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
@@ -90,6 +105,7 @@ class Model:
             [each.vocal for each in clips],
             takes=self.takes,
             sample_rate=sample_rate,
+            guides=None if self._sheets is None else [self._sheets(each) for each in clips],
             on_progress=on_progress,
             **self._settings,
         )
