@@ -152,7 +152,7 @@ TAKEN: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "clipped.wav": (lambda: wav(np.clip(30 * voice(), -1, 1)), 1, ""),
     "slightly_over.wav": (lambda: wav(3 * voice(), tag=3, bits=32), 1, ""),
     "far_over.wav": (lambda: wav(1e6 * voice(), tag=3, bits=32), 1, "scaled down to full scale"),
-    "offset.wav": (lambda: wav(0.2 * voice() + 0.7), 1, "a constant offset of 0.70"),
+    "offset.wav": (lambda: wav(0.2 * voice() + 0.7), 1, "a constant offset of 0.700"),
     "impulse.wav": (lambda: wav(np.eye(1, RATE, 100)[0]), 1, "hardly any sound: 0.01 s"),
     "late.wav": (lambda: wav(np.concatenate([np.zeros(20 * RATE), voice()])), 1, ""),
     "junk_chunk.wav": (lambda: wav(voice(), chunks=b"JUNK" + struct.pack("<I", 4000) + bytes(4000)), 1, ""),

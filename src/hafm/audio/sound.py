@@ -15,7 +15,7 @@ What is done to the sound, and what is not:
 | more than eight channels | refused |
 | peak above 4.0 (+12 dBFS) | scaled to peak 1.0, with a note: such a file was written on another scale |
 | peak between 1.0 and 4.0 | kept: floating point holds it, and the mix sets its own level |
-| an offset of more than 0.01 | kept, with a note: the vocal is not ours to change; `mono` removes it |
+| a constant offset over a fiftieth of the level | removed, with a note: a mix would amplify it |
 | hardly any sound | kept, with a note |
 """
 
@@ -53,7 +53,8 @@ MAX_CHANNELS = 8
 SILENCE_DBFS = -80.0
 
 SCALED_ABOVE = 4.0
-_NOTED_OFFSET = 0.01
+_LEAST_OFFSET = 1e-4
+_OFFSET_SHARE = 0.02
 _ACTIVE_DBFS = -60.0
 _ACTIVE_FRAME_SECONDS = 0.01
 _NOTED_ACTIVE_SECONDS = 0.25
@@ -227,8 +228,10 @@ def admit(
         raise AudioContentError(
             f"{name} is silent (nothing above {SILENCE_DBFS:g} dBFS); check that the right track was exported"
         )
-    if (largest := float(offset.abs().max())) > _NOTED_OFFSET:
-        notes += (f"there is a constant offset of {largest:.2f} of full scale; kept as it is",)
+    power = float(waveform.square().mean()) - float(offset.square().mean())
+    if (largest := float(offset.abs().max())) > max(_LEAST_OFFSET, _OFFSET_SHARE * max(power, 0.0) ** 0.5):
+        waveform = waveform - offset[:, None]
+        notes += (f"a constant offset of {largest:.3f} of full scale was removed",)
     if (active := _active_seconds(waveform, sample_rate)) < _NOTED_ACTIVE_SECONDS:
         notes += (f"there is hardly any sound: {active:.2f} s above {_ACTIVE_DBFS:g} dBFS",)
     return Audio(

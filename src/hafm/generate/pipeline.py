@@ -26,7 +26,7 @@ from hafm.generate.record import (
 )
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.steps import codec_frames, hear, play, show, sound
-from hafm.generate.vocal import take_vocal
+from hafm.generate.vocal import take_vocal, with_notes
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
@@ -67,6 +67,7 @@ def accompany(
     """
     if separator is not None:
         vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
+    vocals = [with_notes(vocal) for vocal in vocals]
     seed = settings.seed
     sampling = SamplingSettings(
         temperature=settings.temperature,

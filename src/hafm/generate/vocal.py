@@ -7,18 +7,20 @@ keeps the song's path and hash: from them it can be had again.
 
 import math
 import os
+from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
 import torch
 
+from hafm.audio.checks import vocal_notes
 from hafm.audio.io import audio_from_array, read_audio
 from hafm.audio.sound import SILENCE_DBFS, Audio, admit
 from hafm.errors import AudioContentError, UsageError
 from hafm.progress import OnProgress, Progress
 from hafm.separate.separator import Separator
 
-__all__ = ["SEPARATION", "read_vocal", "take_vocal"]
+__all__ = ["SEPARATION", "read_vocal", "take_vocal", "with_notes"]
 
 SEPARATION = "separation"
 """The name of the stage before the stages, in `Progress`; its frames are seconds."""
@@ -75,6 +77,11 @@ def read_vocal(
         last = first + round(seconds * sample_rate)
     part = samples[..., first:last] if samples.ndim else samples
     return audio_from_array(part, sample_rate)
+
+
+def with_notes(vocal: Audio) -> Audio:
+    """The vocal with notes on what is odd about it as a recording of one voice."""
+    return replace(vocal, notes=vocal.notes + vocal_notes(vocal.waveform, vocal.sample_rate))
 
 
 def take_vocal(song: Audio, separator: Separator, *, on_progress: OnProgress | None = None) -> Audio:
