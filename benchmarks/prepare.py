@@ -21,7 +21,7 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,15 +34,16 @@ from hafm.audio.resample import resample
 from hafm.data.collection.intake import Stems, read_stems
 from hafm.data.collection.sources import open_source
 from hafm.data.collection.track import Source, Track
-from hafm.data.preparing.engine import Engine, Results, SameProcess
 from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, prepare
-from hafm.data.preparing.workbench import Opener, TrackWorkbench
+from hafm.data.preparing.workbench import Opener, TrackEngine, TrackWorkbench
+from hafm.data.result import TrackResult
 from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
 from hafm.separate.config import SeparatorConfig
 from hafm.separate.separator import Separator
 from hafm.stages.parts import Pinned
 from hafm.stages.token_parts import TokenParts, open_parts
 from hafm.tokens.kmeans import KMeans
+from hafm.workers import SameProcess
 
 CLUSTERS = 500
 SEPARATION_RATE_HZ = 44_100
@@ -199,7 +200,9 @@ class Interleaved(SameProcess):
         self._parts, self._inputs = parts, inputs
         self.bare = Spent(core=0.0, wall=0.0)
 
-    def run(self, batches: Iterable[Sequence[Track]], opener: Opener) -> Results:
+    def run(
+        self, batches: Iterable[Sequence[Track]], opener: Opener
+    ) -> Generator[Sequence[TrackResult], None, None]:
         """See `Engine.run`."""
         bench = opener()
         for batch, each in zip(batches, self._inputs, strict=True):
@@ -242,7 +245,7 @@ def measure_overhead(pairs: Path, parts: TokenParts, num_tracks: int, repetition
     }
 
 
-def prepared(source: Source, bench: TrackWorkbench, engine: Engine, num_tracks: int) -> Spent:
+def prepared(source: Source, bench: TrackWorkbench, engine: TrackEngine, num_tracks: int) -> Spent:
     """What a run takes from the first hash on; before, the collection is listed and parts are written."""
     began: list[Spent] = []
 

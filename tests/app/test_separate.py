@@ -207,8 +207,8 @@ def test_the_song_itself_is_not_overwritten(
 def test_songs_that_are_done_stay_when_a_later_one_fails(
     songs: list[Path], model: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hafm.app import separate_song
     from hafm.errors import OutputError
+    from hafm.separate import files as separate_song
 
     def full(path: Path, *_: object, **__: object) -> None:
         raise OutputError("the disk is full")

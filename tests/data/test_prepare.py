@@ -17,19 +17,19 @@ import pytest
 from hafm.data.collection.sources import open_source
 from hafm.data.collection.track import Track
 from hafm.data.preparing import prepare as module
-from hafm.data.preparing.engine import Engine, SameProcess
 from hafm.data.preparing.ledger import LEDGER_FILE, Ledger
 from hafm.data.preparing.ledger_row import Counts
-from hafm.data.preparing.pool import Pool
 from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, QuarantineLimit, prepare
 from hafm.data.preparing.prepare_report import PrepareSummary
 from hafm.data.preparing.rehearsal import rehearse
 from hafm.data.preparing.scan import SplitRule
+from hafm.data.preparing.workbench import TrackEngine, quarantine
 from hafm.data.shards.file import ShardArrays
 from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import read_index, read_tracks
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import OutputError, UsageError
+from hafm.workers import Pool, SameProcess
 from tests.data.stub_bench import OpenQuick, OpenStub, Trouble
 from tests.data.trees import BAD_WAYS, MadeItems, make_items
 
@@ -48,7 +48,7 @@ def run(
     out: Path,
     root: Path,
     *,
-    engine: Engine | None = None,
+    engine: TrackEngine | None = None,
     opener: OpenStub | OpenQuick | None = None,
     **changes: Any,
 ) -> Prepared:
@@ -141,7 +141,7 @@ def test_the_good_ones_are_those_of_a_clean_collection(items: MadeItems, tmp_pat
 @pytest.mark.slow
 def test_two_thousand_items_of_which_three_hundred_are_bad(tmp_path: Path) -> None:
     items = make_items(tmp_path / "tree")
-    done = run(tmp_path / "out", items.root, engine=Pool(workers=2), tracks_per_shard=256)
+    done = run(tmp_path / "out", items.root, engine=Pool(workers=2, give_up=quarantine), tracks_per_shard=256)
     check_rows(tmp_path / "out", items)
     assert done.summary.counts == Counts(done=1700, dropped=25, quarantined=275)
     run(tmp_path / "clean", make_items(tmp_path / "good", write_bad=False).root, tracks_per_shard=256)
@@ -154,7 +154,7 @@ def test_two_thousand_items_of_which_three_hundred_are_bad(tmp_path: Path) -> No
 def test_workers_and_batches_change_nothing(items: MadeItems, tmp_path: Path) -> None:
     expected = run(tmp_path / "0 1", items.root, opener=OpenQuick()).files
     for workers, size in ((0, 4), (1, 1), (2, 4)):
-        engine = Pool(workers=workers) if workers else SameProcess()
+        engine = Pool(workers=workers, give_up=quarantine) if workers else SameProcess()
         out = tmp_path / f"{workers} {size}"
         assert run(out, items.root, engine=engine, opener=OpenQuick(), batch_size=size).files == expected
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.data.test_pool import workers_of
 
 from hafm.data.collection.sources import open_source
 from hafm.data.preparing import prepare
 from hafm.data.preparing.database import Database
-from hafm.data.preparing.pool import Pool
+from hafm.data.preparing.workbench import quarantine
+from hafm.workers import Pool
 from tests.data.stub_bench import OpenQuick, Trouble
-from tests.data.test_pool import workers_of
 from tests.data.test_prepare import rows, run
 from tests.data.trees import MadeItems, make_items
 
@@ -179,7 +180,13 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
         out = tmp_path / str(folders)
 
         def work(out: Path = out) -> None:
-            run(out, items.root, engine=Pool(workers=2), opener=opener, tracks_per_shard=64)
+            run(
+                out,
+                items.root,
+                engine=Pool(workers=2, give_up=quarantine),
+                opener=opener,
+                tracks_per_shard=64,
+            )
 
         victims += kill_at_random(
             work,

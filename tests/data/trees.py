@@ -95,7 +95,7 @@ BAD_WAYS: Mapping[str, tuple[Callable[[Stem], None], str]] = {
     "8 kHz": (lambda stem: stem.write(wav(stem.samples[::2], rate_hz=8_000)), "8000 Hz"),
     "192 kHz": (lambda stem: stem.write(wav(np.repeat(stem.samples, 12), rate_hz=192_000)), "192000 Hz"),
     "six channels": (lambda stem: stem.write(wav(np.repeat(stem.samples, 6), channels=6)), "6 channels"),
-    "playlist": (lambda stem: stem.write(b"#EXTM3U\n../00000/vocals.wav\n"), "is a text file"),
+    "playlist": (lambda stem: stem.write(b"#EXTM3U\n../00000/vocals.wav\n"), "is a playlist"),
 }
 """How an item can be bad: what spoils one of its stems, and a piece of the reason that the ledger then gives.
 

@@ -21,11 +21,10 @@ from hafm.words import plural, size
 if TYPE_CHECKING:
     from hafm.app.display import Display
     from hafm.data.collection.track import Source
-    from hafm.data.preparing.engine import Engine
     from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress
     from hafm.data.preparing.prepare_report import PrepareSummary
     from hafm.data.preparing.rehearsal import Rehearsal
-    from hafm.data.preparing.workbench import OpenWorkbench
+    from hafm.data.preparing.workbench import OpenWorkbench, TrackEngine
 
 __all__ = ["Prepare", "PrepareOutcome", "RehearsalOutcome", "parse_clip_seconds"]
 
@@ -350,16 +349,18 @@ class Prepare(Command):
             retry=self.retry,
         )
 
-    def _engine(self) -> "Engine":
-        from hafm.data.preparing.engine import SameProcess
-        from hafm.data.preparing.pool import Pool
+    def _engine(self) -> "TrackEngine":
+        from hafm.data.preparing.workbench import quarantine
+        from hafm.workers import Pool, SameProcess
 
         if self.engine == "ray":
             from hafm.data.preparing.ray_engine import RayEngine
 
             gpus = 1.0 if self.device.startswith("cuda") else 0.0
             return RayEngine(workers=self.num_workers, address=self.address, gpus=gpus)
-        return Pool(workers=self.num_workers) if self.num_workers else SameProcess()
+        if not self.num_workers:
+            return SameProcess()
+        return Pool(workers=self.num_workers, give_up=quarantine, name="hafm-prepare")
 
 
 def parse_clip_seconds(text: str) -> Fraction:

@@ -17,25 +17,25 @@ As JSON:
 """
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 from hafm.app import options
 from hafm.app.command import Command, Range, option
 from hafm.app.estimate import Estimator, Phase
 from hafm.app.interrupt import Interrupts
-from hafm.app.separate_workers import Job, separate_in_processes
 from hafm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
-    from hafm.app.separate_song import WrittenStems
     from hafm.audio.read_blocks import Survey
     from hafm.files import StagedFolder
+    from hafm.separate.files import SongJob, WrittenStems
     from hafm.separate.separator import Separator
 
 __all__ = ["Separate", "SeparatedSong", "SeparationOutcome"]
@@ -193,12 +193,13 @@ class Separate(Command):
         began = time.monotonic()
         shown.step("getting ready")
         from hafm.audio.read_blocks import survey
+        from hafm.device import one_thread
+        from hafm.separate.files import SongJob
         from hafm.separate.separator import Separator
 
         model = options.separator_path(self.model, spelling="--model")
         workers = min(self.workers, len(self.songs))
-        threads = options.separator_threads(workers)
-        separator = Separator.open(model, threads=threads)
+        separator = Separator.open(model, threads=options.separator_threads(workers))
         self._check_folders()
         shown.step("reading")
         songs = [survey(path) for path in self.songs]
@@ -211,32 +212,53 @@ class Separate(Command):
         with contextlib.ExitStack() as stack:
             staged = [_staged(folder, interrupts, stack) for folder in self.folders]
             jobs = [
-                Job(song=song, folder=folder.staging, format=self.format)
-                for song, (folder, _) in zip(songs, staged, strict=True)
+                SongJob(number=number, song=song, folder=folder.staging, format=self.format)
+                for number, (song, (folder, _)) in enumerate(zip(songs, staged, strict=True))
             ]
-            results = (
-                _in_this_process(jobs, separator, report)
-                if workers == 1
-                else separate_in_processes(
-                    jobs,
-                    model=model,
-                    workers=workers,
-                    threads=threads,
-                    on_samples=report,
-                    interrupts=interrupts,
-                )
-            )
-            for number, stems in results:
+            stack.enter_context(one_thread())
+            for number, result in self._results(jobs, separator, workers, stack, interrupts):
+                if isinstance(result, int):
+                    report(number, result)
+                    continue
                 folder, put_in_place = staged[number]
                 put_in_place()
-                paths = {stem: folder.target / name for stem, name in stems.files.items()}
-                done[number] = SeparatedSong(song=songs[number], stems=stems, paths=paths)
+                paths = {stem: folder.target / name for stem, name in result.files.items()}
+                done[number] = SeparatedSong(song=songs[number], stems=result, paths=paths)
         return SeparationOutcome(
             songs=[done[number] for number in range(len(songs))],
             model=model,
             fingerprint=separator.fingerprint(),
             seconds=time.monotonic() - began,
         )
+
+    def _results(
+        self,
+        jobs: "Sequence[SongJob]",
+        separator: "Separator",
+        workers: int,
+        stack: contextlib.ExitStack,
+        interrupts: Interrupts,
+    ) -> "Iterator[tuple[int, int | WrittenStems]]":
+        """What comes of the songs, in this process or in several, which end with `stack`."""
+        from hafm.separate.files import OpenSongBench, SongBench
+        from hafm.workers import Pool, SameProcess
+
+        batches = [[job] for job in jobs]
+        if workers == 1:
+            here: SameProcess[SongJob, tuple[int, int | WrittenStems]] = SameProcess()
+            results = here.run(batches, lambda: SongBench(separator))
+        else:
+            pool: Pool[SongJob, tuple[int, int | WrittenStems]] = Pool(
+                workers=workers,
+                give_up=_process_ended,
+                max_deaths=1,
+                name="hafm-separate",
+                cleaning=interrupts.cleaning,
+            )
+            threads = options.separator_threads(workers)
+            results = pool.run(batches, OpenSongBench(model=separator.path, threads=threads))
+        stack.enter_context(contextlib.closing(results))
+        return itertools.chain.from_iterable(results)
 
     def _check_folders(self) -> None:
         from hafm.files import check_output_folder
@@ -250,33 +272,20 @@ class Separate(Command):
                 )
 
     def _check_room(self, songs: "Sequence[Survey]", workers: int) -> None:
-        from hafm.app.separate_song import DISK_BYTES_A_SAMPLE
         from hafm.files import check_output_folder
+        from hafm.separate.files import DISK_BYTES_PER_SAMPLE
 
-        most = sorted(song.num_channels * song.num_samples * DISK_BYTES_A_SAMPLE for song in songs)
+        most = sorted(song.num_channels * song.num_samples * DISK_BYTES_PER_SAMPLE for song in songs)
         # Those that are under way need all of it, those that are done the half.
         needed = sum(most) // 2 + sum(most[-workers:]) // 2
         check_output_folder(self.output, overwrite=True, needed_bytes=needed)
 
 
-def _in_this_process(
-    jobs: Sequence[Job], separator: "Separator", report: Callable[[int, int], None]
-) -> "Iterator[tuple[int, WrittenStems]]":
-    from hafm.app.separate_song import separate_song
-    from hafm.device import one_thread
-
-    with one_thread():
-        for number, job in enumerate(jobs):
-            yield (
-                number,
-                separate_song(
-                    job.song,
-                    separator,
-                    job.folder,
-                    format=job.format,
-                    on_samples=lambda samples, number=number: report(number, samples),  # type: ignore[misc]
-                ),
-            )
+def _process_ended(job: "SongJob", reason: str) -> NoReturn:
+    raise UsageError(
+        f"the process that separated '{job.song.path}' was ended from outside, perhaps because the memory "
+        "was full; ask for fewer --workers"
+    )
 
 
 def _staged(

@@ -27,18 +27,18 @@ from hafm.data.preparing.assemble import (
     write_table,
 )
 from hafm.data.preparing.disk import require_room, telling_room
-from hafm.data.preparing.engine import Engine, in_batches
 from hafm.data.preparing.forecast import forecast
 from hafm.data.preparing.ledger import Ledger
 from hafm.data.preparing.ledger_row import Counts
 from hafm.data.preparing.prepare_report import PrepareSummary, summarise
 from hafm.data.preparing.scan import SplitRule, scan
 from hafm.data.preparing.settings import require_same_settings
-from hafm.data.preparing.workbench import Opener, Workbench
+from hafm.data.preparing.workbench import Opener, TrackEngine, Workbench
 from hafm.data.result import Quarantined, TrackResult
 from hafm.data.shards.index import PARTS_FOLDER
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import HafmError, UsageError
+from hafm.workers import in_batches
 
 __all__ = ["PrepareConfig", "PrepareProgress", "QuarantineLimit", "prepare", "run_settings"]
 
@@ -113,7 +113,7 @@ def prepare(
     source: Source,
     opener: Opener,
     *,
-    engine: Engine,
+    engine: TrackEngine,
     on_progress: OnProgress | None = None,
 ) -> PrepareSummary:
     """Prepares what is not prepared yet, then writes the index.
@@ -217,7 +217,7 @@ class _Run:
             facts={"filter": thresholds},
         )
 
-    def work(self, engine: Engine, opener: Opener) -> None:
+    def work(self, engine: TrackEngine, opener: Opener) -> None:
         """All that is pending."""
         config, ledger = self._config, self._ledger
         rows = ledger.rows("pending")

@@ -1,6 +1,6 @@
 """The cluster engine: the same workbenches, in actors of Ray Data.
 
-In: batches of tracks. Out: their results. See `engine.py` for the contract.
+In: batches of tracks. Out: their results. See `hafm.workers` for the contract.
 
     batches --from_items--> blocks of one batch --map_batches(actors)--> rows --> results
 
@@ -25,18 +25,19 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 from hafm.data.collection.track import Track
-from hafm.data.preparing.engine import Results
-from hafm.data.preparing.pool_worker import Failed
-from hafm.data.preparing.workbench import Opener
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackResult, TrackTokens
 from hafm.errors import HafmError, UsageError
+from hafm.worker_process import Bench, Failed
 
 __all__ = ["RayEngine"]
+
+Opener: TypeAlias = Callable[[], Bench[Track, TrackResult]]
+Results: TypeAlias = Generator[Sequence[TrackResult], None, None]
 
 _OBJECT_STORE_BYTES = 256 << 20  # tokens are small
 _ENVIRONMENT = {

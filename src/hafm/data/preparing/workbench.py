@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from hafm.data.collection.track import Track
 from hafm.data.result import Prepared, Quarantined, TrackResult
 from hafm.errors import AudioError, DeviceError, HafmError, LeadSheetError, UsageError
+from hafm.workers import Engine
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from hafm.separate.separator import Separator
     from hafm.stages.token_parts import TokenParts
 
-__all__ = ["OpenWorkbench", "Opener", "TrackWorkbench", "Workbench"]
+__all__ = ["OpenWorkbench", "Opener", "TrackEngine", "TrackWorkbench", "Workbench", "quarantine"]
 
 
 @runtime_checkable
@@ -70,6 +71,15 @@ class Workbench(Protocol):
 
 Opener: TypeAlias = Callable[[], Workbench]
 """Opens a workbench in the process that calls it. Picklable; called once in each worker."""
+
+
+TrackEngine: TypeAlias = Engine[Track, TrackResult]
+"""Runs workbenches: in this process, in several of this machine, on a cluster."""
+
+
+def quarantine(track: Track, reason: str) -> Quarantined:
+    """The result of a track on which worker processes died."""
+    return Quarantined(track_id=track.id, reason=reason)
 
 
 class TrackWorkbench:

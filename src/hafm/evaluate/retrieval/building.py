@@ -17,19 +17,18 @@ process at a time writes to a folder (a lock); descriptors depend on the track a
 """
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hafm.data.collection.track import Source, Split, Track
-from hafm.data.preparing.engine import SameProcess
-from hafm.data.preparing.pool import Pool
+from hafm.data.preparing.workbench import quarantine
 from hafm.data.result import Quarantined
 from hafm.errors import AudioError, OutputError, UsageError
 from hafm.evaluate.retrieval.descriptors import Descriptors, describe, pack, unpack
@@ -48,6 +47,7 @@ from hafm.evaluate.retrieval.tracks import (
     read_instrumental,
 )
 from hafm.files import atomic_file
+from hafm.workers import Engine, Pool, SameProcess
 
 __all__ = ["DescriptorBench", "OpenDescriptorBench", "build_index"]
 
@@ -220,12 +220,11 @@ def _describe(
     failed: dict[str, LeftOut] = {}
     if missing:
         opener = OpenDescriptorBench(pieces=pieces, hashes={each.track.id: each.sha256 for each in missing})
-        engine = Pool(workers=workers) if workers else SameProcess()
-        batches = ([each.track] for each in missing)
-        # The engines ask no more of a bench than `prepare`, and hand on what it gives.
-        results = engine.run(batches, cast(Any, opener))
-        with contextlib.closing(results):
-            for result in (cast(Any, result) for batch in results for result in batch):
+        engine: Engine[Track, Described | Quarantined] = SameProcess()
+        if workers:
+            engine = Pool(workers=workers, give_up=quarantine, name="hafm-retrieve-index")
+        with contextlib.closing(engine.run(([each.track] for each in missing), opener)) as results:
+            for result in itertools.chain.from_iterable(results):
                 if isinstance(result, Quarantined):
                     failed[result.track_id] = LeftOut(track_id=result.track_id, reason=result.reason)
                 done += 1

@@ -1,4 +1,4 @@
-"""One song to two files.
+"""Songs to two files each, one after the other or several at a time (`hafm.workers`).
 
 In: a song that was surveyed, and a separator. Out: `vocal.wav` and `instrumental.wav` in a folder, exactly as
 long as the song, at its rate and with its channels; they sum to the song.
@@ -10,21 +10,32 @@ bounded by the net's chunks, whatever the song's length.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from hafm.app.options import SoundFormat
+import torch
+
 from hafm.audio.read_blocks import Survey, read_blocks
 from hafm.audio.spool import Spool
 from hafm.audio.write_blocks import Encoding, write_blocks
+from hafm.errors import OutputError
 from hafm.separate.separator import Separator
 
-__all__ = ["DISK_BYTES_A_SAMPLE", "STEMS", "WrittenStems", "separate_song"]
+__all__ = [
+    "DISK_BYTES_PER_SAMPLE",
+    "STEMS",
+    "OpenSongBench",
+    "SongBench",
+    "SongJob",
+    "WrittenStems",
+    "separate_song",
+]
 
 STEMS = ("vocal", "instrumental")
 
-DISK_BYTES_A_SAMPLE = 16
+DISK_BYTES_PER_SAMPLE = 16
 """Of a channel, at most: two stems of floats, and the two files."""
 
 
@@ -50,9 +61,8 @@ def separate_song(
     separator: Separator,
     folder: Path,
     *,
-    format: SoundFormat,
-    on_samples: Callable[[int], None],
-) -> WrittenStems:
+    format: Literal["wav", "flac"],
+) -> Iterator[int | WrittenStems]:
     """Separate a song.
 
     Args:
@@ -60,14 +70,19 @@ def separate_song(
         separator: what takes it apart.
         folder: where the files go; made if it is not there.
         format: of the files, where both stems stay within full scale.
-        on_samples: told how many samples of the song more are done.
+
+    Yields:
+        How many more samples of the song are done; in the end, what was written.
 
     Raises:
         AudioError: the song was changed since the survey.
         UsageError: the separator's net failed.
         OutputError: the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make '{folder}': {error.strerror or error}; write elsewhere") from error
     channels = song.num_channels
     peaks = dict.fromkeys(STEMS, 0.0)
     with Spool(channels, folder=folder) as vocal, Spool(channels, folder=folder) as instrumental:
@@ -77,7 +92,7 @@ def separate_song(
             for stem, block in zip(STEMS, blocks, strict=True):
                 peaks[stem] = max(peaks[stem], float(block.abs().max()))
                 spools[stem].write(block)
-            on_samples(blocks[0].shape[1])
+            yield blocks[0].shape[1]
         loudest = max(peaks.values())
         encoding: Encoding = format if loudest <= 1.0 else "wav-float"
         ending = "flac" if encoding == "flac" else "wav"
@@ -96,6 +111,56 @@ def separate_song(
             f"a stem reaches {20 * math.log10(loudest):+.1f} dBFS, which 24 bits cannot hold; both are WAVs "
             "of 32-bit floats, and still sum to the song",
         )
-    return WrittenStems(
+    yield WrittenStems(
         files={stem: f"{stem}.{ending}" for stem in STEMS}, encoding=encoding, peaks=peaks, notes=notes
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SongJob:
+    """A song, and where its stems go.
+
+    Args:
+        number: of the song, which its results carry.
+        song, folder, format: as `separate_song` takes them.
+    """
+
+    number: int
+    song: Survey
+    folder: Path
+    format: Literal["wav", "flac"]
+
+
+class SongBench:
+    """Separates songs; what a worker process does.
+
+    Args:
+        separator: what takes them apart.
+    """
+
+    def __init__(self, separator: Separator) -> None:
+        self._separator = separator
+
+    def prepare(self, jobs: Sequence[SongJob]) -> Iterator[tuple[int, int | WrittenStems]]:
+        """What `separate_song` yields, with the number of the song. A result depends on its song alone."""
+        for job in jobs:
+            for result in separate_song(job.song, self._separator, job.folder, format=job.format):
+                yield job.number, result
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSongBench:
+    """Opens a bench in the process that calls it.
+
+    Args:
+        model: the separator's `.onnx`.
+        threads: of the separator.
+    """
+
+    model: Path
+    threads: int
+
+    def __call__(self) -> SongBench:
+        """The bench."""
+        torch.set_num_threads(1)
+        return SongBench(Separator.open(self.model, threads=self.threads))

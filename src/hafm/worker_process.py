@@ -1,10 +1,11 @@
-"""A worker process of the pool: a workbench at the other end of a pipe.
+"""A worker process of a pool: a workbench at the other end of a pipe (`hafm.workers` has the pool).
 
     pool                      worker
      |--- start ---------------->| opens its workbench
      |<-- Ready -----------------|
-     |--- [Track, ...] --------->| works
-     |<-- [result, ...] ---------|
+     |--- [item, ...] ---------->| works
+     |<-- Part([result, ...]) ---| once, or for every result
+     |<-- Ready -----------------|
      |<-- Failed ----------------| a mistake of ours, or an error that stops the run
      |--- None ----------------->| ends
 
@@ -13,23 +14,36 @@ looks out while it works. Ctrl-C is the pool's affair: SIGINT is blocked before 
 """
 
 import multiprocessing
-import multiprocessing.connection
 import os
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
+from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
-from hafm.data.collection.track import Track
-from hafm.data.preparing.workbench import Opener
 from hafm.errors import HafmError
 
-__all__ = ["Failed", "Ready", "WorkerError", "serve"]
+__all__ = ["Bench", "Failed", "Part", "Ready", "WorkerError", "parts_of", "serve"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+ItemIn = TypeVar("ItemIn", contravariant=True)
+ResultOut = TypeVar("ResultOut", covariant=True)
+
+
+@runtime_checkable
+class Bench(Protocol[ItemIn, ResultOut]):
+    """What works on items."""
+
+    def prepare(self, items: Sequence[ItemIn], /) -> Iterable[ResultOut]:
+        """The results of some items: in a sequence, or in an iterator, which hands them on one by one."""
+        ...
 
 
 class WorkerError(RuntimeError):
-    """A mistake of ours, made in a worker; its traceback stands in the `__cause__`."""
+    """A mistake of ours, made in a worker; its traceback is the `__cause__`."""
 
 
 class _RemoteTraceback(Exception):
@@ -41,7 +55,14 @@ class _RemoteTraceback(Exception):
 
 @dataclass(frozen=True)
 class Ready:
-    """The workbench is open."""
+    """The worker waits for a batch."""
+
+
+@dataclass(frozen=True)
+class Part(Generic[Result]):
+    """Some results of the batch."""
+
+    results: Sequence[Result]
 
 
 @dataclass(frozen=True)
@@ -74,7 +95,7 @@ class Failed:
         return error
 
 
-def serve(connection: Connection, opener: Opener) -> None:
+def serve(connection: Connection, opener: Callable[[], Bench[Item, Result]]) -> None:
     """The life of a worker.
 
     Args:
@@ -82,22 +103,27 @@ def serve(connection: Connection, opener: Opener) -> None:
         opener: of the workbench.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    message: object
+    batch: Sequence[Item] | None
     try:
         bench = opener()
+        while _send(connection, Ready()) and (batch := _next(connection)) is not None:
+            for part in parts_of(bench.prepare(batch)):
+                _send(connection, Part(part))
     except Exception as error:
-        _tell(connection, Failed.of(error))
-        return
-    message = Ready()
-    while _tell(connection, message) and (batch := _next(connection)) is not None:
-        try:
-            message = bench.prepare(batch)
-        except Exception as error:
-            message = Failed.of(error)
+        _send(connection, Failed.of(error))
 
 
-def _tell(connection: Connection, message: object) -> bool:
-    """Whether the pool is still there to be told."""
+def parts_of(results: Iterable[Result]) -> Iterator[Sequence[Result]]:
+    """A sequence as a whole; anything else result by result, as they come."""
+    if isinstance(results, Sequence):
+        yield results
+    else:
+        for result in results:
+            yield [result]
+
+
+def _send(connection: Connection, message: object) -> bool:
+    """Whether the pool is still there to hear it."""
     try:
         connection.send(message)
     except OSError:
@@ -105,17 +131,16 @@ def _tell(connection: Connection, message: object) -> bool:
     return True
 
 
-def _next(connection: Connection) -> Sequence[Track] | None:
+def _next(connection: Connection) -> Sequence[Item] | None:
     """The next batch; None if there is none or the pool is gone."""
     try:
-        batch: Sequence[Track] | None = connection.recv()
+        return cast("Sequence[Item] | None", connection.recv())
     except (EOFError, OSError):
         return None
-    return batch
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker has one"
-    multiprocessing.connection.wait([parent.sentinel])
+    pipes.wait([parent.sentinel])
     os._exit(1)
