@@ -2,10 +2,13 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
 from hafm import errors
+
+PACKAGE = Path(errors.__file__).parent
 
 
 def classes() -> dict[str, type[errors.HafmError]]:
@@ -21,7 +24,7 @@ def test_drawn_tree_is_the_tree_of_the_code() -> None:
     parents: list[tuple[int, str]] = []
     assert errors.__doc__ is not None
     for line in errors.__doc__.splitlines():
-        match = re.match(r"    ([ │├└─]*)(\w+Error|Bundle\w+)\b", line)
+        match = re.match(r"    ([ │├└─]*)(\w+)\b", line)
         if match:
             depth = len(match[1])
             parents = [parent for parent in parents if parent[0] < depth]
@@ -34,7 +37,19 @@ def test_drawn_tree_is_the_tree_of_the_code() -> None:
     assert drawn == in_code
 
 
-@pytest.mark.parametrize("name", errors.__all__)
+def test_no_error_for_users_is_defined_elsewhere() -> None:
+    """`NotDecodable` alone never reaches a user: it says that another decoder is tried."""
+    defined = {
+        f"{path.name}:{name}"
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "errors.py"
+        for name, bases in re.findall(r"^class (\w+)\(([\w, ]+)\):", path.read_text(), re.MULTILINE)
+        if set(bases.split(", ")) & set(errors.__all__)
+    }
+    assert defined == {"libsndfile.py:NotDecodable"}
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "Stopped"])
 def test_every_error_ends_the_program_with_2(name: str) -> None:
     error = classes()[name]("what, why, what to do")
     assert error.exit_code == 2

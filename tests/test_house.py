@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import os
 import re
 import resource
 import socket
@@ -103,6 +104,41 @@ def test_help_answers_at_once() -> None:
         spent_seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert "generate" in done.stdout
     assert 0 < min(spent_seconds) < 0.5
+
+
+# ---- other systems
+
+WITHOUT_POSIX = """
+import builtins, importlib, os, signal, sys
+real = builtins.__import__
+def without(name, *rest, **more):
+    module = (rest[0] or {}).get("__name__", "") if rest else ""
+    if name in ("fcntl", "resource", "termios", "pwd", "grp") and module.split(".")[0] in ("hafm", "control"):
+        raise ImportError(f"{module} imports {name}")
+    return real(name, *rest, **more)
+import multiprocessing.util, torch  # other people's modules know what to do
+builtins.__import__ = without
+for name in ("fork", "killpg", "sched_getaffinity", "geteuid"):
+    delattr(os, name)
+for name in ("SIGKILL", "SIGUSR1", "pthread_sigmask"):
+    delattr(signal, name)
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+"""
+
+
+def test_every_module_can_be_imported_where_there_is_no_posix(tmp_path: Path) -> None:
+    """As on Windows. The control: a module that does import one of them is named."""
+    (tmp_path / "control.py").write_text("import fcntl")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")])}
+
+    def imported(*modules: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", WITHOUT_POSIX, *modules]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    assert "ImportError: control imports fcntl" in imported("control").stderr
+    done = imported(*(module for module in MODULES if module != "hafm.__main__"))
+    assert done.returncode == 0, done.stderr
 
 
 # ---- packaging

@@ -13,6 +13,18 @@ In: nothing. Out: one tree of exceptions, so that callers catch as widely or as 
     │   └── BundleMismatch      its parts do not belong together (another k-means, another codec)
     ├── LeadSheetError          a lead sheet cannot be read, or contradicts itself
     │   └── ChordError          a chord in it is not understood
+    ├── ShardsError
+    │   ├── ShardsNotFound      no token shards at that place
+    │   └── ShardsDamaged       a file of them is missing, or its bytes changed
+    ├── RetrievalIndexError
+    │   ├── IndexNotFound       no index of instrumentals at that place
+    │   ├── IndexDamaged        a file of it is missing, or its bytes changed
+    │   ├── InstrumentalMissing a file that it names cannot be read
+    │   └── InstrumentalChanged a file that it names holds something else by now
+    ├── CheckpointDamaged       a file of a checkpoint is missing, or its bytes changed
+    ├── QuarantineLimit         more tracks than allowed could not be used
+    ├── NonFinite               training met a loss or gradient that is not finite
+    ├── Stopped                 training was asked to stop, and saved its state: no failure
     ├── DeviceError             the device asked for is not there
     └── OutputError             the result cannot be written (folder in use, disk full, no permission)
 
@@ -20,6 +32,8 @@ Conventions: a message is one line that says what happened, why, and what to do.
 without a traceback and exits with `exit_code`. Errors of our own making (broken invariants) are assertions
 and are not in this tree.
 """
+
+import signal
 
 __all__ = [
     "AudioContentError",
@@ -29,11 +43,23 @@ __all__ = [
     "BundleError",
     "BundleMismatch",
     "BundleNotFound",
+    "CheckpointDamaged",
     "ChordError",
     "DeviceError",
     "HafmError",
+    "IndexDamaged",
+    "IndexNotFound",
+    "InstrumentalChanged",
+    "InstrumentalMissing",
     "LeadSheetError",
+    "NonFinite",
     "OutputError",
+    "QuarantineLimit",
+    "RetrievalIndexError",
+    "ShardsDamaged",
+    "ShardsError",
+    "ShardsNotFound",
+    "Stopped",
     "UsageError",
 ]
 
@@ -96,6 +122,66 @@ class LeadSheetError(HafmError):
 
 class ChordError(LeadSheetError):
     """A chord label or symbol is not understood."""
+
+
+class ShardsError(HafmError):
+    """Something is wrong with a folder of shards."""
+
+
+class ShardsNotFound(ShardsError):
+    """There are no shards at that place."""
+
+
+class ShardsDamaged(ShardsError):
+    """A file of the shards is missing, unreadable, or differs from its recorded SHA-256."""
+
+
+class RetrievalIndexError(HafmError):
+    """Something is wrong with an index of instrumentals."""
+
+
+class IndexNotFound(RetrievalIndexError):
+    """There is no index at that place."""
+
+
+class IndexDamaged(RetrievalIndexError):
+    """A file of the index is missing, unreadable, or differs from its recorded hash."""
+
+
+class InstrumentalMissing(RetrievalIndexError):
+    """A file that the index names cannot be read."""
+
+
+class InstrumentalChanged(RetrievalIndexError):
+    """A file that the index names holds something else by now."""
+
+
+class CheckpointDamaged(HafmError):
+    """A file of a checkpoint is missing, unreadable, or not what was written."""
+
+
+class QuarantineLimit(HafmError):
+    """More tracks than allowed could not be used."""
+
+
+class NonFinite(HafmError):
+    """Training met a loss or a gradient that is not finite, and cannot go on; no weight was changed by it."""
+
+
+class Stopped(HafmError):
+    """Training was asked to stop, and saved its state; the same command goes on.
+
+    Args:
+        number: of the signal.
+        message: as for every error.
+
+    >>> Stopped(15, "stopped").exit_code, Stopped(2, "stopped").exit_code
+    (75, 130)
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 130 if number == signal.SIGINT else 75  # EX_TEMPFAIL: start it again
 
 
 class DeviceError(HafmError):

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from hafm.errors import OutputError
+from hafm.errors import OutputError, UsageError
 from hafm.words import size
 
-__all__ = ["StagedFolder", "atomic_file", "check_output_folder", "staged_folder"]
+__all__ = ["StagedFolder", "atomic_file", "check_output_folder", "locked_folder", "staged_folder"]
 
 
 @contextlib.contextmanager
@@ -149,6 +149,47 @@ def staged_folder(
                 f"cannot write to '{target}': {error.strerror or error}; make room there, or give another "
                 "folder with -o"
             ) from error
+
+
+@contextlib.contextmanager
+def locked_folder(folder: str | os.PathLike[str], *, name: str) -> Generator[None]:
+    """A folder that this process alone writes to while the block runs.
+
+    The lock is the system's own, so it goes with the process. The folder must lie on a disk of this machine:
+    locks do not work across a network.
+
+    Args:
+        folder: made if it is not there.
+        name: of the file that holds the lock, which stays.
+
+    Raises:
+        UsageError: another process writes to it.
+        OutputError: the folder cannot be made, or cannot be locked.
+    """
+    # Fetched here: a folder is locked once per run, and this module is imported with every command.
+    from filelock import FileLock, Timeout
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / name, timeout=0, thread_local=False)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"another hafm writes to '{folder}'; wait until it is done, or give another folder with -o"
+        ) from None
+    except NotImplementedError as error:
+        raise OutputError(
+            f"'{folder}' cannot be locked; give a folder on a disk of this machine with -o"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to '{folder}' ({error.strerror or error}); give another folder with -o"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_output_folder(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hafm.data.result import TrackTokens
-from hafm.data.shards.folder import ShardsDamaged
 from hafm.data.shards.guides import GuideCache, ShardSheets, write_sheets
 from hafm.data.shards.reader import Shards
+from hafm.errors import ShardsDamaged
 from hafm.guide.frames import GUIDE_CHANNELS, guide_frames
 from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange
 from tests.data.made_shards import MadeTrack, clock_tokens, make_shards

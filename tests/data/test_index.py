@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from hafm.data.shards.file import write_shard
-from hafm.data.shards.folder import ShardFolder, ShardsDamaged, ShardsNotFound
+from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import (
     INDEX_FILE,
     TRACKS_FILE,
@@ -18,6 +18,7 @@ from hafm.data.shards.index import (
 )
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
+from hafm.errors import ShardsDamaged, ShardsNotFound
 from tests.data.made_shards import FINGERPRINTS, MADE_BY, MadeTrack, clock_tokens, levels_of, make_shards
 
 TRACKS = [

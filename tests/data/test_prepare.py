@@ -19,7 +19,7 @@ from hafm.data.collection.track import Track
 from hafm.data.preparing import prepare as module
 from hafm.data.preparing.ledger import LEDGER_FILE, Ledger
 from hafm.data.preparing.ledger_row import Counts
-from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, QuarantineLimit, prepare
+from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, prepare
 from hafm.data.preparing.prepare_report import PrepareSummary
 from hafm.data.preparing.rehearsal import rehearse
 from hafm.data.preparing.scan import SplitRule
@@ -28,7 +28,7 @@ from hafm.data.shards.file import ShardArrays
 from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import read_index, read_tracks
 from hafm.data.tokenising.clip_filter import ClipFilter
-from hafm.errors import OutputError, UsageError
+from hafm.errors import OutputError, QuarantineLimit, UsageError
 from hafm.workers import Pool, SameProcess
 from tests.data.stub_bench import OpenQuick, OpenStub, Trouble
 from tests.data.trees import BAD_WAYS, MadeItems, make_items

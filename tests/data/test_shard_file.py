@@ -9,8 +9,7 @@ import pytest
 
 from hafm.data.result import TrackTokens
 from hafm.data.shards.file import ShardArrays, write_shard
-from hafm.data.shards.folder import ShardsDamaged
-from hafm.errors import OutputError
+from hafm.errors import OutputError, ShardsDamaged
 from tests.data.made_shards import clock_tokens
 
 

@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 
 from hafm.data.crops import Crops, Pairs
-from hafm.data.shards.folder import (
-    ShardFolder,
-    ShardsDamaged,
-    ShardsError,
-    ShardsNotFound,
-    default_cache_folder,
-)
+from hafm.data.shards.folder import ShardFolder, default_cache_folder
 from hafm.data.shards.index import INDEX_FILE, TRACKS_FILE
 from hafm.data.shards.reader import STREAMS, Shards
-from hafm.errors import BundleMismatch, UsageError
+from hafm.errors import BundleMismatch, ShardsDamaged, ShardsError, ShardsNotFound, UsageError
 from hafm.stages.spec import COARSE, SEMANTIC
 from tests.data.made_shards import FINGERPRINTS, MadeTrack, clock_tokens, make_shards
 

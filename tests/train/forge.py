@@ -26,8 +26,9 @@ import torch
 import torch._dynamo  # what the first optimiser would import in each child
 from torch.nn.parallel import DistributedDataParallel
 
+from hafm.errors import CheckpointDamaged
 from hafm.train import update
-from hafm.train.checkpoint import CheckpointDamaged, Checkpoints
+from hafm.train.checkpoint import Checkpoints
 from hafm.train.distributed import join_ranks
 from hafm.train.listener import Listener, StepReport
 from hafm.train.pieces import Piece

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hafm.errors import OutputError
-from hafm.train.checkpoint import Checkpoint, CheckpointDamaged, Checkpoints
+from hafm.errors import CheckpointDamaged, OutputError
+from hafm.train.checkpoint import Checkpoint, Checkpoints
 
 
 def made(step: int) -> Checkpoint:

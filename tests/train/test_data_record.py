@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hafm.data.shards.folder import ShardsDamaged
 from hafm.data.shards.reader import Shards
-from hafm.errors import OutputError, UsageError
+from hafm.errors import OutputError, ShardsDamaged, UsageError
 from hafm.stages.parts_file import PartsFile
 from hafm.train.data_record import read_data, record_data
 from tests.train.made_shards import make_training_shards

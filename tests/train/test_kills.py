@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hafm.train.checkpoint import Checkpoint, CheckpointDamaged, Checkpoints
+from hafm.errors import CheckpointDamaged
+from hafm.train.checkpoint import Checkpoint, Checkpoints
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(200, marks=pytest.mark.slow)])

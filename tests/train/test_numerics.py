@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hafm.errors import NonFinite
 from hafm.train import update
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.metrics import read_metrics
-from hafm.train.numerics import PATIENCE, NonFinite
+from hafm.train.numerics import PATIENCE
 from hafm.train.precision import make_scaler, resolve_precision
 from hafm.train.run_folder import load_trained
 from tests.train.echo import RECIPE, Recorder, trainer

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from hafm.errors import Stopped
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.listener import Listener, StepReport
-from hafm.train.stop import REQUEUE_EXIT_CODE, StopFlag, Stopped
+from hafm.train.stop import StopFlag
 from tests.train.echo import RECIPE, losses, trainer
 from tests.unchecked import unchecked
 
@@ -55,7 +56,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, number, exit_code
 def test_the_code_is_that_of_a_temporary_failure():
     import os
 
-    assert REQUEUE_EXIT_CODE == os.EX_TEMPFAIL
+    assert Stopped(15, "stopped").exit_code == os.EX_TEMPFAIL
 
 
 def test_only_an_impatient_ctrl_c_breaks_off(monkeypatch):

@@ -59,7 +59,8 @@ class DataShow(Command):
     def run(self, shown: "Display", interrupts: Interrupts) -> Tables:
         from hafm.data.preparing.assemble import TABLE_FILE
         from hafm.data.shards.contents import describe, look_at, read_rows
-        from hafm.data.shards.folder import ShardFolder, ShardsNotFound
+        from hafm.data.shards.folder import ShardFolder
+        from hafm.errors import ShardsNotFound
         from hafm.files import atomic_file
 
         if self.ledger:
@@ -106,8 +107,9 @@ class DataVerify(Command):
     shards: Annotated[str, _SHARDS]
 
     def run(self, shown: "Display", interrupts: Interrupts) -> Verified:
-        from hafm.data.shards.folder import ShardFolder, ShardsDamaged
+        from hafm.data.shards.folder import ShardFolder
         from hafm.data.shards.index import check_files, read_index
+        from hafm.errors import ShardsDamaged
 
         folder = ShardFolder(self.shards)
         index = read_index(folder)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 
 import typer
 
-from hafm.errors import HafmError
-from hafm.train.stop import Stopped
+from hafm.errors import HafmError, Stopped
 
 __all__ = ["Failure", "explain", "interrupted"]
 

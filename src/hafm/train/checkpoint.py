@@ -29,18 +29,14 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hafm.errors import HafmError, OutputError
+from hafm.errors import CheckpointDamaged, OutputError
 
-__all__ = ["Checkpoint", "CheckpointDamaged", "Checkpoints"]
+__all__ = ["Checkpoint", "Checkpoints"]
 
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 _FORMAT = 1
 _KEEP = 2
 _MANIFEST_BYTES = 1 << 20  # more than any manifest takes
-
-
-class CheckpointDamaged(HafmError):
-    """A file of a checkpoint is missing, unreadable, or not what was written."""
 
 
 @dataclass(frozen=True, kw_only=True)

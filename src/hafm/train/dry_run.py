@@ -10,7 +10,6 @@ The memory is that of weights, gradients and optimiser, which is known, and of e
 measured in the step and taken as proportional to the clips.
 """
 
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class DryRun:
         seconds_a_step: of a whole batch, reckoned from it.
         hours: of all steps, without evaluations and saving.
         state_bytes: weights, gradients, optimiser and moving average.
-        memory_bytes: those and everything else, a rank.
+        memory_bytes: those and everything else, a rank; None where the system does not say.
         checkpoint_bytes: of one checkpoint; up to three stand at a time, and a fourth while it is written.
         save_seconds: that one takes.
     """
@@ -60,7 +59,7 @@ class DryRun:
     seconds_a_step: float
     hours: float
     state_bytes: int
-    memory_bytes: int
+    memory_bytes: int | None
     checkpoint_bytes: int
     save_seconds: float
 
@@ -70,14 +69,20 @@ class DryRun:
             f"parameters     {self.parameters:,}, products in {self.precision}, attention: {self.attention}",
             f"tokens         {self.target_tokens_a_step:,} a step in {self.positions_a_step:,} positions",
             f"data           {self.clips_an_epoch:,} clips an epoch, {self.epochs:.1f} epochs in all",
-            f"memory         about {self.memory_bytes / 1e9:.2f} GB a rank, {self.state_bytes / 1e9:.2f} GB "
-            "of it for weights, gradients and optimiser",
+            f"memory         {self._memory()}",
             f"time           about {self.seconds_a_step:.3g} s a step, {self.hours:,.2f} h in all (timed on "
             f"{self.timed_clips} clips)",
             f"checkpoint     {self.checkpoint_bytes / 1e6:.1f} MB in {self.save_seconds:.2f} s, read back "
             "and compared; make room for four",
             f"first loss     {self.loss:.4f}",
         ]
+
+    def _memory(self) -> str:
+        state = f"{self.state_bytes / 1e9:.2f} GB"
+        if self.memory_bytes is None:
+            return f"{state} per rank for weights, gradients and optimiser, and more for the products"
+        whole = self.memory_bytes / 1e9
+        return f"about {whole:.2f} GB a rank, {state} of it for weights, gradients and optimiser"
 
 
 def dry_run(trainer: Trainer) -> DryRun:
@@ -104,12 +109,16 @@ def dry_run(trainer: Trainer) -> DryRun:
     loss, seconds = _timed(trainer, pieces)
     timed = sum(len(piece.target) for piece in pieces)
     largest = max(len(piece.target) for piece in trainer.pieces(0))
-    measured = max(0, _peak_bytes(ranks.device) - before)
+    after = _peak_bytes(ranks.device)
+    measured = None if before is None or after is None else max(0, after - before)
     _reload(trainer, pieces)
 
     state = _state_bytes(trainer)
     optimizer_bytes = state - 4 * trainer.state.model.num_parameters()
-    activations = max(0, measured - optimizer_bytes) * largest / max(len(piece.target) for piece in pieces)
+    memory = None
+    if measured is not None:
+        activations = max(0, measured - optimizer_bytes) * largest / max(len(each.target) for each in pieces)
+        memory = int(state + activations)
     path = trainer.checkpoints.path(trainer.checkpoints.steps()[-1])
     seconds_a_step = seconds * clips / timed
     return DryRun(
@@ -125,7 +134,7 @@ def dry_run(trainer: Trainer) -> DryRun:
         seconds_a_step=seconds_a_step,
         hours=seconds_a_step * recipe.steps / 3600,
         state_bytes=state,
-        memory_bytes=int(state + activations),
+        memory_bytes=memory,
         checkpoint_bytes=ranks.max(sum(file.stat().st_size for file in path.iterdir())),
         save_seconds=save_seconds,
     )
@@ -172,9 +181,14 @@ def _state_bytes(trainer: Trainer) -> int:
     return int(2 * weights + moments + (0 if trainer.state.ema is None else weights))
 
 
-def _peak_bytes(device: torch.device) -> int:
+def _peak_bytes(device: torch.device) -> int | None:
+    """The most memory that this process has had so far; None on Windows, which does not say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -18,18 +18,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hafm.errors import HafmError
 from hafm.files import atomic_file
 from hafm.train.pieces import Piece
 
-__all__ = ["PATIENCE", "NonFinite", "Skips", "save_batch"]
+__all__ = ["PATIENCE", "Skips", "save_batch"]
 
 PATIENCE = 20
 """Skipped steps in a row that float16 may take."""
-
-
-class NonFinite(HafmError):
-    """Training met a loss or a gradient that is not finite, and cannot go on; no weight was changed by it."""
 
 
 @dataclass

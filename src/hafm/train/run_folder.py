@@ -20,9 +20,9 @@ from typing import Any
 
 from torch import Tensor
 
-from hafm.errors import UsageError
+from hafm.errors import CheckpointDamaged, UsageError
 from hafm.files import atomic_file
-from hafm.train.checkpoint import Checkpoint, CheckpointDamaged, Checkpoints
+from hafm.train.checkpoint import Checkpoint, Checkpoints
 from hafm.train.recipe import Recipe
 
 __all__ = ["BATCH_FOLDER", "OUTCOME_FILE", "RECIPE_FILE", "TrainedStage", "load_trained", "write_json"]

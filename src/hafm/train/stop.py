@@ -17,32 +17,12 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from hafm.errors import HafmError
-
-__all__ = ["REQUEUE_EXIT_CODE", "StopFlag", "Stopped"]
-
-REQUEUE_EXIT_CODE = 75
+__all__ = ["StopFlag"]
 
 _IMPATIENT_SECONDS = (
     1.0  # torchrun sends on what the terminal has sent to its ranks already: that is no second
 )
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-
-
-class Stopped(HafmError):
-    """Training was asked to stop, and saved its state; the same command goes on.
-
-    Args:
-        number: of the signal.
-        message: as for every error.
-
-    >>> Stopped(15, "stopped").exit_code, Stopped(2, "stopped").exit_code
-    (75, 130)
-    """
-
-    def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.exit_code = 130 if number == signal.SIGINT else REQUEUE_EXIT_CODE
 
 
 class StopFlag:

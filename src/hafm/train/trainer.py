@@ -30,17 +30,17 @@ from typing import Any
 import torch
 
 from hafm.data.crops import Crops, Pairs
-from hafm.errors import HafmError
+from hafm.errors import CheckpointDamaged, HafmError, NonFinite, Stopped
 from hafm.model.training_attention import choose_attention
 from hafm.stages.stage_model import StageModel
-from hafm.train.checkpoint import CheckpointDamaged, Checkpoints
+from hafm.train.checkpoint import Checkpoints
 from hafm.train.distributed import Ranks
 from hafm.train.ema import Ema
 from hafm.train.feed import Feed
 from hafm.train.heldout import HeldOut, held_out_loss
 from hafm.train.listener import Listener, StepReport
 from hafm.train.metrics import Metrics
-from hafm.train.numerics import PATIENCE, NonFinite, save_batch
+from hafm.train.numerics import PATIENCE, save_batch
 from hafm.train.optim import build_optimizers, set_rate_share
 from hafm.train.pieces import Piece, pieces_of_step, require_enough_clips
 from hafm.train.precision import make_scaler, resolve_precision
@@ -48,7 +48,7 @@ from hafm.train.recipe import Recipe
 from hafm.train.rng import seed_rng
 from hafm.train.run_folder import BATCH_FOLDER, OUTCOME_FILE, RECIPE_FILE, write_json
 from hafm.train.state import Identity, Position, TrainState, require_same_run
-from hafm.train.stop import StopFlag, Stopped
+from hafm.train.stop import StopFlag
 from hafm.train.update import Update, accumulate, apply_update, shared_by
 
 __all__ = ["Trainer"]

@@ -16,11 +16,12 @@ import torch
 
 from hafm.data.collection.sources import open_source
 from hafm.data.collection.track import SoundPart, Track
-from hafm.errors import OutputError, UsageError
+from hafm.errors import IndexDamaged, IndexNotFound, OutputError, UsageError
 from hafm.evaluate.retrieval import building
 from hafm.evaluate.retrieval.building import build_index
 from hafm.evaluate.retrieval.descriptors import Descriptors
-from hafm.evaluate.retrieval.index import IndexDamaged, IndexNotFound, RetrievalIndex
+from hafm.evaluate.retrieval.index import RetrievalIndex
+from hafm.files import locked_folder
 from tests.evaluate.fit.band import RATE
 from tests.evaluate.retrieval.songs import band, write_collection
 
@@ -236,7 +237,7 @@ def test_mixes_other_splits_and_other_folders_are_refused(collection, tmp_path):
 
 
 def test_two_builds_at_a_time_are_refused(collection, tmp_path):
-    with building._locked(tmp_path), pytest.raises(OutputError, match="another process writes"):
+    with locked_folder(tmp_path, name=building._LOCK), pytest.raises(UsageError, match="another hafm writes"):
         build(collection, tmp_path)
 
 

@@ -9,11 +9,11 @@ import torch
 
 from hafm.audio.resample import resample
 from hafm.data.collection.sources import open_source
-from hafm.errors import UsageError
+from hafm.errors import InstrumentalChanged, InstrumentalMissing, UsageError
 from hafm.evaluate.fit.measures import Example, measure
 from hafm.evaluate.retrieval.building import build_index
 from hafm.evaluate.retrieval.index import RetrievalIndex
-from hafm.evaluate.retrieval.retrieve import InstrumentalChanged, InstrumentalMissing, Retriever
+from hafm.evaluate.retrieval.retrieve import Retriever
 from hafm.tokens.level import active_rms
 from tests.evaluate.fit.band import RATE
 from tests.evaluate.retrieval.songs import BANDS, band, truth, voice, write_collection

@@ -7,15 +7,14 @@ disk keeps its word; readers may look at any time. The lock is the system's own,
 The folder lies on a disk of this machine: neither WAL nor locks work across a network.
 """
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hafm.errors import OutputError, UsageError
+from hafm.errors import OutputError
+from hafm.files import locked_folder
 
 __all__ = ["Database", "damaged"]
 
@@ -43,7 +42,8 @@ class Database:
 
     def __init__(self, path: Path, *, schema: str) -> None:
         self.path = path
-        self._lock = _locked(path)
+        self._lock = ExitStack()
+        self._lock.enter_context(locked_folder(path.parent, name=path.with_suffix(".lock").name))
         try:
             with self._errors():
                 # Transactions are begun and ended here, never by the module behind our back.
@@ -54,7 +54,7 @@ class Database:
                     self._connection.close()
                     raise
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
 
     def _open(self, schema: str) -> None:
@@ -74,7 +74,7 @@ class Database:
             with self._errors():
                 self._connection.close()
         finally:
-            os.close(self._lock)
+            self._lock.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -138,27 +138,3 @@ def _explained(error: sqlite3.DatabaseError, path: Path) -> OutputError:
     if name == "SQLITE_FULL":
         return OutputError(f"cannot write '{path}': the disk is full")
     return OutputError(f"cannot use '{path}' ({error}); is its disk full, gone, or read-only?")
-
-
-def _locked(path: Path) -> int:
-    """A descriptor that holds the lock beside the database."""
-    folder = path.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to '{folder}' ({error.strerror}); give another folder with -o"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        if isinstance(error, BlockingIOError):
-            raise UsageError(
-                f"another hafm writes to '{folder}'; wait until it is done, or give another folder with -o"
-            ) from None
-        raise OutputError(
-            f"'{folder}' cannot be locked ({error.strerror}); give a folder on a disk of this machine with -o"
-        ) from error
-    return lock

@@ -37,16 +37,12 @@ from hafm.data.preparing.workbench import Opener, TrackEngine, Workbench
 from hafm.data.result import Quarantined, TrackResult
 from hafm.data.shards.index import PARTS_FOLDER
 from hafm.data.tokenising.clip_filter import ClipFilter
-from hafm.errors import HafmError, UsageError
+from hafm.errors import QuarantineLimit, UsageError
 from hafm.workers import in_batches
 
-__all__ = ["PrepareConfig", "PrepareProgress", "QuarantineLimit", "prepare", "run_settings"]
+__all__ = ["PrepareConfig", "PrepareProgress", "prepare", "run_settings"]
 
 _JUDGED_FROM = 50
-
-
-class QuarantineLimit(HafmError):
-    """More tracks than allowed could not be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

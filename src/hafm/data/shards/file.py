@@ -22,7 +22,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from hafm.data.result import Ids, TrackTokens
-from hafm.data.shards.folder import ShardsDamaged
+from hafm.errors import ShardsDamaged
 from hafm.files import atomic_file
 
 __all__ = ["ShardArrays", "shard_name", "write_shard"]

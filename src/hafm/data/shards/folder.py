@@ -17,31 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hafm.errors import HafmError, UsageError
+from hafm.errors import HafmError, ShardsDamaged, ShardsError, ShardsNotFound, UsageError
 from hafm.files import atomic_file
 
 __all__ = [
     "FileEntry",
     "ShardFolder",
-    "ShardsDamaged",
-    "ShardsError",
-    "ShardsNotFound",
     "default_cache_folder",
 ]
 
 _BLOCK_BYTES = 1 << 22
-
-
-class ShardsError(HafmError):
-    """Something is wrong with a folder of shards."""
-
-
-class ShardsNotFound(ShardsError):
-    """There are no shards at that place."""
-
-
-class ShardsDamaged(ShardsError):
-    """A file of the shards is missing, unreadable, or differs from its recorded SHA-256."""
 
 
 def default_cache_folder() -> Path:
@@ -76,7 +61,7 @@ class ShardFolder:
     >>> ShardFolder("memory://nothing/here").read("index.json")
     Traceback (most recent call last):
     ...
-    hafm.data.shards.folder.ShardsNotFound: there is no 'memory://nothing/here/index.json'
+    hafm.errors.ShardsNotFound: there is no 'memory://nothing/here/index.json'
     """
 
     def __init__(

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hafm.data.result import TrackTokens
-from hafm.data.shards.folder import ShardsDamaged
-from hafm.errors import LeadSheetError
+from hafm.errors import LeadSheetError, ShardsDamaged
 from hafm.files import atomic_file
 from hafm.guide.frames import GROUPS, GUIDE_CHANNELS, guide_frames
 from hafm.guide.lead_sheet import LeadSheet

@@ -29,11 +29,11 @@ from typing import Any, Self
 
 from hafm.data.collection.track import SPLITS
 from hafm.data.shards.file import ShardArrays
-from hafm.data.shards.folder import FileEntry, ShardFolder, ShardsDamaged, ShardsNotFound
+from hafm.data.shards.folder import FileEntry, ShardFolder
 from hafm.data.shards.guides import sheets_name
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
-from hafm.errors import UsageError
+from hafm.errors import ShardsDamaged, ShardsNotFound, UsageError
 from hafm.files import atomic_file
 
 __all__ = [
@@ -118,7 +118,7 @@ class Index:
         >>> Index.from_json('{"format": 7}')
         Traceback (most recent call last):
         ...
-        hafm.data.shards.folder.ShardsDamaged: 'index.json' is of format 7, and this version of hafm reads...
+        hafm.errors.ShardsDamaged: 'index.json' is of format 7, and this version of hafm reads...
         """
         try:
             values = json.loads(text)

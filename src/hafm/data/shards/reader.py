@@ -25,11 +25,11 @@ from hafm.data.collection.track import Split
 from hafm.data.crops import common_rate
 from hafm.data.result import Ids
 from hafm.data.shards.file import ShardArrays, shard_name
-from hafm.data.shards.folder import ShardFolder, ShardsDamaged, ShardsNotFound
+from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.guides import GuideCache, ShardSheets, sheets_name
 from hafm.data.shards.index import PARTS_FOLDER, Index, check_files, read_index, read_tracks
 from hafm.data.shards.track_entry import TrackEntry
-from hafm.errors import BundleMismatch, UsageError
+from hafm.errors import BundleMismatch, ShardsDamaged, ShardsNotFound, UsageError
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.spec import COARSE_CODES, FINE_CODES, INSTRUMENTAL_SEMANTIC, VOCAL_SEMANTIC, TokenStream
 from hafm.stages.token_parts import require_same_parts

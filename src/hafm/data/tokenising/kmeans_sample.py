@@ -27,12 +27,11 @@ from hafm.data.collection.duplicates import ScanFailure, hash_track
 from hafm.data.collection.intake import Stems
 from hafm.data.collection.splits import ScannedTrack, assign
 from hafm.data.collection.track import Track
-from hafm.data.preparing.prepare import QuarantineLimit
 from hafm.data.result import Quarantined
 from hafm.data.tokenising.kmeans_fit import Frames
 from hafm.data.tokenising.reservoir import Reservoir
 from hafm.data.tokenising.views import SIDES, RatedStems, Side
-from hafm.errors import AudioContentError, AudioError, UsageError
+from hafm.errors import AudioContentError, AudioError, QuarantineLimit, UsageError
 from hafm.stages.token_parts import FeatureParts
 from hafm.tokens.level import active_rms
 

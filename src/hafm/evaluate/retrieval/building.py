@@ -20,7 +20,7 @@ import contextlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +30,9 @@ from safetensors.numpy import load, save
 from hafm.data.collection.track import Source, Split, Track
 from hafm.data.preparing.workbench import quarantine
 from hafm.data.result import Quarantined
-from hafm.errors import AudioError, OutputError, UsageError
+from hafm.errors import AudioError, IndexDamaged, IndexNotFound, OutputError, UsageError
 from hafm.evaluate.retrieval.descriptors import Descriptors, describe, pack, unpack
-from hafm.evaluate.retrieval.index import (
-    INDEX_FILE,
-    IndexDamaged,
-    IndexEntry,
-    IndexNotFound,
-    RetrievalIndex,
-)
+from hafm.evaluate.retrieval.index import INDEX_FILE, IndexEntry, RetrievalIndex
 from hafm.evaluate.retrieval.tracks import (
     LeftOut,
     WantedTrack,
@@ -46,7 +40,7 @@ from hafm.evaluate.retrieval.tracks import (
     list_tracks,
     read_instrumental,
 )
-from hafm.files import atomic_file
+from hafm.files import atomic_file, locked_folder
 from hafm.workers import Engine, Pool, SameProcess
 
 __all__ = ["DescriptorBench", "OpenDescriptorBench", "build_index"]
@@ -152,7 +146,7 @@ def build_index(
         raise UsageError(
             f"there is no instrumental of {split} for the index ({why}); give another collection"
         )
-    with _locked(target):
+    with locked_folder(target, name=_LOCK):
         failed = _describe(listing.wanted, known, target, workers, tell)
         described = [each for each in listing.wanted if each.track.id not in failed]
         left_out = {each.track_id: each for each in listing.left_out} | failed
@@ -230,29 +224,6 @@ def _describe(
                 done += 1
                 tell("describe", done, len(wanted))
     return failed
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer per folder."""
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK, timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise OutputError(
-            f"another process writes to '{folder}'; wait for it, or give another with -o"
-        ) from None
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to '{folder}': {error.strerror or error}; give another folder with -o"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _piece(pieces: Path, sha256: str) -> Path:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hafm.data.collection.track import SoundPart, Split, Track
-from hafm.errors import HafmError
+from hafm.errors import IndexDamaged, IndexNotFound
 from hafm.evaluate.retrieval.descriptors import Descriptors, pack, unpack
 from hafm.evaluate.retrieval.tracks import LeftOut
 from hafm.files import atomic_file
@@ -32,27 +32,12 @@ from hafm.jsonfile import JsonFile
 
 __all__ = [
     "INDEX_FILE",
-    "IndexDamaged",
     "IndexEntry",
-    "IndexNotFound",
     "RetrievalIndex",
-    "RetrievalIndexError",
 ]
 
 INDEX_FILE = "index.json"
 FORMAT = 1
-
-
-class RetrievalIndexError(HafmError):
-    """Something is wrong with an index of instrumentals."""
-
-
-class IndexNotFound(RetrievalIndexError):
-    """There is no index at that place."""
-
-
-class IndexDamaged(RetrievalIndexError):
-    """A file of the index is missing, unreadable, or differs from its recorded hash."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,25 +24,17 @@ from hafm.audio.limiter import limit_peaks
 from hafm.audio.resample import resample
 from hafm.data.collection.duplicates import ScanFailure
 from hafm.data.collection.intake import Stems
-from hafm.errors import UsageError
+from hafm.errors import InstrumentalChanged, InstrumentalMissing, UsageError
 from hafm.evaluate.retrieval.descriptors import VocalProfile, describe_vocal
-from hafm.evaluate.retrieval.index import IndexEntry, RetrievalIndex, RetrievalIndexError
+from hafm.evaluate.retrieval.index import IndexEntry, RetrievalIndex
 from hafm.evaluate.retrieval.loop import Loop
 from hafm.evaluate.retrieval.match import WEIGHTS, Match, MatchSettings, explain, rank_candidates
 from hafm.evaluate.retrieval.tracks import hash_instrumental, read_instrumental
 from hafm.evaluate.retrieval.transform import MARGIN_SECONDS, transform
 
-__all__ = ["InstrumentalChanged", "InstrumentalMissing", "Ranking", "Retrieved", "Retriever"]
+__all__ = ["Ranking", "Retrieved", "Retriever"]
 
 _LOWEST_RATE = 8000
-
-
-class InstrumentalMissing(RetrievalIndexError):
-    """A file that the index names cannot be read."""
-
-
-class InstrumentalChanged(RetrievalIndexError):
-    """A file that the index names holds something else by now."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
