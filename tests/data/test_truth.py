@@ -6,7 +6,7 @@ import pytest
 
 from hafm.data.collection.truth import lead_sheet_of_truth
 from hafm.errors import LeadSheetError
-from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, MeterChange, Origin, PlayingSpan
+from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, KeyChange, MeterChange, Origin, PlayingSpan
 
 
 def truth(**changes: Any) -> dict[str, Any]:
@@ -62,6 +62,19 @@ def test_the_arrangement_of_a_newer_truth_is_read() -> None:
     }
     sheet = lead_sheet_of_truth(truth(arrangement=[bar]))
     assert sheet.arrangement == (PlayingSpan(1.1, 3.1, True, True, False, False),)
+
+
+def test_what_rounding_left_at_the_edges_is_passed_over() -> None:
+    edge = {"start_seconds": 4.0, "end_seconds": 4.0, "label": "C:maj"}
+    bar = {"start_seconds": -0.9, "end_seconds": 1.1, **dict.fromkeys(PLAYERS, True)}
+    whole = truth()
+    values = truth(
+        beats_seconds=[*whole["beats_seconds"], 4.0], chords=[*whole["chords"], edge], arrangement=[bar]
+    )
+    sheet = lead_sheet_of_truth(values)
+    assert sheet.beats == lead_sheet_of_truth(whole).beats
+    assert sheet.chords == lead_sheet_of_truth(whole).chords
+    assert sheet.arrangement == (PlayingSpan(0.0, 1.1, True, True, True, True),)
 
 
 @pytest.mark.parametrize(

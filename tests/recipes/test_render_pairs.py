@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hafm.data.collection.truth import lead_sheet_of_truth
+from hafm.guide.lead_sheet import STYLES
 from recipes.builtin.render import RenderConfig, main, render, truth_path, write_pair
 from recipes.builtin.rendering import mixbus
 from recipes.builtin.rendering.pair import ROOM_TONE_DBFS, _draw_stems, _draw_voice, _streams, make_pair
 from recipes.builtin.rendering.phrasing import monophonic
 from recipes.builtin.rendering.scores import Score, split_of
 from recipes.builtin.rendering.styles import STEMS
+from recipes.builtin.rendering.styles import STYLES as STYLES_OF_BANDS
 from recipes.builtin.rendering.voices import RESERVED_VOICES
 from recipes.builtin.rendering.window import draw_window
 from tests.recipes.rendering import (
@@ -133,6 +136,17 @@ def test_the_truth_is_json_and_within_the_window() -> None:
         spans = [(chord["start_seconds"], chord["end_seconds"]) for chord in truth["chords"]]
         assert all(0 <= start < end <= SECONDS for start, end in spans)
         assert truth["key"]["tonic"] == truth["semitones"] % 12
+
+
+def test_the_truth_is_a_lead_sheet() -> None:
+    assert tuple(STYLES_OF_BANDS) == STYLES
+    for split, index in (("train", 0), ("valid", 1), ("test", 2)):
+        truth = make_pair(tiny_sources(), seed=0, split=split, index=index, seconds=SECONDS).truth
+        sheet = lead_sheet_of_truth(json.loads(json.dumps(truth)))
+        assert [beat.seconds for beat in sheet.beats] == truth["beats_seconds"]
+        assert list(sheet.downbeats) == truth["downbeats_seconds"]
+        assert [span.chord.bass for span in sheet.chords] == [chord["bass"] for chord in truth["chords"]]
+        assert len(sheet.arrangement) == len(truth["arrangement"])
 
 
 def test_the_sound_agrees_with_the_truth() -> None:

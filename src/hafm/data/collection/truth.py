@@ -4,7 +4,8 @@ In: the JSON that `recipes/builtin/render.py` writes beside a pair (`recipes/bui
 fields). Out: a `LeadSheet` whose parts are given.
 
 What such a truth leaves out is known to be absent: between its chords no chord sounds. The arrangement is
-newer than the format; an older truth comes without.
+newer than the format; an older truth comes without. Times are rounded there, so that a beat on the window's
+edge may be at its end, and a chord may have become nothing; these are passed over.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,8 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 from hafm.errors import LeadSheetError
+from hafm.guide.bars import meters_of
 from hafm.guide.chord import NO_CHORD
-from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, PlayingSpan
+from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, KeyChange, LeadSheet, PlayingSpan
 
 __all__ = ["lead_sheet_of_truth"]
 
@@ -29,16 +31,20 @@ def lead_sheet_of_truth(truth: Mapping[str, Any]) -> LeadSheet:
     """
     try:
         seconds = float(truth["seconds"])
-        beats, meters = _bars(truth["beats_seconds"], truth["downbeats_seconds"], truth["beats_per_bar"])
+        times, starts = (
+            [time for time in truth[name] if time < seconds]
+            for name in ("beats_seconds", "downbeats_seconds")
+        )
+        beats = _beats(times, starts, truth["beats_per_bar"])
         return LeadSheet(
             duration_seconds=seconds,
             beats=beats,
-            meters=meters,
+            meters=meters_of(beats, beats_per_bar=truth["beats_per_bar"]),
             keys=(KeyChange.parse(0.0, truth["key"]["label"]),),
             chords=tuple(_without_gaps(truth["chords"], seconds)),
             arrangement=tuple(
-                PlayingSpan(bar["start_seconds"], bar["end_seconds"], *(bar[name] for name in PLAYERS))
-                for bar in truth.get("arrangement", ())
+                PlayingSpan(start, end, *(bar[name] for name in PLAYERS))
+                for start, end, bar in _inside(truth.get("arrangement", ()), seconds)
             ),
             style=truth["band"]["style"],
         )
@@ -48,37 +54,33 @@ def lead_sheet_of_truth(truth: Mapping[str, Any]) -> LeadSheet:
         ) from error
 
 
-def _bars(
-    beats: Sequence[float], downbeats: Iterable[float], beats_per_bar: int
-) -> tuple[tuple[Beat, ...], tuple[MeterChange, ...]]:
-    """Beats with their positions, and a change of meter wherever a bar has another number of beats.
-
-    The bars at both ends may be cut off by the window; they have the usual number, unless more is there.
-    """
-    starts = [beats.index(seconds) for seconds in downbeats]
-    first = starts[0] if starts else len(beats)
-    pick_up = max(first, beats_per_bar)
-    positions = [pick_up - first + number + 1 for number in range(first)]
-    sizes = [(0.0, pick_up)] if first else []
-    for begin, end in pairwise([*starts, len(beats)]):
+def _beats(times: Sequence[float], downbeats: Iterable[float], beats_per_bar: int) -> tuple[Beat, ...]:
+    """Beats with their positions; the bar before the first downbeat has its last beats."""
+    starts = [times.index(seconds) for seconds in downbeats]
+    first = starts[0] if starts else len(times)
+    positions = [max(first, beats_per_bar) - first + number + 1 for number in range(first)]
+    for begin, end in pairwise([*starts, len(times)]):
         positions += range(1, end - begin + 1)
-        whole = end < len(beats)
-        size = end - begin if whole else max(end - begin, beats_per_bar)
-        sizes.append((beats[begin] if sizes else 0.0, size))
-    meters: list[MeterChange] = []
-    for start, size in sizes:
-        if not meters or meters[-1].numerator != size:
-            meters.append(MeterChange(start, size, 4))
-    return tuple(map(Beat, beats, positions)), tuple(meters)
+    return tuple(map(Beat, times, positions))
 
 
 def _without_gaps(chords: Iterable[Mapping[str, Any]], seconds: float) -> Iterator[ChordSpan]:
     """The chords, and `N` wherever there is none."""
     reached = 0.0
-    for chord in chords:
-        if chord["start_seconds"] > reached:
-            yield ChordSpan(reached, chord["start_seconds"], NO_CHORD)
-        yield ChordSpan(chord["start_seconds"], chord["end_seconds"], chord["label"])
-        reached = chord["end_seconds"]
+    for start, end, chord in _inside(chords, seconds):
+        if start > reached:
+            yield ChordSpan(reached, start, NO_CHORD)
+        yield ChordSpan(start, end, chord["label"])
+        reached = end
     if reached < seconds:
         yield ChordSpan(reached, seconds, NO_CHORD)
+
+
+def _inside(
+    spans: Iterable[Mapping[str, Any]], seconds: float
+) -> Iterator[tuple[float, float, Mapping[str, Any]]]:
+    """Start and end of spans as far as they are inside the window, if they are."""
+    for span in spans:
+        start, end = max(span["start_seconds"], 0.0), min(span["end_seconds"], seconds)
+        if start < end:
+            yield start, end, span

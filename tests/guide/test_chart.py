@@ -1,0 +1,146 @@
+"""Chord charts: how they are read, laid over bars, and written."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hafm.errors import ChordError, LeadSheetError
+from hafm.guide.chart import chart_of, parse_chart, put_on
+from hafm.guide.frames import GROUPS, guide_frames
+from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange, Origin
+from tests.guide.sheets import WALTZ
+from tests.unchecked import unchecked
+
+
+def steady(num_bars: int, beats_per_bar: int = 4) -> LeadSheet:
+    """Bars of a second per beat; the first beat at 0."""
+    beats = tuple(
+        Beat(float(number), number % beats_per_bar + 1) for number in range(num_bars * beats_per_bar)
+    )
+    return LeadSheet(
+        duration_seconds=float(len(beats)), beats=beats, meters=(MeterChange(0.0, beats_per_bar, 4),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "bars"),
+    [
+        ("| C | G/B | Am  F | % |", "C:maj|G:maj/3|A:min F:maj|A:min F:maj"),
+        ("C G Am", "C:maj|G:maj|A:min"),
+        ("C\nG\n", "C:maj|G:maj"),
+        ("C | G", "C:maj|G:maj"),
+        ("|| C || G |]", "C:maj|G:maj"),
+        ("C | G\nAm | F", "C:maj|G:maj|A:min|F:maj"),
+        ("|: C | G :|", "C:maj|G:maj|C:maj|G:maj"),
+        ("|: C :|x3 G |", "C:maj|C:maj|C:maj|G:maj"),
+        ("|: C :| x 3 | G |", "C:maj|C:maj|C:maj|G:maj"),
+        ("C | G :| F", "C:maj|G:maj|C:maj|G:maj|F:maj"),
+        ("|: C :||: G :|", "C:maj|C:maj|G:maj|G:maj"),
+        ("[Verse 1]\n| C |\n[Chorus] | G |", "C:maj|G:maj"),
+        ("| C . / G | . F |", "C:maj None None G:maj|None F:maj"),
+        ("| N.C. | ? |", "N|?"),
+        ("| Am7b5 | F#7/C# |", "A:hdim7|F#:7/5"),
+    ],
+)
+def test_a_chart_is_its_bars(text: str, bars: str) -> None:
+    expected = tuple(
+        tuple(None if label == "None" else label for label in bar.split()) for bar in bars.split("|")
+    )
+    assert parse_chart(text).bars == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the chart has no chord"),
+        ("| | |", "the chart has no chord"),
+        ("[Intro]", "the chart has no chord"),
+        ("| % |", "bar 1 of the chart is %, the bar before, and there is none"),
+        ("| . C |", "bar 1 of the chart goes on with a chord before it (.)"),
+        ("| C |: G |", "the chart's repeat at bar 2 has no end; write :| after it"),
+        ("| C | Hm |", "bar 2 of the chart: chord 'Hm': does H mean the note below C?"),
+        ("| C | Gmjr7 |", "bar 2 of the chart: chord 'Gmjr7' is not known; did you mean Gmaj7?"),
+        ("| C " * 2001, "a chart has more than 2000 bars"),
+        ("|: C :|x99999999", "a chart has more than 2000 bars"),
+        ("|: C :|" + " :|" * 40, "a chart has more than 2000 bars"),
+    ],
+)
+def test_what_is_no_chart_is_refused(text: str, message: str) -> None:
+    with pytest.raises(LeadSheetError) as caught:
+        parse_chart(text)
+    assert message in str(caught.value)
+    assert isinstance(caught.value, ChordError) == ("Hm" in text or "Gmjr7" in text)
+
+
+@pytest.mark.parametrize(
+    ("beats_per_bar", "bar", "starts"),
+    [
+        (4, "C", [0]),
+        (4, "C G", [0, 2]),
+        (4, "C G F", [0, 2, 3]),
+        (4, "C G F Am", [0, 1, 2, 3]),
+        (4, "C . . G", [0, 3]),
+        (3, "C G", [0, 2]),
+        (6, "C G", [0, 3]),
+        (2, "C G F Am", [0, 0.5, 1, 1.5]),
+    ],
+)
+def test_the_chords_of_a_bar_share_its_beats(beats_per_bar: int, bar: str, starts: list[float]) -> None:
+    sheet = put_on(steady(2, beats_per_bar), parse_chart(f"| {bar} |"))
+    again = [beats_per_bar + start for start in starts]
+    assert [span.start_seconds for span in sheet.chords] == [*starts, *again]
+    assert [span.end_seconds for span in sheet.chords] == [*starts[1:], *again, 2 * beats_per_bar]
+
+
+def test_a_chart_begins_at_the_first_downbeat_and_is_repeated_to_the_end() -> None:
+    sheet = put_on(WALTZ, parse_chart("| C | G |"))
+    assert sheet.chords == (
+        ChordSpan(0.75, 2.25, "C:maj"),
+        ChordSpan(2.25, 3.75, "G:maj"),
+        ChordSpan(3.75, 4.0, "C:maj"),
+    )
+    assert sheet.origin("chords") == Origin(source="given", confidence=1.0)
+
+
+def test_an_unknown_bar_is_a_gap() -> None:
+    sheet = put_on(steady(3), parse_chart("| C | ? | G |"))
+    assert sheet.chords == (ChordSpan(0.0, 4.0, "C:maj"), ChordSpan(8.0, 12.0, "G:maj"))
+    assert chart_of(sheet) == "| C | ? | G |"
+
+
+def test_a_chart_that_is_longer_than_the_sound_is_refused() -> None:
+    with pytest.raises(LeadSheetError, match="the chart has 500 bars and the sound 3; give a shorter chart"):
+        put_on(steady(3), parse_chart("| C " * 500))
+    with pytest.raises(LeadSheetError, match="without beats has no bars; give its tempo"):
+        put_on(LeadSheet(duration_seconds=3.0), parse_chart("C"))
+
+
+def test_a_written_chart_has_rows_of_four_and_as_few_symbols_as_say_it() -> None:
+    text = "| Am | F  C | G . E7 . | N.C. |\n| C . . Dm |"
+    assert chart_of(put_on(steady(5), parse_chart(text))) == text.replace("G . E7 .", "G  E7")
+
+
+def test_a_chord_that_comes_early_is_written_on_its_beat() -> None:
+    spans = (ChordSpan(0.0, 1.9, "C"), ChordSpan(1.9, 8.0, "G"))
+    assert chart_of(replace(steady(2), chords=spans)) == "| C  G | G |"
+
+
+SYMBOLS = st.sampled_from(["C", "Am7", "F#m7b5/A", "Bb7sus4", "N.C.", "Ebmaj7"])
+
+
+@settings(max_examples=40)
+@given(st.lists(st.lists(SYMBOLS, min_size=1, max_size=4), min_size=1, max_size=9), st.integers(2, 6))
+@unchecked()
+def test_a_written_chart_reads_the_same(bars: list[list[str]], beats_per_bar: int) -> None:
+    """Chords on beats come back; a bar of more chords than beats has some between them."""
+    kept = [bar[:beats_per_bar] for bar in bars]
+    sheet = put_on(steady(len(kept), beats_per_bar), parse_chart("|" + "|".join(map(" ".join, kept))))
+    back = put_on(sheet, parse_chart(chart_of(sheet)))
+    frames = [
+        guide_frames(each, num_frames=int(50 * sheet.duration_seconds))[:, GROUPS["chords"]]
+        for each in (sheet, back)
+    ]
+    np.testing.assert_array_equal(*frames)
