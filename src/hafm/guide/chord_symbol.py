@@ -17,7 +17,7 @@ import re
 from hafm.errors import ChordError
 from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord, parse_note
 
-__all__ = ["parse_symbol", "symbol_of"]
+__all__ = ["bass_degree", "parse_symbol", "symbol_of"]
 
 _QUALITIES = {
     "": "maj",
@@ -177,6 +177,15 @@ def symbol_of(label: str) -> str:
     return symbol if is_same else label
 
 
+def bass_degree(root: int, bass: int) -> str:
+    """The degree of a bass note above a root, both pitch classes.
+
+    >>> bass_degree(9, 0)
+    'b3'
+    """
+    return _BASS_DEGREES[(bass - root) % 12]
+
+
 def _quality(text: str) -> str | None:
     """Quality and degrees of a label; None if they are not understood."""
     for pattern, becomes in _NORMAL:
@@ -204,7 +213,7 @@ def _degree(root: str, bass: str) -> str:
     interval = (parse_note(bass) - parse_note(root)) % 12
     accidentals = (interval - _MAJOR_SCALE[number] + 6) % 12 - 6
     if abs(accidentals) > 2:
-        return _BASS_DEGREES[interval]
+        return bass_degree(0, interval)
     return ("#" * accidentals if accidentals > 0 else "b" * -accidentals) + str(number + 1)
 
 
