@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hafm.errors import UsageError
+from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.analyser import BAND, VOCAL, WINDOW_FRAMES, Analyser, AnalyserConfig
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, Origin
 from hafm.guide.network import Activations, AnalyserNetwork, NetworkConfig
@@ -38,7 +38,7 @@ def test_a_sound_of_one_window_is_the_networks_word() -> None:
     whole = analyser()
     waveform = sound(WINDOW_FRAMES / 50)
     expected = whole._network(whole._features.extract(waveform[None]))
-    for found, wanted in zip(whole.activations(waveform, RATE), expected, strict=True):
+    for found, wanted in zip(whole.activations(whole.features(waveform, RATE)), expected, strict=True):
         torch.testing.assert_close(found, wanted[0])
 
 
@@ -47,7 +47,7 @@ def test_windows_are_averaged_by_their_triangles() -> None:
     waveform = sound(25.0)
     features = whole._features.extract(waveform[None])
     first, second = whole._network(features[:, :1000]), whole._network(features[:, 500:])
-    found = whole.activations(waveform, RATE)
+    found = whole.activations(whole.features(waveform, RATE))
     # Frame 700 is the 300th from the end of 1000, and the 201st of 750; slow frame 150 is the 100th of 250,
     # and the 26th.
     torch.testing.assert_close(found.beat[700], (300 * first.beat[0, 700] + 201 * second.beat[0, 200]) / 501)
@@ -70,7 +70,7 @@ def test_silence_is_a_sheet_without_beats() -> None:
 
 def test_other_rates_are_resampled() -> None:
     at_44 = torch.sin(2 * torch.pi * 220 * torch.arange(44_100 * 3) / 44_100)
-    assert analyser().activations(at_44, 44_100).beat.shape == (150,)
+    assert analyser().features(at_44, 44_100).shape == (150, 44)
 
 
 def test_given_parts_are_kept() -> None:
@@ -87,6 +87,11 @@ def test_given_parts_are_kept() -> None:
     assert set(given.beats) < set(sheet.beats)
     assert np.diff([beat.seconds for beat in sheet.beats]).max() < 0.7
     assert replace(sheet, beats=given.beats) == given
+
+
+def test_the_sheet_of_another_sound_is_refused() -> None:
+    with pytest.raises(LeadSheetError, match="lasts 12 s and the sound 3 s"):
+        analyser().analyse(sound(3.0), RATE, given=LeadSheet(duration_seconds=12.0))
 
 
 def test_weights_of_another_network_are_refused() -> None:

@@ -33,7 +33,7 @@ from typing import Any, Self
 import torch
 
 from hafm.audio.sound import Audio
-from hafm.device import find_device
+from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
 from hafm.generate.pipeline import accompany
@@ -43,6 +43,7 @@ from hafm.generate.record import (
     InputUsed,
     Settings,
 )
+from hafm.generate.steps import analyse
 from hafm.generate.vocal import read_vocal
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
@@ -133,6 +134,36 @@ class Accompanist:
         """
         return push_folder(self.bundle.folder, repo_id, private=private, revision=revision)
 
+    def analyse(
+        self,
+        vocal: Any,
+        *,
+        sample_rate: int | None = None,
+        given: LeadSheet | None = None,
+        tempo_bpm: float | None = None,
+        start_seconds: float | None = None,
+        seconds: float | None = None,
+    ) -> LeadSheet:
+        """The lead sheet of a vocal: its beats, bars, key and chords, as far as singing alone tells them.
+
+        Args:
+            vocal, sample_rate, start_seconds, seconds: as for `generate`.
+            given: what is known already: its key, chords, arrangement and style are kept; so are its beats,
+                and others are found around them.
+            tempo_bpm: about how fast it goes, if that is known and no beats are.
+
+        Returns:
+            As long as the vocal, or the part of it. Where no beat is to be found, it has none.
+
+        Raises:
+            UsageError: an argument is out of range, or the bundle has no analyser.
+            LeadSheetError: the given beats cannot be continued, or lie outside the vocal.
+            AudioError: the vocal cannot be read, or cannot be used.
+        """
+        audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
+        with one_thread():
+            return analyse(self.bundle, audio, given=given, tempo_bpm=tempo_bpm)
+
     def generate(
         self,
         vocal: Any,
@@ -163,7 +194,8 @@ class Accompanist:
             top_k: tokens to choose from, 1 or more; None for the bundle's default.
             guidance: how closely the vocal is followed, 1 is as trained; None for the bundle's default.
             guide: the lead sheet to keep to, of what is accompanied: as long as that, and beginning with it
-                (`LeadSheet.cropped` cuts one). None for none.
+                (`LeadSheet.cropped` cuts one). None for what `analyse` hears, if the bundle has an analyser,
+                or else for none; a sheet that knows nothing for none.
             guide_guidance: how closely the lead sheet is followed, if not as closely as the vocal; None for
                 the bundle's default.
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.

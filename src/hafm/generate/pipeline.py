@@ -25,7 +25,7 @@ from hafm.generate.record import (
     Settings,
 )
 from hafm.generate.sampling import SamplingSettings
-from hafm.generate.steps import codec_frames, hear, play, show, sound
+from hafm.generate.steps import codec_frames, hear, play, sheets_for, show, sound
 from hafm.generate.vocal import take_vocal, with_notes
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
@@ -55,7 +55,8 @@ def accompany(
         vocals: one or more, of one length and rate; songs, if there is a separator.
         used: of each vocal, for its record.
         settings: of all; the take is set for each.
-        guides: the lead sheet of each vocal, or None for all of them.
+        guides: the lead sheet of each vocal, or None for all of them: then the bundle's analyser hears them,
+            if it has one and its stages follow them.
         takes: their numbers.
         bundle_used: for the records.
         device: where to compute.
@@ -76,6 +77,7 @@ def accompany(
         guide_guidance=settings.guide_guidance,
     )
     with device_errors(device), one_thread():
+        guides = sheets_for(bundle, guides, vocals)
         environment = Environment.here(str(device))
         heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
         semantic, codes = play(

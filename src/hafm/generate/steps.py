@@ -3,6 +3,7 @@
 In: a bundle, and what the step before gave. Out: tokens on the device; at the end waveforms on the CPU.
 
     hear    vocal [C, T]               -> vocal semantic tokens [1, 1, F50]
+    sheets  vocals [V]                 -> lead sheets [V]: given, or what the bundle's analyser hears
     show    lead sheets [V]            -> guide [V, F50, G]
     play    vocal semantic tokens [V]  -> instrumental semantic tokens [N, 1, F50], codes [N, K, F75]
     sound   codes of one vocal         -> waveforms [1, T] at the vocal's rate
@@ -38,7 +39,7 @@ from hafm.rates import SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
 from hafm.tokens.vocal_noise import prepare_vocal
 
-__all__ = ["codec_frames", "hear", "play", "show", "sound"]
+__all__ = ["analyse", "codec_frames", "follows_sheets", "hear", "play", "sheets_for", "show", "sound"]
 
 _MOST_SECONDS_APART = 0.5
 """A sheet and its sound: more, and it is likely that of another sound, or of the whole of a part."""
@@ -64,6 +65,47 @@ def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> In
     return kmeans.predict(features.extract(prepared.to(device)).cpu())[:, None].to(device)
 
 
+def analyse(
+    bundle: Bundle, vocal: Audio, *, given: LeadSheet | None = None, tempo_bpm: float | None = None
+) -> LeadSheet:
+    """What the bundle's analyser hears in a vocal.
+
+    Args:
+        bundle: the model.
+        vocal: any rate and level.
+        given: what is known already; it is kept.
+        tempo_bpm: about how fast it goes, if that is known and no beats are.
+
+    Raises:
+        UsageError: the bundle has no analyser of vocals.
+        LeadSheetError: no lead sheet of the vocal's length can have the given beats.
+    """
+    analyser = bundle.load_analyser("vocal")
+    return analyser.analyse(vocal.mono(), vocal.sample_rate, given=given, tempo_bpm=tempo_bpm)
+
+
+def sheets_for(
+    bundle: Bundle, given: Sequence[LeadSheet | None], vocals: Sequence[Audio]
+) -> list[LeadSheet | None]:
+    """The lead sheet of each vocal: the one given; or else an estimate, if the bundle can make and use one.
+
+    Args:
+        bundle: the model.
+        given: one per vocal; None for none. A sheet that knows nothing is one too, and is kept.
+        vocals: what is accompanied.
+    """
+    estimates = "vocal" in bundle.config.analysers and follows_sheets(bundle)
+    return [
+        analyse(bundle, vocal) if sheet is None and estimates else sheet
+        for sheet, vocal in zip(given, vocals, strict=True)
+    ]
+
+
+def follows_sheets(bundle: Bundle) -> bool:
+    """Whether a stage of the bundle was trained with lead sheets."""
+    return any(spec.guide is not None for spec in bundle.config.stages.values())
+
+
 def show(
     bundle: Bundle, sheets: Sequence[LeadSheet | None], vocal: Audio, *, device: torch.device
 ) -> Float[Tensor, "V F50 G"] | None:
@@ -86,7 +128,7 @@ def show(
         raise UsageError(
             f"{len(given)} of {len(sheets)} vocals of a batch have a lead sheet; give one for each, or none"
         )
-    if all(spec.guide is None for spec in bundle.config.stages.values()):
+    if not follows_sheets(bundle):
         raise UsageError(
             f"the stages of bundle {bundle.config.name!r} were trained without lead sheets; leave the lead "
             "sheet out, or use another bundle"

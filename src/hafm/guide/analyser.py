@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hafm.audio.resample import resample
-from hafm.errors import UsageError
+from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.beats import METERS, Beats, find_beats
 from hafm.guide.chords import Harmony, find_harmony
 from hafm.guide.lead_sheet import LeadSheet, MeterChange, Origin
 from hafm.guide.network import POOL, Activations, AnalyserNetwork, NetworkConfig
 from hafm.rates import SEMANTIC_RATE
 from hafm.tokens.fingerprint import fingerprint
+from hafm.tokens.onset import ONSET_BANDS
 from hafm.tokens.spectral import SpectralConfig, SpectralFeatures
 
 __all__ = ["BAND", "VOCAL", "Analyser", "AnalyserConfig"]
@@ -44,6 +45,8 @@ WINDOW_FRAMES, WINDOW_HOP = 1000, 500
 _RATE = int(SEMANTIC_RATE)
 _FREE_SEGMENT_SECONDS = 1.0
 _SHORTEST_SEGMENT_SECONDS = 0.1
+_MOST_SECONDS_APART = 0.5
+"""A given sheet and its sound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class AnalyserConfig:
                 f"AnalyserConfig: the features have {size} values per frame, and the network expects "
                 f"{self.network.num_features}"
             )
+        if self.features.onset_weight == 0:
+            raise UsageError("AnalyserConfig: an analyser needs onsets; give onset_weight more than 0")
         if self.features.sample_rate != self.features.hop * _RATE:
             raise UsageError(f"AnalyserConfig: features must come {_RATE} times per second; change hop")
 
@@ -157,14 +162,20 @@ class Analyser:
             tempo_bpm: about how fast it goes, if that is known and no beats are.
 
         Raises:
-            LeadSheetError: the given beats cannot be continued.
+            LeadSheetError: the given beats cannot be continued, or their sheet is of another sound.
         """
-        duration_seconds = len(waveform) / sample_rate
-        activations = self.activations(waveform, sample_rate)
-        known = LeadSheet(duration_seconds=duration_seconds) if given is None else given
+        known = LeadSheet(duration_seconds=len(waveform) / sample_rate) if given is None else given
+        if abs(known.duration_seconds - len(waveform) / sample_rate) > _MOST_SECONDS_APART:
+            raise LeadSheetError(
+                f"the given lead sheet lasts {known.duration_seconds:g} s and the sound "
+                f"{len(waveform) / sample_rate:g} s; give the sheet of this part"
+            )
+        features = self.features(waveform, sample_rate)
+        activations = self.activations(features)
         found = find_beats(
             activations.beat.numpy(),
             activations.downbeat.numpy(),
+            features[:, -ONSET_BANDS:].sum(dim=1).numpy(),
             known=known.beats,
             meters=dict.fromkeys((meter.beats_per_bar for meter in known.meters), 1.0) or METERS,
             tempo_bpm=tempo_bpm,
@@ -174,23 +185,30 @@ class Analyser:
             activations.root.numpy(),
             activations.pitch_classes.numpy(),
             transitions=self._network.chord_transitions.double().numpy(),
-            borders_seconds=_borders(found, duration_seconds),
+            borders_seconds=_borders(found, known.duration_seconds),
         )
-        return _sheet(duration_seconds, known, found, harmony)
+        return _sheet(known, found, harmony)
 
-    @torch.inference_mode()
-    def activations(self, waveform: Float[Tensor, " T"], sample_rate: int) -> Activations:
-        """The network's logits, each of one row: without `B`.
+    def features(self, waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, "F D"]:
+        """What the network sees of a sound.
 
         Args:
             waveform: one sample or more.
             sample_rate: in hertz.
         """
         sound = resample(waveform[None].float(), sample_rate, self._features.sample_rate)
-        features = self._features.extract(sound)
-        num_frames = features.shape[1]
+        return self._features.extract(sound)[0]
+
+    @torch.inference_mode()
+    def activations(self, features: Float[Tensor, "F D"]) -> Activations:
+        """The network's logits, each of one row: without `B`.
+
+        Args:
+            features: see `features`.
+        """
+        num_frames = len(features)
         windows = [
-            (start, self._network(features[:, start : start + WINDOW_FRAMES]))
+            (start, self._network(features[None, start : start + WINDOW_FRAMES]))
             for start in range(0, max(1, num_frames - WINDOW_HOP), WINDOW_HOP)
         ]
         return Activations(*(_overlapped(field, windows, num_frames) for field in Activations._fields))
@@ -225,12 +243,12 @@ def _borders(found: Beats | None, duration_seconds: float) -> list[float]:
     return [0.0, *inner, duration_seconds]
 
 
-def _sheet(duration_seconds: float, given: LeadSheet, found: Beats | None, harmony: Harmony) -> LeadSheet:
+def _sheet(given: LeadSheet, found: Beats | None, harmony: Harmony) -> LeadSheet:
     """What was given, and for the rest what was found."""
     origins = dict(given.origins)
     beats, meters, keys, chords = given.beats, given.meters, given.keys, given.chords
     if found is not None:
-        beats = tuple(beat for beat in found.beats if beat.seconds < duration_seconds)
+        beats = tuple(beat for beat in found.beats if beat.seconds < given.duration_seconds)
         if not given.beats:
             meters = (MeterChange(0.0, found.beats_per_bar, 4),)
             origins["beats"] = Origin(source="estimated", confidence=found.confidence)

@@ -1,25 +1,29 @@
 """Beats and bars from what the network says of every frame: one tempo region, then a path through it.
 
-In:  logits of beat and downbeat `[F]` at 50 Hz, and beats that are known already. Out: `Beats`, or None where
-no beat is to be found (free time, a sound of a second or two).
+In:  logits of beat and downbeat and the onset strength `[F]` at 50 Hz, and beats that are known already.
+Out: `Beats`, or None where no beat is to be found (free time, a sound of a second or two).
 
-1. *Tempo.* Every tempo T, 24 per octave, is scored, and the largest sum wins:
+1. *Pulse.* Every tempo T, 48 per octave, is scored by what repeats at it, and the largest sum wins:
 
-       COMB_WEIGHT * comb[T] + prior[T]
+       lines of the beat activation + lines of the onset strength + PULSE_COMB_WEIGHT * comb + prior
 
-   comb[T] is how far the best row of teeth at distance T stands out of the beat activation, mean over
-   stretches of 10 s; the prior is a bell over log2 of the tempo around `PRIOR_BPM`, `PRIOR_OCTAVES` wide. It
-   decides between a tempo, its half and its double where the sound does not.
-2. *Path.* Within `TEMPO_RANGE` of that tempo, `metricon` finds the likeliest course of tempo, bar and beat:
+   The lines of a signal are the magnitudes of its spectrum at T and, by `SECOND_LINE`, at twice T; its comb
+   is how far the best row of teeth at distance T stands out of it; both in deviations, mean over stretches
+   of 10 s. The onsets of a voice say better how fast a pulse is than a network that looks for beats. The
+   prior is a bell over log2 of the tempo around `PRIOR_BPM`, `PRIOR_OCTAVES` wide.
+2. *Tempo.* Of this pulse and those half, twice, a third and three times as fast, that one is the beat for
+   which the comb of the beat activation, by `LEVEL_COMB_WEIGHT`, and the prior speak most.
+3. *Path.* Within `TEMPO_RANGE` of that tempo, `metricon` finds the likeliest course of tempo, bar and beat:
    the bar-pointer model, decoded by Viterbi. Known beats are anchors that every path must pass.
-3. *Confidence.* How far beats stand out of the activation, as the chance that they are right, fitted on
+4. *Confidence.* How far beats stand out of the activation, as the chance that they are right, fitted on
    validation songs. Below `LEAST_CONFIDENCE` the singing is free, and no beats are invented.
 
 Source: Krebs, Boeck and Widmer, "An efficient state-space model for joint tempo and meter tracking" (2015),
-through metricon 0.1; the comb after Scheirer, "Tempo and beat analysis of acoustic musical signals" (1998).
+through metricon 0.1; the comb after Scheirer, "Tempo and beat analysis of acoustic musical signals" (1998);
+two lines as in `hafm.evaluate.retrieval.pulse`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import metricon
@@ -40,15 +44,17 @@ METERS = {4: 0.9, 3: 0.08, 2: 0.02}
 """Beats per bar (6/8 is 2), and how often each is expected."""
 
 PRIOR_BPM, PRIOR_OCTAVES = 95.0, 0.5
-COMB_WEIGHT = 6.0
+PULSE_COMB_WEIGHT, LEVEL_COMB_WEIGHT = 1.5, 4.5
+SECOND_LINE = 0.7
 TEMPO_RANGE = 1.15
 """Highest tempo of a path over the tempo that was found, and that over the lowest."""
 LEAST_CONFIDENCE = 0.2
 LEAST_SECONDS = 2.5
 
 _RATE = int(SEMANTIC_RATE)
-_COMB_SECONDS = 10
-_TEMPI_PER_OCTAVE = 24
+_STRETCH_SECONDS = 10
+_TEMPI_PER_OCTAVE = 48
+_LEVELS = (1.0, 0.5, 2.0, 1 / 3, 3.0)
 _STEADINESS = 100.0
 _LEAST_SHARE = 0.02
 _EAGERNESS = 2.0  # added to the logits of beats, but for the confidence: weak beats count for tempo and bar
@@ -72,6 +78,7 @@ class Beats:
 def find_beats(
     beat: Float[np.ndarray, " F"],
     downbeat: Float[np.ndarray, " F"],
+    onsets: Float[np.ndarray, " F"],
     *,
     known: Sequence[Beat] = (),
     meters: Mapping[int, float] = METERS,
@@ -81,6 +88,7 @@ def find_beats(
 
     Args:
         beat, downbeat: logits at 50 Hz.
+        onsets: onset strength, on any scale.
         known: beats that are kept as they are; the others are found around them.
         meters: beats per bar that are possible, and how often each is expected.
         tempo_bpm: about how fast it goes, if that is known.
@@ -92,7 +100,7 @@ def find_beats(
     if len(beat) < LEAST_SECONDS * _RATE and len(known) < 2:
         return None
     if tempo_bpm is None and len(known) < 2:
-        tempo_bpm = _likeliest_tempo(_probability(eager))
+        tempo_bpm = _likeliest_tempo(_probability(eager), np.asarray(onsets, np.float64))
     if tempo_bpm is None:
         slowest, fastest = SLOWEST_BPM, FASTEST_BPM
     else:
@@ -173,26 +181,47 @@ def _observed(beat: Floats, downbeat: Floats) -> metricon.Activations:
     return metricon.Activations.from_activations(probability, probability * share, fps=_RATE)
 
 
-def _likeliest_tempo(probability: Floats) -> float:
+def _likeliest_tempo(beat: Floats, onsets: Floats) -> float:
     octaves = np.arange(0, np.log2(FASTEST_BPM / SLOWEST_BPM), 1 / _TEMPI_PER_OCTAVE)
     bpm = SLOWEST_BPM * 2.0**octaves
-    prior = -0.5 * np.square(np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES)
-    return float(bpm[(COMB_WEIGHT * _comb(probability, bpm) + prior).argmax()])
+    lines = _over_stretches(_lines, beat, bpm) + _over_stretches(_lines, onsets, bpm)
+    pulse = bpm[(lines + PULSE_COMB_WEIGHT * _over_stretches(_comb, beat, bpm) + _prior(bpm)).argmax()]
+    levels = pulse * np.array(_LEVELS)
+    levels = levels[(levels >= SLOWEST_BPM) & (levels <= FASTEST_BPM)]
+    near = levels[:, None] * 2.0 ** (np.array([-1, 0, 1]) / _TEMPI_PER_OCTAVE)
+    combs = _over_stretches(_comb, beat, near.ravel()).reshape(near.shape).max(axis=1)
+    return float(levels[(LEVEL_COMB_WEIGHT * combs + _prior(levels)).argmax()])
 
 
-def _comb(probability: Floats, bpm: Floats) -> Floats:
-    """How far the best row of teeth stands out, in deviations of the activation; one value per tempo."""
-    size = _COMB_SECONDS * _RATE
-    starts = range(0, max(1, len(probability) - size // 2), size)
-    stretches = [_comb_of(probability[start : start + size], bpm) for start in starts]
-    return np.asarray(np.mean(stretches, axis=0))
+def _prior(bpm: Floats) -> Floats:
+    return np.asarray(-0.5 * np.square(np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES))
 
 
-def _comb_of(stretch: Floats, bpm: Floats) -> Floats:
-    deviation = float(stretch.std())
-    if deviation == 0:
-        return np.zeros(len(bpm))
-    padded = np.pad((stretch - stretch.mean()) / deviation, 1)
+def _over_stretches(score: Callable[[Floats, Floats], Floats], signal: Floats, bpm: Floats) -> Floats:
+    """The mean of a score of each tempo over stretches of the signal, each in deviations from its mean."""
+    size = _STRETCH_SECONDS * _RATE
+    scores = []
+    for start in range(0, max(1, len(signal) - size // 2), size):
+        stretch = signal[start : start + size]
+        deviation = float(stretch.std())
+        if deviation > 0:
+            scores.append(score((stretch - stretch.mean()) / deviation, bpm))
+    return np.mean(scores, axis=0) if scores else np.zeros(len(bpm))
+
+
+def _lines(stretch: Floats, bpm: Floats) -> Floats:
+    """Magnitude of the spectrum at a tempo and at twice that; noise has about 1 in each."""
+    minutes = np.arange(len(stretch)) / (60 * _RATE)
+
+    def line(bpm: Floats) -> Floats:
+        return np.asarray(np.abs(np.exp(-2j * np.pi * bpm[:, None] * minutes) @ stretch))
+
+    return np.asarray((line(bpm) + SECOND_LINE * line(2 * bpm)) / np.sqrt(len(stretch)))
+
+
+def _comb(stretch: Floats, bpm: Floats) -> Floats:
+    """Mean height of the best row of teeth, each the highest of three frames."""
+    padded = np.pad(stretch, 1)
     near = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
     score = np.empty(len(bpm))
     for number, period in enumerate(60 * _RATE / bpm):
@@ -204,17 +233,16 @@ def _comb_of(stretch: Floats, bpm: Floats) -> Floats:
 
 
 def _confidence(probability: Floats, times: Floats) -> float:
-    """Chance that the beats are right, from how far the activation at them is above that between them."""
+    """Chance that the beats are right, from how many times its mean the activation is at them."""
     frames = np.clip((times * _RATE).astype(int), 1, len(probability) - 2)
     at = np.maximum(np.maximum(probability[frames - 1], probability[frames]), probability[frames + 1]).mean()
-    contrast = at - probability.mean()
     slope, middle = _CONTRAST
-    return float(1 / (1 + np.exp(-slope * (contrast - middle))))
+    return float(1 / (1 + np.exp(-slope * (np.log(at / probability.mean()) - middle))))
 
 
 def _probability(logits: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.asarray(logits, np.float64))))
 
 
-_CONTRAST = (12.0, 0.25)
-"""Slope and middle of the logistic curve from contrast to confidence."""
+_CONTRAST = (6.3, 0.725)
+"""Slope and middle of the logistic curve from the log of the ratio to confidence."""
