@@ -203,7 +203,10 @@ def test_verify(shards: Path, hafm: Hafm) -> None:
             "has 1 bytes and should have",
         ),
         (lambda folder: (folder / "tracks.jsonl").write_bytes(b""), "tracks.jsonl' is not what was written"),
-        (lambda folder: (folder / "index.json").write_bytes(b"{}"), "index.json' is of format None"),
+        (
+            lambda folder: (folder / "index.json").write_bytes(b"{}"),
+            "index.json' is not the index of token shards",
+        ),
     ],
 )
 def test_damaged_shards_are_named_in_one_line(shards: Path, hafm: Hafm, damage, message: str) -> None:

@@ -164,7 +164,7 @@ def test_weights_that_change_after_opening_are_refused(folder: Path) -> None:
     ("change", "said"),
     [
         ({"format": 2}, "format 2"),
-        ({"speed": 3}, "unknown keys \\['speed'\\]"),
+        ({"speed": 3}, "unknown field 'speed'"),
         ({"name": "other"}, "digest"),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_missing_key_is_refused(folder: Path) -> None:
     values = json.loads((folder / "config.json").read_text())
     del values["licence"]
     (folder / "config.json").write_text(json.dumps(values))
-    with pytest.raises(BundleDamaged, match=r"lacks \['licence'\]"):
+    with pytest.raises(BundleDamaged, match="lacks 'licence'"):
         Bundle.read(folder)
 
 

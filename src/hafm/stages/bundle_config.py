@@ -17,13 +17,13 @@ fingerprint of the bundle. The model card (`README.md`) is not among the files: 
 instance, and it changes no sound.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from hafm.errors import BundleDamaged, UsageError
+from hafm.jsonfile import JsonFile, digest
 from hafm.stages.analysers import ANALYSERS, AnalyserName
 from hafm.stages.spec import StageSpec
 
@@ -124,7 +124,7 @@ class BundleConfig:
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything in the bundle but its model card."""
-        return _digest(self.to_dict())
+        return digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without the digest; `from_json` reads them with it."""
@@ -141,7 +141,7 @@ class BundleConfig:
     def to_json(self) -> str:
         """The text of `config.json`."""
         values = self.to_dict()
-        return json.dumps({**values, "digest": _digest(values)}, indent=2) + "\n"
+        return json.dumps({**values, "digest": digest(values)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "config.json") -> Self:
@@ -160,39 +160,19 @@ class BundleConfig:
         ...
         hafm.errors.BundleDamaged: config.json is of format 2, and this version of hafm reads format 1; ...
         """
-        try:
-            values = json.loads(text)
-            if not isinstance(values, dict):
-                raise ValueError("no JSON object")
-        except ValueError as error:
-            raise BundleDamaged(
-                f"{where} is not the configuration of a bundle ({error}); get it again"
-            ) from error
-        if values.get("format") != FORMAT:
-            raise BundleDamaged(
-                f"{where} is of format {values.get('format')!r}, and this version of hafm reads format "
-                f"{FORMAT}; update hafm or the bundle"
-            )
+        values = _FILE.values(text, where=where)
         recorded = values.pop("digest", None)
-        known = {"format", *(field.name for field in fields(cls))}
-        unknown, missing = sorted(set(values) - known), sorted(known - {"analysers", *values})
-        if unknown or missing:
-            raise BundleDamaged(
-                f"{where} has unknown keys {unknown} and lacks {missing}; get the bundle again"
-            )
-        if recorded != _digest(values):
+        config = _FILE.build(cls, values, where=where)
+        if recorded != digest({"format": FORMAT, **values}):
             raise BundleDamaged(
                 f"{where} was changed after it was written (its digest differs); get the bundle again"
             )
-        del values["format"]
-        try:
-            values["stages"] = {name: StageSpec.from_dict(spec) for name, spec in values["stages"].items()}
-            values["generation"] = GenerationDefaults(**values["generation"])
-            values["analysers"] = tuple(values.get("analysers", ()))
-            return cls(**values)
-        except (UsageError, TypeError, AttributeError) as error:
-            raise BundleDamaged(f"{where}: {error}") from error
+        return config
 
+
+_FILE = JsonFile(
+    what="the configuration of a bundle", fix="get the bundle again", error=BundleDamaged, format=FORMAT
+)
 
 _FINGERPRINTS = (
     *(f"features_{side}" for side in SIDES),
@@ -207,8 +187,3 @@ def _require_keys(what: str, values: Mapping[str, Any], expected: tuple[str, ...
         raise BundleDamaged(
             f"a bundle's {what} are {', '.join(expected)}; found {', '.join(values) or 'none'}"
         )
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -33,8 +33,9 @@ from hafm.data.shards.folder import FileEntry, ShardFolder
 from hafm.data.shards.guides import sheets_name
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
-from hafm.errors import ShardsDamaged, ShardsNotFound, UsageError
+from hafm.errors import ShardsDamaged, ShardsNotFound
 from hafm.files import atomic_file
+from hafm.jsonfile import JsonFile, digest
 
 __all__ = [
     "FORMAT",
@@ -84,7 +85,7 @@ class Index:
 
     def digest(self) -> str:
         """SHA-256 over everything, the files' hashes included: one fingerprint for the data."""
-        return _digest(self.to_dict())
+        return digest(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without the digest."""
@@ -102,7 +103,7 @@ class Index:
     def to_json(self) -> str:
         """The text of `index.json`."""
         values = self.to_dict()
-        return json.dumps({**values, "digest": _digest(values)}, indent=2, allow_nan=False) + "\n"
+        return json.dumps({**values, "digest": digest(values)}, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, *, where: str = INDEX_FILE) -> Self:
@@ -120,37 +121,24 @@ class Index:
         ...
         hafm.errors.ShardsDamaged: 'index.json' is of format 7, and this version of hafm reads...
         """
-        try:
-            values = json.loads(text)
-            if not isinstance(values, dict):
-                raise ValueError("no JSON object")
-        except ValueError as error:
+        where = f"'{where}'"
+        values = _FILE.values(text, where=where)
+        recorded = values.pop("digest", None)
+        index = _FILE.build(cls, values, where=where)
+        if recorded != digest({"format": FORMAT, **values}):
             raise ShardsDamaged(
-                f"'{where}' is no index of shards ({error}); prepare again, or copy it again"
-            ) from error
-        if values.get("format") != FORMAT:
-            raise ShardsDamaged(
-                f"'{where}' is of format {values.get('format')!r}, and this version of hafm reads format "
-                f"{FORMAT}; update hafm, or prepare again"
-            )
-        digest = values.pop("digest", None)
-        known = {"format", *(each.name for each in fields(cls))}
-        unknown, missing = sorted(values.keys() - known), sorted(known - values.keys())
-        if unknown or missing:
-            raise ShardsDamaged(f"'{where}' has unknown keys {unknown} and lacks {missing}; prepare again")
-        if digest != _digest(values):
-            raise ShardsDamaged(
-                f"'{where}' was changed after it was written (its digest differs); copy it again, or prepare "
+                f"{where} was changed after it was written (its digest differs); copy it again, or prepare "
                 "again"
             )
-        del values["format"]
-        try:
-            values["filter"] = ClipFilter(**values["filter"])
-            values["clip_seconds"] = Fraction(values["clip_seconds"])
-            values["files"] = {name: FileEntry(**entry) for name, entry in values["files"].items()}
-            return cls(**values)
-        except (UsageError, TypeError, ValueError, AttributeError) as error:
-            raise ShardsDamaged(f"'{where}' is no index of shards ({error}); prepare again") from error
+        return index
+
+
+_FILE = JsonFile(
+    what="the index of token shards",
+    fix="copy it again, or prepare again",
+    error=ShardsDamaged,
+    format=FORMAT,
+)
 
 
 def write_index(
@@ -292,8 +280,3 @@ def _count(counts: dict[str, Any], track: TrackEntry, filter: ClipFilter) -> Non
     drops = counts.setdefault("dropped_clips", {})
     for reason, number in filter.count_drops(track.levels).items():
         drops[reason] = drops.get(reason, 0) + number
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
