@@ -42,13 +42,14 @@ class EightClips(EchoPairs):
             for conditioning in ("aligned", "prefix")
         ),
         pytest.param("coarse", "aligned", "delay", tiny("coarse").steps, marks=pytest.mark.slow),
-        # It predicts one codebook of four in a step.
-        pytest.param("fine", "aligned", "parallel", 3 * tiny("fine").steps, marks=pytest.mark.slow),
+        pytest.param("fine", "aligned", "parallel", 2 * tiny("fine").steps, marks=pytest.mark.slow),
     ],
 )
 def test_eight_clips_are_learnt_by_heart(tmp_path, stage, conditioning, pattern, steps):
     recipe = replace(tiny(stage), steps=steps)
     recipe = replace(recipe, spec=replace(recipe.spec, pattern=pattern))
+    if pattern == "parallel":  # a clip without condition leaves a pass nothing to tell codebook 0 from
+        recipe = replace(recipe, spec=replace(recipe.spec, guidance_dropout=0.0))
     if conditioning == "prefix":
         recipe = replace(recipe, spec=replace(recipe.spec, conditioning="prefix", encoder_layers=0))
     began = time.monotonic()
