@@ -8,16 +8,17 @@ import torch
 
 from hafm import Accompanist
 from hafm.audio.loudness import integrated_lufs
-from hafm.errors import UsageError
+from hafm.errors import HafmError, UsageError
 from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
 from hafm.evaluate.run.sounds import make_sounds
 from hafm.evaluate.systems import GUIDED, SYSTEMS, open_systems
-from hafm.evaluate.systems.base import ClipSound, System
+from hafm.evaluate.systems.base import ClipSound, Guided, System
 from hafm.evaluate.systems.ceilings import CodecCeiling
 from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
 from hafm.evaluate.systems.model import Model
 from hafm.evaluate.testset.clip import Clip
 from hafm.guide.lead_sheet import KeyChange, LeadSheet
+from hafm.stages.bundle import Bundle
 from tests.evaluate.runs import make_run
 from tests.tiny import RATE, make_tiny_bundle, sung
 
@@ -188,7 +189,7 @@ def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
     for clip_, tonic in ((first, "C"), (second, "F#")):
         sheets[clip_.id] = LeadSheet(duration_seconds=1.0, keys=(KeyChange(0.0, tonic, "maj"),))
         run.put_sheet(Made(system="truth", heard=BOTH_ARMS, take=0, clip=clip_.id), sheets[clip_.id])
-    given, other = open_systems(GUIDED, run, accompanist=accompanist)
+    given, other = open_systems(["model-given", "model-other"], run, accompanist=accompanist)
     make_sounds(run, given)
     make_sounds(run, other)
     assert given_sheets == [
@@ -198,6 +199,35 @@ def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
     assert given.identity()["guide"] == "given"
     made = Made(system="model-other", heard="isolated", take=0, clip=first.id)
     assert run.sheet(made) == sheets[second.id]
+
+
+class Listener:
+    """An analyser that hears how loud its vocal is, as a style."""
+
+    def analyse(self, waveform: torch.Tensor, sample_rate: int) -> LeadSheet:
+        style = "rock" if waveform.abs().max() > 0 else "ballad"
+        return LeadSheet(duration_seconds=len(waveform) / sample_rate, style=style)
+
+
+def test_a_model_with_estimated_sheets_hears_the_vocal_of_the_arm(
+    run: RunFolder, accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bundle, "load_analyser", lambda bundle, name: {"vocal": Listener()}[name])
+    [estimated] = open_systems(["model-estimated"], run, accompanist=accompanist)
+    assert isinstance(estimated, Guided)
+    [first, _] = run.manifest.clips
+    silence = torch.zeros(first.num_samples)
+    for vocal, style in ((silence, "ballad"), (silence + 0.1, "rock")):
+        sheet = estimated.sheet_of(ClipSound(clip=first, vocal=vocal, instrumental=silence))
+        assert sheet == LeadSheet(duration_seconds=1.0, style=style)
+    assert estimated.identity()["guide"] == "estimated"
+
+
+def test_a_bundle_without_an_analyser_has_no_estimated_sheets(
+    run: RunFolder, accompanist: Accompanist
+) -> None:
+    with pytest.raises(HafmError, match="has no vocal analyser"):
+        open_systems(["model-estimated"], run, accompanist=accompanist)
 
 
 def test_a_guided_model_needs_lead_sheets(run: RunFolder, accompanist: Accompanist) -> None:

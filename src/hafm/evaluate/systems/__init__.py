@@ -2,14 +2,15 @@
 
 In: names, as they are given on a command line, and what the systems need. Out: `System`s, see `systems.base`.
 
-    codec        the true instrumental through the bundle's codec; `systems.ceilings`
-    model        the bundle, without a lead sheet; `systems.model`
-    model-given  the bundle, given the true lead sheet of each clip
-    model-other  the bundle, given the lead sheet of another song: the floor of what a sheet can do
-    retrieval    the training song that fits best, transposed and stretched; `systems.retrieval`
-    random       another song's instrumental; `systems.controls`
-    noise        pink noise
-    silence      zeros
+    codec            the true instrumental through the bundle's codec; `systems.ceilings`
+    model            the bundle, without a lead sheet; `systems.model`
+    model-given      the bundle, given the true lead sheet of each clip
+    model-estimated  the bundle, given what its own analyser hears in the vocal
+    model-other      the bundle, given the lead sheet of another song: the floor of what a sheet can do
+    retrieval        the training song that fits best, transposed and stretched; `systems.retrieval`
+    random           another song's instrumental; `systems.controls`
+    noise            pink noise
+    silence          zeros
 
 The true instrumental is always there, and needs no system.
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GUIDED", "SYSTEMS", "WITH_BUNDLE", "open_systems", "require_systems"]
 
-GUIDED = ("model-given", "model-other")
+GUIDED = ("model-given", "model-estimated", "model-other")
 """Those that need lead sheets, and a bundle that follows them."""
 
 SYSTEMS = ("codec", "model", *GUIDED, "retrieval", "random", "noise", "silence")
@@ -43,6 +44,7 @@ WITH_BUNDLE = frozenset({"codec", "model", *GUIDED})
 _TITLES = {
     "model": "model",
     "model-given": "model, given the lead sheet",
+    "model-estimated": "model, given the lead sheet estimated from the vocal",
     "model-other": "model, given another song's lead sheet",
 }
 
@@ -92,7 +94,7 @@ def open_systems(
 
     Raises:
         UsageError: a name is unknown, or a system lacks what it needs.
-        HafmError: as opening an index raises.
+        HafmError: as opening an index or an analyser raises.
     """
     from hafm.evaluate.run.clips import TRUTH
     from hafm.evaluate.run.folder import BOTH_ARMS, Made
@@ -104,17 +106,21 @@ def open_systems(
         sheet = run.sheet(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id))
         if sheet is None:
             raise UsageError(
-                f"there is no lead sheet of clip {clip.id!r}; give rendered pairs, or leave out "
-                f"{' and '.join(GUIDED)}"
+                f"there is no lead sheet of clip {clip.id!r}; give rendered pairs, or leave out model-given "
+                "and model-other"
             )
         return sheet
 
     def sheets(name: str) -> "Callable[[ClipSound], LeadSheet] | None":
         if name == "model-given":
             return lambda each: sheet_of(each.clip)
+        rate = run.manifest.protocol.sample_rate
+        if name == "model-estimated":
+            assert accompanist is not None
+            analyser = accompanist.bundle.load_analyser("vocal")
+            return lambda each: analyser.analyse(each.vocal, rate)
         if name == "model-other":
             [partner] = pairings(run.manifest.clips, seed=seed, takes=1)
-            rate = run.manifest.protocol.sample_rate
             return lambda each: _of_length(sheet_of(partner[each.clip.id]), each.clip.num_samples / rate)
         return None
 
