@@ -31,7 +31,7 @@ def sound(seconds: float) -> torch.Tensor:
 def test_the_presets_fit_their_features(config: AnalyserConfig) -> None:
     assert AnalyserConfig.from_dict(config.to_dict()) == config
     with pytest.raises(UsageError, match="values per frame"):
-        AnalyserConfig(features=config.features, network=NetworkConfig(num_features=3))
+        replace(config, network=NetworkConfig(num_features=3))
 
 
 def test_a_sound_of_one_window_is_the_networks_word() -> None:

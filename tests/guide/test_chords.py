@@ -3,7 +3,7 @@
 import numpy as np
 
 from hafm.guide.chord import parse_chord
-from hafm.guide.chords import find_harmony, state_of
+from hafm.guide.chords import Harmony, find_harmony, state_of
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
 from hafm.guide.network import CHORD_STATES
 
@@ -26,13 +26,25 @@ def activations(
     return keys, roots, classes
 
 
-def borders(bars: int) -> list[float]:
-    return [2.0 * bar for bar in range(bars + 1)]
+def harmonise(
+    key: np.ndarray,
+    root: np.ndarray,
+    classes: np.ndarray,
+    *,
+    melody: np.ndarray | None = None,
+    transitions: np.ndarray = EVEN,
+) -> Harmony:
+    """The harmony of bars of 2 s, without a melody unless there is one."""
+    borders_seconds = [2.0 * bar for bar in range(len(root) // BAR + 1)]
+    sung = np.zeros((len(root), 12)) if melody is None else melody
+    return find_harmony(
+        key, root, classes, melody=sung, transitions=transitions, borders_seconds=borders_seconds
+    )
 
 
 def test_what_is_heard_plainly_is_found() -> None:
     labels = ["C:maj", "A:min7", "F:maj7", "G:sus4", "B:hdim7", "E:7", "N", "Ab:aug"]
-    found = find_harmony(*activations(labels, key=9 + 12), transitions=EVEN, borders_seconds=borders(8))
+    found = harmonise(*activations(labels, key=9 + 12))
     assert [span.label for span in found.chords] == labels
     assert found.chords[1] == ChordSpan(2.0, 4.0, "A:min7")
     assert found.keys == (KeyChange(0.0, "A", "min"),)
@@ -40,9 +52,7 @@ def test_what_is_heard_plainly_is_found() -> None:
 
 
 def test_equal_neighbours_are_one_chord() -> None:
-    found = find_harmony(
-        *activations(["C:maj", "C:maj", "G:maj"]), transitions=EVEN, borders_seconds=borders(3)
-    )
+    found = harmonise(*activations(["C:maj", "C:maj", "G:maj"]))
     assert found.chords == (ChordSpan(0.0, 4.0, "C:maj"), ChordSpan(4.0, 6.0, "G:maj"))
 
 
@@ -53,14 +63,24 @@ def test_what_usually_follows_decides_between_chords_that_sound_alike() -> None:
     classes[BAR : 2 * BAR] = 0.0
     transitions = EVEN.copy()
     transitions[0, 0, 7] = transitions[0, 7, 0] = -0.5  # in major, the fifth follows the tonic, and back
-    found = find_harmony(key, root, classes, transitions=transitions, borders_seconds=borders(3))
+    found = harmonise(key, root, classes, transitions=transitions)
     assert [span.chord.root for span in found.chords] == [2, 9, 2]
+
+
+def test_a_melody_is_harmonised() -> None:
+    """Where the network has no opinion, the chord is one that holds what is sung."""
+    key, root, classes = (np.zeros_like(each) for each in activations(["N"] * 3))
+    melody = np.zeros((3 * BAR, 12))
+    for bar, notes in enumerate([(0, 4, 7), (5, 9, 0), (2, 7, 11)]):
+        melody[bar * BAR : (bar + 1) * BAR, list(notes)] = 3.0
+    found = harmonise(key, root, classes, melody=melody)
+    assert [span.chord.root for span in found.chords] == [0, 5, 7]
 
 
 def test_a_key_that_changes_is_followed() -> None:
     before, after = activations(["C:maj"] * 8, key=0), activations(["D:maj"] * 8, key=2)
     both = [np.concatenate(pair) for pair in zip(before, after, strict=True)]
-    found = find_harmony(*both, transitions=EVEN, borders_seconds=borders(16))
+    found = harmonise(*both)
     assert [key.label for key in found.keys] == ["C:maj", "D:maj"]
     assert abs(found.keys[1].start_seconds - 16.0) < 0.1
 

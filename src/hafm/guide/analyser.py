@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from hafm.audio.resample import resample
 from hafm.errors import LeadSheetError, UsageError
@@ -56,6 +57,7 @@ class AnalyserConfig:
     Args:
         features: at 50 Hz.
         network: shapes, for as many features.
+        melody_weight: how much the chroma counts for chords that hold it; 0 where chords themselves sound.
 
     Raises:
         UsageError: the two do not fit.
@@ -63,6 +65,7 @@ class AnalyserConfig:
 
     features: SpectralConfig
     network: NetworkConfig
+    melody_weight: float
 
     def __post_init__(self) -> None:
         size = sum(self.features.group_sizes.values())
@@ -71,8 +74,8 @@ class AnalyserConfig:
                 f"AnalyserConfig: the features have {size} values per frame, and the network expects "
                 f"{self.network.num_features}"
             )
-        if self.features.onset_weight == 0:
-            raise UsageError("AnalyserConfig: an analyser needs onsets; give onset_weight more than 0")
+        if self.features.onset_weight == 0 or self.features.chroma_weight == 0:
+            raise UsageError("AnalyserConfig: an analyser needs chroma and onsets; give them a weight")
         if self.features.sample_rate != self.features.hop * _RATE:
             raise UsageError(f"AnalyserConfig: features must come {_RATE} times per second; change hop")
 
@@ -87,12 +90,17 @@ class AnalyserConfig:
         Raises:
             UsageError, TypeError, KeyError: a value is out of range, a key unknown or missing.
         """
-        return cls(features=SpectralConfig(**values["features"]), network=NetworkConfig(**values["network"]))
+        return cls(
+            features=SpectralConfig(**values["features"]),
+            network=NetworkConfig(**values["network"]),
+            melody_weight=values["melody_weight"],
+        )
 
 
 VOCAL = AnalyserConfig(
     features=SpectralConfig(register_weight=1.0, level_weight=1.0, timbre_weight=1.0, onset_weight=1.0),
     network=NetworkConfig(num_features=44),
+    melody_weight=8.0,
 )
 """One voice: note, height, loudness, vowel, syllables. The network scales what it is given."""
 
@@ -110,6 +118,7 @@ BAND = AnalyserConfig(
         onset_weight=1.0,
     ),
     network=NetworkConfig(num_features=48),
+    melody_weight=0.0,
 )
 """Many instruments: chord, bass, loudness, drums."""
 
@@ -184,6 +193,7 @@ class Analyser:
             activations.key.numpy(),
             activations.root.numpy(),
             activations.pitch_classes.numpy(),
+            melody=self.config.melody_weight * _slow_chroma(features),
             transitions=self._network.chord_transitions.double().numpy(),
             borders_seconds=_borders(found, known.duration_seconds),
         )
@@ -212,6 +222,12 @@ class Analyser:
             for start in range(0, max(1, num_frames - WINDOW_HOP), WINDOW_HOP)
         ]
         return Activations(*(_overlapped(field, windows, num_frames) for field in Activations._fields))
+
+
+def _slow_chroma(features: Float[Tensor, "F D"]) -> Float[np.ndarray, "S 12"]:
+    """The chroma, which the features begin with, at the rate of the chords."""
+    padded = pad(features[:, :12], (0, 0, 0, -len(features) % POOL))
+    return padded.reshape(-1, POOL, 12).mean(dim=1).numpy()
 
 
 def _overlapped(field: str, windows: Sequence[tuple[int, Activations]], num_frames: int) -> Tensor:

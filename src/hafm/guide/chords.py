@@ -5,9 +5,10 @@ one chord holds. Out: keys and chord labels, each with a confidence.
 
 1. *Key*, a block of 8 s at a time; to change costs `KEY_CHANGE`.
 2. *Root and mode*, a segment (half a bar, as a rule) at a time, among 25 states: twelve major, twelve minor,
-   no chord. A segment speaks for a state by the log-probability of its root and of its third; one state
-   follows another as often, relative to the key, as in the songs that the analyser was trained on. A melody
-   alone allows several chords: this is where the likely one among them comes from.
+   no chord. A segment speaks for a state by the log-probability of its root and of its third, and by how much
+   of the melody in it lies on the chord's notes; one state follows another as often, relative to the key, as
+   in the songs that the analyser was trained on. A melody alone allows several chords: this is where the
+   likely one among them comes from.
 3. *Quality*. Equal neighbours are one chord; of the qualities of its mode it gets the one whose notes fit
    best.
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
-from hafm.guide.network import POOL
+from hafm.guide.network import CHORD_STATES, POOL
 from hafm.rates import SEMANTIC_RATE
 
 __all__ = ["Harmony", "find_harmony", "state_of"]
@@ -43,6 +44,18 @@ _QUALITIES = (
     {"min": 0.0, "min7": -1.0, "dim": -2.0, "hdim7": -2.0},
 )
 """By mode, with the log of how likely each is before it is heard."""
+
+
+def _triads() -> Floats:
+    """1 where a pitch class is one of a state's; of each, no chord has a little more than chance gives."""
+    triads = np.zeros((12, CHORD_STATES))
+    for state in range(_NONE):
+        triads[[(state + interval) % 12 for interval in (0, 3 if state >= 12 else 4, 7)], state] = 1
+    triads[:, _NONE] = 0.3
+    return triads
+
+
+_TRIADS = _triads()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +79,7 @@ def find_harmony(
     root: Float[np.ndarray, "S 13"],
     pitch_classes: Float[np.ndarray, "S 12"],
     *,
+    melody: Float[np.ndarray, "S 12"],
     transitions: Float[np.ndarray, "2 25 25"],
     borders_seconds: Sequence[float],
 ) -> Harmony:
@@ -73,6 +87,8 @@ def find_harmony(
 
     Args:
         key, root, pitch_classes: logits at 12.5 Hz.
+        melody: what of each pitch class is sung, times how much it counts; zeros where chords are heard, not
+            guessed.
         transitions: log-probability of the next state given the state before, both relative to the tonic, in
             major and in minor keys.
         borders_seconds: rising, from 0 to the end of the sound; a chord may change at each.
@@ -81,7 +97,10 @@ def find_harmony(
     starts, ends = np.asarray(borders_seconds[:-1]), np.asarray(borders_seconds[1:])
     spans = [_frames_of(start, end, len(root)) for start, end in zip(starts, ends, strict=True)]
     log_root = _log_softmax(root)
-    heard = np.stack([_state_scores(log_root[span], pitch_classes[span]) for span in spans])
+    sung = melody @ _TRIADS
+    heard = np.stack(
+        [_state_scores(log_root[span], pitch_classes[span]) + sung[span].mean(axis=0) for span in spans]
+    )
     relative = [_relative_to(transitions, _key_at(keys, start)) for start in starts]
     path = _viterbi(SEGMENT_WEIGHT * heard, relative[1:])
     posterior = np.exp(_log_softmax(SEGMENT_WEIGHT * heard))
