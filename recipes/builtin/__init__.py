@@ -5,6 +5,7 @@ python -m recipes.builtin.train_codec    pairs            -> codec
 hafm fit-kmeans                          pairs            -> parts: features, k-means, codec
 hafm prepare                             pairs            -> shards
 python -m recipes.builtin.train_stages   shards           -> stages
+python -m recipes.builtin.train_analyser pairs            -> analysers, from sound to lead sheet
 python -m recipes.builtin.bundle         all of the above -> a bundle folder
 hafm evaluate                           bundle, pairs    -> tables; evaluation_card puts them into the card
 """

@@ -8,6 +8,7 @@ In: what the other steps left.
     STAGES/{semantic,coarse,fine}/{model.safetensors,spec.json,metrics.json}  train_stages
     CODEC_REPORT, where it is given                                           train_codec
     HEARING, where it is given                                                measure_hearing
+    ANALYSERS/{vocal,band}.safetensors, where it is given                     train_analyser
 
 Out: a bundle, with a model card that quotes all their figures.
 
@@ -34,6 +35,8 @@ from hafm.data.crops import Crops
 from hafm.data.shards.index import read_tracks
 from hafm.data.shards.reader import Shards
 from hafm.errors import HafmError
+from hafm.guide.analyser import Analyser
+from hafm.stages.analysers import ANALYSERS, AnalyserName, read_analyser
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES, GenerationDefaults
 from hafm.stages.bundle_writer import Ingredients, write_bundle
@@ -63,6 +66,7 @@ class BundleRecipe:
         generation: defaults of generation.
         codec_report: of `train_codec`, where there is one.
         hearing: report of `measure_hearing`, where there is one.
+        analysers: folder of what `train_analyser` wrote; those that are there go into the bundle.
         loss_batches: batches of held-out clips on which the stored weights are measured; 0 for none.
         name, version: of the bundle.
     """
@@ -74,6 +78,7 @@ class BundleRecipe:
     generation: GenerationDefaults = field(default_factory=GenerationDefaults)
     codec_report: Path | None = None
     hearing: Path | None = None
+    analysers: Path | None = None
     loss_batches: int = 4
     name: str = "builtin"
     version: str = "1"
@@ -122,9 +127,27 @@ def gather(recipe: BundleRecipe) -> Ingredients:
         storage=recipe.weights,
         generation=recipe.generation,
         measured=measured,
+        analysers=_analysers(recipe.analysers),
         vocal_noise_sigma=float(shards.index.made_by["noise_sigma"]),
         card=lambda bundle: model_card(_small_enough(bundle)),
     )
+
+
+def _analysers(folder: Path | None) -> dict[AnalyserName, Analyser]:
+    """The analysers of a folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if folder is None:
+        return {}
+    paths = {name: folder / f"{name}.safetensors" for name in ANALYSERS}
+    found = {name: read_analyser(path) for name, path in paths.items() if path.is_file()}
+    if not found:
+        raise ValueError(
+            f"there is no analyser in '{folder}'; train_analyser writes {' and '.join(ANALYSERS)}"
+        )
+    return found
 
 
 def summary(bundle: Bundle) -> str:
@@ -270,6 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--weights", choices=("fp32", "fp16", "int8"), default=BundleRecipe.weights)
     parser.add_argument("--codec-report", type=Path, help="report.json of train_codec")
+    parser.add_argument("--analysers", type=Path, help="folder of vocal.safetensors, band.safetensors")
     parser.add_argument("--hearing", type=Path, help="report of measure_hearing")
     parser.add_argument("--loss-batches", type=int, default=BundleRecipe.loss_batches, help="0 for none")
     parser.add_argument("--name", default=BundleRecipe.name)

@@ -14,6 +14,9 @@ import torch
 from hafm.data.collection.track import SPLITS
 from hafm.data.result import TrackTokens
 from hafm.errors import BundleMismatch
+from hafm.guide.analyser import BAND, Analyser
+from hafm.guide.network import AnalyserNetwork
+from hafm.stages.analysers import as_stored, write_analyser
 from hafm.stages.bundle import Bundle
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.token_parts import PART_NAMES, FeatureParts, TokenParts
@@ -182,6 +185,18 @@ def test_without_hearing_and_codec_report_the_card_leaves_them_out(work: Path) -
     assert "## Does it hear" not in card
     assert "## The codec" not in card
     assert "## How well it predicts" in card
+
+
+def test_analysers_go_into_the_bundle(work: Path) -> None:
+    folder = work / "analysers"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="there is no analyser in"):
+        make_bundle(recipe(work, analysers=folder))
+    analyser = Analyser(config=BAND, weights=AnalyserNetwork(BAND.network).state_dict())
+    write_analyser(folder / "band.safetensors", analyser, storage="fp32")
+    bundle = make_bundle(recipe(work, analysers=folder))
+    assert bundle.config.analysers == ("band",)
+    assert bundle.load_analyser("band").fingerprint() == as_stored(analyser, "int8").fingerprint()
 
 
 def test_the_loss_of_stored_weights_is_measured(work: Path) -> None:

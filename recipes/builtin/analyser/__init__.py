@@ -1,0 +1,1 @@
+"""Training and measuring the analysers: from sound to lead sheet."""

@@ -1,0 +1,224 @@
+"""Trains an analyser on rendered pairs: what hears the lead sheet of a vocal, or of a band.
+
+    python -m recipes.builtin.train_analyser vocal --pairs work/pairs --pop909 POP909 --run work/analysers
+    python -m recipes.builtin.train_analyser band --pairs work/pairs --pop909 POP909 --run work/analysers
+
+In:  `PAIRS/train` and `PAIRS/valid` (`recipes.builtin.render`), and the scores that they were rendered from:
+chords of the training songs are counted for what usually follows what.
+Out: `RUN/vocal.safetensors` or `RUN/band.safetensors`, for `recipes.builtin.bundle --analysers RUN`; and in
+`RUN/vocal/` or `RUN/band/`, `metrics.jsonl`, `checkpoints/`, `features/`.
+
+Conventions: given again, the command goes on where it stopped, and ends bit for bit where an uninterrupted
+run would: step n draws from (seed, n). The pairs are those that were there at first. One thread.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from hafm.guide.analyser import Analyser
+from hafm.guide.network import AnalyserNetwork
+from hafm.stages.analysers import ANALYSERS, AnalyserName, write_analyser
+from recipes.builtin.analyser.examples import (
+    CONFIGS,
+    Batch,
+    Example,
+    Scale,
+    crop,
+    draw_batch,
+    read_examples,
+    stack,
+)
+from recipes.builtin.analyser.progressions import count_transitions
+from recipes.builtin.codec.checkpoint import (
+    latest_checkpoint,
+    load_checkpoint,
+    optimiser_tensors,
+    restore_optimiser,
+    save_checkpoint,
+)
+from recipes.builtin.rendering.scores import PackedPop909
+from recipes.builtin.rendering.scores_folder import Pop909Folder
+
+LOSS_WEIGHTS = {"beat": 1.0, "downbeat": 1.0, "root": 1.0, "pitch_classes": 2.0, "key": 0.3}
+BEAT_WEIGHT, DOWNBEAT_WEIGHT = 8.0, 20.0
+"""How much a frame with a beat counts, against one without: they are rare."""
+
+WARM_UP, COOL_DOWN = 50, 0.5
+"""Steps in which the rate rises; share of all steps in which it falls."""
+
+
+def losses(network: AnalyserNetwork, batch: Batch) -> dict[str, Tensor]:
+    """The loss of each head, by the names of `LOSS_WEIGHTS`."""
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(batch.features)
+    return {
+        "beat": binary_cross_entropy_with_logits(
+            found.beat, batch.beat, pos_weight=torch.tensor(BEAT_WEIGHT)
+        ),
+        "downbeat": binary_cross_entropy_with_logits(
+            found.downbeat, batch.downbeat, pos_weight=torch.tensor(DOWNBEAT_WEIGHT)
+        ),
+        "root": cross_entropy(found.root.flatten(0, 1), batch.root.flatten()),
+        "pitch_classes": binary_cross_entropy_with_logits(found.pitch_classes, batch.pitch_classes),
+        "key": cross_entropy(found.key.mean(dim=1), batch.key),
+    }
+
+
+class Training:
+    """A network, its optimiser, and how far they are.
+
+    Args:
+        name: who listens.
+        examples: to learn from.
+        transitions: of chords, `[2, 25, 25]`; they travel with the weights.
+        steps: in all.
+        rate: highest learning rate.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: AnalyserName,
+        examples: Sequence[Example],
+        transitions: Tensor,
+        steps: int,
+        rate: float,
+        seed: int,
+    ) -> None:
+        self.name, self.examples, self.steps, self.rate, self.seed = name, examples, steps, rate, seed
+        self.step = 0
+        self.scale = Scale.of(examples)
+        torch.manual_seed(seed)
+        self.network = AnalyserNetwork(CONFIGS[name].network)
+        self.network.mean.copy_(torch.from_numpy(self.scale.mean))
+        self.network.deviation.copy_(torch.from_numpy(self.scale.deviation))
+        self.network.chord_transitions.copy_(transitions)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.02
+        )
+
+    def take_step(self) -> dict[str, float]:
+        """One step; its losses."""
+        torch.manual_seed(1_000_003 * self.seed + self.step)  # of the dropout
+        rng = np.random.default_rng((self.seed, self.step))
+        rising = min(1.0, (self.step + 1) / WARM_UP)
+        falling = min(1.0, (1 - self.step / self.steps) / COOL_DOWN + 0.01)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate * rising * falling
+        self.network.train()
+        batch = draw_batch(self.examples, name=self.name, scale=self.scale, rng=rng)
+        each = losses(self.network, batch)
+        self.optimiser.zero_grad()
+        torch.stack([LOSS_WEIGHTS[head] * loss for head, loss in each.items()]).sum().backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return {head: float(loss.detach()) for head, loss in each.items()}
+
+    @torch.no_grad()
+    def held_out(self, batch: Batch) -> dict[str, float]:
+        """The losses on a batch, without dropout."""
+        self.network.eval()
+        return {head: float(loss) for head, loss in losses(self.network, batch).items()}
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint."""
+        tensors = {f"network.{key}": value for key, value in self.network.state_dict().items()}
+        tensors |= optimiser_tensors(self.optimiser, "optimiser")
+        save_checkpoint(
+            folder, step=self.step, tensors=tensors, state={"seed": self.seed, "steps": self.steps}
+        )
+
+    def resume(self, folder: Path) -> None:
+        """Goes on from the newest checkpoint, if there is one.
+
+        Raises:
+            ValueError: it is of a run with other options.
+        """
+        place = latest_checkpoint(folder)
+        if place is None:
+            return
+        tensors, state = load_checkpoint(place)
+        if (state["seed"], state["steps"]) != (self.seed, self.steps):
+            raise ValueError(
+                f"'{folder}' is of a run of {state['steps']} steps with seed {state['seed']}; give these, or "
+                "another folder"
+            )
+        network = {
+            key.removeprefix("network."): value
+            for key, value in tensors.items()
+            if key.startswith("network.")
+        }
+        self.network.load_state_dict(network)
+        restore_optimiser(self.optimiser, tensors, "optimiser")
+        self.step = state["step"]
+
+    def analyser(self) -> Analyser:
+        """What has been learnt so far. That beats were weighted is taken back: logits become chances."""
+        weights = {key: value.clone() for key, value in self.network.state_dict().items()}
+        weights["fast_heads.bias"] -= torch.tensor([BEAT_WEIGHT, DOWNBEAT_WEIGHT]).log()
+        return Analyser(config=CONFIGS[self.name], weights=weights)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=ANALYSERS)
+    parser.add_argument("--pairs", type=Path, required=True)
+    parser.add_argument("--pop909", type=Path, required=True, help="the scores: a folder, or the pack")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-every", type=int, default=200)
+    options = parser.parse_args(arguments)
+
+    torch.set_num_threads(1)
+    folder: Path = options.run / options.name
+    pack = PackedPop909 if options.pop909.is_file() else Pop909Folder
+    training, held_out = (
+        read_examples(
+            options.pairs / split,
+            name=options.name,
+            cache=folder / "features" / f"{split}.npz",
+            recorded=split == "train",
+            seed=options.seed,
+        )
+        for split in ("train", "valid")
+    )
+    run = Training(
+        name=options.name,
+        examples=training,
+        transitions=count_transitions(pack(options.pop909)),
+        steps=options.steps,
+        rate=options.rate,
+        seed=options.seed,
+    )
+    run.resume(folder / "checkpoints")
+    num_frames = min(948, *(len(example.features) for example in held_out))
+    valid = stack(
+        [crop(example, name=options.name, start=0, num_frames=num_frames) for example in held_out[:40]]
+    )
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        while run.step < run.steps:
+            row = {"step": run.step, **run.take_step()}
+            if run.step % options.save_every == 0 or run.step == run.steps:
+                run.save(folder / "checkpoints")
+                write_analyser(options.run / f"{options.name}.safetensors", run.analyser(), storage="fp32")
+                row["held_out"] = run.held_out(valid)
+                print(json.dumps(row), flush=True)
+            metrics.write(json.dumps(row) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
