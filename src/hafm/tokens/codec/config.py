@@ -10,10 +10,74 @@ that overlap by the context and give the same result as the whole.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
+from typing import Any
 
 from hafm.errors import BundleDamaged
 
-__all__ = ["CodecConfig"]
+__all__ = ["CodecConfig", "Grid", "LowsConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Hop and window of a short-time Fourier transform whose windows are centred on their hops."""
+
+    hop_samples: int
+    window_samples: int
+
+    @property
+    def num_bins(self) -> int:
+        """Frequencies of a frame's spectrum, 0 Hz and half the sample rate included."""
+        return self.window_samples // 2 + 1
+
+    @property
+    def margin_samples(self) -> int:
+        """Samples by which a window reaches over its frame, on each side."""
+        return (self.window_samples - self.hop_samples) // 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowsConfig:
+    """The long-window path for low frequencies, and the texture of what has no steady phase.
+
+    Args:
+        window_samples: length of the long window, a multiple of the hop.
+        num_bins: frequencies of the long window that are coded, from 0 Hz.
+        decimation: low sound is synthesised at `sample_rate / decimation`.
+        phase_iterations: Griffin-Lim iterations of the low path.
+        crossover_low_bin: up to this bin of the *short* window, the sound is that of the low path.
+        crossover_high_bin: from this bin on, it is that of the short window.
+        envelope_share: how far the low path's loudness follows the short window's, 0 (not at all) to 1.
+        noise_tonality: length of the predicted direction up to which a bin is noise.
+        tone_tonality: length from which it is a steady tone; between the two it is a mixture.
+    """
+
+    window_samples: int = 3_840
+    num_bins: int = 112
+    decimation: int = 10
+    phase_iterations: int = 8
+    crossover_low_bin: int = 27
+    crossover_high_bin: int = 32
+    envelope_share: float = 0.5
+    noise_tonality: float = 0.65
+    tone_tonality: float = 0.99
+
+    def __post_init__(self) -> None:
+        for name in ("window_samples", "num_bins", "decimation", "crossover_low_bin", "phase_iterations"):
+            value = getattr(self, name)
+            if type(value) is not int or value < (0 if name == "phase_iterations" else 1):
+                raise ValueError(f"lows.{name}={value!r}: must be a whole number, 1 or more")
+        if not self.crossover_low_bin < self.crossover_high_bin:
+            raise ValueError(
+                f"lows.crossover_high_bin={self.crossover_high_bin}: "
+                f"must be above crossover_low_bin={self.crossover_low_bin}"
+            )
+        if not 0.0 <= self.envelope_share <= 1.0:
+            raise ValueError(f"lows.envelope_share={self.envelope_share}: must be from 0 to 1")
+        if not 0.0 <= self.noise_tonality < self.tone_tonality <= 1.0:
+            raise ValueError(
+                f"lows.noise_tonality={self.noise_tonality}, tone_tonality={self.tone_tonality}: "
+                "must be from 0 to 1, the second above the first"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +99,7 @@ class CodecConfig:
         phase_iterations: Griffin-Lim iterations of the decoder; part of the codec, since the sound depends
         on it.
         phase_momentum: their acceleration, 0 (plain) up to but not including 1.
+        lows: the long-window path; None for codecs of the first version, which have only the one window.
 
     Raises:
         ValueError: a size is out of range; the message names it.
@@ -61,10 +126,14 @@ class CodecConfig:
     codebook_dim: int = 8
     phase_iterations: int = 16
     phase_momentum: float = 0.99
+    lows: LowsConfig | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "lows":
+                self._check_lows()
+                continue
             if field.name == "phase_momentum":
                 if not 0.0 <= value < 1.0:
                     raise ValueError(f"phase_momentum={value}: must be at least 0 and below 1")
@@ -89,6 +158,29 @@ class CodecConfig:
         if self.codebook_dim < 2:
             raise ValueError(f"codebook_dim={self.codebook_dim}: a unit sphere needs 2 dimensions or more")
 
+    def _check_lows(self) -> None:
+        if self.lows is None:
+            return
+        lows, hop, decimation = self.lows, self.hop_samples, self.lows.decimation
+        if hop % decimation or lows.window_samples % hop or lows.window_samples <= self.window_samples:
+            raise ValueError(
+                f"lows.window_samples={lows.window_samples}, decimation={decimation}: the long window is "
+                f"to be a multiple of hop_samples={hop}, longer than window_samples={self.window_samples}, "
+                "and the decimation must divide the hop"
+            )
+        if lows.num_bins > lows.window_samples // decimation // 2:
+            raise ValueError(
+                f"lows.num_bins={lows.num_bins}: at 1/{decimation} of the sample rate there are "
+                f"{lows.window_samples // decimation // 2} below half of it"
+            )
+        crossover_hz = lows.crossover_high_bin * self.sample_rate / self.window_samples
+        highest_hz = (lows.num_bins - 1) * self.sample_rate / lows.window_samples
+        if crossover_hz > highest_hz:
+            raise ValueError(
+                f"lows.crossover_high_bin={lows.crossover_high_bin}: at {crossover_hz:.0f} Hz, above the low "
+                f"path's highest bin at {highest_hz:.0f} Hz"
+            )
+
     @property
     def frame_rate(self) -> Fraction:
         """Frames a second, exact."""
@@ -107,26 +199,56 @@ class CodecConfig:
     @property
     def encoder_context_frames(self) -> int:
         """Frames of sound on each side that decide a frame's codes, the reach of the window included."""
-        window = -(-self.margin_samples // self.hop_samples)
-        return self.encoder_blocks * (self.kernel_frames // 2) + window
+        blocks = self.encoder_blocks * (self.kernel_frames // 2)
+        if self.lows is None:
+            return blocks + -(-self.margin_samples // self.hop_samples)
+        # One more: the long window's phase advance compares with the frame before.
+        return blocks + -(-self.low_grid.margin_samples // self.hop_samples) + 1
 
     @property
     def phase_context_frames(self) -> int:
         """Frames of magnitude and phase on each side that decide a frame of sound.
 
         Windows of R hops overlap up to R - 1 frames away, so each iteration (and the last overlap-add)
-        reaches R - 1 frames further.
+        reaches R - 1 frames further. The low path comes first and reaches as far again, by its own measure.
         """
-        return (self.phase_iterations + 1) * (self.window_samples // self.hop_samples - 1)
+        short = (self.phase_iterations + 1) * (self.window_samples // self.hop_samples - 1)
+        if self.lows is None:
+            return short
+        # The short window's look at the low sound reaches R - 1 frames further still.
+        look = self.window_samples // self.hop_samples - 1
+        return (
+            short
+            + look
+            + (self.lows.phase_iterations + 1) * (self.low_grid.window_samples // self.hop_samples - 1)
+        )
+
+    @property
+    def low_grid(self) -> Grid:
+        """The long window at the full sample rate."""
+        assert self.lows is not None
+        return Grid(hop_samples=self.hop_samples, window_samples=self.lows.window_samples)
+
+    @property
+    def decimated_grid(self) -> Grid:
+        """The long window at the rate of the low path's synthesis."""
+        assert self.lows is not None
+        return Grid(
+            hop_samples=self.hop_samples // self.lows.decimation,
+            window_samples=self.lows.window_samples // self.lows.decimation,
+        )
 
     @property
     def decoder_context_frames(self) -> int:
         """Frames of codes on each side that decide a frame's magnitudes and phase advances."""
         return self.decoder_blocks * (self.kernel_frames // 2)
 
-    def to_json(self) -> dict[str, int | float]:
-        """The fields as a JSON object."""
-        return asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object; without `lows` where there are none, as the first version wrote it."""
+        values = asdict(self)
+        if self.lows is None:
+            del values["lows"]
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> "CodecConfig":
@@ -142,14 +264,22 @@ class CodecConfig:
         ...
         hafm.errors.BundleDamaged: codec config: unknown ['widht'], missing ['cardinality', ...
         """
-        known = {field.name for field in fields(cls)}
-        unknown, missing = sorted(set(values) - known), sorted(known - set(values))
-        if unknown or missing:
-            raise BundleDamaged(
-                f"codec config: unknown {unknown}, missing {missing}; "
-                "was it written by another version of hafm?"
-            )
+        given = dict(values)
+        lows = given.pop("lows", None)
+        _require_fields(given, {field.name for field in fields(cls)} - {"lows"})
+        if lows is not None:
+            if not isinstance(lows, Mapping):
+                raise BundleDamaged(f"codec config: lows is {lows!r}, not an object")
+            _require_fields(lows, {field.name for field in fields(LowsConfig)})
         try:
-            return cls(**values)  # type: ignore[arg-type]
+            return cls(**given, lows=None if lows is None else LowsConfig(**lows))  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise BundleDamaged(f"codec config: {error}") from error
+
+
+def _require_fields(values: Mapping[str, object], known: set[str]) -> None:
+    unknown, missing = sorted(set(values) - known), sorted(known - set(values))
+    if unknown or missing:
+        raise BundleDamaged(
+            f"codec config: unknown {unknown}, missing {missing}; was it written by another version of hafm?"
+        )

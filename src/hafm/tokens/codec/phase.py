@@ -23,22 +23,23 @@ of Perraudin, Balazs & Sondergaard, "A fast Griffin-Lim algorithm", 2013.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from hafm.tokens.codec.config import CodecConfig
+from hafm.tokens.codec.config import CodecConfig, Grid
 from hafm.tokens.codec.stft import analyse, overlap_add
 
-__all__ = ["accumulate", "advances", "make_consistent"]
+__all__ = ["TINY", "accumulate", "advances", "iterate", "make_consistent"]
 
 TINY = 1e-12
 """Below this magnitude (-240 dB) a bin has no phase worth keeping."""
 
 
 def accumulate(
-    advance: Float[Tensor, "B F bins"], start: Float[Tensor, "B bins"], config: CodecConfig
+    advance: Float[Tensor, "B F bins"], start: Float[Tensor, "B bins"], config: CodecConfig | Grid
 ) -> Float[Tensor, "B F bins"]:
     """Phases, in radians from 0 to 2 pi, that turn by the given advances.
 
@@ -55,11 +56,13 @@ def accumulate(
     tensor([0.5000, 1.0000, 1.5000], dtype=torch.float64)
     """
     # In float64: after ten minutes (45 000 frames) a float32 sum would be off by a whole bin's turn.
-    steps = advance.double() + _centre_turn(config, advance.device)
+    steps = advance.double() + _centre_turn(config, advance.shape[-1], advance.device)
     return (start.double().unsqueeze(1) + steps.cumsum(1)).remainder(2 * math.pi)
 
 
-def advances(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig) -> Float[Tensor, "B F-1 bins"]:
+def advances(
+    spectrum: Complex[Tensor, "B F bins"], config: CodecConfig | Grid
+) -> Float[Tensor, "B F-1 bins"]:
     """The advances that a spectrum has, from -pi to pi: what a decoder learns to predict.
 
     >>> seconds = torch.arange(3200) / 24000
@@ -67,7 +70,7 @@ def advances(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig) -> Floa
     >>> float(advances(analyse(tone, CodecConfig()), CodecConfig())[0, 4, 53]) / (torch.pi / 2)
     0.333...
     """
-    turn = _centre_turn(config, spectrum.device).to(spectrum.real.dtype)
+    turn = _centre_turn(config, spectrum.shape[-1], spectrum.device).to(spectrum.real.dtype)
     step = spectrum[:, 1:] * spectrum[:, :-1].conj()
     return torch.angle(step * torch.polar(torch.ones_like(turn), -turn))
 
@@ -80,18 +83,47 @@ def make_consistent(
     Shape:
         [B, F, bins], [B, F, bins] -> [B, F, bins]
     """
-    spectrum = torch.polar(magnitude, phase.to(magnitude.dtype))
-    previous = spectrum
-    for iteration in range(config.phase_iterations):
-        projected = analyse(overlap_add(spectrum, config), config)
+
+    def with_magnitude(aimed: Tensor) -> Tensor:
+        return aimed * (magnitude / aimed.abs().clamp_min(TINY))
+
+    return iterate(
+        torch.polar(magnitude, phase.to(magnitude.dtype)),
+        config,
+        iterations=config.phase_iterations,
+        momentum=config.phase_momentum,
+        keep=with_magnitude,
+    )
+
+
+def iterate(
+    spectrum: Complex[Tensor, "B F bins"],
+    grid: CodecConfig | Grid,
+    *,
+    iterations: int,
+    momentum: float,
+    keep: Callable[[Tensor], Tensor],
+) -> Complex[Tensor, "B F bins"]:
+    """Griffin-Lim iterations from a spectrum, which may lack its highest bins (they count as zeros).
+
+    Args:
+        spectrum: where to start.
+        grid: hop and window.
+        iterations: how many, 0 or more.
+        momentum: how far each goes beyond the consistent spectrum that it found.
+        keep: puts back, after each iteration, what is known of the spectrum.
+    """
+    bins, previous = spectrum.shape[-1], spectrum
+    for iteration in range(iterations):
+        projected = analyse(overlap_add(spectrum, grid), grid)[..., :bins]
         # The first iteration has no direction yet to be accelerated in.
-        aimed = projected if iteration == 0 else projected + config.phase_momentum * (projected - previous)
-        spectrum = aimed * (magnitude / aimed.abs().clamp_min(TINY))
+        aimed = projected if iteration == 0 else projected + momentum * (projected - previous)
+        spectrum = keep(aimed)
         previous = projected
     return spectrum
 
 
-def _centre_turn(config: CodecConfig, device: torch.device) -> Float[Tensor, " bins"]:
+def _centre_turn(config: CodecConfig | Grid, num_bins: int, device: torch.device) -> Float[Tensor, " bins"]:
     """Radians that a sine on each bin's centre turns in one hop, modulo 2 pi."""
-    bins = torch.arange(config.num_bins, dtype=torch.float64, device=device)
+    bins = torch.arange(num_bins, dtype=torch.float64, device=device)
     return (2 * math.pi * config.hop_samples / config.window_samples * bins).remainder(2 * math.pi)

@@ -22,12 +22,12 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from hafm.tokens.codec.config import CodecConfig
+from hafm.tokens.codec.config import CodecConfig, Grid
 
 __all__ = ["analyse", "analyse_padded", "overlap_add"]
 
 
-def analyse(waveform: Float[Tensor, "B T"], config: CodecConfig) -> Complex[Tensor, "B F bins"]:
+def analyse(waveform: Float[Tensor, "B T"], config: CodecConfig | Grid) -> Complex[Tensor, "B F bins"]:
     """The spectrum of every frame of a waveform.
 
     Args:
@@ -45,7 +45,7 @@ def analyse(waveform: Float[Tensor, "B T"], config: CodecConfig) -> Complex[Tens
     return analyse_padded(F.pad(waveform, (config.margin_samples, config.margin_samples + missing)), config)
 
 
-def analyse_padded(waveform: Float[Tensor, "B T"], config: CodecConfig) -> Complex[Tensor, "B F bins"]:
+def analyse_padded(waveform: Float[Tensor, "B T"], config: CodecConfig | Grid) -> Complex[Tensor, "B F bins"]:
     """Like `analyse`, for a waveform that brings `margin_samples` of true sound (or zeros) on each side.
 
     Shape:
@@ -61,7 +61,7 @@ def analyse_padded(waveform: Float[Tensor, "B T"], config: CodecConfig) -> Compl
     return spectrum
 
 
-def overlap_add(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig) -> Float[Tensor, "B T"]:
+def overlap_add(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig | Grid) -> Float[Tensor, "B T"]:
     """The waveform whose spectrum is nearest (in squares) to the one given.
 
     Shape:
@@ -81,7 +81,7 @@ def overlap_add(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig) -> F
     return total[:, kept] / weight[:, kept]
 
 
-def _add_frames(frames: Float[Tensor, "B F window"], config: CodecConfig) -> Float[Tensor, "B T"]:
+def _add_frames(frames: Float[Tensor, "B F window"], config: CodecConfig | Grid) -> Float[Tensor, "B T"]:
     """Frames laid `hop` apart and added: R = window / hop shifted copies, each cut into whole hops."""
     batch, num_frames, _ = frames.shape
     hops = config.window_samples // config.hop_samples
@@ -92,5 +92,5 @@ def _add_frames(frames: Float[Tensor, "B F window"], config: CodecConfig) -> Flo
     return total.flatten(1)
 
 
-def _window(config: CodecConfig, like: Tensor) -> Float[Tensor, " N"]:
+def _window(config: CodecConfig | Grid, like: Tensor) -> Float[Tensor, " N"]:
     return torch.hann_window(config.window_samples, dtype=like.dtype, device=like.device)
