@@ -28,12 +28,16 @@ from typing import Any
 import torch
 
 from hafm.errors import HafmError, UsageError
-from hafm.tokens.codec.config import CodecConfig
+from hafm.tokens.codec.config import CodecConfig, LowsConfig
+from recipes.builtin.codec.calibration import calibrate_levels
 from recipes.builtin.codec.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from recipes.builtin.codec.data import SoundFile, list_sounds, load_list, read_sound, save_list
 from recipes.builtin.codec.evaluation import evaluate_codec, format_table, write_report
 from recipes.builtin.codec.losses import LossWeights
 from recipes.builtin.codec.trainer import CodecTrainer, TrainingConfig, codec_of
+
+WIDTH, HIDDEN = 384, 768
+SHOWN_LOSSES = ("band", "bin", "direction", "low_bin", "low_direction", "note", "commitment", "smoothness")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +61,7 @@ def train(options: argparse.Namespace) -> int:
         )
     run = Path(options.run)
     run.mkdir(parents=True, exist_ok=True)
-    sizes = CodecConfig(width=options.width, hidden=options.hidden)
+    sizes = CodecConfig(width=options.width, hidden=options.hidden, lows=LowsConfig())
     config = _training_config(options)
     _settle_plan(run / "run.json", options, sizes, config)
     sounds = _file_list(
@@ -123,9 +127,7 @@ class Clock:
         left = self.elapsed_seconds * (1 / max(self.progress(trainer.step), 1e-9) - 1)
         config, rate = trainer.config, trainer.codec.frame_rate
         sound_seconds = trainer.step * config.batch_size * config.crop_frames / float(rate)
-        losses = "  ".join(
-            f"{name} {row[name]:.4f}" for name in ("band", "bin", "direction", "commitment", "smoothness")
-        )
+        losses = "  ".join(f"{name} {row[name]:.4f}" for name in SHOWN_LOSSES if name in row)
         return (
             f"step {trainer.step}  {losses}  "
             f"restarted {row['restarted']:.0f}  lr {row['learning_rate']:.1e}  "
@@ -163,7 +165,9 @@ def _evaluate(trainer: CodecTrainer, held_out: list[SoundFile], *, with_floor: b
 
 
 def _finish(trainer: CodecTrainer, run: Path, held_out: list[SoundFile], clock: Clock) -> None:
-    """Export, then measure what was exported: its weights are rounded to what is on disk."""
+    """Calibrate, export, and measure what was exported: its weights are rounded to what is on disk."""
+    found = calibrate_levels(trainer.codec, trainer.sounds, seed=trainer.config.seed)
+    print(f"levels of bands off by {found[0]:.2f} dB, calibrated to {found[-1]:.2f} dB", flush=True)
     trainer.codec.save(run / "export")
     report = _evaluate(trainer, held_out, with_floor=True)
     report |= {
@@ -234,7 +238,7 @@ def _stop_flag() -> Iterator[list[int]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults, sizes = TrainingConfig(), CodecConfig()
+    defaults = TrainingConfig()
     parser = argparse.ArgumentParser(
         prog="python -m recipes.builtin.train_codec", description="Train the built-in codec."
     )
@@ -258,8 +262,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--learning-rate", type=float, default=defaults.learning_rate)
     add("--smoothness", type=float, default=defaults.weights.smoothness, help="weight of the smoothness loss")
     add("--adversarial-from", type=int, help="step from which critics join; never, if left out")
-    add("--width", type=int, default=sizes.width, help="channels of the residual blocks")
-    add("--hidden", type=int, default=sizes.hidden, help="channels inside a residual block")
+    add("--width", type=int, default=WIDTH, help="channels of the residual blocks")
+    add("--hidden", type=int, default=HIDDEN, help="channels inside a residual block")
     add("--log-every", type=int, default=50)
     add("--save-every", type=int, default=250)
     add("--eval-every", type=int, default=1_000, help="0: only at the end")

@@ -1,11 +1,10 @@
-"""Training crops for the codec, as a pure function of (file list, seed, step).
+"""The sounds that the codec is trained on: a list of files, and parts of them at one level.
 
 In:  a folder of `*.instrumental.wav` (mono, 24 kHz, 16 bit), as `recipes.builtin.render` writes them.
-Out: batches [B, samples], float32, each crop scaled so that its file's RMS is -20 dBFS, give or take a
-jitter.
+Out: samples, float32, scaled so that the file's RMS is -20 dBFS. `augment` makes crops of them.
 
 Conventions: the list of files is made once and kept (name, samples, RMS), so that pairs rendered later
-change nothing in a run that is resumed. Files are memory-mapped: a batch reads only what it uses.
+change nothing in a run that is resumed. Files are memory-mapped: only what is used is read.
 """
 
 import json
@@ -19,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hafm.errors import AudioContentError, AudioReadError, UsageError
 
-__all__ = ["SoundFile", "crop_batch", "list_sounds", "load_list", "read_sound", "save_list"]
+__all__ = ["SoundFile", "list_sounds", "load_list", "read_part", "read_sound", "save_list"]
 
 TARGET_RMS_DBFS = -20.0
-JITTER_DB = 3.0
 PATTERN = "*.instrumental.wav"
 FULL_SCALE = 32_768
 SILENT_DBFS = -60.0
@@ -76,27 +75,12 @@ def load_list(path: Path) -> list[SoundFile]:
     return [SoundFile(**values) for values in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def crop_batch(
-    sounds: Sequence[SoundFile], *, seed: int, step: int, batch_size: int, crop_samples: int
-) -> Float[Tensor, "B T"]:
-    """The batch of one step: random files, random places, random levels.
-
-    Args:
-        sounds: each at least one sample long; shorter ones than a crop get zeros after them.
-        seed: of the run.
-        step: from 0.
-        batch_size: B.
-        crop_samples: samples a crop.
-    """
-    random = np.random.default_rng((seed, step))
-    batch = np.zeros((batch_size, crop_samples), dtype=np.float32)
-    for row in batch:
-        sound = sounds[random.integers(len(sounds))]
-        start = int(random.integers(max(sound.samples - crop_samples, 0) + 1))
-        gain = sound.gain * 10 ** (random.uniform(-JITTER_DB, JITTER_DB) / 20)
-        crop = _map(sound)[start : start + crop_samples]
-        row[: len(crop)] = crop * np.float32(gain)
-    return torch.from_numpy(batch)
+def read_part(sound: SoundFile, start: int, samples: int) -> NDArray[np.float32]:
+    """Some samples of a file at -20 dBFS, zeros after its end."""
+    part = np.zeros(samples, dtype=np.float32)
+    read = _map(sound)[start : start + samples]
+    part[: len(read)] = read * np.float32(sound.gain)
+    return part
 
 
 def read_sound(sound: SoundFile, *, max_samples: int | None = None) -> Float[Tensor, " T"]:

@@ -28,8 +28,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hafm.tokens.codec.model import SpectralCodec
-from hafm.tokens.codec.phase import accumulate, advances, make_consistent
-from hafm.tokens.codec.stft import analyse, overlap_add
 from recipes.builtin.codec.losses import mel_filters
 
 __all__ = ["evaluate_codec", "format_table", "mel_distance", "snr_db", "spectral_snr_db"]
@@ -164,11 +162,8 @@ def _figures(decoded: Tensor, original: Tensor) -> list[float]:
 
 @torch.no_grad()
 def _phases_only(codec: SpectralCodec, sound: Tensor) -> Tensor:
-    """The sound from its own magnitudes and phase advances, by the decoder's last two steps."""
-    spectrum = analyse(sound[None], codec.config)
-    turn = torch.nn.functional.pad(advances(spectrum, codec.config), (0, 0, 1, 0))
-    phase = accumulate(turn, turn.new_zeros(1, codec.config.num_bins), codec.config)
-    return overlap_add(make_consistent(spectrum.abs(), phase, codec.config), codec.config)[0]
+    """The sound from its own magnitudes and phase advances, by the decoder's last steps."""
+    return codec.resynthesise(sound.view(1, 1, -1))[0, 0]
 
 
 def _usage(ids: Sequence[Int[Tensor, " F"]], cardinality: int) -> dict[str, float]:

@@ -6,7 +6,8 @@ In:  the target spectrum, the decoder's prediction, the quantiser's inner values
 |---|---|---|
 | `BandLoss` | levels of mel bands at several resolutions: energy, hence timbre and noise | log10 |
 | `bin_loss` | levels of single bins, weighed like mel bands: partials, hence pitch | log10 |
-| `direction_loss` | phase advances where there is sound: the exact frequency of partials | 1 - cos |
+| `direction_loss` | phase advances where there is sound: exact frequencies, and how sure | squared distance |
+| `NoteLoss` | which semitones of the lows stand out, frame by frame | 1 - correlation |
 | `commitment_loss` | distance of the latents from their entries | 1 - cos |
 | `smoothness_loss` | change of the first codebooks' latents between frames: for predictable codes | 1 - cos |
 
@@ -18,17 +19,19 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from hafm.tokens.chroma import semitone_filters
 from hafm.tokens.codec.config import CodecConfig
-from hafm.tokens.codec.model import Prediction, level_of, magnitude_of
 from hafm.tokens.codec.phase import advances
 from hafm.tokens.codec.quantizer import Quantised
+from hafm.tokens.codec.spectra import Prediction, Views, level_of, magnitude_of
 
 __all__ = [
     "BandLoss",
     "LossWeights",
+    "NoteLoss",
     "bin_loss",
     "codec_losses",
     "commitment_loss",
@@ -37,6 +40,9 @@ __all__ = [
 ]
 
 TINY = 1e-8
+NOTE_RANGES = ((31, 48), (43, 60), (55, 76))
+"""MIDI numbers (G1 to E5), overlapping, so that a loud bass does not hide what is above it."""
+NOTE_FLOOR = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,9 @@ class LossWeights:
     direction: float = 0.5
     commitment: float = 1.0
     smoothness: float = 0.0
+    low_bin: float = 2.0
+    low_direction: float = 1.0
+    note: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -106,27 +115,64 @@ class BandLoss(nn.Module):
 
 
 def bin_loss(
-    predicted: Float[Tensor, "B F bins"], target: Float[Tensor, "B F bins"], config: CodecConfig
+    predicted: Float[Tensor, "B F bins"], target: Float[Tensor, "B F bins"], bin_hz: float
 ) -> Float[Tensor, ""]:
     """Mean absolute difference of bin levels; a bin counts as much as the mels it spans."""
-    hertz = torch.arange(config.num_bins, device=target.device) * (config.sample_rate / config.window_samples)
+    hertz = torch.arange(target.shape[-1], device=target.device) * bin_hz
     mels_a_hertz = 1 / (700 + hertz)
     return ((predicted - target).abs().mean((0, 1)) * (mels_a_hertz / mels_a_hertz.sum())).sum()
 
 
 def direction_loss(
-    direction: Float[Tensor, "B F bins 2"], spectrum: Complex[Tensor, "B F bins"], config: CodecConfig
+    direction: Float[Tensor, "B F bins 2"],
+    magnitude: Float[Tensor, "B F bins"],
+    advance: Float[Tensor, "B F-1 bins"],
 ) -> Float[Tensor, ""]:
-    """1 - cos of the error of the phase advance, weighed by magnitude to the power 0.6 (loudness, roughly).
+    """Half the squared distance to the advance's unit vector, weighed by magnitude to the power 0.6.
 
-    The first frame has no advance and is left out.
+    The best prediction is the mean of the unit vectors that are possible: its length says how sure it is. The
+    first frame has no advance and is left out.
     """
-    magnitude = spectrum.abs()
     weight = (magnitude[:, 1:] * magnitude[:, :-1] + TINY**2).pow(0.3)
-    advance = advances(spectrum, config)
     x, y = direction[:, 1:, :, 0], direction[:, 1:, :, 1]
-    cosine = (x * advance.cos() + y * advance.sin()) * torch.rsqrt(x.square() + y.square() + TINY)
-    return (weight * (1 - cosine)).sum() / weight.sum()
+    distance = (x - advance.cos()).square() + (y - advance.sin()).square()
+    return (weight * distance).sum() / (2 * weight.sum())
+
+
+class NoteLoss(nn.Module):
+    """1 - correlation of the notes that stand out, in three ranges of pitch, from the long window.
+
+    Args:
+        config: gives the bins of the long window.
+    """
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        assert config.lows is not None
+        filters = semitone_filters(
+            size=config.lows.window_samples,
+            sample_rate=config.sample_rate,
+            low_note=NOTE_RANGES[0][0],
+            high_note=NOTE_RANGES[-1][1] - 1,
+        )
+        self.register_buffer("filters", filters[: config.lows.num_bins].clone(), persistent=False)
+
+    def forward(
+        self, predicted: Float[Tensor, "B F lows"], target: Float[Tensor, "B F lows"]
+    ) -> Float[Tensor, ""]:
+        """Of magnitudes. Each frame counts by its target's loudness in the range, to the power 0.6."""
+        made, true = (self._amplitudes(magnitude) for magnitude in (predicted, target))
+        losses = []
+        for low, high in NOTE_RANGES:
+            notes = slice(low - NOTE_RANGES[0][0], high - NOTE_RANGES[0][0])
+            weight = true[..., notes].sum(-1).pow(0.6)
+            a, b = (x[..., notes] - x[..., notes].mean(-1, keepdim=True) for x in (made, true))
+            similarity = torch.nn.functional.cosine_similarity(a, b, dim=-1, eps=1e-6)
+            losses.append((weight * (1 - similarity)).sum() / weight.sum().clamp_min(TINY))
+        return torch.stack(losses).mean()
+
+    def _amplitudes(self, magnitude: Tensor) -> Tensor:
+        return (magnitude.square() @ self.filters + NOTE_FLOOR**2).sqrt()
 
 
 def commitment_loss(quantised: Quantised) -> Float[Tensor, ""]:
@@ -141,18 +187,34 @@ def smoothness_loss(quantised: Quantised, num_codebooks: int = 4) -> Float[Tenso
 
 
 def codec_losses(
-    spectrum: Complex[Tensor, "B F bins"],
+    views: Views,
     prediction: Prediction,
     quantised: Quantised,
     band_loss: BandLoss,
+    note_loss: NoteLoss | None,
     config: CodecConfig,
 ) -> dict[str, Float[Tensor, ""]]:
     """Every loss by the name that `LossWeights` has for it."""
-    magnitude = spectrum.abs()
-    return {
+    magnitude = views.spectrum.abs()
+    losses = {
         "band": band_loss(magnitude_of(prediction.level), magnitude),
-        "bin": bin_loss(prediction.level, level_of(magnitude), config),
-        "direction": direction_loss(prediction.direction, spectrum, config),
+        "bin": bin_loss(prediction.level, level_of(magnitude), config.sample_rate / config.window_samples),
+        "direction": direction_loss(prediction.direction, magnitude, advances(views.spectrum, config)),
         "commitment": commitment_loss(quantised),
         "smoothness": smoothness_loss(quantised),
     }
+    lows = prediction.lows
+    if (
+        lows is not None
+        and note_loss is not None
+        and views.low_spectrum is not None
+        and views.low_advance is not None
+    ):
+        magnitude = views.low_spectrum.abs()
+        grid = config.low_grid
+        losses |= {
+            "low_bin": bin_loss(lows.level, level_of(magnitude), config.sample_rate / grid.window_samples),
+            "low_direction": direction_loss(lows.direction, magnitude, views.low_advance[:, 1:]),
+            "note": note_loss(magnitude_of(lows.level), magnitude),
+        }
+    return losses

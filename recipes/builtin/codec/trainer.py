@@ -23,13 +23,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hafm.tokens.codec.config import CodecConfig
-from hafm.tokens.codec.model import Prediction, SpectralCodec, level_of
-from hafm.tokens.codec.stft import analyse_padded
+from hafm.tokens.codec.model import SpectralCodec
+from hafm.tokens.codec.spectra import Prediction, Views, level_of
+from recipes.builtin.codec.augment import augmented_batch
 from recipes.builtin.codec.checkpoint import optimiser_tensors, restore_optimiser
 from recipes.builtin.codec.codebooks import CodebookAverages, initialise_codebooks
-from recipes.builtin.codec.data import SoundFile, crop_batch
+from recipes.builtin.codec.data import SoundFile
 from recipes.builtin.codec.discriminators import SpectrogramCritics, critic_loss, generator_loss
-from recipes.builtin.codec.losses import BandLoss, LossWeights, codec_losses
+from recipes.builtin.codec.losses import BandLoss, LossWeights, NoteLoss, codec_losses
 
 __all__ = ["CodecTrainer", "TrainingConfig", "learning_rate_factor"]
 
@@ -105,6 +106,7 @@ class CodecTrainer:
         )
         self.averages = CodebookAverages(codec.quantizer).to(device)
         self.band_loss = BandLoss(codec.config).to(device)
+        self.note_loss = None if codec.config.lows is None else NoteLoss(codec.config).to(device)
         self.optimiser = _adamw(codec, config.learning_rate)
         self.critics: SpectrogramCritics | None = None
         if config.adversarial_from is not None:
@@ -135,11 +137,11 @@ class CodecTrainer:
 
         quantise = step >= config.bypass_steps
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            spectrum = analyse_padded(self._batch(step), self.codec.config)
-            latent = self.codec.latent(spectrum)
+            views = self.codec.views_padded(self._batch(step))
+            latent = self.codec.latent(views)
             quantised = self.codec.quantizer(latent if quantise else latent.detach(), self._active(random))
             prediction = self.codec.predict(quantised.latent if quantise else latent)
-        losses = codec_losses(spectrum, prediction, quantised, self.band_loss, self.codec.config)
+        losses = codec_losses(views, prediction, quantised, self.band_loss, self.note_loss, self.codec.config)
         weights = config.weights
         total = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         if (
@@ -147,7 +149,7 @@ class CodecTrainer:
             and config.adversarial_from is not None
             and step >= config.adversarial_from
         ):
-            losses |= self._criticise(prediction, level_of(spectrum.abs()), factor)
+            losses |= self._criticise(prediction, level_of(views.spectrum.abs()), factor)
             total = total + config.adversarial_weight * losses["generator"]
         if not bool(torch.isfinite(total)):
             raise FloatingPointError(
@@ -190,8 +192,8 @@ class CodecTrainer:
 
     def _batch(self, step: int) -> Float[Tensor, "B T"]:
         config, sizes = self.config, self.codec.config
-        samples = config.crop_frames * sizes.hop_samples + 2 * sizes.margin_samples
-        batch = crop_batch(
+        samples = config.crop_frames * sizes.hop_samples + sum(self.codec.margins_samples)
+        batch = augmented_batch(
             self.sounds, seed=config.seed, step=step, batch_size=config.batch_size, crop_samples=samples
         )
         return batch.to(self.device)
@@ -205,20 +207,23 @@ class CodecTrainer:
         return active.to(self.device)
 
     @torch.no_grad()
-    def _start_spectra(self) -> list[Tensor]:
+    def _start_views(self) -> list[Views]:
         return [
-            analyse_padded(self._batch(START_SEED_OFFSET + number), self.codec.config)
+            self.codec.views_padded(self._batch(START_SEED_OFFSET + number))
             for number in range(START_BATCHES)
         ]
 
     @torch.no_grad()
     def _measure_levels(self) -> None:
-        levels = torch.cat([level_of(spectrum.abs()).flatten(0, 1) for spectrum in self._start_spectra()])
-        self.codec.level_mean.copy_(levels.mean(0))
+        views = self._start_views()
+        self.codec.level_mean.copy_(_mean_level([view.spectrum for view in views]))
+        if self.codec.config.lows is not None:
+            low_spectra = [view.low_spectrum for view in views if view.low_spectrum is not None]
+            self.codec.low_level_mean.copy_(_mean_level(low_spectra))
 
     @torch.no_grad()
     def _start_codebooks(self) -> None:
-        latents = torch.cat([self.codec.latent(spectrum).flatten(0, 1) for spectrum in self._start_spectra()])
+        latents = torch.cat([self.codec.latent(views).flatten(0, 1) for views in self._start_views()])
         random = torch.Generator().manual_seed(self.config.seed)
         initialise_codebooks(self.codec.quantizer, latents, generator=random)
         self.averages.load_state_dict(CodebookAverages(self.codec.quantizer).state_dict())
@@ -239,6 +244,10 @@ class CodecTrainer:
         with torch.no_grad():
             _, true_features = self.critics(true_level)
         return {"critic": loss, "generator": generator_loss(made_scores, made_features, true_features)}
+
+
+def _mean_level(spectra: Sequence[Tensor]) -> Tensor:
+    return torch.cat([level_of(spectrum.abs()).flatten(0, 1) for spectrum in spectra]).mean(0)
 
 
 def _adamw(module: torch.nn.Module, learning_rate: float) -> torch.optim.AdamW:
