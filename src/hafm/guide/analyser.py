@@ -45,6 +45,8 @@ Floats = NDArray[np.floating]
 WINDOW_FRAMES, WINDOW_HOP = 1000, 500
 _RATE = int(SEMANTIC_RATE)
 _FREE_SEGMENT_SECONDS = 1.0
+_VOWEL_ONSETS = 1 - ONSET_BANDS
+"""The middle one of the onset bands, which the features end with: vowels and snares begin there."""
 _SHORTEST_SEGMENT_SECONDS = 0.1
 _MOST_SECONDS_APART = 0.5
 """A given sheet and its sound."""
@@ -184,7 +186,7 @@ class Analyser:
         found = find_beats(
             activations.beat.numpy(),
             activations.downbeat.numpy(),
-            features[:, -ONSET_BANDS:].sum(dim=1).numpy(),
+            features[:, _VOWEL_ONSETS].numpy(),
             known=known.beats,
             meters=dict.fromkeys((meter.beats_per_bar for meter in known.meters), 1.0) or METERS,
             tempo_bpm=tempo_bpm,

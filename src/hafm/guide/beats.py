@@ -5,18 +5,20 @@ Out: `Beats`, or None where no beat is to be found (free time, a sound of a seco
 
 1. *Pulse.* Every tempo T, 48 per octave, is scored by what repeats at it, and the largest sum wins:
 
-       lines of the beat activation + lines of the onset strength + PULSE_COMB_WEIGHT * comb + prior
+       lines of the beat activation + lines of the onset strength + prior
 
-   The lines of a signal are the magnitudes of its spectrum at T and, by `SECOND_LINE`, at twice T; its comb
-   is how far the best row of teeth at distance T stands out of it; both in deviations, mean over stretches
-   of 10 s. The onsets of a voice say better how fast a pulse is than a network that looks for beats. The
-   prior is a bell over log2 of the tempo around `PRIOR_BPM`, `PRIOR_OCTAVES` wide.
+   The lines of a signal are the magnitudes of its spectrum at T and, by `SECOND_LINE`, at twice T, in
+   deviations, mean over stretches of 10 s. How fast a voice goes, its onsets say as well as a network that
+   looks for beats. The prior is a bell over log2 of the tempo around `PRIOR_BPM`, `PRIOR_OCTAVES` wide.
 2. *Tempo.* Of this pulse and those half, twice, a third and three times as fast, that one is the beat for
-   which the comb of the beat activation, by `LEVEL_COMB_WEIGHT`, and the prior speak most.
-3. *Path.* Within `TEMPO_RANGE` of that tempo, `metricon` finds the likeliest course of tempo, bar and beat:
-   the bar-pointer model, decoded by Viterbi. Known beats are anchors that every path must pass.
+   which the comb of the beat activation, by `COMB_WEIGHT`, and the prior speak most. A comb is how far the
+   best row of teeth stands out of the activation.
+3. *Path.* Within `TEMPO_RANGE` of that tempo (`KNOWN_TEMPO_RANGE` of a given one), `metricon` finds the
+   likeliest course of tempo, bar and beat: the bar-pointer model, decoded by Viterbi. The logits of beats are
+   helped by the onsets, `ONSET_WEIGHT` per deviation. Known beats are anchors that every path must pass.
 4. *Confidence.* How far beats stand out of the activation, as the chance that they are right, fitted on
-   validation songs. Below `LEAST_CONFIDENCE` the singing is free, and no beats are invented.
+   validation songs. Below `LEAST_CONFIDENCE` the singing is free, and no beats are invented; unless a tempo
+   or beats are given, which say that there is a beat.
 
 Source: Krebs, Boeck and Widmer, "An efficient state-space model for joint tempo and meter tracking" (2015),
 through metricon 0.1; the comb after Scheirer, "Tempo and beat analysis of acoustic musical signals" (1998);
@@ -44,11 +46,14 @@ METERS = {4: 0.9, 3: 0.08, 2: 0.02}
 """Beats per bar (6/8 is 2), and how often each is expected."""
 
 PRIOR_BPM, PRIOR_OCTAVES = 95.0, 0.5
-PULSE_COMB_WEIGHT, LEVEL_COMB_WEIGHT = 1.5, 4.5
+COMB_WEIGHT = 4.0
 SECOND_LINE = 0.7
-TEMPO_RANGE = 1.15
+TEMPO_RANGE = 1.06
 """Highest tempo of a path over the tempo that was found, and that over the lowest."""
-LEAST_CONFIDENCE = 0.2
+KNOWN_TEMPO_RANGE = 1.03
+"""The same around a tempo that is given: people play to a click, or read it off one."""
+ONSET_WEIGHT = 0.2
+LEAST_CONFIDENCE = 0.1
 LEAST_SECONDS = 2.5
 
 _RATE = int(SEMANTIC_RATE)
@@ -97,21 +102,25 @@ def find_beats(
         LeadSheetError: no course of tempo between 50 and 220 per minute passes all known beats.
     """
     eager = np.asarray(beat, np.float64) + _EAGERNESS
+    strength = np.asarray(onsets, np.float64)
     if len(beat) < LEAST_SECONDS * _RATE and len(known) < 2:
         return None
-    if tempo_bpm is None and len(known) < 2:
-        tempo_bpm = _likeliest_tempo(_probability(eager), np.asarray(onsets, np.float64))
-    if tempo_bpm is None:
-        slowest, fastest = SLOWEST_BPM, FASTEST_BPM
-    else:
-        slowest, fastest = tempo_bpm / TEMPO_RANGE, tempo_bpm * TEMPO_RANGE
+    slowest, fastest = SLOWEST_BPM, FASTEST_BPM
+    if tempo_bpm is not None:
+        slowest, fastest = tempo_bpm / KNOWN_TEMPO_RANGE, tempo_bpm * KNOWN_TEMPO_RANGE
+    elif len(known) < 2:
+        found_bpm = _likeliest_tempo(_probability(eager), strength)
+        slowest, fastest = found_bpm / TEMPO_RANGE, found_bpm * TEMPO_RANGE
+    deviation = strength.std()
+    if deviation > 0:
+        eager += ONSET_WEIGHT * (strength - strength.mean()) / deviation
     times, positions = track_bars(
         eager, downbeat, slowest_bpm=slowest, fastest_bpm=fastest, known=known, meters=meters
     )
     if len(times) < 2:
         return None
-    confidence = _confidence(_probability(beat), times) if not known else 1.0
-    if confidence < LEAST_CONFIDENCE:
+    confidence = 1.0 if known else _confidence(_probability(beat), times)
+    if confidence < LEAST_CONFIDENCE and tempo_bpm is None:
         return None
     found = zip(times.tolist(), positions.tolist(), strict=True)
     return Beats(
@@ -185,12 +194,12 @@ def _likeliest_tempo(beat: Floats, onsets: Floats) -> float:
     octaves = np.arange(0, np.log2(FASTEST_BPM / SLOWEST_BPM), 1 / _TEMPI_PER_OCTAVE)
     bpm = SLOWEST_BPM * 2.0**octaves
     lines = _over_stretches(_lines, beat, bpm) + _over_stretches(_lines, onsets, bpm)
-    pulse = bpm[(lines + PULSE_COMB_WEIGHT * _over_stretches(_comb, beat, bpm) + _prior(bpm)).argmax()]
+    pulse = bpm[(lines + _prior(bpm)).argmax()]
     levels = pulse * np.array(_LEVELS)
     levels = levels[(levels >= SLOWEST_BPM) & (levels <= FASTEST_BPM)]
     near = levels[:, None] * 2.0 ** (np.array([-1, 0, 1]) / _TEMPI_PER_OCTAVE)
     combs = _over_stretches(_comb, beat, near.ravel()).reshape(near.shape).max(axis=1)
-    return float(levels[(LEVEL_COMB_WEIGHT * combs + _prior(levels)).argmax()])
+    return float(levels[(COMB_WEIGHT * combs + _prior(levels)).argmax()])
 
 
 def _prior(bpm: Floats) -> Floats:
