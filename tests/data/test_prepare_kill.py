@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.data.test_pool import workers_of
 
 from hafm.data.collection.sources import open_source
 from hafm.data.preparing import prepare
@@ -27,6 +26,7 @@ from hafm.workers import Pool
 from tests.data.stub_bench import OpenQuick, Trouble
 from tests.data.test_prepare import rows, run
 from tests.data.trees import MadeItems, make_items
+from tests.test_workers import workers_of
 
 TRACK_SECONDS = 0.02
 

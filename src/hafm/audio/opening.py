@@ -30,7 +30,7 @@ from hafm.audio.sniff import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Kind, s
 from hafm.audio.sound import check_format
 from hafm.audio.source import BinaryStream, open_source
 from hafm.audio.stream import DecodedStream
-from hafm.errors import AudioContentError, AudioError
+from hafm.errors import AudioContentError, AudioError, AudioReadError
 
 __all__ = ["OpenSound", "open_sound"]
 
@@ -111,12 +111,13 @@ def open_sound(
                 if len(layout.links) > 1:
                     notes += (f"the file joins {len(layout.links)} recordings",)
             except NotDecodable as refusal:
+                read_error = AudioReadError(str(refusal))
                 if shutil.which("ffmpeg") is None:
-                    raise
+                    raise read_error from refusal
                 try:
                     stream = stack.enter_context(ffmpeg())
                 except AudioError:
-                    raise refusal from None
+                    raise read_error from refusal
         else:
             stream = stack.enter_context(ffmpeg())
         check_format(sample_rate=stream.sample_rate, num_channels=stream.num_channels, name=name)

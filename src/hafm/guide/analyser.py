@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hafm.audio.resample import resample
 from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.beats import METERS, Beats, find_beats
 from hafm.guide.chords import Harmony, find_harmony
@@ -208,6 +207,8 @@ class Analyser:
             waveform: one sample or more.
             sample_rate: in hertz.
         """
+        from hafm.audio.resample import resample  # what trains stages needs no audio packages
+
         sound = resample(waveform[None].float(), sample_rate, self._features.sample_rate)
         return self._features.extract(sound)[0]
 

@@ -28,7 +28,6 @@ two lines as in `hafm.evaluate.retrieval.pulse`.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import metricon
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -151,6 +150,8 @@ def track_bars(
     Raises:
         LeadSheetError: no path passes all known beats.
     """
+    import metricon  # where stages are trained, it may be absent
+
     tracker = metricon.DownbeatTracker(
         beats_per_bar=tuple(meters),
         meter_prior=dict(meters),
@@ -164,7 +165,7 @@ def track_bars(
     anchors = [(known_beat.seconds - half_frame, known_beat.position) for known_beat in known]
     try:
         found = tracker.track(
-            _observed(beat, downbeat),
+            metricon.Activations.from_activations(*_observed(beat, downbeat), fps=_RATE),
             position_anchors=anchors or None,
             snap="center",
         )
@@ -179,7 +180,7 @@ def track_bars(
     return times, found.numbers
 
 
-def _observed(beat: Floats, downbeat: Floats) -> metricon.Activations:
+def _observed(beat: Floats, downbeat: Floats) -> tuple[Floats, Floats]:
     """Probabilities of beat and downbeat, neither of which rules the other out.
 
     metricon takes the difference of the two for a beat that is no downbeat: where the network finds a
@@ -187,7 +188,7 @@ def _observed(beat: Floats, downbeat: Floats) -> metricon.Activations:
     """
     probability = _probability(beat)
     share = np.clip(_probability(downbeat) / probability, _LEAST_SHARE, 1 - _LEAST_SHARE)
-    return metricon.Activations.from_activations(probability, probability * share, fps=_RATE)
+    return probability, probability * share
 
 
 def _likeliest_tempo(beat: Floats, onsets: Floats) -> float:

@@ -148,9 +148,9 @@ def test_json_there_and_back() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no key of a listening test"),
-        ("[]", "no key of a listening test"),
-        ('{"format": 1}', "no key of a listening test"),
+        ("{", "not the key of a listening test"),
+        ("[]", "not the key of a listening test"),
+        ('{"format": 1}', "not the key of a listening test"),
         ('{"format": 9}', "has format 9"),
     ],
 )

@@ -178,7 +178,8 @@ def rank_candidates(
         )
         for number in sorted(shortlist.tolist())
     ]
-    return sorted(matches, key=lambda match: -match.score)  # stable: the first of equals stays first
+    # Stable: the first of equals stays first. Equal sums may differ in the last bits, by how memory is aligned.
+    return sorted(matches, key=lambda match: -round(match.score, 9))
 
 
 def explain(vocal: VocalProfile, candidate: Descriptors, match: Match) -> str:
