@@ -178,7 +178,7 @@ def rank_candidates(
         )
         for number in sorted(shortlist.tolist())
     ]
-    # Stable: the first of equals stays first. Equal sums may differ in the last bits, by how memory is aligned.
+    # Stable: the first of equals stays first. Equal sums may differ in the last bits (alignment of memory).
     return sorted(matches, key=lambda match: -round(match.score, 9))
 
 
