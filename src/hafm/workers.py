@@ -202,7 +202,7 @@ class _Run(Generic[Item, Result]):
     def start(self, workers: int) -> None:
         """Starts processes as long as there is work for them."""
         while len(self._workers) < workers and (batch := next(self._batches, None)) is not None:
-            self._workers.append(self._start([batch]))
+            self._start([batch])
 
     def results(self) -> Iterator[Sequence[Result]]:
         """What comes back, as it comes."""
@@ -258,21 +258,22 @@ class _Run(Generic[Item, Result]):
         if not queue:
             queue = [batch for batch in [next(self._batches, None)] if batch is not None]
         if queue:
-            self._workers.append(self._start(queue))
+            self._start(queue)
         if given_up:
             times = {1: "once", 2: "twice"}.get(self._pool.max_deaths, f"{self._pool.max_deaths} times")
             reason = f"the worker process died {times} on it, {how}"
             yield [self._pool.give_up(item, reason) for item in given_up]
 
-    def _start(self, queue: Sequence[_Batch[Item]]) -> _Worker[Item]:
+    def _start(self, queue: Sequence[_Batch[Item]]) -> None:
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
             target=serve, args=(theirs, self._opener), name=self._pool.name, daemon=True
         )
         with _single_thread(), _sigint_blocked():
             process.start()
+            # Before Ctrl-C can come: a process that is not listed would not be killed.
+            self._workers.append(_Worker(process, ours, deque(queue)))
         theirs.close()  # so that the end of the process ends the pipe
-        return _Worker(process, ours, deque(queue))
 
     def end(self) -> None:
         """Ends all processes at once; what they work on is lost."""
