@@ -93,13 +93,17 @@ def meters_of(beats: Sequence[Beat], *, beats_per_bar: int | None = None) -> tup
         beats_per_bar: the usual number, which the bars at both ends have unless more is there; None for
             that of most whole bars.
 
+    >>> meters_of([])
+    ()
     >>> [meter.label for meter in meters_of([Beat(float(n), p) for n, p in enumerate((2, 1, 2, 3, 1, 2, 1))])]
     ['3/4', '2/4', '3/4']
     """
+    if not beats:
+        return () if beats_per_bar is None else (MeterChange(0.0, beats_per_bar, 4),)
     starts = [number for number, beat in enumerate(beats) if number == 0 or beat.position == 1]
     sizes = [beats[end - 1].position for end in [*starts[1:], len(beats)]]
-    whole = sizes[1:-1] if beats and beats[0].position > 1 else sizes[:-1]
-    if beats_per_bar is None and sizes:
+    whole = sizes[1:-1] if beats[0].position > 1 else sizes[:-1]
+    if beats_per_bar is None:
         beats_per_bar = Counter(whole or sizes).most_common(1)[0][0]
     meters: list[MeterChange] = []
     for number, (start, size) in enumerate(zip(starts, sizes, strict=True)):
