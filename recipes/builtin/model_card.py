@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hafm.stages.bundle import Bundle, kmeans_file, stage_file
+from hafm.stages.bundle import Bundle, analyser_file, kmeans_file, stage_file
 from hafm.stages.bundle_config import SIDES, STAGES
 
 __all__ = ["model_card", "table"]
@@ -84,10 +84,14 @@ def _what(bundle: Bundle) -> str:
     rows.append(
         [
             "codec",
-            "24 kHz, 75 frames a second, 8 codebooks of 1024",
+            "24 kHz, 75 frames per second, 8 codebooks of 1024",
             _size(bundle, "codec/weights.safetensors"),
         ]
     )
+    rows += [
+        [f"analyser, {name}", "beats, bars, key and chords from sound", _size(bundle, analyser_file(name))]
+        for name in bundle.config.analysers
+    ]
     return f"""## What it is
 
 A small model that plays out of the box: three transformers of the HAFM paper's design at a laptop's size,
@@ -96,15 +100,19 @@ weights are stored as {bundle.config.measured["storage"]["kind"]}.
 
 {table(["part", "what", "MB"], rows)}
 
-It knows twelve band styles and one synthesiser, was sung to by four voices and by synthetic ones, and sounds
-like that. It is not the paper's model, and no figure here is the paper's."""
+It was trained on twelve band styles from one synthesiser and on four recorded and some synthetic voices;
+expect that sound. It is not the paper's model, and no figure here is the paper's."""
 
 
 def _in_words(bundle: Bundle, name: str) -> str:
     """A stage in a few words."""
     spec, figures = bundle.spec(name), bundle.config.measured["stages"][name]
     parameters = f"{figures['parameters'] / 1e6:.1f} M parameters"
-    return f"{spec.num_layers} layers of width {spec.width}, {parameters}, {spec.conditioning} conditioning"
+    guide = "" if spec.guide is None else ", follows a lead sheet"
+    return (
+        f"{spec.num_layers} layers of width {spec.width}, {parameters}, {spec.conditioning} conditioning, "
+        f"{spec.pattern}{guide}"
+    )
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -158,7 +166,7 @@ def _stages(bundle: Bundle) -> str:
     ]
     return f"""## How well it predicts
 
-Nats a token on held-out songs. A model that knew frequencies only would score the unigram entropy. With
+Nats per token on held-out songs. A model that knew frequencies only would score the unigram entropy. With
 another song's vocal the loss must be higher, or the vocal is not heard.
 
 {table(header, rows)}

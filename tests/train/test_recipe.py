@@ -76,7 +76,7 @@ def test_builtin_is_what_the_package_was_trained_with():
     assert [r.history_dropout for r in (semantic, coarse, fine)] == [0.6, 0.0, 0.0]
     assert [r.spec.pattern for r in (semantic, coarse, fine)] == ["flat", "delay", "parallel"]
     assert {(r.optimizer, r.peak_rate, r.embedding_rate) for r in (semantic, coarse, fine)} == {
-        ("muon", 6e-3, 2e-2)
+        ("muon", 2e-3, 2e-2)
     }
     assert [r.spec.positions for r in (semantic, coarse, fine)] == ["rotary"] * 3
     assert [r.spec.guide for r in (semantic, coarse, fine)] == [

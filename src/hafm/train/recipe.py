@@ -263,7 +263,7 @@ def builtin(stage: str) -> Recipe:
         steps=3000,
         batch=batch,
         optimizer="muon",
-        peak_rate=6e-3,
+        peak_rate=2e-3,
         final_rate=1.2e-4,
         embedding_rate=2e-2,
         weight_decay=0.05,

@@ -3,7 +3,8 @@
 In: names, as they are given on a command line, and what the systems need. Out: `System`s, see `systems.base`.
 
     codec            the true instrumental through the bundle's codec; `systems.ceilings`
-    model            the bundle, without a lead sheet; `systems.model`
+    model            the bundle as a user has it: with an analyser it follows its estimate; `systems.model`
+    model-none       the bundle, given an empty lead sheet
     model-given      the bundle, given the true lead sheet of each clip
     model-estimated  the bundle, given what its own analyser hears in the vocal
     model-other      the bundle, given the lead sheet of another song: the floor of what a sheet can do
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GUIDED", "SYSTEMS", "WITH_BUNDLE", "open_systems", "require_systems"]
 
-GUIDED = ("model-given", "model-estimated", "model-other")
+GUIDED = ("model-none", "model-given", "model-estimated", "model-other")
 """Those that need lead sheets, and a bundle that follows them."""
 
 SYSTEMS = ("codec", "model", *GUIDED, "retrieval", "random", "noise", "silence")
@@ -43,6 +44,7 @@ WITH_BUNDLE = frozenset({"codec", "model", *GUIDED})
 
 _TITLES = {
     "model": "model",
+    "model-none": "model, without a lead sheet",
     "model-given": "model, given the lead sheet",
     "model-estimated": "model, given the lead sheet estimated from the vocal",
     "model-other": "model, given another song's lead sheet",
@@ -101,6 +103,7 @@ def open_systems(
     from hafm.evaluate.systems.ceilings import CodecCeiling
     from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
     from hafm.evaluate.systems.model import Model
+    from hafm.guide.lead_sheet import LeadSheet
 
     def sheet_of(clip: "Clip") -> "LeadSheet":
         sheet = run.sheet(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id))
@@ -115,6 +118,8 @@ def open_systems(
         if name == "model-given":
             return lambda each: sheet_of(each.clip)
         rate = run.manifest.protocol.sample_rate
+        if name == "model-none":
+            return lambda each: LeadSheet(duration_seconds=each.clip.num_samples / rate)
         if name == "model-estimated":
             assert accompanist is not None
             analyser = accompanist.bundle.load_analyser("vocal")
