@@ -119,8 +119,9 @@ def test_a_wrong_command_is_noticed(line: str) -> None:
         check_command(shlex.split(line))
 
 
-def test_the_readme_begins_with_the_two_commands() -> None:
-    assert [words[:2] for words in commands(README)[:2]] == [["make", "demo"], ["make", "test"]]
+def test_the_readme_begins_with_the_installation() -> None:
+    first = [words[:2] for words in commands(README)[:3]]
+    assert first == [["pip", "install"], ["make", "demo"], ["make", "test"]]
 
 
 def test_ci_runs_make_and_nothing_else() -> None:

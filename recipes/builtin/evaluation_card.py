@@ -140,13 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for what, command, path in (
             (
                 "Rendered test songs",
-                "hafm evaluate work/pairs -o run/ --songs 40 --clips-per-song 1 --takes 8 --index work/index",
+                "hafm evaluate work/pairs -o run/ --songs 40 --clips-per-song 1 --systems "
+                "codec,model,model-none,model-given,model-other,random",
                 options.rendered,
             ),
             (
                 "Real singing, 41 excerpts of 33 songs of MUSDB18, each counted as a song",
-                "hafm evaluate SINGERS -o run/ --min-clip-seconds 4 --clips-per-song 1 --takes 8 --index "
-                "work/index",
+                "hafm evaluate SINGERS -o run/ --min-clip-seconds 4 --clips-per-song 1 --systems "
+                "codec,model,model-estimated,random",
                 options.real,
             ),
         )

@@ -262,7 +262,7 @@ def test_the_command(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--shards", "shards", "--stages", "stages", "--out", "out/builtin"]
     words = [word if word.startswith("--") else str(work / word) for word in words]
     assert main([*words, "--loss-batches", "0", "--guidance", "2", "--level-lufs", "-20"]) == 0
-    assert "32 MiB" in capsys.readouterr().out
+    assert "48 MiB" in capsys.readouterr().out
     generation = Bundle.read(work / "out" / "builtin").config.generation
     assert (generation.guidance, generation.level_lufs, generation.top_k) == (2.0, -20.0, 250)
 
