@@ -147,11 +147,13 @@ def test_a_pool_of_nobody_is_refused() -> None:
 
 
 PROGRAM = """
+import signal
 import sys
 from hafm.data.preparing.workbench import quarantine
 from hafm.workers import Pool
 from tests.data.stub_bench import Counting, OpenNames, Trouble, track
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
     batches = ([track(str(number))] for number in range(1000))
     opener = OpenNames(trouble=Trouble(wait_seconds=float(sys.argv[1])))
     for results in Pool(workers=2, give_up=quarantine).run(batches, opener):

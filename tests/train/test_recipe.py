@@ -84,7 +84,7 @@ def test_builtin_is_what_the_package_was_trained_with():
         GuideSpec(sources=0.0),
         None,
     ]
-    assert coarse.rate_share(10_000) == pytest.approx(0.02)
+    assert coarse.rate_share(10_000) == pytest.approx(0.06)
 
 
 def test_a_parallel_stage_has_no_history_to_hide():

@@ -49,7 +49,7 @@ def start_from_bundle(
     >>> start_from_bundle(StageModel(FINE), "builtin", {})
     Traceback (most recent call last):
     ...
-    hafm.errors.UsageError: the fine stage is not that of the bundle 'builtin': clip_seconds is ...
+    hafm.errors.UsageError: the fine stage is not that of the bundle 'builtin': conditioning is ...
     """
     bundle = Bundle.open(source)
     name = model.spec.name
@@ -73,12 +73,17 @@ def differences(mine: StageSpec, others: StageSpec) -> list[str]:
     >>> differences(FINE, replace(FINE, width=256, guidance_dropout=0.2))
     ['width is 512 and there 256']
     """
-    own, other = _flat(mine.to_dict()), _flat(others.to_dict())
+    own, other = (_flat(_all_fields(spec)) for spec in (mine, others))
     return [
         f"{field} is {own.get(field)!r} and there {other.get(field)!r}"
         for field in sorted({*own, *other} - _OF_TRAINING)
         if own.get(field) != other.get(field)
     ]
+
+
+def _all_fields(spec: StageSpec) -> dict[str, Any]:
+    """As `to_dict`, with what it leaves out because it is as in the paper."""
+    return {"pattern": spec.pattern, "positions": spec.positions, **spec.to_dict()}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
