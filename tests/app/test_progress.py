@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from hafm.app.display import PlainDisplay, SilentDisplay, TerminalDisplay, display
-from hafm.app.estimate import Estimate, Estimator, Phase
-from hafm.app.generate import phases
+from hafm.estimate import Estimate, Estimator, Phase
+from hafm.generate.phases import phases
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 
 SPECS = (SEMANTIC, COARSE, FINE)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from hafm.app.estimate import Estimate, Estimator
+from hafm.estimate import Estimate, Estimator
 from hafm.progress import OnProgress, Progress
 from hafm.words import duration
 

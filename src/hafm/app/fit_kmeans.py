@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from hafm.app import options
 from hafm.app.command import Command, option
-from hafm.app.estimate import Estimator, Phase
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError
+from hafm.estimate import Estimator, Phase
 
 if TYPE_CHECKING:
     from hafm.app.display import Display

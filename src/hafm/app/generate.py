@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from hafm.app import options
 from hafm.app.command import Command, Range, option
-from hafm.app.estimate import Estimator, Phase
 from hafm.app.generate_result import GenerateOutcome, Take, put_best
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import MADE, SOUND, WRITTEN, separator_path, separator_threads
 from hafm.errors import OutputError, UsageError
+from hafm.estimate import Estimator, Phase
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from hafm.generate.record import GenerationRecord
     from hafm.progress import OnProgress, Progress
     from hafm.separate.separator import Separator
-    from hafm.stages.spec import StageSpec
 
-__all__ = ["SETTLED_BY_REPLAY", "Generate", "phases"]
+__all__ = ["SETTLED_BY_REPLAY", "Generate"]
 
 SETTLED_BY_REPLAY = (
     "--start",
@@ -350,36 +349,6 @@ def _separator_of_replay(request: Generate, record: "GenerationRecord") -> Path 
 # ---- before the model runs
 
 
-def phases(specs: "Sequence[StageSpec]", seconds: float) -> list[Phase]:
-    """What a job consists of, for its estimate: a frame costs its steps times the work of one.
-
-    Args:
-        specs: the stages that will run, in order.
-        seconds: of vocal.
-
-    >>> from hafm.stages.spec import COARSE, SEMANTIC
-    >>> [(phase.name, phase.frames, phase.cost) for phase in phases([SEMANTIC, COARSE], 10.0)]
-    [('semantic', 500, 24.0), ('coarse', 750, 96.0)]
-    """
-    return [
-        Phase(
-            name=spec.name,
-            frames=max(1, round(seconds * spec.target.frame_rate)),
-            cost=_cost_of_a_frame(spec),
-        )
-        for spec in specs
-    ]
-
-
-def _cost_of_a_frame(spec: "StageSpec") -> float:
-    """A small layer takes the time of its calls, whatever its width; at 512 that has doubled."""
-    products = (spec.width / 512) ** 2
-    if spec.pattern == "parallel":  # a pass is one call for many frames, whose products run twice as fast
-        return spec.target.num_codebooks * spec.num_layers * products / 2
-    steps = spec.target.num_codebooks if spec.pattern == "flat" else 1
-    return steps * spec.num_layers * (1 + products)
-
-
 def _open_separator(path: Path) -> "Separator":
     from hafm.separate.separator import Separator
 
@@ -411,6 +380,7 @@ def _needed_bytes(plan: _Plan, vocal: "Audio") -> int:
 
 def _reporter(accompanist: "Accompanist", plan: _Plan, seconds: float, shown: "Display") -> "OnProgress":
     """Turns the progress of stages into that of the job, and says when the last stage is done."""
+    from hafm.generate.phases import phases
     from hafm.generate.vocal import SEPARATION
 
     names = ["semantic", "coarse"] if plan.skip_fine else ["semantic", "coarse", "fine"]
