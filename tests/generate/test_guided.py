@@ -155,6 +155,24 @@ def test_a_weight_of_the_guide_is_recorded_and_replayed(accompanist: Accompanist
     assert torch.equal(made.tokens.instrumental_semantic, plain.tokens.instrumental_semantic)
 
 
+@unchecked()
+def test_the_coarse_stage_has_a_guidance_of_its_own_that_leaves_the_semantic_tokens(
+    accompanist: Accompanist,
+) -> None:
+    both = accompanist.generate(sung(SECONDS), sample_rate=RATE, guidance=3.0, skip_fine=True)
+    own = accompanist.generate(
+        sung(SECONDS), sample_rate=RATE, guidance=3.0, coarse_guidance=0.0, skip_fine=True
+    )
+    equal = accompanist.generate(
+        sung(SECONDS), sample_rate=RATE, guidance=3.0, coarse_guidance=3.0, skip_fine=True
+    )
+    assert torch.equal(own.tokens.instrumental_semantic, both.tokens.instrumental_semantic)
+    assert not torch.equal(own.tokens.codes, both.tokens.codes)
+    assert torch.equal(equal.tokens.codes, both.tokens.codes)
+    assert GenerationRecord.from_json(own.record.to_json()) == own.record
+    assert same(accompanist.replay(own.record, vocal=sung(SECONDS), sample_rate=RATE), own)
+
+
 def test_a_record_without_a_sheet_is_written_as_it_was(accompanist: Accompanist) -> None:
     record = accompanist.generate(sung(SECONDS), sample_rate=RATE, skip_fine=True).record
     values = json.loads(record.to_json())
@@ -165,10 +183,10 @@ def test_a_record_without_a_sheet_is_written_as_it_was(accompanist: Accompanist)
     assert GenerationRecord.from_json(record.to_json()) == record
 
 
-def test_the_bundles_own_weight_of_the_guide(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_bundles_own_weights(bundle: Bundle, tmp_path: Path) -> None:
     plain = bundle.config
-    assert "guide_guidance" not in plain.to_dict()["generation"]
-    own = replace(plain, generation=GenerationDefaults(guide_guidance=1.5))
+    assert not {"guide_guidance", "coarse_guidance"} & set(plain.to_dict()["generation"])
+    own = replace(plain, generation=GenerationDefaults(guide_guidance=1.5, coarse_guidance=1.0))
     assert BundleConfig.from_json(own.to_json()) == own
     assert own.fingerprint() != replace(plain, generation=GenerationDefaults()).fingerprint()
     with pytest.raises(UsageError, match="guide_guidance=-1"):

@@ -176,6 +176,7 @@ class Accompanist:
         guidance: float | None = None,
         guide: LeadSheet | None = None,
         guide_guidance: float | None = None,
+        coarse_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
@@ -198,6 +199,8 @@ class Accompanist:
                 or else for none; a sheet that knows nothing for none.
             guide_guidance: how closely the lead sheet is followed, if not as closely as the vocal; None for
                 the bundle's default.
+            coarse_guidance: the scale of the coarse stage, if not that of the semantic one; None for the
+                bundle's default.
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.
             skip_fine: a coarser and quicker preview.
             separator: takes the vocal out of what is given as `vocal`, which is a whole song then.
@@ -219,7 +222,7 @@ class Accompanist:
         [[accompaniment]] = self._accompany(
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, temperature, top_k, guidance, guide_guidance, skip_fine),
+            self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
             guides=[guide],
             takes=[take],
             separator=separator,
@@ -239,6 +242,7 @@ class Accompanist:
         guidance: float | None = None,
         guide: LeadSheet | None = None,
         guide_guidance: float | None = None,
+        coarse_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
@@ -262,7 +266,7 @@ class Accompanist:
         [accompaniments] = self._accompany(
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, temperature, top_k, guidance, guide_guidance, skip_fine),
+            self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
             guides=[guide],
             takes=range(takes),
             separator=separator,
@@ -282,6 +286,7 @@ class Accompanist:
         guidance: float | None = None,
         guides: Sequence[LeadSheet] | None = None,
         guide_guidance: float | None = None,
+        coarse_guidance: float | None = None,
         skip_fine: bool = False,
         on_progress: OnProgress | None = None,
     ) -> list[list[Accompaniment]]:
@@ -318,7 +323,7 @@ class Accompanist:
         return self._accompany(
             audios,
             [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
-            self._settings(seed, temperature, top_k, guidance, guide_guidance, skip_fine),
+            self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
             guides=[None] * len(audios) if guides is None else guides,
             takes=range(takes),
             separator=None,
@@ -387,6 +392,7 @@ class Accompanist:
         top_k: int | None,
         guidance: float | None,
         guide_guidance: float | None,
+        coarse_guidance: float | None,
         skip_fine: bool,
     ) -> Settings:
         default = self.bundle.config.generation
@@ -397,6 +403,7 @@ class Accompanist:
             top_k=default.top_k if top_k is None else top_k,
             guidance=default.guidance if guidance is None else guidance,
             guide_guidance=default.guide_guidance if guide_guidance is None else guide_guidance,
+            coarse_guidance=default.coarse_guidance if coarse_guidance is None else coarse_guidance,
             skip_fine=skip_fine,
             level_lufs=default.level_lufs,
         )

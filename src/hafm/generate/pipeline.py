@@ -86,6 +86,7 @@ def accompany(
             guide=show(bundle, guides, vocals[0], device=device),
             num_frames=codec_frames(bundle, vocals[0]),
             sampling=sampling,
+            coarse_guidance=settings.coarse_guidance,
             seed=seed,
             takes=takes,
             skip_fine=settings.skip_fine,

@@ -163,6 +163,7 @@ class Settings:
     skip_fine: bool
     level_lufs: float
     guide_guidance: float | None = None
+    coarse_guidance: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +202,9 @@ class GenerationRecord:
         values = asdict(replace(self, lead_sheet=None))
         if self.separation is None:
             del values["separation"]
-        if self.settings.guide_guidance is None:
-            del values["settings"]["guide_guidance"]
+        for name in ("guide_guidance", "coarse_guidance"):
+            if values["settings"][name] is None:
+                del values["settings"][name]
         if self.lead_sheet is None:
             del values["lead_sheet"]
         else:

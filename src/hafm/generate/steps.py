@@ -18,6 +18,7 @@ Source: paper 3.2 and 3.3; 3.5 "Inference".
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -151,6 +152,7 @@ def play(
     guide: Float[Tensor, "V F50 G"] | None = None,
     num_frames: int,
     sampling: SamplingSettings,
+    coarse_guidance: float | None = None,
     seed: int,
     takes: Sequence[int],
     skip_fine: bool,
@@ -165,6 +167,7 @@ def play(
         guide: of the vocals' lead sheets, for the stages that have one; None where there are none.
         num_frames: F75, frames of codes to make.
         sampling: how tokens are drawn, where they are: a parallel stage takes the likeliest (`LIKELIEST`).
+        coarse_guidance: scale of the coarse stage, for all that it sees; None for that of the sampling.
         seed: of all takes.
         takes: their numbers; one row each for every vocal.
         skip_fine: stop after the coarse codes.
@@ -172,7 +175,9 @@ def play(
         on_progress: told after every frame of every stage.
     """
 
-    def run(name: str, *conditions: Int[Tensor, "N _K _F"], frames: int) -> Int[Tensor, "N K F"]:
+    def run(
+        name: str, *conditions: Int[Tensor, "N _K _F"], frames: int, settings: SamplingSettings = sampling
+    ) -> Int[Tensor, "N K F"]:
         # The stage lives as long as this call: three of them are never in memory together.
         model = bundle.load_stage(name, device=device)
         lengths = model.spec.source_frames(frames)
@@ -184,14 +189,17 @@ def play(
             tuple(_fit(ids, length) for ids, length in zip(conditions, lengths, strict=True)),
             guide=shown,
             target_frames=frames,
-            settings=LIKELIEST if model.spec.pattern == "parallel" else sampling,
+            settings=LIKELIEST if model.spec.pattern == "parallel" else settings,
             generators=[generator_for(seed=seed, take=take, name=name) for _ in heard for take in takes],
             on_step=on_progress,
         )
 
     vocal = heard.repeat_interleave(len(takes), dim=0)
     semantic = run("semantic", vocal, frames=heard.shape[2])
-    codes = run("coarse", vocal, semantic, frames=num_frames)
+    coarse = sampling
+    if coarse_guidance is not None:
+        coarse = replace(sampling, guidance=coarse_guidance, guide_guidance=None)
+    codes = run("coarse", vocal, semantic, frames=num_frames, settings=coarse)
     if not skip_fine:
         codes = torch.cat([codes, run("fine", codes, frames=num_frames)], dim=1)
     return semantic, codes

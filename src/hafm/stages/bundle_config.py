@@ -48,6 +48,7 @@ class GenerationDefaults:
         top_k: tokens to choose from, 1 or more.
         guidance: lambda of eq. 5; 1 is without.
         guide_guidance: a scale of the guide's own; None for that of everything.
+        coarse_guidance: scale of the coarse stage; None for that of the semantic stage.
         level_lufs: loudness that accompaniments are brought to.
 
     Raises:
@@ -64,9 +65,16 @@ class GenerationDefaults:
     guidance: float = 3.0
     level_lufs: float = -18.0
     guide_guidance: float | None = None
+    coarse_guidance: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("temperature", 0), ("top_k", 1), ("guidance", 0), ("guide_guidance", 0)):
+        for name, least in (
+            ("temperature", 0),
+            ("top_k", 1),
+            ("guidance", 0),
+            ("guide_guidance", 0),
+            ("coarse_guidance", 0),
+        ):
             value = getattr(self, name)
             if value is not None and not least <= value < float("inf"):
                 raise UsageError(f"{name}={value!r}: must be {least} or more")
@@ -131,8 +139,9 @@ class BundleConfig:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["stages"] = {name: self.stages[name].to_dict() for name in STAGES}
         values["generation"] = asdict(self.generation)
-        if self.generation.guide_guidance is None:  # as bundles were described that knew of none
-            del values["generation"]["guide_guidance"]
+        for name in ("guide_guidance", "coarse_guidance"):
+            if values["generation"][name] is None:  # as bundles were described that knew of none
+                del values["generation"][name]
         values["analysers"] = list(self.analysers)
         if not self.analysers:  # as in bundles from before there were any
             del values["analysers"]
