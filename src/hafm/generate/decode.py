@@ -26,13 +26,13 @@ Source: paper 3.5.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hafm.generate.guidance import Guidance
 from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
-from hafm.stages.stage_model import StageModel
+from hafm.stages.stage_model import Conditioned, StageModel
 
 __all__ = ["Stepper", "decode"]
 
@@ -130,7 +130,8 @@ class Stepper:
         self.model = model
         self.guidance = guidance
         num_takes, device = conditions[0].shape[0], model.heads.device
-        self.conditioned = model.condition(
+        self.conditioned = _condition(
+            model,
             tuple(ids.repeat_interleave(guidance.num_rows, dim=0) for ids in conditions),
             target_frames=target_frames,
             guide=None if guide is None else guidance.guide_of_rows(guide),
@@ -141,7 +142,10 @@ class Stepper:
         # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
         # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
         self.bias: Tensor | None = None
-        if model.transformer.bias is not None:
+        self.rotation: Tensor | None = None
+        if model.transformer.bias is None:
+            self.rotation = model.transformer.rotation(0, num_positions=capacity)
+        else:
             distance = torch.arange(capacity - 1, -1, -1, device=device)
             self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
 
@@ -151,14 +155,48 @@ class Stepper:
         """Logits of N codebooks at the step ``start + S - 1``; the first call starts at 0."""
         together = self.guidance.num_rows
         x = self.model.embed(inputs.repeat_interleave(together, dim=0), self.conditioned, start=start)
-        bias = None
-        if start > 0 and self.bias is not None:
-            bias = self.bias[:, :, -(self.cache.length + 1) :]
         if start == 0 and self.conditioned.prefix is not None:
             x = torch.cat([self.conditioned.prefix, x], dim=1)
-        hidden = self.model.transformer(x, cache=self.cache, bias=bias, together=together)[:, -1]
+        bias, past = None, self.cache.length
+        if past > 0 and self.bias is not None:
+            bias = self.bias[:, :, -(past + 1) :]
+        rotation = None if self.rotation is None else self.rotation[:, past : past + x.shape[1]]
+        hidden = self.model.transformer(x, cache=self.cache, bias=bias, rotation=rotation, together=together)[
+            :, -1
+        ]
         found = []
         for codebook in codebooks:
             logits = self.model.logits(hidden, codebook=codebook, together=together)
             found.append(self.guidance.join(logits))
         return torch.stack(found, dim=1)
+
+
+def _condition(
+    model: StageModel,
+    conditions: tuple[Int[Tensor, "N _K _F"], ...],
+    *,
+    target_frames: int,
+    guide: Float[Tensor, "N _F G"] | None,
+    drop: Bool[Tensor, " N"],
+) -> Conditioned:
+    """The condition of every row; rows that are given the same share the work: takes of one vocal do."""
+    first: dict[tuple[bytes, ...], int] = {}
+    place = []
+    for row, dropped in enumerate(drop.tolist()):
+        seen = [ids[row] for ids in conditions if not dropped] + [
+            each[row] for each in (guide,) if each is not None
+        ]
+        key = tuple(each.cpu().numpy().tobytes() for each in seen)
+        place.append(first.setdefault((bytes([dropped]), *key), row))
+    rows = sorted(set(place))
+    conditioned = model.condition(
+        tuple(ids[rows] for ids in conditions),
+        target_frames=target_frames,
+        guide=None if guide is None else guide[rows],
+        drop=drop[rows],
+    )
+    which = [rows.index(row) for row in place]
+    prefix, slots = conditioned.prefix, conditioned.slots
+    return Conditioned(
+        prefix=None if prefix is None else prefix[which], slots=None if slots is None else slots[which]
+    )

@@ -38,7 +38,7 @@ def rotation_of(
     return torch.stack([angle.cos(), angle.sin()])
 
 
-def rotate(x: Float[Tensor, "B H S E"], rotation: Rotation) -> Float[Tensor, "B H S E"]:
+def rotate(x: Float[Tensor, "*B H S E"], rotation: Rotation) -> Float[Tensor, "*B H S E"]:
     """Every position turned by its angles; lengths stay.
 
     >>> turned = rotate(torch.tensor([[[[1.0, 0.0]]]]), rotation_of(1, num_positions=1, head_width=2))

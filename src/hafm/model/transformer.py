@@ -120,6 +120,12 @@ class Transformer(nn.Module):
             device=weight.device,
         )
 
+    def rotation(self, start: int, *, num_positions: int) -> Rotation:
+        """How queries and keys of these positions are turned, where positions are rotary."""
+        return rotation_of(
+            start, num_positions=num_positions, head_width=self._head_width, device=self.norm.weight.device
+        )
+
     def compile_blocks(self) -> None:
         """Compiles the blocks when they next train, for a GPU: a norm or a gate becomes one kernel.
 
@@ -134,13 +140,14 @@ class Transformer(nn.Module):
         *,
         cache: KVCache | None = None,
         bias: Float[Tensor, "H S L"] | None = None,
+        rotation: Rotation | None = None,
         together: int = 1,
         attention: AttentionKind = "auto",
     ) -> Float[Tensor, "B S D"]:
         """Runs the S positions, after those in ``cache`` if there is one.
 
         Args:
-            bias: the bias of these positions, where the caller has it already (decoding step by
+            bias, rotation: of these positions, where the caller has it already (decoding step by
                 step computes it once for a whole window).
             together: how many neighbouring rows may share a product once training is over (see
                 model/linear.py); these rows must come together always.
@@ -149,9 +156,8 @@ class Transformer(nn.Module):
         """
         S = x.shape[1]
         start = 0 if cache is None else cache.length
-        rotation = None
-        if self.bias is None:
-            rotation = rotation_of(start, num_positions=S, head_width=self._head_width, device=x.device)
+        if self.bias is None and rotation is None:
+            rotation = self.rotation(start, num_positions=S)
         shared: Tensor | Attend | None
         if self.training:
             assert cache is None, "training runs whole sequences"
