@@ -34,10 +34,12 @@ from hafm.audio.resample import resample
 from hafm.data.collection.intake import Stems, read_stems
 from hafm.data.collection.sources import open_source
 from hafm.data.collection.track import Source, Track
-from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, prepare
+from hafm.data.preparing.before import PrepareConfig
+from hafm.data.preparing.prepare import prepare
 from hafm.data.preparing.workbench import Opener, TrackEngine, TrackWorkbench
 from hafm.data.result import TrackResult
 from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
+from hafm.progress import Progress
 from hafm.separate.config import SeparatorConfig
 from hafm.separate.separator import Separator
 from hafm.stages.parts import Pinned
@@ -252,7 +254,7 @@ def prepared(source: Source, bench: TrackWorkbench, engine: TrackEngine, num_tra
     def now() -> Spent:
         return Spent(core=time.process_time(), wall=time.perf_counter())
 
-    def on_progress(progress: PrepareProgress) -> None:
+    def on_progress(progress: Progress) -> None:
         if not began:
             began.append(now())
 

@@ -31,8 +31,8 @@ from hafm.train.distributed import join_ranks
 from hafm.train.heldout import held_out_loss, unigram_entropy
 from hafm.train.recipe import STAGES, builtin
 from hafm.train.run_folder import load_trained
+from hafm.train.start import points_of_parts, start_from_points
 from hafm.train.trainer import Trainer
-from hafm.train.warm_start import points_of_parts, start_from_points
 
 
 def main(arguments: list[str] | None = None) -> int:

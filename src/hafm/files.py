@@ -26,7 +26,14 @@ from typing import BinaryIO
 from hafm.errors import OutputError, UsageError
 from hafm.words import size
 
-__all__ = ["StagedFolder", "atomic_file", "check_output_folder", "locked_folder", "staged_folder"]
+__all__ = [
+    "StagedFolder",
+    "atomic_file",
+    "check_output_folder",
+    "locked_folder",
+    "replaced_folder",
+    "staged_folder",
+]
 
 
 @contextlib.contextmanager
@@ -149,6 +156,44 @@ def staged_folder(
                 f"cannot write to '{target}': {error.strerror or error}; make room there, or give another "
                 "folder with -o"
             ) from error
+
+
+@contextlib.contextmanager
+def replaced_folder(folder: Path, *, what: str = "", parents: bool = False) -> Generator[Path]:
+    """A new folder to fill, which takes the place of another, and of all that it holds, when the block ends
+    well.
+
+    Args:
+        folder: the target; what is there goes once the new one is in its place.
+        what: it holds, for the message, such as `the bundle`.
+        parents: make its parents if they are not there.
+
+    Yields:
+        The folder to fill, beside the target.
+
+    Raises:
+        OutputError: it cannot be written. The target is as it was.
+    """
+    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    old = staging.with_suffix(".old")
+    try:
+        staging.mkdir(parents=parents)
+        yield staging
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(staging, folder)
+        except BaseException:
+            if old.exists():
+                os.replace(old, folder)
+            raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {f'{what} ' if what else ''}'{folder}': {error.strerror or error}; write elsewhere"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import pytest
 import soundfile
 
 from hafm.app.cli import run
-from tests.tiny import make_tiny_bundle
 
 RATE = 16_000
 
@@ -52,8 +51,8 @@ def hafm(capfd: pytest.CaptureFixture[str]) -> Hafm:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+def bundle(tiny_bundle: Path) -> Path:
+    return tiny_bundle
 
 
 @pytest.fixture(scope="session")

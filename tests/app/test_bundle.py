@@ -13,8 +13,7 @@ from hafm.data.shards.index import Index
 from hafm.errors import BundleMismatch
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES
-from hafm.train.data_record import read_data
-from hafm.train.run_folder import load_trained
+from hafm.train.run_folder import load_trained, read_data
 from tests.app.conftest import Hafm, tree
 from tests.train.made_shards import make_training_shards
 
@@ -27,22 +26,15 @@ def train(stage: str, shards: Path, run: Path, *more: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards") / "one"
-    make_training_shards(folder, songs=3, held_out=2)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> dict[str, Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     for stage in STAGES:
-        train(stage, shards, folder / stage)
+        train(stage, tiny_shards, folder / stage)
     return {stage: folder / stage for stage in STAGES}
 
 
 def test_from_runs_to_sound(
-    hafm: Hafm, runs: dict[str, Path], shards: Path, vocal: Path, tmp_path: Path
+    hafm: Hafm, runs: dict[str, Path], tiny_shards: Path, vocal: Path, tmp_path: Path
 ) -> None:
     """Train, bundle, generate. The order of the runs does not matter; the card is not where mistakes hide."""
     folder = tmp_path / "new" / "band"
@@ -60,7 +52,7 @@ def test_from_runs_to_sound(
         assert measured["held_out_loss"] == pytest.approx(trained.held_out_loss)
         assert len(measured["held_out_loss_by_codebook"]) == trained.recipe.spec.target.num_codebooks
         assert (measured["loss_with_wrong_vocal"] is None) == (stage == "fine")
-    index = Index.from_json((shards / "index.json").read_bytes())
+    index = Index.from_json((tiny_shards / "index.json").read_bytes())
     assert bundle.config.measured["data"]["fingerprint"] == index.digest()
     assert index.fingerprints.items() <= bundle.config.fingerprints.items()
 
@@ -103,13 +95,13 @@ def test_a_licence_that_nobody_named_is_to_be_filled_in(
 
 
 def test_the_runs_need_not_have_their_shards_any_more(
-    hafm: Hafm, runs: dict[str, Path], shards: Path, tmp_path: Path
+    hafm: Hafm, runs: dict[str, Path], tiny_shards: Path, tmp_path: Path
 ) -> None:
-    away = shards.rename(shards.with_name("away"))
+    away = tiny_shards.rename(tiny_shards.with_name("away"))
     try:
         assert hafm("bundle", *runs.values(), "-o", tmp_path / "b").code == 0
     finally:
-        away.rename(shards)
+        away.rename(tiny_shards)
 
 
 def test_other_data_is_refused(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
@@ -201,12 +193,12 @@ def test_a_bundle_is_replaced_only_on_demand(hafm: Hafm, runs: dict[str, Path], 
 
 
 def test_fine_tuning_starts_from_the_bundle(
-    hafm: Hafm, runs: dict[str, Path], shards: Path, tmp_path: Path
+    hafm: Hafm, runs: dict[str, Path], tiny_shards: Path, tmp_path: Path
 ) -> None:
     assert hafm("bundle", *runs.values(), "-o", tmp_path / "b", "--weights", "fp32").code == 0
     train(
         "coarse",
-        shards,
+        tiny_shards,
         tmp_path / "run",
         "--init",
         str(tmp_path / "b"),

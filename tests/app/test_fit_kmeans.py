@@ -13,12 +13,6 @@ from hafm.data.collection import intake
 from hafm.stages.token_parts import open_parts
 from hafm.tokens.kmeans import KMeans
 from tests.data.test_tokenise import stems_of
-from tests.tiny import make_tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +28,19 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def words(music: Path, bundle: Path, output: Path, *more: str) -> list[str]:
-    given = ["--parts", str(bundle), "--clusters", "8", "--starts", "1", "--passes", "2", "-o", str(output)]
+def words(music: Path, tiny_bundle: Path, output: Path, *more: str) -> list[str]:
+    given = [
+        "--parts",
+        str(tiny_bundle),
+        "--clusters",
+        "8",
+        "--starts",
+        "1",
+        "--passes",
+        "2",
+        "-o",
+        str(output),
+    ]
     return ["fit-kmeans", str(music), *given, *more]
 
 
@@ -48,36 +53,36 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_folder_of_parts_comes_out_the_same_every_time(
-    music: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    music: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(words(music, bundle, tmp_path / "a")) == 0
+    assert run(words(music, tiny_bundle, tmp_path / "a")) == 0
     shown = capsys.readouterr()
     assert "8 clusters, 0 dead; on held-out tracks perplexity" in shown.out
     assert "6 tracks (1 held out)" in shown.out
     assert "hafm: listening" in shown.err
-    assert run(words(music, bundle, tmp_path / "deep" / "b", "--json", "--quiet")) == 0
+    assert run(words(music, tiny_bundle, tmp_path / "deep" / "b", "--json", "--quiet")) == 0
     told = json.loads(capsys.readouterr().out)
     assert content(tmp_path / "a") == content(tmp_path / "deep" / "b")
     parts = open_parts(tmp_path / "a")
     assert parts.vocal_kmeans.cardinality == parts.instrumental_kmeans.cardinality == 8
     assert told["kmeans"]["vocal"]["fingerprint"] == parts.vocal_kmeans.fingerprint()
     assert told["tracks"] == 6
-    assert parts.codec.fingerprint() == open_parts(bundle).codec.fingerprint()
+    assert parts.codec.fingerprint() == open_parts(tiny_bundle).codec.fingerprint()
     table = (tmp_path / "a" / "sample.tsv").read_text().splitlines()
     assert table[0] == "id\tsha256\tseconds\tused for"
     assert [line.split("\t")[3] for line in table[1:]] == ["fit", "held out", *["fit"] * 4]
 
 
-def test_another_seed_gives_another_kmeans(music: Path, bundle: Path, tmp_path: Path) -> None:
-    assert run(words(music, bundle, tmp_path / "a", "--quiet")) == 0
-    assert run(words(music, bundle, tmp_path / "b", "--quiet", "--seed", "1", "--augment")) == 0
+def test_another_seed_gives_another_kmeans(music: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    assert run(words(music, tiny_bundle, tmp_path / "a", "--quiet")) == 0
+    assert run(words(music, tiny_bundle, tmp_path / "b", "--quiet", "--seed", "1", "--augment")) == 0
     one, other = (KMeans.load(tmp_path / name / "kmeans_vocal.safetensors") for name in "ab")
     assert one.fingerprint() != other.fingerprint()
     assert other.notes["settings"]["augment"] is not None
 
 
-def test_its_parts_are_parts_to_fit_again(music: Path, bundle: Path, tmp_path: Path) -> None:
-    assert run(words(music, bundle, tmp_path / "a", "--quiet")) == 0
+def test_its_parts_are_parts_to_fit_again(music: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    assert run(words(music, tiny_bundle, tmp_path / "a", "--quiet")) == 0
     assert run(words(music, tmp_path / "a", tmp_path / "b", "--quiet")) == 0
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
@@ -98,7 +103,7 @@ def test_its_parts_are_parts_to_fit_again(music: Path, bundle: Path, tmp_path: P
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(
     music: Path,
-    bundle: Path,
+    tiny_bundle: Path,
     tmp_path: Path,
     more: list[str],
     said: str,
@@ -106,7 +111,7 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("HAFM_SEPARATOR", raising=False)
-    assert run(words(music, bundle, tmp_path / "out", "--quiet", *more)) == 2
+    assert run(words(music, tiny_bundle, tmp_path / "out", "--quiet", *more)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert said in line
@@ -114,24 +119,24 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(
 
 
 def test_a_folder_in_use_is_refused_before_anything_is_read(
-    music: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    music: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    assert run(words(music, bundle, tmp_path, "--quiet")) == 2
+    assert run(words(music, tiny_bundle, tmp_path, "--quiet")) == 2
     assert "already holds files" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_tracks_that_cannot_be_read_are_named(
-    music: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    music: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = music / "train" / "song2" / "vocals.wav"
     good = bad.read_bytes()
     bad.write_bytes(b"")
     try:
-        assert run(words(music, bundle, tmp_path / "a", "--quiet")) == 2
+        assert run(words(music, tiny_bundle, tmp_path / "a", "--quiet")) == 2
         assert "1 of 6 tracks (16.7%) cannot be used" in capsys.readouterr().err
-        assert run(words(music, bundle, tmp_path / "a", "--quarantine-limit", "0.5")) == 0
+        assert run(words(music, tiny_bundle, tmp_path / "a", "--quarantine-limit", "0.5")) == 0
     finally:
         bad.write_bytes(good)
     assert "song2' was left out" in capsys.readouterr().err
@@ -140,7 +145,7 @@ def test_tracks_that_cannot_be_read_are_named(
 
 @pytest.mark.parametrize("when", ["reading", "writing"])
 def test_ctrl_c_leaves_nothing(
-    music: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    music: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -153,7 +158,7 @@ def test_ctrl_c_leaves_nothing(
     from hafm.app.interrupt import Interrupts
 
     request = module.FitKMeans(
-        source=music, parts=str(bundle), output=tmp_path / "out", clusters=8, starts=1, passes=1
+        source=music, parts=str(tiny_bundle), output=tmp_path / "out", clusters=8, starts=1, passes=1
     )
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
         request.run(SilentDisplay(), interrupts)

@@ -15,33 +15,25 @@ import yaml
 from hafm.app.train_display import PlainTraining
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.heldout import HeldOut
-from hafm.train.listener import StepReport
-from hafm.train.metrics import read_metrics
-from hafm.train.numerics import Skips
+from hafm.train.metrics import StepReport, read_metrics
 from hafm.train.recipe import tiny
 from hafm.train.state import Position
-from hafm.train.update import Update
+from hafm.train.update import Skips, Update
 from tests.app.conftest import Hafm
-from tests.train.made_shards import make_training_shards
 
 SHORT = ("--recipe", "tiny", "--set", "steps=4", "--set", "batch=2", "--set", "evaluate_clips=2")
 CLIP = ("--set", "spec.clip_seconds=6/25")
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("train") / "shards"
-    make_training_shards(folder, songs=4, held_out=2)
-    return folder
-
-
 def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(hafm: Hafm, shards: Path, tmp_path: Path) -> None:
-    words = ("train", "coarse", "--data", shards, "--run", tmp_path / "a" / "run", *SHORT, "--dry-run")
+def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(
+    hafm: Hafm, tiny_shards: Path, tmp_path: Path
+) -> None:
+    words = ("train", "coarse", "--data", tiny_shards, "--run", tmp_path / "a" / "run", *SHORT, "--dry-run")
     ran = hafm(*words)
     assert ran.code == 0, ran.err
     assert files(tmp_path) == []
@@ -58,8 +50,8 @@ def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(hafm: Hafm, shards: 
     assert files(tmp_path) == []
 
 
-def test_a_run_goes_on_and_other_recipes_are_refused(hafm: Hafm, shards: Path, tmp_path: Path) -> None:
-    run, words = tmp_path / "run", ("train", "fine", "--data", shards, *SHORT)
+def test_a_run_goes_on_and_other_recipes_are_refused(hafm: Hafm, tiny_shards: Path, tmp_path: Path) -> None:
+    run, words = tmp_path / "run", ("train", "fine", "--data", tiny_shards, *SHORT)
     ran = hafm(*words, "--run", run, "--json")
     assert ran.code == 0, ran.err
     assert (ran.json["step"], ran.json["updates"]) == (4, 4)
@@ -80,9 +72,9 @@ def test_a_run_goes_on_and_other_recipes_are_refused(hafm: Hafm, shards: Path, t
 
 
 def test_a_signal_ends_it_with_the_requeue_code(
-    hafm: Hafm, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hafm: Hafm, tiny_shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("train", "semantic", "--data", shards, "--run", tmp_path, *SHORT)
+    words = ("train", "semantic", "--data", tiny_shards, "--run", tmp_path, *SHORT)
     with monkeypatch.context() as patch:
         patch.setattr(PlainTraining, "step", lambda *_: signal.raise_signal(signal.SIGTERM))
         stopped = hafm(*words)
@@ -95,9 +87,9 @@ def test_a_signal_ends_it_with_the_requeue_code(
     assert [line["loss"] for line in read_metrics(tmp_path) if "loss" in line]
 
 
-def test_samples_are_sounds_of_one_clip(hafm: Hafm, shards: Path, tmp_path: Path) -> None:
+def test_samples_are_sounds_of_one_clip(hafm: Hafm, tiny_shards: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ("train", "fine", "--data", shards, "--run", run, *SHORT, "--sample-every", "2", *CLIP)
+    words = ("train", "fine", "--data", tiny_shards, "--run", run, *SHORT, "--sample-every", "2", *CLIP)
     assert hafm(*words).code == 0
     assert sorted(path.name for path in (run / "samples").iterdir()) == [
         "step-00000002.wav",
@@ -108,7 +100,7 @@ def test_samples_are_sounds_of_one_clip(hafm: Hafm, shards: Path, tmp_path: Path
         sound, rate = soundfile.read(path)
         assert (rate, len(sound)) == (24_000, 24_000 * 6 // 25)
     refused = hafm(
-        "train", "semantic", "--data", shards, "--run", tmp_path / "s", *SHORT, "--sample-every", "2"
+        "train", "semantic", "--data", tiny_shards, "--run", tmp_path / "s", *SHORT, "--sample-every", "2"
     )
     assert refused.code == 2
     assert "--sample-bundle" in refused.error
@@ -132,14 +124,14 @@ def test_samples_are_sounds_of_one_clip(hafm: Hafm, shards: Path, tmp_path: Path
 )
 def test_what_cannot_work_is_refused_in_one_line(
     hafm: Hafm,
-    shards: Path,
+    tiny_shards: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     words: tuple[str, ...],
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ran = hafm("train", *(str(shards) if word == "SHARDS" else word for word in words))
+    ran = hafm("train", *(str(tiny_shards) if word == "SHARDS" else word for word in words))
     assert ran.code == 2
     assert message in ran.error
     assert files(tmp_path) == []
@@ -205,12 +197,12 @@ def test_a_terminal_gets_a_bar() -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_of_torchrun_train_and_stop_together(shards: Path, tmp_path: Path) -> None:
+def test_two_ranks_of_torchrun_train_and_stop_together(tiny_shards: Path, tmp_path: Path) -> None:
     words = [
         "train",
         "coarse",
         "--data",
-        str(shards),
+        str(tiny_shards),
         "--run",
         str(tmp_path / "run"),
         "--device",

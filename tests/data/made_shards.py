@@ -22,7 +22,7 @@ from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_to_json
-from hafm.stages.token_parts import PART_NAMES
+from hafm.stages.parts import PART_NAMES
 
 CLIP_SECONDS = 10
 FINGERPRINTS = {name: f"{number}" * 64 for number, name in enumerate(PART_NAMES)}

@@ -85,7 +85,7 @@ class QuickBench:
     """Reads pairs of 16-bit WAV files; everything else is quarantined."""
 
     separates = False
-    bytes_a_second = 2 * (2 * 50 + 75 * CODEBOOKS)
+    bytes_per_second = 2 * (2 * 50 + 75 * CODEBOOKS)
     clip_seconds = Fraction(10)
 
     def __init__(self, opened: "OpenQuick") -> None:

@@ -16,8 +16,7 @@ from hafm.data.collection.intake import Stems
 from hafm.data.collection.track import SoundPart, Track
 from hafm.data.tokenising import kmeans_fit as module
 from hafm.data.tokenising.kmeans_fit import CentroidFit, KMeansSettings, measure
-from hafm.data.tokenising.kmeans_sample import Hearing, draw_sample, train_tracks
-from hafm.data.tokenising.reservoir import Reservoir
+from hafm.data.tokenising.kmeans_sample import Hearing, Reservoir, draw_sample, train_tracks
 from hafm.data.tokenising.vocabulary import Vocabularies, VocabularySettings, fit_vocabularies
 from hafm.errors import AudioReadError, HafmError, QuarantineLimit, UsageError
 from hafm.stages.token_parts import FeatureParts

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from hafm.data.collection.track import SoundPart, Track
-from hafm.data.preparing.ledger import LEDGER_FILE, Ledger
-from hafm.data.preparing.ledger_row import Counts, NewItem
+from hafm.data.preparing.ledger import LEDGER_FILE, Counts, Ledger, NewItem
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackTokens
 from hafm.errors import OutputError, UsageError
 from tests.data.stub_bench import track

@@ -17,11 +17,10 @@ import pytest
 from hafm.data.collection.sources import open_source
 from hafm.data.collection.track import Track
 from hafm.data.preparing import prepare as module
-from hafm.data.preparing.ledger import LEDGER_FILE, Ledger
-from hafm.data.preparing.ledger_row import Counts
-from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress, prepare
+from hafm.data.preparing.before import PrepareConfig, rehearse
+from hafm.data.preparing.ledger import LEDGER_FILE, Counts, Ledger
+from hafm.data.preparing.prepare import prepare
 from hafm.data.preparing.prepare_report import PrepareSummary
-from hafm.data.preparing.rehearsal import rehearse
 from hafm.data.preparing.scan import SplitRule
 from hafm.data.preparing.workbench import TrackEngine, quarantine
 from hafm.data.shards.file import ShardArrays
@@ -29,6 +28,7 @@ from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import read_index, read_tracks
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import OutputError, QuarantineLimit, UsageError
+from hafm.progress import Progress
 from hafm.workers import Pool, SameProcess
 from tests.data.stub_bench import OpenQuick, OpenStub, Trouble
 from tests.data.trees import BAD_WAYS, MadeItems, make_items
@@ -355,7 +355,7 @@ def test_two_runs_on_one_folder_are_refused(items: MadeItems, clean: Prepared, t
 def test_a_disk_that_is_too_small_is_told_before_the_work(
     items: MadeItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hafm.data.preparing.disk.free_bytes", lambda folder: 1000)
+    monkeypatch.setattr("hafm.data.preparing.before.free_bytes", lambda folder: 1000)
     with pytest.raises(
         OutputError, match=r"the tokens need about 0\.\d MB, and the disk of .* has 0\.0 MB free"
     ):
@@ -412,7 +412,7 @@ def test_an_empty_collection_is_refused(tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_item(items: MadeItems, tmp_path: Path) -> None:
-    seen: list[PrepareProgress] = []
+    seen: list[Progress] = []
     values = {"quarantine_limit": 1.0, "tracks_per_shard": 16}
     config = PrepareConfig(out=tmp_path, limit=20, **values)
     prepare(
@@ -420,7 +420,7 @@ def test_progress_counts_every_item(items: MadeItems, tmp_path: Path) -> None:
     )
     assert [each.done for each in seen if each.step == "scan"] == list(range(1, 21))
     work = [each for each in seen if each.step == "tokens"]
-    assert work[-1] == PrepareProgress(step="tokens", done=20, total=20)
+    assert work[-1] == Progress(step="tokens", done=20, total=20)
     assert [each.done for each in work] == list(range(work[0].done, 21))
 
 

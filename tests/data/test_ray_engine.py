@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hafm.data.collection.sources import open_source
-from hafm.data.preparing.prepare import PrepareConfig, prepare
+from hafm.data.preparing.before import PrepareConfig
+from hafm.data.preparing.prepare import prepare
 from hafm.data.preparing.ray_engine import RayEngine
 from hafm.data.preparing.workbench import OpenWorkbench, quarantine
 from hafm.data.result import Prepared

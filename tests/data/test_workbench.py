@@ -119,7 +119,7 @@ def test_what_the_ids_depend_on_is_told() -> None:
     bench = OpenStub(separates=True)()
     assert bench.made_by() == {"fingerprints": {"codec": "stub"}, "seed": 0, "separator": "halves"}
     assert OpenStub()().made_by()["separator"] is None
-    assert bench.bytes_a_second == 2 * (50 + 50 + 8 * 75)
+    assert bench.bytes_per_second == 2 * (50 + 50 + 8 * 75)
 
 
 # ---- lead sheets

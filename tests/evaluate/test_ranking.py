@@ -16,10 +16,9 @@ from hafm.evaluate import ranking as ranking_module
 from hafm.evaluate.fit.beats import beat_f_measure
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
 from hafm.evaluate.ranking import CRITERIA, Ranking, pick_best, rank_takes
-from hafm.stages.bundle import Bundle
 from tests.evaluate.fit import band
 from tests.evaluate.fit.band import RATE, delayed
-from tests.tiny import make_tiny_bundle, sung
+from tests.tiny import sung
 from tests.unchecked import unchecked
 
 SECONDS = 6  # of the band: as long as the two tellings of its chords, less a bit
@@ -247,10 +246,9 @@ def test_mir_eval_is_not_needed(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> list[Accompaniment]:
-    bundle = Bundle.open(make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny"))
+def made(tiny_accompanist: Accompanist) -> list[Accompaniment]:
     with unchecked():
-        return Accompanist(bundle=bundle).generate_takes(
+        return tiny_accompanist.generate_takes(
             sung(channels=2), sample_rate=RATE, takes=3, guidance=1.0, skip_fine=True
         )
 

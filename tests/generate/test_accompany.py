@@ -27,24 +27,14 @@ from hafm.stages.bundle_writer import write_bundle
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.codec.model import SpectralCodec
-from tests.tiny import CODEBOOKS, RATE, make_tiny_bundle, same, sung, tiny_ingredients, tiny_stage
+from tests.tiny import CODEBOOKS, RATE, same, sung, tiny_ingredients, tiny_stage
 from tests.unchecked import unchecked
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def accompanist(folder: Path) -> Accompanist:
-    return Accompanist.from_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def preview(accompanist: Accompanist) -> Accompaniment:
+def preview(tiny_accompanist: Accompanist) -> Accompaniment:
     """What the sung half second gets with all settings left alone, without the fine stage."""
-    return accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+    return tiny_accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
 
 
 # ---- patterns
@@ -60,9 +50,9 @@ def patterned(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
     }
     folder = tmp_path_factory.mktemp("bundles") / "patterned"
     write_bundle(folder, tiny_ingredients(stages=stages))
-    accompanist = Accompanist.from_pretrained(folder)
-    assert {name: accompanist.bundle.spec(name).pattern for name in patterns} == patterns
-    return accompanist
+    tiny_accompanist = Accompanist.from_pretrained(folder)
+    assert {name: tiny_accompanist.bundle.spec(name).pattern for name in patterns} == patterns
+    return tiny_accompanist
 
 
 @unchecked()
@@ -104,11 +94,11 @@ def test_a_parallel_stage_takes_the_likeliest_codes_whatever_the_settings(
     [(24_000, 12_000, 1), (44_100, 26_461, 2), (8_000, 4_003, 1)],
 )
 def test_as_long_as_the_vocal_at_its_own_rate(
-    accompanist: Accompanist, sample_rate: int, num_samples: int, channels: int
+    tiny_accompanist: Accompanist, sample_rate: int, num_samples: int, channels: int
 ) -> None:
     vocal = sung(num_samples / sample_rate, sample_rate=sample_rate, channels=channels)
     assert vocal.shape == (channels, num_samples)
-    made = accompanist.generate(vocal, sample_rate=sample_rate)
+    made = tiny_accompanist.generate(vocal, sample_rate=sample_rate)
     assert made.sample_rate == sample_rate
     assert made.waveform.shape == (1, num_samples)
     assert made.waveform.dtype == torch.float32
@@ -122,9 +112,11 @@ def test_as_long_as_the_vocal_at_its_own_rate(
 
 @pytest.mark.parametrize("num_samples", [12_161, 12_480, 12_481])
 @unchecked()
-def test_lengths_at_which_the_rates_round_differently(accompanist: Accompanist, num_samples: int) -> None:
+def test_lengths_at_which_the_rates_round_differently(
+    tiny_accompanist: Accompanist, num_samples: int
+) -> None:
     """12 161 samples are 26 frames at 50 Hz and 39 at 75 Hz, which reach over 26; 12 481 are 27 and 40."""
-    made = accompanist.generate(sung(num_samples / RATE), sample_rate=RATE, skip_fine=True)
+    made = tiny_accompanist.generate(sung(num_samples / RATE), sample_rate=RATE, skip_fine=True)
     assert made.waveform.shape == (1, num_samples)
 
 
@@ -146,9 +138,9 @@ def test_a_condition_that_is_a_frame_short_repeats_its_last() -> None:
 
 
 @unchecked()
-def test_a_vocal_longer_than_the_windows(accompanist: Accompanist) -> None:
+def test_a_vocal_longer_than_the_windows(tiny_accompanist: Accompanist) -> None:
     told: list[Progress] = []
-    made = accompanist.generate(sung(3.1), sample_rate=RATE, skip_fine=True, on_progress=told.append)
+    made = tiny_accompanist.generate(sung(3.1), sample_rate=RATE, skip_fine=True, on_progress=told.append)
     assert made.waveform.shape == (1, 74_400)
     assert made.tokens.codes.shape == (CODEBOOKS // 2, 233)
     assert told[-1] == Progress(step="coarse", done=233, total=233)
@@ -158,46 +150,47 @@ def test_a_vocal_longer_than_the_windows(accompanist: Accompanist) -> None:
 
 
 @unchecked()
-def test_a_take_alone_is_the_take_of_many(accompanist: Accompanist) -> None:
+def test_a_take_alone_is_the_take_of_many(tiny_accompanist: Accompanist) -> None:
     vocal = sung()
-    takes = accompanist.generate_takes(vocal, takes=2, sample_rate=RATE, seed=4)
+    takes = tiny_accompanist.generate_takes(vocal, takes=2, sample_rate=RATE, seed=4)
     for number, take in enumerate(takes):
-        alone = accompanist.generate(vocal, sample_rate=RATE, seed=4, take=number)
+        alone = tiny_accompanist.generate(vocal, sample_rate=RATE, seed=4, take=number)
         assert same(alone, take)
         assert alone.record == take.record
         assert take.record.settings.take == number
     assert not takes[0].tokens.codes.equal(takes[1].tokens.codes)
 
 
-def test_a_vocal_of_a_batch_is_as_if_alone(accompanist: Accompanist) -> None:
+def test_a_vocal_of_a_batch_is_as_if_alone(tiny_accompanist: Accompanist) -> None:
     vocals = [sung(0.6), sung(0.6).flip(-1)]
-    batch = accompanist.generate_batch(vocals, sample_rate=RATE, takes=2, seed=4)
+    batch = tiny_accompanist.generate_batch(vocals, sample_rate=RATE, takes=2, seed=4)
     assert [len(takes) for takes in batch] == [2, 2]
     for vocal, takes in zip(vocals, batch, strict=True):
         for take, made in enumerate(takes):
-            alone = accompanist.generate(vocal, sample_rate=RATE, seed=4, take=take)
+            alone = tiny_accompanist.generate(vocal, sample_rate=RATE, seed=4, take=take)
             assert same(made, alone)
             assert made.record == alone.record
     assert not same(batch[0][0], batch[1][0])
 
 
-def test_a_batch_needs_one_length(accompanist: Accompanist) -> None:
+def test_a_batch_needs_one_length(tiny_accompanist: Accompanist) -> None:
     with pytest.raises(UsageError, match="14400 samples at 24000 Hz, 16800 samples"):
-        accompanist.generate_batch([sung(0.6), sung(0.7)], sample_rate=RATE)
+        tiny_accompanist.generate_batch([sung(0.6), sung(0.7)], sample_rate=RATE)
     with pytest.raises(UsageError, match="none"):
-        accompanist.generate_batch([], sample_rate=RATE)
+        tiny_accompanist.generate_batch([], sample_rate=RATE)
     with pytest.raises(UsageError, match="0 takes"):
-        accompanist.generate_batch([sung(0.6)], sample_rate=RATE, takes=0)
+        tiny_accompanist.generate_batch([sung(0.6)], sample_rate=RATE, takes=0)
 
 
 @unchecked()
 def test_the_seed_decides_and_no_global_random_state(
-    accompanist: Accompanist, preview: Accompaniment
+    tiny_accompanist: Accompanist, preview: Accompaniment
 ) -> None:
     torch.manual_seed(2)
     before = torch.get_rng_state()
     seeds = {
-        seed: accompanist.generate(sung(), sample_rate=RATE, seed=seed, skip_fine=True) for seed in (0, 1)
+        seed: tiny_accompanist.generate(sung(), sample_rate=RATE, seed=seed, skip_fine=True)
+        for seed in (0, 1)
     }
     assert torch.get_rng_state().equal(before)
     assert same(seeds[0], preview)
@@ -206,9 +199,9 @@ def test_the_seed_decides_and_no_global_random_state(
 
 @unchecked()
 def test_skipping_the_fine_stage_changes_nothing_before_it(
-    accompanist: Accompanist, preview: Accompaniment
+    tiny_accompanist: Accompanist, preview: Accompaniment
 ) -> None:
-    whole = accompanist.generate(sung(), sample_rate=RATE)
+    whole = tiny_accompanist.generate(sung(), sample_rate=RATE)
     assert preview.tokens.codes.equal(whole.tokens.codes[: CODEBOOKS // 2])
     assert preview.tokens.codes.shape[0] == CODEBOOKS // 2
     assert not preview.waveform.equal(whole.waveform)
@@ -216,9 +209,9 @@ def test_skipping_the_fine_stage_changes_nothing_before_it(
 
 @unchecked()
 def test_recordings_that_differ_in_level_alone_get_the_same_tokens(
-    accompanist: Accompanist, preview: Accompaniment
+    tiny_accompanist: Accompanist, preview: Accompaniment
 ) -> None:
-    soft = accompanist.generate(sung() / 64, sample_rate=RATE, skip_fine=True)
+    soft = tiny_accompanist.generate(sung() / 64, sample_rate=RATE, skip_fine=True)
     assert soft.tokens.codes.equal(preview.tokens.codes)
 
 
@@ -227,7 +220,7 @@ def test_recordings_that_differ_in_level_alone_get_the_same_tokens(
 
 @unchecked()
 def test_none_is_the_bundles_default_and_zero_is_a_value(
-    accompanist: Accompanist, preview: Accompaniment
+    tiny_accompanist: Accompanist, preview: Accompaniment
 ) -> None:
     def settings(made: Accompaniment) -> tuple[float, int, float]:
         used = made.record.settings
@@ -235,14 +228,15 @@ def test_none_is_the_bundles_default_and_zero_is_a_value(
 
     assert settings(preview) == (1.0, 8, 1.5)
     given = {"temperature": 0.0, "top_k": 1, "guidance": 0.0}
-    made = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True, **given)
+    made = tiny_accompanist.generate(sung(), sample_rate=RATE, skip_fine=True, **given)
     assert settings(made) == (0.0, 1, 0.0)
 
 
 @unchecked()
-def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(accompanist: Accompanist) -> None:
+def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(tiny_accompanist: Accompanist) -> None:
     bundle = Bundle(
-        folder=accompanist.bundle.folder, config=replace(accompanist.bundle.config, vocal_noise_sigma=0.0)
+        folder=tiny_accompanist.bundle.folder,
+        config=replace(tiny_accompanist.bundle.config, vocal_noise_sigma=0.0),
     )
     still = Accompanist(bundle=bundle)
     one, other = (
@@ -265,15 +259,15 @@ def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(accompani
     ],
 )
 def test_arguments_out_of_range_are_refused(
-    accompanist: Accompanist, wrong: dict[str, Any], said: str
+    tiny_accompanist: Accompanist, wrong: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        accompanist.generate(sung(), sample_rate=RATE, **wrong)
+        tiny_accompanist.generate(sung(), sample_rate=RATE, **wrong)
 
 
-def test_no_takes_are_refused(accompanist: Accompanist) -> None:
+def test_no_takes_are_refused(tiny_accompanist: Accompanist) -> None:
     with pytest.raises(UsageError, match="ask for 1 or more"):
-        accompanist.generate_takes(sung(), takes=0, sample_rate=RATE)
+        tiny_accompanist.generate_takes(sung(), takes=0, sample_rate=RATE)
 
 
 # ---- what comes in
@@ -281,13 +275,13 @@ def test_no_takes_are_refused(accompanist: Accompanist) -> None:
 
 @unchecked()
 def test_paths_open_files_arrays_and_tensors_are_the_same(
-    accompanist: Accompanist, preview: Accompaniment, tmp_path: Path
+    tiny_accompanist: Accompanist, preview: Accompaniment, tmp_path: Path
 ) -> None:
     path = tmp_path / "vocal.wav"
     soundfile.write(path, sung()[0].numpy(), RATE, subtype="FLOAT")
     with open(path, "rb") as file:
         made = [
-            accompanist.generate(vocal, sample_rate=rate, skip_fine=True)
+            tiny_accompanist.generate(vocal, sample_rate=rate, skip_fine=True)
             for vocal, rate in (
                 (path, None),
                 (str(path), None),
@@ -302,15 +296,15 @@ def test_paths_open_files_arrays_and_tensors_are_the_same(
 
 
 @unchecked()
-def test_a_part_of_a_vocal(accompanist: Accompanist, tmp_path: Path) -> None:
+def test_a_part_of_a_vocal(tiny_accompanist: Accompanist, tmp_path: Path) -> None:
     whole = torch.cat([sung(hz=200), sung(hz=300), sung(hz=400)], dim=1)
     path = tmp_path / "vocal.wav"
     soundfile.write(path, whole[0].numpy(), RATE, subtype="FLOAT")
     part = {"start_seconds": 0.5, "seconds": 0.5, "skip_fine": True}
-    made = accompanist.generate(path, **part)
+    made = tiny_accompanist.generate(path, **part)
     assert made.waveform.shape == (1, 12_000)
-    assert same(made, accompanist.generate(whole, sample_rate=RATE, **part))
-    assert same(made, accompanist.generate(sung(hz=300), sample_rate=RATE, skip_fine=True))
+    assert same(made, tiny_accompanist.generate(whole, sample_rate=RATE, **part))
+    assert same(made, tiny_accompanist.generate(sung(hz=300), sample_rate=RATE, skip_fine=True))
     assert (made.record.input.start_seconds, made.record.input.seconds) == (0.5, 0.5)
 
 
@@ -327,18 +321,18 @@ def test_a_part_of_a_vocal(accompanist: Accompanist, tmp_path: Path) -> None:
     ],
 )
 def test_vocals_that_cannot_be_used(
-    accompanist: Accompanist, vocal: Any, rate: int | None, error: type[Exception], said: str
+    tiny_accompanist: Accompanist, vocal: Any, rate: int | None, error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        accompanist.generate(vocal, sample_rate=rate)
+        tiny_accompanist.generate(vocal, sample_rate=rate)
 
 
 # ---- what is told
 
 
-def test_every_stage_tells_every_frame(accompanist: Accompanist) -> None:
+def test_every_stage_tells_every_frame(tiny_accompanist: Accompanist) -> None:
     told: list[Progress] = []
-    accompanist.generate_takes(sung(), takes=2, sample_rate=RATE, on_progress=told.append)
+    tiny_accompanist.generate_takes(sung(), takes=2, sample_rate=RATE, on_progress=told.append)
     expected = [
         Progress(step=stage, done=done, total=total)
         for stage, total in (("semantic", 25), ("coarse", 38), ("fine", 38))
@@ -348,13 +342,13 @@ def test_every_stage_tells_every_frame(accompanist: Accompanist) -> None:
 
 
 @unchecked()
-def test_what_progress_raises_stops_the_run(accompanist: Accompanist) -> None:
+def test_what_progress_raises_stops_the_run(tiny_accompanist: Accompanist) -> None:
     def stop(progress: Progress) -> None:
         if progress.step == "coarse":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        accompanist.generate(sung(), sample_rate=RATE, on_progress=stop)
+        tiny_accompanist.generate(sung(), sample_rate=RATE, on_progress=stop)
 
 
 # ---- levels
@@ -375,9 +369,9 @@ def test_the_accompaniment_has_the_bundles_level(folder: Path, tmp_path: Path) -
         assert peak <= -1.0
 
 
-def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(accompanist: Accompanist) -> None:
+def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(tiny_accompanist: Accompanist) -> None:
     vocal = torch.cat([sung(), 0.5 * sung(hz=330)])
-    made = accompanist.generate(vocal, sample_rate=RATE, skip_fine=True)
+    made = tiny_accompanist.generate(vocal, sample_rate=RATE, skip_fine=True)
     side = made.mix()[0] - made.mix()[1]  # the accompaniment is mono and cancels
     expected = vocal[0] - vocal[1]
     gain = float((side * expected).sum() / expected.square().sum())
@@ -390,7 +384,7 @@ def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(accompanist: Accompa
 
 @unchecked()
 def test_no_two_stages_are_in_memory_at_once(
-    accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+    tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[weakref.ref[StageModel]] = []
     load = Bundle.load_stage
@@ -403,7 +397,7 @@ def test_no_two_stages_are_in_memory_at_once(
         return model
 
     monkeypatch.setattr(Bundle, "load_stage", watched)
-    accompanist.generate(sung(), sample_rate=RATE)
+    tiny_accompanist.generate(sung(), sample_rate=RATE)
     assert len(alive) == 3
 
 
@@ -422,11 +416,13 @@ def test_a_stage_that_gives_nan_is_refused(tmp_path: Path, monkeypatch: pytest.M
         Accompanist(bundle=bundle).generate(sung(), sample_rate=RATE)
 
 
-def test_a_codec_that_gives_nan_is_refused(accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_codec_that_gives_nan_is_refused(
+    tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decode = SpectralCodec.decode
     monkeypatch.setattr(SpectralCodec, "decode", lambda self, codes: decode(self, codes) * math.nan)
     with pytest.raises(BundleError, match="not finite"):
-        accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+        tiny_accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
 
 
 # ---- devices
@@ -453,13 +449,15 @@ def test_a_gpu_beyond_the_last(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         Accompanist.from_pretrained(folder, device="cuda:2")
 
 
-def test_a_device_that_runs_out_of_memory(accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_runs_out_of_memory(
+    tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(steps, "generate_long", full)
     with pytest.raises(DeviceError, match="fewer takes"):
-        accompanist.generate(sung(), sample_rate=RATE)
+        tiny_accompanist.generate(sung(), sample_rate=RATE)
 
 
 # ---- the bundle goes on
@@ -467,17 +465,17 @@ def test_a_device_that_runs_out_of_memory(accompanist: Accompanist, monkeypatch:
 
 @unchecked()
 def test_save_pretrained_and_open_again(
-    accompanist: Accompanist, preview: Accompaniment, tmp_path: Path
+    tiny_accompanist: Accompanist, preview: Accompaniment, tmp_path: Path
 ) -> None:
-    saved = accompanist.save_pretrained(tmp_path / "mine")
+    saved = tiny_accompanist.save_pretrained(tmp_path / "mine")
     again = Accompanist.from_pretrained(saved)
-    assert again.bundle.fingerprint == accompanist.bundle.fingerprint
+    assert again.bundle.fingerprint == tiny_accompanist.bundle.fingerprint
     assert same(again.generate(sung(), sample_rate=RATE, skip_fine=True), preview)
     with pytest.raises(OutputError, match="already holds files"):
-        accompanist.save_pretrained(saved)
+        tiny_accompanist.save_pretrained(saved)
 
 
-def test_push_to_hub_sends_the_folder(accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_to_hub_sends_the_folder(tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[Path, str, bool, str | None]] = []
 
     def played(folder: Path, repo_id: str, *, private: bool, revision: str | None) -> str:
@@ -485,13 +483,13 @@ def test_push_to_hub_sends_the_folder(accompanist: Accompanist, monkeypatch: pyt
         return "https://hub/commit/1"
 
     monkeypatch.setattr("hafm.generate.accompany.push_folder", played)
-    assert accompanist.push_to_hub("me/band", private=True) == "https://hub/commit/1"
-    assert sent == [(accompanist.bundle.folder, "me/band", True, None)]
+    assert tiny_accompanist.push_to_hub("me/band", private=True) == "https://hub/commit/1"
+    assert sent == [(tiny_accompanist.bundle.folder, "me/band", True, None)]
 
 
 @unchecked()
-def test_the_gateways_notes_come_through(accompanist: Accompanist) -> None:
+def test_the_gateways_notes_come_through(tiny_accompanist: Accompanist) -> None:
     vocal = 30 * sung()
     expected = audio_from_array(vocal, RATE).notes
     assert expected
-    assert accompanist.generate(vocal, sample_rate=RATE, skip_fine=True).notes == expected
+    assert tiny_accompanist.generate(vocal, sample_rate=RATE, skip_fine=True).notes == expected

@@ -1,7 +1,6 @@
 """Accompaniments whose lead sheet the bundle's analyser hears."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from hafm.guide.network import AnalyserNetwork
 from hafm.stages.bundle_writer import write_bundle
 from hafm.stages.guide import GuideSpec
 from hafm.stages.stage_model import StageModel
-from tests.tiny import RATE, make_tiny_bundle, same, sung, tiny_ingredients
+from tests.tiny import RATE, same, sung, tiny_ingredients
 
 SECONDS = 0.6
 
@@ -62,8 +61,7 @@ def test_a_sheet_that_knows_nothing_is_kept(accompanist: Accompanist) -> None:
     assert accompanist.generate(sung(SECONDS), sample_rate=RATE, guide=nothing).record.lead_sheet == nothing
 
 
-def test_a_bundle_without_an_analyser_says_so(tmp_path: Path) -> None:
-    plain = Accompanist.from_pretrained(make_tiny_bundle(tmp_path / "b"))
+def test_a_bundle_without_an_analyser_says_so(tiny_accompanist: Accompanist) -> None:
     with pytest.raises(UsageError, match="has no vocal analyser"):
-        plain.analyse(sung(1.0), sample_rate=RATE)
-    assert plain.generate(sung(SECONDS), sample_rate=RATE).record.lead_sheet is None
+        tiny_accompanist.analyse(sung(1.0), sample_rate=RATE)
+    assert tiny_accompanist.generate(sung(SECONDS), sample_rate=RATE).record.lead_sheet is None

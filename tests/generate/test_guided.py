@@ -18,7 +18,7 @@ from hafm.stages.bundle_config import BundleConfig, GenerationDefaults
 from hafm.stages.bundle_writer import write_bundle
 from hafm.stages.guide import GuideSpec
 from hafm.stages.stage_model import StageModel
-from tests.tiny import RATE, make_tiny_bundle, same, sung, tiny_ingredients
+from tests.tiny import RATE, same, sung, tiny_ingredients
 from tests.unchecked import unchecked
 
 SECONDS = 0.6
@@ -217,10 +217,9 @@ def test_a_sheet_of_another_length_is_refused(accompanist: Accompanist) -> None:
         accompanist.generate(sung(2.0), sample_rate=RATE, guide=sheet(2.0), seconds=0.6)
 
 
-def test_a_bundle_that_takes_no_sheet_says_so(tmp_path: Path) -> None:
-    plain = Accompanist.from_pretrained(make_tiny_bundle(tmp_path / "tiny"))
+def test_a_bundle_that_takes_no_sheet_says_so(tiny_accompanist: Accompanist) -> None:
     with pytest.raises(UsageError, match="bundle 'tiny' were trained without lead sheets"):
-        plain.generate(sung(SECONDS), sample_rate=RATE, guide=sheet())
+        tiny_accompanist.generate(sung(SECONDS), sample_rate=RATE, guide=sheet())
 
 
 def test_a_batch_has_a_sheet_for_each_vocal_or_for_none(accompanist: Accompanist) -> None:

@@ -25,11 +25,6 @@ NAMES = {"accompaniment.wav", "mix.wav", "generation.json"}
 
 
 @pytest.fixture(scope="module")
-def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
-    return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
-
-
-@pytest.fixture(scope="module")
 def vocal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vocals") / "vocal.wav"
     soundfile.write(path, sung(1.2)[0].numpy(), RATE, subtype="PCM_16")
@@ -37,8 +32,8 @@ def vocal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(accompanist: Accompanist, vocal: Path) -> Accompaniment:
-    return accompanist.generate(
+def made(tiny_accompanist: Accompanist, vocal: Path) -> Accompaniment:
+    return tiny_accompanist.generate(
         vocal, seed=3, take=1, start_seconds=0.2, seconds=0.7, temperature=0.7, skip_fine=True
     )
 
@@ -67,14 +62,14 @@ def test_what_is_written(made: Accompaniment, tmp_path: Path) -> None:
 
 
 def test_the_record_says_everything(
-    made: Accompaniment, accompanist: Accompanist, vocal: Path, tmp_path: Path
+    made: Accompaniment, tiny_accompanist: Accompanist, vocal: Path, tmp_path: Path
 ) -> None:
     paths = made.save(tmp_path / "out", balance_db=2.0, loudness_lufs=-20.0)
     record = GenerationRecord.read(paths["record"])
     assert replace(record, output=None) == made.record
     assert record.environment == Environment.here("cpu")
-    assert record.bundle.fingerprint == accompanist.bundle.fingerprint
-    assert record.bundle.source == str(accompanist.bundle.folder)
+    assert record.bundle.fingerprint == tiny_accompanist.bundle.fingerprint
+    assert record.bundle.source == str(tiny_accompanist.bundle.folder)
     assert record.input.path == str(vocal)
     assert record.input.sha256 == hashlib.sha256(vocal.read_bytes()).hexdigest()
     assert (record.input.start_seconds, record.input.seconds, record.input.num_samples) == (0.2, 0.7, 16_800)
@@ -169,7 +164,9 @@ def test_options_out_of_range_write_nothing(
 # ---- replaying
 
 
-def test_a_replay_gives_the_same_bytes(made: Accompaniment, accompanist: Accompanist, tmp_path: Path) -> None:
+def test_a_replay_gives_the_same_bytes(
+    made: Accompaniment, tiny_accompanist: Accompanist, tmp_path: Path
+) -> None:
     paths = made.save(tmp_path / "then", format="flac", balance_db=1.0)
     record = GenerationRecord.read(paths["record"])
     fresh = Accompanist.from_pretrained(record.bundle.source, device=record.environment.device)
@@ -181,17 +178,17 @@ def test_a_replay_gives_the_same_bytes(made: Accompaniment, accompanist: Accompa
 
 
 def test_a_bundle_given_by_a_relative_path_is_found_from_elsewhere(
-    accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+    tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = accompanist.bundle.folder
+    folder = tiny_accompanist.bundle.folder
     monkeypatch.chdir(folder.parent)
     assert Accompanist.from_pretrained(folder.name).source == str(folder)
 
 
 @unchecked()
-def test_one_take_of_many_replays_alone(accompanist: Accompanist, vocal: Path) -> None:
-    takes = accompanist.generate_takes(vocal, takes=2, skip_fine=True)
-    assert same(accompanist.replay(takes[1].record), takes[1])
+def test_one_take_of_many_replays_alone(tiny_accompanist: Accompanist, vocal: Path) -> None:
+    takes = tiny_accompanist.generate_takes(vocal, takes=2, skip_fine=True)
+    assert same(tiny_accompanist.replay(takes[1].record), takes[1])
 
 
 def test_another_bundle_is_refused_and_both_are_named(made: Accompaniment, tmp_path: Path) -> None:
@@ -204,31 +201,31 @@ def test_another_bundle_is_refused_and_both_are_named(made: Accompaniment, tmp_p
 
 @unchecked()
 def test_another_vocal_is_refused_and_a_moved_one_is_not(
-    made: Accompaniment, accompanist: Accompanist, vocal: Path, tmp_path: Path
+    made: Accompaniment, tiny_accompanist: Accompanist, vocal: Path, tmp_path: Path
 ) -> None:
     moved = tmp_path / "moved.wav"
     moved.write_bytes(vocal.read_bytes())
-    assert same(accompanist.replay(made.record, vocal=moved), made)
+    assert same(tiny_accompanist.replay(made.record, vocal=moved), made)
     soundfile.write(moved, sung(1.2, hz=221)[0].numpy(), RATE, subtype="PCM_16")
     with pytest.raises(AudioContentError, match=made.record.input.sha256):
-        accompanist.replay(made.record, vocal=moved)
+        tiny_accompanist.replay(made.record, vocal=moved)
     gone = replace(made.record, input=replace(made.record.input, path=str(tmp_path / "gone.wav")))
     with pytest.raises(AudioReadError, match=r"gone\.wav"):
-        accompanist.replay(gone)
+        tiny_accompanist.replay(gone)
 
 
 @unchecked()
-def test_an_array_has_to_be_given_again(accompanist: Accompanist) -> None:
-    first = accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
+def test_an_array_has_to_be_given_again(tiny_accompanist: Accompanist) -> None:
+    first = tiny_accompanist.generate(sung(), sample_rate=RATE, skip_fine=True)
     with pytest.raises(UsageError, match="made from an array"):
-        accompanist.replay(first.record)
-    assert same(accompanist.replay(first.record, vocal=sung(), sample_rate=RATE), first)
+        tiny_accompanist.replay(first.record)
+    assert same(tiny_accompanist.replay(first.record, vocal=sung(), sample_rate=RATE), first)
 
 
 @unchecked()
-def test_other_versions_are_noted(made: Accompaniment, accompanist: Accompanist) -> None:
+def test_other_versions_are_noted(made: Accompaniment, tiny_accompanist: Accompanist) -> None:
     then = replace(made.record.environment, torch="2.10.0", threads=64)
-    again = accompanist.replay(replace(made.record, environment=then))
+    again = tiny_accompanist.replay(replace(made.record, environment=then))
     assert same(again, made)
     assert len(again.notes) == 2
     assert "torch 2.10.0" in again.notes[0]

@@ -12,17 +12,12 @@ from hafm.generate.vocal import SEPARATION, take_vocal
 from hafm.progress import Progress
 from hafm.separate.separator import Separator
 from tests.separate import nets
-from tests.tiny import RATE, make_tiny_bundle, same, sung
+from tests.tiny import RATE, same, sung
 
 
 @pytest.fixture(scope="module")
 def separator(tmp_path_factory: pytest.TempPathFactory) -> Separator:
     return Separator.open(nets.write_net(tmp_path_factory.mktemp("net"), nets.band(lambda bins: bins < 12)))
-
-
-@pytest.fixture(scope="module")
-def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
-    return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny"))
 
 
 @pytest.fixture
@@ -47,16 +42,16 @@ def test_a_song_without_a_vocal_is_refused(song: torch.Tensor, tmp_path: Path) -
 
 
 def test_it_is_the_vocal_that_is_accompanied(
-    song: torch.Tensor, separator: Separator, accompanist: Accompanist
+    song: torch.Tensor, separator: Separator, tiny_accompanist: Accompanist
 ) -> None:
     options = {"sample_rate": RATE, "skip_fine": True, "guidance": 1.0}
-    made = accompanist.generate(song, separator=separator, **options)
+    made = tiny_accompanist.generate(song, separator=separator, **options)
     vocal = take_vocal(audio_from_array(song, RATE), separator).waveform
-    assert same(made, accompanist.generate(vocal, **options))
+    assert same(made, tiny_accompanist.generate(vocal, **options))
     assert made.vocal.waveform.equal(vocal)
     assert made.record.separation is not None
     assert made.record.separation.fingerprint == separator.fingerprint()
-    replayed = accompanist.replay(made.record, vocal=song, sample_rate=RATE, separator=separator)
+    replayed = tiny_accompanist.replay(made.record, vocal=song, sample_rate=RATE, separator=separator)
     assert same(made, replayed)
     with pytest.raises(UsageError, match="taken out of a song by a separator"):
-        accompanist.replay(made.record, vocal=song, sample_rate=RATE)
+        tiny_accompanist.replay(made.record, vocal=song, sample_rate=RATE)

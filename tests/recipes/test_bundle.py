@@ -18,8 +18,9 @@ from hafm.guide.analyser import BAND, Analyser
 from hafm.guide.network import AnalyserNetwork
 from hafm.stages.analysers import as_stored, write_analyser
 from hafm.stages.bundle import Bundle
+from hafm.stages.parts import PART_NAMES
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
-from hafm.stages.token_parts import PART_NAMES, FeatureParts, TokenParts
+from hafm.stages.token_parts import FeatureParts, TokenParts
 from hafm.stages.weights import stored
 from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -10,14 +11,14 @@ from hafm.evaluate.run.results import Results
 from hafm.stages.bundle import Bundle
 from recipes.builtin.evaluation_card import TITLE, evaluation_section, main, with_section
 from tests.evaluate.runs import make_run
-from tests.tiny import make_tiny_bundle
 
 CARD = "# Card\n\n## Before\n\na\n\n## The codec\n\nb\n"
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    return Bundle.read(make_tiny_bundle(tmp_path / "bundle"))
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Bundle:
+    """A copy, whose card is to be rewritten."""
+    return Bundle.read(Path(copytree(tiny_bundle, tmp_path / "bundle")))
 
 
 @pytest.fixture

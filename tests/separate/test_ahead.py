@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from hafm.separate.ahead import map_ahead
+from hafm.separate.overlap import map_ahead
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

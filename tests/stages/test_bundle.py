@@ -40,15 +40,10 @@ FILES = (
 )
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
 @pytest.fixture
-def folder(tiny: Path, tmp_path: Path) -> Path:
+def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
     """A copy to be damaged."""
-    return Path(shutil.copytree(tiny, tmp_path / "copy"))
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "copy"))
 
 
 def rewrite_config(folder: Path, **changes: object) -> None:
@@ -60,11 +55,11 @@ def rewrite_config(folder: Path, **changes: object) -> None:
 # ---- what comes back
 
 
-def test_a_bundle_is_these_files(tiny: Path) -> None:
-    found = {path.relative_to(tiny).as_posix() for path in tiny.rglob("*") if path.is_file()}
+def test_a_bundle_is_these_files(tiny_bundle: Path) -> None:
+    found = {path.relative_to(tiny_bundle).as_posix() for path in tiny_bundle.rglob("*") if path.is_file()}
     assert found == {*FILES, "README.md"}
-    assert set(Bundle.read(tiny).config.files) == set(FILES) - {"config.json"}
-    assert Bundle.read(tiny).num_bytes == sum((tiny / name).stat().st_size for name in found)
+    assert set(Bundle.read(tiny_bundle).config.files) == set(FILES) - {"config.json"}
+    assert Bundle.read(tiny_bundle).num_bytes == sum((tiny_bundle / name).stat().st_size for name in found)
 
 
 @pytest.mark.parametrize("storage", ["fp32", "fp16", "int8"])
@@ -84,15 +79,15 @@ def test_what_was_written_comes_back(tmp_path: Path, storage: Storage) -> None:
     assert bundle.load_codec().decode(codes).equal(ingredients.codec.decode(codes))
 
 
-def test_the_same_ingredients_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+def test_the_same_ingredients_give_the_same_bytes(tiny_bundle: Path, tmp_path: Path) -> None:
     again = make_tiny_bundle(tmp_path / "again")
     for name in FILES:
-        assert (again / name).read_bytes() == (tiny / name).read_bytes(), name
+        assert (again / name).read_bytes() == (tiny_bundle / name).read_bytes(), name
 
 
-def test_loading_draws_no_random_numbers(tiny: Path) -> None:
+def test_loading_draws_no_random_numbers(tiny_bundle: Path) -> None:
     before = torch.get_rng_state()
-    bundle = Bundle.read(tiny)
+    bundle = Bundle.read(tiny_bundle)
     bundle.load_stage("coarse")
     bundle.load_codec()
     assert torch.get_rng_state().equal(before)
@@ -310,10 +305,10 @@ def test_a_place_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
         write_bundle(tmp_path / "missing" / "b", tiny_ingredients())
 
 
-def test_a_copy_is_the_same_bundle(tiny: Path, tmp_path: Path) -> None:
-    copy = copy_bundle(Bundle.read(tiny), tmp_path / "copy")
+def test_a_copy_is_the_same_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    copy = copy_bundle(Bundle.read(tiny_bundle), tmp_path / "copy")
     for name in (*FILES, "README.md"):
-        assert (copy.folder / name).read_bytes() == (tiny / name).read_bytes()
+        assert (copy.folder / name).read_bytes() == (tiny_bundle / name).read_bytes()
 
 
 def test_the_codec_is_rounded_before_its_fingerprint_is_taken(tmp_path: Path) -> None:
@@ -346,11 +341,11 @@ def test_no_bundle_in_a_folder(tmp_path: Path) -> None:
 
 @pytest.fixture
 def from_the_hub(monkeypatch: pytest.MonkeyPatch) -> Ingredients:
-    """Ingredients with tiny random models of the paper's classes, which a played hub gives out."""
+    """Ingredients with tiny_bundle random models of the paper's classes, which a played hub gives out."""
     from hafm.tokens.encodec import EncodecCodec
     from hafm.tokens.hubert import HubertFeatures
-    from tests.tokens.test_encodec import tiny as tiny_encodec
-    from tests.tokens.test_hubert import tiny as tiny_hubert
+    from tests.tokens.test_encodec import tiny_bundle as tiny_encodec
+    from tests.tokens.test_hubert import tiny_bundle as tiny_hubert
 
     def hubert(repo: str, *, revision: str, layer: int) -> HubertFeatures:
         assert (repo, revision) == ("facebook/hubert", "a" * 40)
@@ -404,7 +399,7 @@ def test_another_model_under_the_same_name_is_refused(
     from_the_hub: Ingredients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hafm.tokens.hubert import HubertFeatures
-    from tests.tokens.test_hubert import tiny as tiny_hubert
+    from tests.tokens.test_hubert import tiny_bundle as tiny_hubert
 
     bundle = write_bundle(tmp_path / "b", from_the_hub)
     other = HubertFeatures(model=tiny_hubert(seed=1), layer=3)

@@ -21,11 +21,6 @@ from hafm.stages.hub import bundle_folder, push_folder
 from tests.tiny import make_tiny_bundle
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
-
-
 def play_hub(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., str]) -> list[dict[str, Any]]:
     """Puts `answer` in the place of the hub, and returns the list of what it is asked."""
     asked: list[dict[str, Any]] = []
@@ -45,13 +40,15 @@ def refusal(error: type[HfHubHTTPError]) -> Callable[[], str]:
     return answer
 
 
-def test_a_folder_is_itself(tiny: Path) -> None:
-    assert bundle_folder(tiny) == tiny
-    assert bundle_folder(str(tiny)) == tiny
-    assert Bundle.open(tiny).config.name == "tiny"
+def test_a_folder_is_itself(tiny_bundle: Path) -> None:
+    assert bundle_folder(tiny_bundle) == tiny_bundle
+    assert bundle_folder(str(tiny_bundle)) == tiny_bundle
+    assert Bundle.open(tiny_bundle).config.name == "tiny"
 
 
-def test_builtin_is_in_the_package(tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_builtin_is_in_the_package(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(hub.__file__).parent.parent / "assets" == hub._ASSETS
     monkeypatch.setattr(hub, "_ASSETS", tmp_path)
@@ -70,14 +67,14 @@ def test_builtin_is_in_the_package(tiny: Path, monkeypatch: pytest.MonkeyPatch, 
     ],
 )
 def test_a_hub_id_is_fetched_without_what_could_carry_code(
-    tiny: Path,
+    tiny_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
     source: str,
     revision: str | None,
     asked_for: tuple[str, str | None],
 ) -> None:
-    asked = play_hub(monkeypatch, lambda: str(tiny))
-    assert bundle_folder(source, revision=revision) == tiny
+    asked = play_hub(monkeypatch, lambda: str(tiny_bundle))
+    assert bundle_folder(source, revision=revision) == tiny_bundle
     [request] = asked
     assert (request["repo_id"], request["revision"]) == asked_for
     assert set(request["allow_patterns"]) == {"*.json", "*.safetensors", "README.md"}
@@ -159,14 +156,14 @@ def test_a_path_that_looks_like_a_hub_id_is_never_sent_to_the_hub(
             bundle_folder(source)
 
 
-def test_revisions_of_what_has_none(tiny: Path) -> None:
+def test_revisions_of_what_has_none(tiny_bundle: Path) -> None:
     with pytest.raises(UsageError, match="no revisions"):
-        bundle_folder(tiny, revision="main")
+        bundle_folder(tiny_bundle, revision="main")
     with pytest.raises(UsageError, match="two revisions"):
         bundle_folder("someone/band@a", revision="b")
 
 
-def test_pushing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pushing(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[dict[str, Any]] = []
 
     class PlayedApi:
@@ -179,18 +176,18 @@ def test_pushing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             return SimpleNamespace(commit_url="https://hub/commit/1")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", PlayedApi)
-    assert push_folder(tiny, "me/band", private=True, revision="dev") == "https://hub/commit/1"
+    assert push_folder(tiny_bundle, "me/band", private=True, revision="dev") == "https://hub/commit/1"
     created, uploaded = done
     assert created == {"create": "me/band", "private": True, "exist_ok": True}
-    assert uploaded["folder_path"] == tiny
+    assert uploaded["folder_path"] == tiny_bundle
     assert (uploaded["repo_id"], uploaded["revision"]) == ("me/band", "dev")
 
 
-def test_a_push_that_is_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_push_that_is_refused(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class PlayedApi:
         def create_repo(self, repo_id: str, **options: Any) -> None:
             refusal(HfHubHTTPError)()
 
     monkeypatch.setattr(huggingface_hub, "HfApi", PlayedApi)
     with pytest.raises(BundleError, match="log in"):
-        push_folder(tiny, "me/band", private=False, revision=None)
+        push_folder(tiny_bundle, "me/band", private=False, revision=None)

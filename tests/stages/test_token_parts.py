@@ -11,26 +11,14 @@ import torch
 from hafm.errors import BundleDamaged, BundleError, BundleMismatch, BundleNotFound, OutputError, UsageError
 from hafm.stages import token_parts as module
 from hafm.stages.bundle import Bundle
-from hafm.stages.parts_file import PartsFile
-from hafm.stages.token_parts import (
-    PART_NAMES,
-    FeatureParts,
-    TokenParts,
-    open_features,
-    open_parts,
-    require_same_parts,
-)
+from hafm.stages.parts import PART_NAMES, PartsFile, require_same_parts
+from hafm.stages.token_parts import FeatureParts, TokenParts, open_features, open_parts
 from hafm.tokens.encodec import ENCODEC_REVISION, EncodecCodec
 from hafm.tokens.hubert import HUBERT_REVISION, HubertFeatures
 from hafm.tokens.kmeans import KMeans
 from tests.tiny import make_tiny_bundle, sung, tiny_codec
 from tests.tokens.test_encodec import tiny as tiny_encodec
 from tests.tokens.test_hubert import tiny as tiny_hubert
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 @pytest.fixture
@@ -62,9 +50,9 @@ def ids(parts: TokenParts) -> list[torch.Tensor]:
     return [*heard, parts.codec.encode(sound[None])]
 
 
-def test_a_bundle_gives_its_parts(bundle: Path) -> None:
-    parts = open_parts(str(bundle))
-    recorded = Bundle.read(bundle).config.fingerprints
+def test_a_bundle_gives_its_parts(tiny_bundle: Path) -> None:
+    parts = open_parts(str(tiny_bundle))
+    recorded = Bundle.read(tiny_bundle).config.fingerprints
     assert parts.fingerprints() == {name: recorded[name] for name in PART_NAMES}
     assert parts.instrumental_rms == 0.1
     require_same_parts(expected=recorded, found=parts.fingerprints(), what="the shards")
@@ -79,8 +67,8 @@ def test_the_built_in_parts_are_those_of_the_package() -> None:
     )
 
 
-def test_a_folder_gives_the_parts_that_were_saved(bundle: Path, tmp_path: Path) -> None:
-    parts = open_parts(bundle)
+def test_a_folder_gives_the_parts_that_were_saved(tiny_bundle: Path, tmp_path: Path) -> None:
+    parts = open_parts(tiny_bundle)
     parts.save(tmp_path / "parts")
     again = open_parts(tmp_path / "parts")
     assert again.fingerprints() == parts.fingerprints() == PartsFile.read(tmp_path / "parts").fingerprints
@@ -89,8 +77,10 @@ def test_a_folder_gives_the_parts_that_were_saved(bundle: Path, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
 
 
-def test_two_saves_give_the_same_bytes_and_a_second_leaves_the_first(bundle: Path, tmp_path: Path) -> None:
-    parts = open_parts(bundle)
+def test_two_saves_give_the_same_bytes_and_a_second_leaves_the_first(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    parts = open_parts(tiny_bundle)
     parts.save(tmp_path / "a")
     parts.save(tmp_path / "b")
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
@@ -102,23 +92,25 @@ def test_two_saves_give_the_same_bytes_and_a_second_leaves_the_first(bundle: Pat
     assert (tmp_path / "a" / "parts.json").stat() == before
 
 
-def test_features_alone_can_be_saved_and_wait_for_their_kmeans(bundle: Path, tmp_path: Path) -> None:
-    whole = open_parts(bundle)
-    open_features(bundle).save(tmp_path / "features")
+def test_features_alone_can_be_saved_and_wait_for_their_kmeans(tiny_bundle: Path, tmp_path: Path) -> None:
+    whole = open_parts(tiny_bundle)
+    open_features(tiny_bundle).save(tmp_path / "features")
     features = open_features(tmp_path / "features")
     assert not isinstance(features, TokenParts)
     assert features.fingerprints().items() < whole.fingerprints().items()
     with pytest.raises(BundleNotFound, match=r"no k-means .* hafm fit-kmeans"):
         open_parts(tmp_path / "features")
-    found = open_parts(tmp_path / "features", kmeans=bundle)
+    found = open_parts(tmp_path / "features", kmeans=tiny_bundle)
     assert found.fingerprints() == whole.fingerprints()
 
 
-def test_a_codec_that_was_trained_anew_comes_with_the_built_in_features(bundle: Path, tmp_path: Path) -> None:
+def test_a_codec_that_was_trained_anew_comes_with_the_built_in_features(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     codec = tiny_codec(seed=3)
     codec.save(tmp_path / "export")
     features = open_features(tmp_path / "export")
-    known = open_parts(bundle)
+    known = open_parts(tiny_bundle)
     assert features.fingerprints() == {
         **{name: known.fingerprints()[name] for name in ("features_vocal", "features_instrumental")},
         "codec": codec.fingerprint(),
@@ -126,7 +118,7 @@ def test_a_codec_that_was_trained_anew_comes_with_the_built_in_features(bundle: 
     assert features.instrumental_rms == 0.1
     with pytest.raises(UsageError, match="a codec alone: fit k-means"):
         open_parts(tmp_path / "export")
-    assert open_parts(tmp_path / "export", kmeans=bundle).vocal_kmeans.fingerprint() == (
+    assert open_parts(tmp_path / "export", kmeans=tiny_bundle).vocal_kmeans.fingerprint() == (
         known.vocal_kmeans.fingerprint()
     )
 
@@ -164,24 +156,24 @@ def test_the_papers_parts_come_back_from_their_folder(
         TokenParts.load(tmp_path / "parts")
 
 
-def test_another_kmeans_in_the_folder_is_refused(bundle: Path, tmp_path: Path) -> None:
-    open_parts(bundle).save(tmp_path / "parts")
+def test_another_kmeans_in_the_folder_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    open_parts(tiny_bundle).save(tmp_path / "parts")
     other = make_tiny_bundle(tmp_path / "other", seed=5)
     shutil.copy(other / "kmeans_vocal.safetensors", tmp_path / "parts")
     with pytest.raises(BundleMismatch) as caught:
         open_parts(tmp_path / "parts")
-    assert open_parts(bundle).vocal_kmeans.fingerprint() in str(caught.value)
+    assert open_parts(tiny_bundle).vocal_kmeans.fingerprint() in str(caught.value)
     assert open_parts(other).vocal_kmeans.fingerprint() in str(caught.value)
 
 
-def test_a_kmeans_of_other_features_is_refused(bundle: Path) -> None:
-    parts = open_parts(bundle)
+def test_a_kmeans_of_other_features_is_refused(tiny_bundle: Path) -> None:
+    parts = open_parts(tiny_bundle)
     with pytest.raises(BundleMismatch, match="vocal k-means and the vocal features"):
         replace(parts, vocal_kmeans=parts.instrumental_kmeans)
 
 
-def test_another_codec_in_the_folder_is_refused(bundle: Path, tmp_path: Path) -> None:
-    open_parts(bundle).save(tmp_path / "parts")
+def test_another_codec_in_the_folder_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    open_parts(tiny_bundle).save(tmp_path / "parts")
     tiny_codec(seed=9).save(tmp_path / "parts" / "codec")
     with pytest.raises(BundleMismatch, match="the codec of"):
         open_features(tmp_path / "parts")
@@ -190,8 +182,8 @@ def test_another_codec_in_the_folder_is_refused(bundle: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "text", ["", "{}", '{"format": 2}', '{"format": 1, "features": {"vocal": {}}}', "[]"]
 )
-def test_a_damaged_description_is_refused(bundle: Path, tmp_path: Path, text: str) -> None:
-    open_parts(bundle).save(tmp_path / "parts")
+def test_a_damaged_description_is_refused(tiny_bundle: Path, tmp_path: Path, text: str) -> None:
+    open_parts(tiny_bundle).save(tmp_path / "parts")
     (tmp_path / "parts" / "parts.json").write_text(text)
     with pytest.raises(BundleDamaged, match=r"parts\.json"):
         open_parts(tmp_path / "parts")
@@ -204,30 +196,32 @@ def test_a_folder_without_parts_is_no_bundle_either(tmp_path: Path) -> None:
         FeatureParts.load(tmp_path)
 
 
-def test_what_lies_in_a_folder_is_left_alone(bundle: Path, tmp_path: Path) -> None:
+def test_what_lies_in_a_folder_is_left_alone(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="already holds something else"):
-        open_parts(bundle).save(tmp_path / "full")
-    open_parts(bundle).save(tmp_path / "parts")
+        open_parts(tiny_bundle).save(tmp_path / "full")
+    open_parts(tiny_bundle).save(tmp_path / "parts")
     other = make_tiny_bundle(tmp_path / "other", seed=5)
     with pytest.raises(OutputError, match="already holds something else"):
         open_parts(other).save(tmp_path / "parts")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
 
 
-def test_a_full_disk_leaves_nothing(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "save_codec", full)
     with pytest.raises(OutputError, match="No space left"):
-        open_parts(bundle).save(tmp_path / "parts")
+        open_parts(tiny_bundle).save(tmp_path / "parts")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ids_of_other_parts_are_refused_by_name(bundle: Path) -> None:
-    prints = open_parts(bundle).fingerprints()
+def test_ids_of_other_parts_are_refused_by_name(tiny_bundle: Path) -> None:
+    prints = open_parts(tiny_bundle).fingerprints()
     for name in PART_NAMES:
         with pytest.raises(BundleMismatch, match=f"the shards: the {name}.*{prints[name]}.*0123"):
             require_same_parts(expected=prints, found={**prints, name: "0123"}, what="the shards")

@@ -20,8 +20,7 @@ from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec, TokenStream
 from hafm.stages.stage_model import StageModel
 from hafm.train.distributed import Ranks
 from hafm.train.heldout import HeldOut
-from hafm.train.listener import Listener, StepReport
-from hafm.train.metrics import read_metrics
+from hafm.train.metrics import Listener, StepReport, read_metrics
 from hafm.train.recipe import Recipe
 from hafm.train.state import Position
 from hafm.train.trainer import Trainer

@@ -30,7 +30,7 @@ from hafm.errors import CheckpointDamaged
 from hafm.train import update
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.distributed import join_ranks
-from hafm.train.listener import Listener, StepReport
+from hafm.train.metrics import Listener, StepReport
 from hafm.train.pieces import Piece
 from hafm.train.recipe import Recipe
 from hafm.train.update import accumulate

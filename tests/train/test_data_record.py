@@ -6,17 +6,16 @@ import pytest
 
 from hafm.data.shards.reader import Shards
 from hafm.errors import OutputError, ShardsDamaged, UsageError
-from hafm.stages.parts_file import PartsFile
-from hafm.train.data_record import read_data, record_data
+from hafm.stages.parts import PartsFile
+from hafm.train.run_folder import read_data, record_data
 from tests.train.made_shards import make_training_shards
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shards, Shards]:
-    folder = tmp_path_factory.mktemp("shards")
-    for number in (0, 1):
-        make_training_shards(folder / str(number), songs=1, held_out=0, seed=number)
-    return Shards.open(folder / "0"), Shards.open(folder / "1")
+def shards(tiny_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shards, Shards]:
+    other = tmp_path_factory.mktemp("shards") / "other"
+    make_training_shards(other, songs=1, held_out=0, seed=1)
+    return Shards.open(tiny_shards), Shards.open(other)
 
 
 def test_index_and_parts_are_kept(shards: tuple[Shards, Shards], tmp_path: Path) -> None:

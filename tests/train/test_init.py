@@ -9,13 +9,12 @@ import torch
 from hafm.errors import BundleMismatch, BundleNotFound, UsageError
 from hafm.stages.bundle import Bundle
 from hafm.stages.stage_model import StageModel
-from hafm.train.init import differences, start_from_bundle
-from tests.tiny import make_tiny_bundle
+from hafm.train.start import differences, start_from_bundle
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return Bundle.read(make_tiny_bundle(tmp_path_factory.mktemp("init") / "tiny"))
+def bundle(tiny_bundle: Path) -> Bundle:
+    return Bundle.read(tiny_bundle)
 
 
 @pytest.mark.parametrize("stage", ["semantic", "coarse", "fine"])

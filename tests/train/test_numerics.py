@@ -11,9 +11,8 @@ from hafm.errors import NonFinite
 from hafm.train import update
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.metrics import read_metrics
-from hafm.train.numerics import PATIENCE
-from hafm.train.precision import make_scaler, resolve_precision
 from hafm.train.run_folder import load_trained
+from hafm.train.update import PATIENCE, make_scaler, resolve_precision
 from tests.train.echo import RECIPE, Recorder, trainer
 from tests.unchecked import unchecked
 

@@ -14,16 +14,15 @@ from hafm.stages.guide import GuideSpec, drop_groups
 from hafm.stages.loss import codebook_losses
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.stage_model import StageModel
-from hafm.stages.vocabulary import fit_to_parts
+from hafm.stages.token_parts import fit_to_parts
 from hafm.train.distributed import Ranks, join_ranks
-from hafm.train.ema import Ema
 from hafm.train.feed import Feed
 from hafm.train.heldout import held_out_loss, unigram_entropy
 from hafm.train.metrics import METRICS_FILE, Metrics, read_metrics
+from hafm.train.optim import Ema
 from hafm.train.pieces import draws_of_step, pieces_of_step, rows_of_piece
-from hafm.train.rng import capture_rng, restore_rng
+from hafm.train.state import capture_rng, restore_rng
 from tests.train.echo import CARDINALITY, GUIDED, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
-from tests.train.made_shards import make_training_shards
 from tests.unchecked import unchecked
 
 # ---- feed
@@ -321,9 +320,8 @@ def test_ids_beyond_the_classes_are_named(tmp_path):
         trainer(tmp_path, replace(RECIPE, spec=narrow)).fit()
 
 
-def test_a_stage_gets_the_classes_of_the_parts(tmp_path):
-    make_training_shards(tmp_path / "shards", songs=1, held_out=0)
-    spec = fit_to_parts(SEMANTIC, tmp_path / "shards" / "parts")
+def test_a_stage_gets_the_classes_of_the_parts(tiny_shards):
+    spec = fit_to_parts(SEMANTIC, tiny_shards / "parts")
     assert (spec.sources[0].cardinality, spec.target.cardinality) == (16, 16)
     assert replace(spec, sources=SEMANTIC.sources, target=SEMANTIC.target) == SEMANTIC
 

@@ -14,8 +14,7 @@ from hafm.errors import UsageError
 from hafm.train import state, update
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.distributed import Ranks
-from hafm.train.listener import Listener, StepReport
-from hafm.train.metrics import read_metrics
+from hafm.train.metrics import Listener, StepReport, read_metrics
 from hafm.train.run_folder import load_trained
 from hafm.train.state import TrainState
 from tests.train.echo import GUIDED, RECIPE, EchoPairs, Recorder, losses, trainer
@@ -181,7 +180,7 @@ def test_whatever_is_forgotten_is_noticed(crashed, unbroken, monkeypatch, what):
 
 def test_a_forgotten_average_is_noticed(crashed, unbroken, monkeypatch):
     whole(unbroken)
-    monkeypatch.setattr("hafm.train.ema.Ema.load", lambda self, weights, updates: None)
+    monkeypatch.setattr("hafm.train.optim.Ema.load", lambda self, weights, updates: None)
     go_on(crashed)
     one, other = (load_trained(folder, newest=True).weights for folder in (unbroken, crashed))
     assert any(not torch.equal(value, other[name]) for name, value in one.items())

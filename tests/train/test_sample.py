@@ -10,11 +10,11 @@ import torch
 from hafm.data.shards.reader import Shards
 from hafm.errors import UsageError
 from hafm.stages.stage_model import StageModel
-from hafm.stages.vocabulary import fit_to_parts
+from hafm.stages.token_parts import fit_to_parts
 from hafm.train.recipe import STAGES, tiny
 from hafm.train.sample import Sampler
 from hafm.train.state import Position
-from tests.train.made_shards import make_training_shards, tiny_parts
+from tests.train.made_shards import tiny_parts
 from tests.unchecked import unchecked
 
 CLIP_SECONDS = Fraction(6, 25)
@@ -36,9 +36,8 @@ class TinyStages:
 
 @unchecked()
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_sample_is_one_clip_of_sound_and_the_same_every_time(tmp_path, stage):
-    make_training_shards(tmp_path / "shards", songs=1, held_out=1, seconds=0.5)
-    held_out, bundle = Shards.open(tmp_path / "shards", "valid"), TinyStages(tmp_path / "shards" / "parts")
+def test_a_sample_is_one_clip_of_sound_and_the_same_every_time(tmp_path, tiny_shards, stage):
+    held_out, bundle = Shards.open(tiny_shards, "valid"), TinyStages(tiny_shards / "parts")
     model = StageModel(bundle.spec(stage)).train()
     before = torch.get_rng_state()
     for folder in ("one", "two"):
@@ -59,9 +58,8 @@ def test_a_sample_is_one_clip_of_sound_and_the_same_every_time(tmp_path, stage):
     assert bundle.asked == (["coarse", "fine"] * 2 if stage == "semantic" else [])
 
 
-def test_semantic_tokens_have_no_sound_of_their_own(tmp_path):
-    make_training_shards(tmp_path / "shards", songs=1, held_out=1)
-    held_out = Shards.open(tmp_path / "shards", "valid")
-    spec = fit_to_parts(tiny("semantic").spec, tmp_path / "shards" / "parts")
+def test_semantic_tokens_have_no_sound_of_their_own(tmp_path, tiny_shards):
+    held_out = Shards.open(tiny_shards, "valid")
+    spec = fit_to_parts(tiny("semantic").spec, tiny_shards / "parts")
     with pytest.raises(UsageError, match="--sample-bundle"):
         Sampler(spec=spec, held_out=held_out, parts=tiny_parts(), folder=tmp_path, bundle=None)

@@ -9,7 +9,7 @@ import pytest
 
 from hafm.errors import Stopped
 from hafm.train.checkpoint import Checkpoints
-from hafm.train.listener import Listener, StepReport
+from hafm.train.metrics import Listener, StepReport
 from hafm.train.stop import StopFlag
 from tests.train.echo import RECIPE, losses, trainer
 from tests.unchecked import unchecked

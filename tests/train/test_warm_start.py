@@ -8,7 +8,7 @@ import torch
 
 from hafm.stages.spec import FINE
 from hafm.stages.stage_model import StageModel
-from hafm.train.warm_start import HEAD_STD, start_from_points
+from hafm.train.start import HEAD_STD, start_from_points
 
 SPEC = replace(FINE, width=64, num_heads=2, num_layers=1, clip_seconds=Fraction(1), embedding_std=0.2)
 

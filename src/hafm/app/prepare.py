@@ -5,7 +5,7 @@ In: options. Out: a `PrepareOutcome` or a `RehearsalOutcome`, and the files. The
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,14 +16,14 @@ from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import RUN, TAKEN, TOKENS
 from hafm.errors import UsageError
+from hafm.progress import Progress
 from hafm.words import plural, size
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
     from hafm.data.collection.track import Source
-    from hafm.data.preparing.prepare import PrepareConfig, PrepareProgress
+    from hafm.data.preparing.before import PrepareConfig, Rehearsal
     from hafm.data.preparing.prepare_report import PrepareSummary
-    from hafm.data.preparing.rehearsal import Rehearsal
     from hafm.data.preparing.workbench import OpenWorkbench, TrackEngine
 
 __all__ = ["Prepare", "PrepareOutcome", "RehearsalOutcome", "parse_clip_seconds"]
@@ -124,10 +124,10 @@ class RehearsalOutcome:
             f"disk    {size(found.num_bytes)} needed, {size(found.free)} free",
         ]
         wall = found.wall_seconds(self.workers)
-        if wall is not None and found.core_seconds_a_second:
+        if wall is not None and found.core_seconds_per_second:
             lines.append(
                 f"time    {_clock(wall)} with {plural(self.workers, 'worker')} "
-                f"({1 / found.core_seconds_a_second:,.1f} s of audio per second of one core)"
+                f"({1 / found.core_seconds_per_second:,.1f} s of audio per second of one core)"
             )
         return "\n".join(lines)
 
@@ -276,20 +276,20 @@ class Prepare(Command):
         source, kind = self._source()
         opener = self._opener(kind)
         shown.step("loading the parts")
+        from hafm.data.preparing.before import rehearse
         from hafm.data.preparing.prepare import prepare
-        from hafm.data.preparing.rehearsal import rehearse
         from hafm.device import find_device
 
         find_device(self.device)
         config = self._config()
         if self.dry_run:
-            rehearsal = rehearse(config, source, opener, on_progress=_reporter(shown))
+            rehearsal = rehearse(config, source, opener, on_progress=shown.follow(_STEPS))
             return RehearsalOutcome(rehearsal=rehearsal, kind=kind, workers=max(1, self.num_workers))
 
         interrupts.left = "what is done is kept; run the same command to go on"
-        report = _reporter(shown)
+        report = shown.follow(_STEPS)
 
-        def on_progress(progress: "PrepareProgress") -> None:
+        def on_progress(progress: Progress) -> None:
             if progress.step == "tokens":
                 interrupts.left = (
                     f"{progress.done:,} of {progress.total:,} tracks are done; run the same command to go on"
@@ -333,7 +333,7 @@ class Prepare(Command):
         )
 
     def _config(self) -> "PrepareConfig":
-        from hafm.data.preparing.prepare import PrepareConfig
+        from hafm.data.preparing.before import PrepareConfig
         from hafm.data.preparing.scan import SplitRule
         from hafm.data.tokenising.clip_filter import ClipFilter
 
@@ -376,17 +376,6 @@ def parse_clip_seconds(text: str) -> Fraction:
     if not seconds > 0:
         raise UsageError(f"--clip-seconds is {text}; give more than 0")
     return seconds
-
-
-def _reporter(shown: "Display") -> "Callable[[PrepareProgress], None]":
-    reports: dict[str, Callable[[int, int], None]] = {}
-
-    def on_progress(progress: "PrepareProgress") -> None:
-        if progress.step not in reports:
-            reports[progress.step] = shown.items(_STEPS[progress.step])
-        reports[progress.step](progress.done, progress.total)
-
-    return on_progress
 
 
 def _line(name: str, number: int, more: str = "") -> str:

@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from hafm.stages.stage_model import StageModel
     from hafm.train.distributed import Ranks
     from hafm.train.dry_run import DryRun
-    from hafm.train.listener import Listener
+    from hafm.train.metrics import Listener
     from hafm.train.recipe import Recipe
     from hafm.train.sample import Sampler
     from hafm.train.trainer import Trainer
 
 __all__ = ["Train", "TrainOutcome"]
-
-ALLOWABLE = ("data", "recipe", "world", "software")
 
 _LEARNT, _KEPT = "What is learnt, and how", "What is written"
 
@@ -65,7 +63,7 @@ class TrainOutcome:
         """For people."""
         if self.dry is not None:
             return "\n".join([*_lines(self.recipe.to_dict()), "", *self.dry.lines()])
-        best = "" if self.best_loss is None else f", best held-out loss {self.best_loss:.4f} nats a token"
+        best = "" if self.best_loss is None else f", best held-out loss {self.best_loss:.4f} nats per token"
         return f"{self.recipe.spec.name}: {self.updates} steps done{best}\n{self.run}"
 
     def to_json(self) -> dict[str, Any]:
@@ -183,9 +181,12 @@ class Train(Command):
     )
 
     def check(self) -> None:
-        for name in self.allow or ():
-            if name not in ALLOWABLE:
-                raise UsageError(f"--allow {name}: there are {', '.join(ALLOWABLE)}")
+        if self.allow:
+            from hafm.train.state import ALLOWABLE
+
+            for name in self.allow:
+                if name not in ALLOWABLE:
+                    raise UsageError(f"--allow {name}: there are {', '.join(ALLOWABLE)}")
         for spelling, value in (("--threads", self.threads), ("--sample-every", self.sample_every)):
             if value is not None and value < 1:
                 raise UsageError(f"{spelling} {value}: give 1 or more")
@@ -213,8 +214,8 @@ class Train(Command):
 
         from hafm.app.train_display import training_display
         from hafm.device import device_errors
-        from hafm.train.data_record import record_data
         from hafm.train.distributed import join_ranks
+        from hafm.train.run_folder import record_data
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
@@ -261,7 +262,7 @@ def _materials(request: Train, listener: "Listener") -> "tuple[Recipe, Shards, S
     from dataclasses import replace
 
     from hafm.data.shards.reader import Shards
-    from hafm.stages.vocabulary import fit_to_parts
+    from hafm.stages.token_parts import fit_to_parts
     from hafm.train.recipe_file import open_recipe
 
     recipe = open_recipe(request.recipe, request.stage, request.overrides or ())
@@ -313,12 +314,12 @@ def _first_weights(request: Train, recipe: "Recipe", training: "Shards") -> "Sta
     torch.manual_seed(recipe.seed)
     model = StageModel(recipe.spec)
     if request.init is not None:
-        from hafm.train.init import start_from_bundle
+        from hafm.train.start import start_from_bundle
 
         start_from_bundle(model, request.init, training.index.fingerprints)
     elif recipe.warm_start:
         from hafm.stages.token_parts import TokenParts
-        from hafm.train.warm_start import points_of_parts, start_from_points
+        from hafm.train.start import points_of_parts, start_from_points
 
         parts = TokenParts.load(training.parts_folder())
         start_from_points(model, points_of_parts(parts), seed=recipe.seed)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from hafm.app.display import bar_between, writer
 from hafm.train.heldout import HeldOut
-from hafm.train.listener import Listener, StepReport
+from hafm.train.metrics import Listener, StepReport
 from hafm.train.recipe import Recipe
 from hafm.train.state import Position
 from hafm.words import duration

@@ -10,15 +10,13 @@ remove.
 
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hafm.errors import BundleMismatch, OutputError
-from hafm.files import atomic_file
+from hafm.files import atomic_file, replaced_folder
 from hafm.guide.analyser import Analyser
 from hafm.stages.analysers import ANALYSERS, AnalyserName, read_analyser, write_analyser
 from hafm.stages.bundle import (
@@ -224,31 +222,7 @@ def _commit(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> B
             raise OutputError(
                 f"'{folder}' holds files but no bundle, and is not replaced; give another folder"
             )
-    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
-    try:
-        staging.mkdir()
+    with replaced_folder(folder, what="the bundle") as staging:
         fill(staging)
         Bundle.read(staging)
-        _replace(folder, staging)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the bundle '{folder}': {error.strerror or error}; write elsewhere"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return Bundle.read(folder)
-
-
-def _replace(folder: Path, staging: Path) -> None:
-    """`staging` becomes `folder`; what was there goes once the new one stands."""
-    if not folder.exists():
-        os.replace(staging, folder)
-        return
-    old = staging.with_suffix(".old")
-    os.replace(folder, old)
-    try:
-        os.replace(staging, folder)
-    except BaseException:
-        os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def codebook_losses(logits: Float[Tensor, "B K F V"], target: Int[Tensor, "B K F"]) -> Float[Tensor, " K"]:
-    """Mean cross-entropy of every codebook, in nats a token.
+    """Mean cross-entropy of every codebook, in nats per token.
 
     >>> import torch
     >>> codebook_losses(torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, dtype=torch.long)).exp()

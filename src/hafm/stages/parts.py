@@ -1,4 +1,4 @@
-"""The parts of a bundle that are not stages: semantic features and codec, by kind.
+"""The parts of a bundle that are not stages: semantic features and codec, by kind, and `parts.json`.
 
 In: a description (JSON) and the `codec/` folder. Out: objects that implement `hafm.tokens.base`; and back.
 
@@ -11,31 +11,53 @@ In: a description (JSON) and the `codec/` folder. Out: objects that implement `h
 The built-in kinds lie in the bundle whole. HuBERT and EnCodec are named by repository and pinned commit, and
 come from the hub (or its cache) when they are first needed. Each `config.json` in `codec/` records the
 codec's fingerprint.
+
+A folder of parts that is no bundle has its descriptions in `parts.json`:
+
+    {"format": 1,
+     "features": {"vocal": {...}, "instrumental": {...}}, "codec": {"kind": ...},
+     "instrumental_rms": 0.1,                                                        level, or null
+     "fingerprints": {"codec": "<sha256>", "features_vocal": "<sha256>", ...}}       by `PART_NAMES`
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 
-from hafm.errors import BundleDamaged, UsageError
+from hafm.errors import BundleDamaged, BundleNotFound, UsageError
 from hafm.files import atomic_file
+from hafm.jsonfile import JsonFile
+from hafm.stages.bundle_config import SIDES
 from hafm.tokens.base import Codec, SemanticFeatures
+from hafm.tokens.codec.storage import read_config, write_config
+from hafm.tokens.fingerprint import require_same
 
 __all__ = [
+    "PARTS_FILE",
+    "PART_NAMES",
+    "PartsFile",
     "Pinned",
     "codec_fingerprint",
     "describe_features",
     "load_codec",
     "load_features",
     "read_pinned",
+    "require_same_parts",
     "save_codec",
 ]
 
-_CODEC_CONFIG = "config.json"
+PARTS_FILE = "parts.json"
+PART_NAMES = ("features_vocal", "kmeans_vocal", "features_instrumental", "kmeans_instrumental", "codec")
+"""Parts that decide ids, by the names that fingerprints have everywhere."""
+
+_PARTS = JsonFile(
+    what="a description of parts", fix="get or make the folder again", error=BundleDamaged, format=1
+)
 
 Part = TypeVar("Part")
 
@@ -126,8 +148,7 @@ def save_codec(codec: Codec, folder: Path, pinned: Pinned | None = None) -> dict
     if isinstance(codec, EncodecCodec) and pinned is not None:
         fields = {"bandwidth_kbps": codec.bandwidth_kbps, "fingerprint": codec.fingerprint()}
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / _CODEC_CONFIG) as file:
-            file.write((json.dumps({**asdict(pinned), **fields}, indent=2) + "\n").encode())
+        write_config(folder, {**asdict(pinned), **fields})
         return {"kind": "encodec"}
     raise TypeError(f"a bundle cannot hold {type(codec).__name__} (pinned to {pinned})")
 
@@ -138,7 +159,7 @@ def codec_fingerprint(folder: Path) -> str:
     Raises:
         BundleDamaged: missing or unreadable.
     """
-    return str(_read_codec_config(folder)["fingerprint"])
+    return str(read_config(folder)["fingerprint"])
 
 
 def read_pinned(features: Mapping[str, Any], codec: Mapping[str, Any], folder: Path) -> dict[str, Pinned]:
@@ -160,7 +181,7 @@ def read_pinned(features: Mapping[str, Any], codec: Mapping[str, Any], folder: P
     """
     found = {"features": features} if features.get("kind") == "hubert" else {}
     if codec.get("kind") == "encodec":
-        found["codec"] = _read_codec_config(folder)
+        found["codec"] = read_config(folder)
     try:
         return {
             part: Pinned(repo=fields["repo"], revision=fields["revision"]) for part, fields in found.items()
@@ -192,7 +213,7 @@ def _spectral_codec(folder: Path) -> Codec:
 def _encodec_codec(folder: Path) -> Codec:
     from hafm.tokens.encodec import EncodecCodec
 
-    values = _read_codec_config(folder)
+    values = read_config(folder)
     try:
         return EncodecCodec.from_hub(
             values["repo"], revision=values["revision"], bandwidth_kbps=values["bandwidth_kbps"]
@@ -216,12 +237,71 @@ def _known(kinds: Mapping[str, Part], kind: object, what: str) -> Part:
     return kinds[kind]
 
 
-def _read_codec_config(folder: Path) -> dict[str, Any]:
-    path = folder / _CODEC_CONFIG
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict) or "fingerprint" not in values:
-            raise ValueError("it has no fingerprint")
-    except (OSError, ValueError) as error:
-        raise BundleDamaged(f"'{path}' is not a codec's configuration ({error}); get it again") from error
-    return values
+# ---- a folder of parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsFile:
+    """The contents of `parts.json`.
+
+    Args:
+        features: description of each side's features.
+        codec: description of the codec.
+        instrumental_rms: active RMS that instrumentals are brought to; None leaves them.
+        fingerprints: of all parts in the folder, by `PART_NAMES`.
+
+    Raises:
+        ValueError: a side is missing.
+    """
+
+    features: Mapping[str, Mapping[str, Any]]
+    codec: Mapping[str, Any]
+    instrumental_rms: float | None
+    fingerprints: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if set(self.features) != set(SIDES):
+            raise ValueError(f"its features are not of {' and '.join(SIDES)}")
+
+    def write(self, folder: Path) -> None:
+        """Writes the file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with atomic_file(folder / PARTS_FILE) as file:
+            file.write((json.dumps({"format": _PARTS.format, **asdict(self)}, indent=2) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> Self:
+        """What `write` wrote. No part is loaded.
+
+        Raises:
+            BundleNotFound: there is none.
+            BundleDamaged: it is unreadable, of another format, or has other keys.
+        """
+        path = Path(folder) / PARTS_FILE
+        try:
+            return _PARTS.read(cls, path.read_bytes(), where=f"'{path}'")
+        except FileNotFoundError as error:
+            raise BundleNotFound(f"there are no parts in '{folder}' (it has no {PARTS_FILE})") from error
+        except OSError as error:
+            raise _PARTS.refused(f"'{path}'", error.strerror or str(error)) from error
+
+
+def require_same_parts(*, expected: Mapping[str, str], found: Mapping[str, str], what: str) -> None:
+    """Refuses ids of other parts than those expected.
+
+    Args:
+        expected: fingerprints by name, such as those of a bundle's configuration.
+        found: such as those of shards.
+        what: what is compared, for the message.
+
+    Raises:
+        BundleMismatch: a part of `PART_NAMES` differs, or is missing on one side; both are named.
+
+    >>> prints = {name: "ab" for name in PART_NAMES}
+    >>> require_same_parts(expected={**prints, "semantic": "cd"}, found=prints, what="the shards")
+    """
+    for name in PART_NAMES:
+        require_same(expected=str(expected.get(name)), found=str(found.get(name)), what=f"{what}: the {name}")

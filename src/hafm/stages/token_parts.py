@@ -8,8 +8,8 @@ In: a name. Out: the parts, on the CPU, verified; and a folder that holds them.
     a folder of a codec         the built-in one, trained anew; with the built-in features, without k-means
     a bundle                    its folder or hub id
 
-    parts.json                              what they are (`hafm.stages.parts_file`)
-    codec/                                  the codec, or its name and pinned revision (`hafm.stages.parts`)
+    parts.json                              what they are (`hafm.stages.parts`)
+    codec/                                  the codec, or its name and pinned revision
     kmeans_vocal|instrumental.safetensors   centroids; left out of `FeatureParts`
 
 `FeatureParts` are what a k-means is fitted on; `TokenParts` have the k-means too.
@@ -22,19 +22,20 @@ Source: paper 3.2; what the built-in parts put in place of HuBERT and EnCodec is
 """
 
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
 from hafm.errors import BundleNotFound, OutputError, UsageError
+from hafm.files import replaced_folder
 from hafm.stages.bundle import CODEC_FOLDER, Bundle, kmeans_file
 from hafm.stages.bundle_config import SIDES
 from hafm.stages.parts import (
+    PARTS_FILE,
+    PartsFile,
     Pinned,
     describe_features,
     load_codec,
@@ -42,21 +43,13 @@ from hafm.stages.parts import (
     read_pinned,
     save_codec,
 )
-from hafm.stages.parts_file import PART_NAMES, PARTS_FILE, PartsFile, require_same_parts
+from hafm.stages.spec import StageSpec, TokenStream
 from hafm.tokens.base import Codec, SemanticFeatures
-from hafm.tokens.codec.storage import holds_codec
+from hafm.tokens.codec.storage import holds_codec, read_config
 from hafm.tokens.fingerprint import require_same
 from hafm.tokens.kmeans import KMeans
 
-__all__ = [
-    "PAPER",
-    "PART_NAMES",
-    "FeatureParts",
-    "TokenParts",
-    "open_features",
-    "open_parts",
-    "require_same_parts",
-]
+__all__ = ["PAPER", "FeatureParts", "TokenParts", "fit_to_parts", "open_features", "open_parts"]
 
 PAPER = "paper"
 """The name of the paper's own parts."""
@@ -129,17 +122,8 @@ class FeatureParts:
             if (folder / PARTS_FILE).is_file() and PartsFile.read(folder).fingerprints == self.fingerprints():
                 return
             raise OutputError(f"'{folder}' already holds something else; give another folder for the parts")
-        staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
-        try:
-            staging.mkdir()
+        with replaced_folder(folder) as staging:
             self._write(staging)
-            os.replace(staging, folder)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write '{folder}': {error.strerror or error}; write elsewhere"
-            ) from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "FeatureParts":
@@ -287,6 +271,30 @@ def open_parts(name: str | os.PathLike[str], *, kmeans: Path | None = None) -> T
         bundle = Bundle.open(name)
         return _of_bundle(bundle).with_kmeans(**{side: bundle.load_kmeans(side) for side in SIDES})
     return open_features(name).with_kmeans(**_load_kmeans(kmeans))
+
+
+def fit_to_parts(spec: StageSpec, folder: Path) -> StageSpec:
+    """A stage with as many classes as the parts behind the shards have ids.
+
+    The paper has 500 clusters and 1024 codes, and so have its recipes; k-means of other sizes may be fitted.
+    Only the files that say the sizes are read, so that no codec is fetched.
+
+    Args:
+        spec: of a stage.
+        folder: of the parts.
+
+    Raises:
+        BundleNotFound, BundleDamaged: a file of the parts is missing or unreadable.
+    """
+    sizes = {f"{side}_semantic": kmeans.cardinality for side, kmeans in _load_kmeans(folder).items()}
+    codes = read_config(folder / CODEC_FOLDER).get("cardinality")
+    if codes is not None:  # EnCodec's file names the model alone, and it is the paper's
+        sizes |= {"coarse_codes": codes, "fine_codes": codes}
+
+    def fit(stream: TokenStream) -> TokenStream:
+        return replace(stream, cardinality=sizes.get(stream.name, stream.cardinality))
+
+    return replace(spec, sources=tuple(fit(source) for source in spec.sources), target=fit(spec.target))
 
 
 def _paper() -> FeatureParts:

@@ -26,6 +26,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hafm.errors import BundleDamaged, BundleNotFound
+from hafm.files import atomic_file
 from hafm.tokens.fingerprint import fingerprint, require_same
 
 __all__ = ["KMeans"]
@@ -107,12 +108,14 @@ class KMeans:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes one safetensors file, whole or not at all: beside the target first, then renamed.
+        """Writes one safetensors file, whole or not at all.
 
         Args:
             path: the file; an older one is replaced.
+
+        Raises:
+            OutputError: it cannot be written.
         """
-        path = Path(path)
         header = {
             "feature_fingerprint": self.feature_fingerprint,
             "fingerprint": self.fingerprint(),
@@ -121,16 +124,8 @@ class KMeans:
         data = save(
             {"centroids": self.centroids.cpu()}, metadata={"hafm": json.dumps(header, sort_keys=True)}
         )
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with atomic_file(path) as file:
+            file.write(data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, feature_fingerprint: str | None = None) -> Self:

@@ -1,6 +1,6 @@
 """How well a stage predicts pairs that it was not trained on, and whether it uses its condition.
 
-In: a stage and held-out crops. Out: nats a token, a codebook at a time, several times over:
+In: a stage and held-out crops. Out: nats per token, a codebook at a time, several times over:
 
     right         the true condition; and the share of tokens whose likeliest class is the true one
     wrong         the condition of another clip: what is lost is what the condition is worth
@@ -27,7 +27,7 @@ from hafm.stages.loss import codebook_losses
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.train.distributed import Ranks
-from hafm.train.precision import autocast
+from hafm.train.update import autocast
 
 __all__ = ["HeldOut", "held_out_loss", "unigram_entropy"]
 
@@ -39,7 +39,7 @@ _VOCAL = "vocal_semantic"
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Of every codebook, nats a token.
+    """Of every codebook, nats per token.
 
     Args:
         right: under the true condition.

@@ -1,6 +1,7 @@
-"""Figures of a run, for people and programs: `metrics.jsonl`, and TensorBoard's files if wanted.
+"""What a run reports while it goes on: to a file, to a display, to a test.
 
-In: one mapping a report. Out: one JSON line each.
+In: steps, evaluations, checkpoints and notes, as they happen. Out: whatever a `Listener` makes of them; and
+`metrics.jsonl`, one JSON line per report, with TensorBoard's files if wanted.
 
     {"step": 120, "updates": 120, "loss": 3.1, "loss_hex": "0x1.8cp+1", "rate": 0.0003, "norm": 0.8, ...}
     {"step": 200, "held_out": {"right": [2.9], "wrong": [3.4], "accuracy": [0.31], ...}}
@@ -11,14 +12,19 @@ on, so the file reads as if the run had never been stopped. A line is written in
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from hafm.errors import UsageError
 from hafm.files import atomic_file
+from hafm.train.heldout import HeldOut
+from hafm.train.recipe import Recipe
+from hafm.train.state import Position
+from hafm.train.update import Update
 
-__all__ = ["METRICS_FILE", "Metrics", "read_metrics"]
+__all__ = ["METRICS_FILE", "Listener", "Metrics", "StepReport", "read_metrics"]
 
 METRICS_FILE = "metrics.jsonl"
 _TENSORBOARD_FOLDER = "tensorboard"
@@ -115,3 +121,64 @@ def _open_board(folder: Path, step: int) -> Any:
             "(metrics.jsonl holds the same figures)"
         ) from error
     return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What a step did.
+
+    Args:
+        position: after it.
+        update: its loss and gradient.
+        rate: its highest learning rate.
+        seconds: since this start of the run began.
+        tokens_per_second: target tokens, over all ranks, since then.
+        waiting_share: share of the time in which the device waited for data.
+    """
+
+    position: Position
+    update: Update
+    rate: float
+    seconds: float
+    tokens_per_second: float
+    waiting_share: float
+
+    def metrics(self, *, loss: float, epoch: float) -> dict[str, Any]:
+        """A line of `metrics.jsonl`.
+
+        Args:
+            loss: mean since the line before; also written in hexadecimal, which shows every bit.
+            epoch: passes over the data so far.
+        """
+        return {
+            "step": self.position.step,
+            "updates": self.position.updates,
+            "epoch": epoch,
+            "loss": loss,
+            "loss_hex": loss.hex(),
+            "norm": self.update.norm,
+            "rate": self.rate,
+            "skipped": self.position.skips.total,
+            "seconds": round(self.seconds, 3),
+            "tokens_per_second": round(self.tokens_per_second, 1),
+            "waiting_share": round(self.waiting_share, 4),
+        }
+
+
+class Listener:
+    """Called on rank 0 as training goes on. This one does nothing, and says what others can do."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+
+    def begins(self, recipe: Recipe, position: Position) -> None:
+        """Training begins or goes on."""
+
+    def step(self, report: StepReport) -> None:
+        """A step is done."""
+
+    def evaluated(self, position: Position, scores: HeldOut) -> None:
+        """The held-out pairs were evaluated."""
+
+    def saved(self, path: Path) -> None:
+        """A checkpoint was written and verified."""

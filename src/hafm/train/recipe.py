@@ -32,8 +32,7 @@ from hafm.model.training_attention import AttentionKind
 from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec
 from hafm.tokens.pattern import Pattern
-from hafm.train.optim import OptimizerKind
-from hafm.train.schedule import cosine, trapezoid
+from hafm.train.optim import OptimizerKind, cosine, trapezoid
 
 __all__ = ["FREE_FIELDS", "RECIPES", "STAGES", "Precision", "Recipe", "builtin", "paper", "recipe_of", "tiny"]
 
@@ -74,7 +73,7 @@ class Recipe:
         history_dropout: share of the clips in which tokens so far are hidden: all of them in half of these
             clips, a random share in the other half. Most tokens follow from the one before; a stage that is
             never without it learns to listen to itself and not to its condition (docs/experiments.md).
-        warm_start: embeddings start from what the ids stand for (`hafm.train.warm_start`).
+        warm_start: embeddings start from what the ids stand for (`hafm.train.start`).
         ema_decay: also keep a moving average of the weights, and evaluate and export that; None keeps none.
         seed: of the weights, the order of the data, the crops and the dropouts.
         evaluate_every: steps between two evaluations on held-out pairs.

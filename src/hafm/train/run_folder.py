@@ -1,18 +1,23 @@
 """What a run leaves in its folder, for whoever comes after training.
 
-In: a folder. Out: the trained weights and how good they are.
+In: a folder. Out: the trained weights, how good they are, and what they were trained on.
 
     RUN/recipe.json       the resolved recipe, and what the run was trained on
+        data/index.json   that of the shards, byte for byte: settings, counts, the hash of every shard
+             parts/       features, k-means and codec that made the ids
         checkpoints/      see `hafm.train.checkpoint`
         metrics.jsonl     see `hafm.train.metrics`
         tensorboard/      if it was asked for
         samples/          if they were asked for
         stopped-by/       batches that were not finite, if there were any
         outcome.json      how the last start ended: finished or stopped; missing while it runs or if it was
-        killed
+                          killed
+
+Index and parts are kept so that a bundle can be made when the shards are elsewhere. Tokens are not copied.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +25,25 @@ from typing import Any
 
 from torch import Tensor
 
+from hafm.data.shards.index import INDEX_FILE, PARTS_FOLDER, Index
+from hafm.data.shards.reader import Shards
 from hafm.errors import CheckpointDamaged, UsageError
-from hafm.files import atomic_file
+from hafm.files import atomic_file, replaced_folder
 from hafm.train.checkpoint import Checkpoint, Checkpoints
 from hafm.train.recipe import Recipe
 
-__all__ = ["BATCH_FOLDER", "OUTCOME_FILE", "RECIPE_FILE", "TrainedStage", "load_trained", "write_json"]
+__all__ = [
+    "BATCH_FOLDER",
+    "DATA_FOLDER",
+    "OUTCOME_FILE",
+    "RECIPE_FILE",
+    "TrainedStage",
+    "TrainingData",
+    "load_trained",
+    "read_data",
+    "record_data",
+    "write_json",
+]
 
 RECIPE_FILE, OUTCOME_FILE = "recipe.json", "outcome.json"
 BATCH_FOLDER = "stopped-by"
@@ -39,7 +57,7 @@ class TrainedStage:
         recipe: how it was trained.
         weights: of the stage, float32 on the processor; the moving average if there is one.
         step, updates: batches taken and steps applied.
-        held_out_loss: nats a token at the best evaluation so far; None if there was none.
+        held_out_loss: nats per token at the best evaluation so far; None if there was none.
         data: fingerprint of the shards.
         facts: everything that the checkpoint says.
     """
@@ -108,3 +126,60 @@ def _below(checkpoint: Checkpoint, prefix: str) -> dict[str, Tensor]:
         for name, value in checkpoint.tensors.items()
         if name.startswith(prefix)
     }
+
+
+DATA_FOLDER = "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run was trained on.
+
+    Args:
+        index: of the shards.
+        parts_folder: for `TokenParts.load`.
+    """
+
+    index: Index
+    parts_folder: Path
+
+
+def record_data(run: Path, shards: Shards, *, replace: bool = False) -> None:
+    """Keeps index and parts of the shards in a run's folder, whole or not at all.
+
+    Args:
+        run: its folder; made if it is not there.
+        shards: that it is trained on.
+        replace: put them in place of others; otherwise what is there stays, and the run that is there decides
+            whether it goes on with these shards.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    folder = run / DATA_FOLDER
+    if folder.is_dir() and not (replace and read_data(run).index.digest() != shards.fingerprint()):
+        return
+    with replaced_folder(folder, parents=True) as staging:
+        shutil.copytree(shards.parts_folder(), staging / PARTS_FOLDER)
+        with atomic_file(staging / INDEX_FILE) as file:
+            file.write(shards.index.to_json().encode())
+
+
+def read_data(run: Path) -> TrainingData:
+    """What `record_data` kept.
+
+    Raises:
+        UsageError: the folder holds no run, or one that was begun without it.
+        ShardsDamaged: the index was changed.
+    """
+    path = run / DATA_FOLDER / INDEX_FILE
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"'{run}' does not say what it was trained on ({error.strerror or error}); name the folder that "
+            "hafm train --run was given"
+        ) from error
+    return TrainingData(
+        index=Index.from_json(text, where=str(path)), parts_folder=run / DATA_FOLDER / PARTS_FOLDER
+    )

@@ -10,34 +10,47 @@ The rates are a function of `updates`, and batches one of `step`, so these two n
 and data need. A run on other data, with another recipe, another number of ranks or other software is refused,
 because it would not be the same run; each can be allowed by name. What is missing is an error, never a
 default.
+
+Batches, crops and dropouts are pure functions of (seed, step) and need no random state. Python's, NumPy's and
+torch's global generators, and the GPU's, are kept all the same, as bytes: whatever a model or a hook draws, a
+resumed run goes on as an unbroken one.
 """
 
+import json
+import random
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from hafm.errors import UsageError
 from hafm.stages.stage_model import StageModel
 from hafm.train.checkpoint import Checkpoint
 from hafm.train.distributed import Ranks
-from hafm.train.ema import Ema
-from hafm.train.numerics import Skips
+from hafm.train.optim import Ema
 from hafm.train.recipe import FREE_FIELDS, Recipe
-from hafm.train.rng import capture_rng, restore_rng
+from hafm.train.update import Skips
 from hafm.version import __version__
 
-__all__ = ["ALLOWABLE", "Identity", "Position", "TrainState", "require_same_run"]
+__all__ = [
+    "ALLOWABLE",
+    "Identity",
+    "Position",
+    "TrainState",
+    "capture_rng",
+    "require_same_run",
+    "restore_rng",
+    "seed_rng",
+]
 
-ALLOWABLE = {
-    "data": "--allow data",
-    "recipe": "--allow recipe",
-    "world": "--allow world",
-    "software": "--allow software",
-}
-"""What may differ when it is asked for, and how that is done."""
+ALLOWABLE = ("data", "recipe", "world", "software")
+"""What may differ where it is asked for (`--allow NAME`)."""
 
 _OPTIMIZER_KEYS = {"AdamW": {"step", "exp_avg", "exp_avg_sq"}, "Muon": {"momentum_buffer"}}
 
@@ -209,7 +222,7 @@ def require_same_run(
         if name not in allow:
             raise UsageError(
                 f"'{where}' was begun otherwise ({what}); use another run folder, give what it was begun "
-                f"with, or go on all the same with {ALLOWABLE[name]}"
+                f"with, or go on all the same with --allow {name}"
             )
         allowed.append(what)
     return allowed
@@ -248,3 +261,62 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
         # otherwise.
         state.setdefault(int(index), {})[key] = value.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+# ---- random states
+
+
+_PYTHON, _NUMPY, _TORCH, _CUDA = "python", "numpy", "torch", "cuda"
+
+
+def capture_rng(device: torch.device) -> UInt8[Tensor, " N"]:
+    """The states, as bytes.
+
+    >>> cpu = torch.device("cpu")
+    >>> before = capture_rng(cpu)
+    >>> drawn = random.random(), np.random.random(), torch.rand(()).item()
+    >>> restore_rng(before, cpu)
+    >>> drawn == (random.random(), np.random.random(), torch.rand(()).item())
+    True
+    """
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    states = {
+        _PYTHON: _text(random.getstate()),
+        _NUMPY: _text([name, np.asarray(keys).tolist(), position, has_gauss, gauss]),
+        _TORCH: torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        states[_CUDA] = torch.cuda.get_rng_state(device)
+    return torch.frombuffer(bytearray(save(states)), dtype=torch.uint8)
+
+
+def restore_rng(data: UInt8[Tensor, " N"], device: torch.device) -> None:
+    """Sets all generators to what `capture_rng` saw.
+
+    Raises:
+        ValueError: these bytes are something else, or hold nothing for the device.
+    """
+    try:
+        states = load(data.numpy().tobytes())
+        version, internal, gauss_next = json.loads(states[_PYTHON].numpy().tobytes())
+        name, keys, position, has_gauss, gauss = json.loads(states[_NUMPY].numpy().tobytes())
+        torch_state = states[_TORCH]
+        cuda_state = states[_CUDA] if device.type == "cuda" else None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"these bytes hold no random states: {error}") from error
+    random.setstate((version, tuple(internal), gauss_next))
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(torch_state)
+    if cuda_state is not None:
+        torch.cuda.set_rng_state(cuda_state, device)
+
+
+def seed_rng(seed: int, rank: int) -> None:
+    """Starts all generators of a rank; another rank starts elsewhere."""
+    random.seed(f"{seed} {rank}")
+    np.random.seed((seed + 7919 * rank) % 2**32)
+    torch.manual_seed((seed << 16) + rank)  # of the GPUs as well
+
+
+def _text(value: object) -> UInt8[Tensor, " N"]:
+    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)

@@ -6,7 +6,7 @@ In: a stage, its recipe, training and held-out pairs. Out: a run folder (`hafm.t
     until `recipe.steps` steps are applied:
         take the step's pieces        made ahead of time in a thread
         rate                          a function of the applied steps
-        forward, backward, apply      or skip, or stop (hafm.train.numerics)
+        forward, backward, apply      or skip, or stop (hafm.train.update)
         report, evaluate, save        every so many steps; the best evaluation is saved too
         a signal came?                save and stop
 
@@ -35,21 +35,25 @@ from hafm.model.training_attention import choose_attention
 from hafm.stages.stage_model import StageModel
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.distributed import Ranks
-from hafm.train.ema import Ema
 from hafm.train.feed import Feed
 from hafm.train.heldout import HeldOut, held_out_loss
-from hafm.train.listener import Listener, StepReport
-from hafm.train.metrics import Metrics
-from hafm.train.numerics import PATIENCE, save_batch
-from hafm.train.optim import build_optimizers, set_rate_share
+from hafm.train.metrics import Listener, Metrics, StepReport
+from hafm.train.optim import Ema, build_optimizers, set_rate_share
 from hafm.train.pieces import Piece, pieces_of_step, require_enough_clips
-from hafm.train.precision import make_scaler, resolve_precision
 from hafm.train.recipe import Recipe
-from hafm.train.rng import seed_rng
 from hafm.train.run_folder import BATCH_FOLDER, OUTCOME_FILE, RECIPE_FILE, write_json
-from hafm.train.state import Identity, Position, TrainState, require_same_run
+from hafm.train.state import Identity, Position, TrainState, require_same_run, seed_rng
 from hafm.train.stop import StopFlag
-from hafm.train.update import Update, accumulate, apply_update, shared_by
+from hafm.train.update import (
+    PATIENCE,
+    Update,
+    accumulate,
+    apply_update,
+    make_scaler,
+    resolve_precision,
+    save_batch,
+    shared_by,
+)
 
 __all__ = ["Trainer"]
 

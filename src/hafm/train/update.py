@@ -1,13 +1,31 @@
-"""One optimiser step: forward and backward over the pieces of a batch, clip, apply or skip.
+"""One optimiser step: its precision, forward and backward over the pieces of a batch, clip, apply or skip.
 
 In: pieces. Out: the loss of the whole batch (the same number on every rank), and whether the step was
 applied.
 
     piece 1..n-1   forward, backward                      gradients stay on the rank
-    piece n        forward, backward                      and are summed over the ranks, once a step
+    piece n        forward, backward                      and are summed over the ranks, once per step
     loss           summed over pieces and ranks
     float16        gradients unscaled
     all finite?    clip, apply      otherwise: no weight moves
+
+Weights, gradients, optimiser and loss are float32 always; matrix products may have another type. bfloat16
+has float32's range and needs no scaling.
+
+| precision | GPU with bfloat16 | other GPU | processor with bfloat16 | other processor |
+|---|---|---|---|---|
+| `half` (paper 3.5: fp16) | bfloat16 | float16 | bfloat16 | float32 |
+| the others | as they say | | | |
+
+What happens when a loss or a gradient is not finite:
+
+    float16             the step is skipped and counted, the schedule stays where it is, the loss scale is
+                        halved: too large a scale is the usual cause. `PATIENCE` in a row: no scale helps.
+    float32, bfloat16   stopped at once: there is no scale to blame, so a weight, a rate or the data is wrong,
+                        and every further step would hide which.
+
+When training stops, the step has changed no weight, the last checkpoint is intact, and the batch lies in the
+run's folder, for whoever wants to see what was in it.
 
 Source: paper 3.5; eq. 6 is `hafm.stages.loss`.
 """
@@ -16,27 +34,42 @@ import contextlib
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
+import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hafm.files import atomic_file
 from hafm.model.training_attention import AttentionKind
 from hafm.stages.loss import stage_loss
 from hafm.train.distributed import Ranks
 from hafm.train.pieces import Piece
-from hafm.train.precision import autocast
+from hafm.train.recipe import Precision
 
-__all__ = ["Update", "accumulate", "apply_update", "shared_by"]
+__all__ = [
+    "PATIENCE",
+    "Skips",
+    "Update",
+    "accumulate",
+    "apply_update",
+    "autocast",
+    "make_scaler",
+    "resolve_precision",
+    "save_batch",
+    "shared_by",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """What became of a step.
+    """What a step did.
 
     Args:
-        loss: nats a token, of the batch over all ranks, before the step.
+        loss: nats per token, of the batch over all ranks, before the step.
         norm: of the gradient before clipping.
         finite: whether both are; only then was the step applied.
         stop: signal that some rank was sent; 0 if none was.
@@ -133,3 +166,94 @@ def apply_update(
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     return Update(loss=total, norm=norm, finite=finite, stop=ranks.max(stop) if stops else 0)
+
+
+# ---- precision
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype that a precision means on a device.
+
+    >>> resolve_precision("float16", torch.device("cpu"))
+    torch.float16
+    """
+    if precision != "half":
+        dtype: torch.dtype = getattr(torch, precision)
+        return dtype
+    if device.type == "cuda":
+        with_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if with_bfloat16 else torch.float16
+    if device.type == "cpu":
+        known = torch.cpu.get_capabilities()
+        return torch.bfloat16 if known.get("avx512_bf16") or known.get("amx_bf16") else torch.float32
+    return torch.float32
+
+
+def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
+    """A block whose matrix products are computed in `dtype`."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+def make_scaler(dtype: torch.dtype, device: torch.device) -> torch.amp.GradScaler | None:
+    """The gradient scaling of float16; None for the others."""
+    return torch.amp.GradScaler(device.type) if dtype == torch.float16 else None
+
+
+# ---- what is not finite
+
+
+PATIENCE = 20
+"""Skipped steps in a row that float16 may take."""
+
+
+@dataclass
+class Skips:
+    """How many steps were skipped.
+
+    Args:
+        total: in the whole run.
+        in_a_row: since the last step that was applied.
+
+    >>> skips = Skips()
+    >>> for finite in (False, False, True, False): skips.count(finite)
+    >>> skips
+    Skips(total=3, in_a_row=1)
+    """
+
+    total: int = 0
+    in_a_row: int = 0
+
+    def count(self, finite: bool) -> None:
+        """Takes one step in."""
+        self.total += not finite
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+
+    def is_hopeless(self, dtype: torch.dtype) -> bool:
+        """Whether training must stop."""
+        return self.in_a_row >= (PATIENCE if dtype == torch.float16 else 1)
+
+
+def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int) -> Path:
+    """Writes what this rank was given in a step, by piece: `target`, `condition.0` ..., `drop`, and `guide`,
+    `hide` and `codebook` where there are such.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    for number, piece in enumerate(pieces):
+        tensors[f"{number}.target"] = piece.target
+        tensors.update({f"{number}.condition.{i}": ids for i, ids in enumerate(piece.conditions)})
+        tensors[f"{number}.drop"] = piece.drop
+        for name, value in (("guide", piece.guide), ("hide", piece.hide), ("codebook", piece.codebook)):
+            if value is not None:
+                tensors[f"{number}.{name}"] = value
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:08d}-rank-{rank}.safetensors"
+    with atomic_file(path) as file:
+        file.write(
+            safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
+        )
+    return path

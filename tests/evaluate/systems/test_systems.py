@@ -20,7 +20,7 @@ from hafm.evaluate.testset.clip import Clip
 from hafm.guide.lead_sheet import KeyChange, LeadSheet
 from hafm.stages.bundle import Bundle
 from tests.evaluate.runs import make_run
-from tests.tiny import RATE, make_tiny_bundle, sung
+from tests.tiny import RATE, sung
 
 
 def clip(name: str, song: str, samples: int = RATE) -> Clip:
@@ -38,35 +38,30 @@ def ignore(share: float) -> None:
     assert 0 <= share <= 1
 
 
-@pytest.fixture(scope="module")
-def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
-    return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny"))
-
-
-def test_the_model_plays_what_the_accompanist_generates(accompanist: Accompanist) -> None:
-    model = Model(accompanist=accompanist, takes=2, seed=5, batch_rows=4)
+def test_the_model_plays_what_the_accompanist_generates(tiny_accompanist: Accompanist) -> None:
+    model = Model(tiny_accompanist=tiny_accompanist, takes=2, seed=5, batch_rows=4)
     clips = [sound("a"), sound("b")]
     shares: list[float] = []
     made = model.play(clips, sample_rate=RATE, on_share=shares.append)
     for each, takes in zip(clips, made, strict=True):
         for take, waveform in enumerate(takes):
-            alone = accompanist.generate(each.vocal, sample_rate=RATE, seed=5, take=take)
+            alone = tiny_accompanist.generate(each.vocal, sample_rate=RATE, seed=5, take=take)
             assert waveform.equal(alone.waveform[0])
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert model.batch_clips == 2
 
 
-def test_what_decides_the_models_sounds_is_in_its_identity(accompanist: Accompanist) -> None:
-    identity = Model(accompanist=accompanist, takes=2).identity()
-    assert identity["fingerprint"] == accompanist.bundle.fingerprint
-    assert identity == Model(accompanist=accompanist, takes=8, batch_rows=1).identity()
+def test_what_decides_the_models_sounds_is_in_its_identity(tiny_accompanist: Accompanist) -> None:
+    identity = Model(tiny_accompanist=tiny_accompanist, takes=2).identity()
+    assert identity["fingerprint"] == tiny_accompanist.bundle.fingerprint
+    assert identity == Model(tiny_accompanist=tiny_accompanist, takes=8, batch_rows=1).identity()
     for changed in ({"seed": 1}, {"guidance": 1.0}, {"temperature": 0.0}, {"top_k": 3}, {"skip_fine": True}):
-        assert identity != Model(accompanist=accompanist, **changed).identity()  # type: ignore[arg-type]
+        assert identity != Model(tiny_accompanist=tiny_accompanist, **changed).identity()  # type: ignore[arg-type]
 
 
-def test_the_codec_ceiling_is_the_codecs_round_trip(accompanist: Accompanist) -> None:
-    codec = accompanist.bundle.load_codec()
+def test_the_codec_ceiling_is_the_codecs_round_trip(tiny_accompanist: Accompanist) -> None:
+    codec = tiny_accompanist.bundle.load_codec()
     [[made]] = CodecCeiling(codec=codec).play([sound("a")], sample_rate=RATE, on_share=ignore)
     expected = codec.decode(codec.encode(sound("a").instrumental[None, None]))[0, 0, : len(made)]
     assert torch.allclose(made, expected, atol=1e-6)
@@ -138,13 +133,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def test_systems_have_the_names_that_open_them_in_the_order_of_tables(
-    run: RunFolder, accompanist: Accompanist
+    run: RunFolder, tiny_accompanist: Accompanist
 ) -> None:
     names = [name for name in SYSTEMS if name not in (*GUIDED, "retrieval")]
-    found = open_systems(reversed(names), run, accompanist=accompanist, seed=3, takes=2, guidance=1.5)
+    found = open_systems(
+        reversed(names), run, tiny_accompanist=tiny_accompanist, seed=3, takes=2, guidance=1.5
+    )
     assert [system.name for system in found] == names
     assert all(isinstance(system, System) for system in found)
-    model = Model(accompanist=accompanist, takes=2, seed=3, guidance=1.5)
+    model = Model(tiny_accompanist=tiny_accompanist, takes=2, seed=3, guidance=1.5)
     assert found[names.index("model")].identity() == model.identity()
 
 
@@ -174,22 +171,22 @@ def test_what_a_system_lacks_is_named(run: RunFolder, names: list[str], message:
 
 
 def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
-    tmp_path: Path, accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_sheets = []
 
     def without_guides(vocals: list[torch.Tensor], *, guides: list[LeadSheet], **words: Any) -> Any:
         given_sheets.append(guides)
-        return Accompanist.generate_batch(accompanist, vocals, **words)
+        return Accompanist.generate_batch(tiny_accompanist, vocals, **words)
 
-    monkeypatch.setattr(accompanist, "generate_batch", without_guides)
+    monkeypatch.setattr(tiny_accompanist, "generate_batch", without_guides)
     run = make_run(tmp_path / "run", songs=2, systems=("truth",), seconds=1.0)
     first, second = run.manifest.clips
     sheets = {}
     for clip_, tonic in ((first, "C"), (second, "F#")):
         sheets[clip_.id] = LeadSheet(duration_seconds=1.0, keys=(KeyChange(0.0, tonic, "maj"),))
         run.put_sheet(Made(system="truth", heard=BOTH_ARMS, take=0, clip=clip_.id), sheets[clip_.id])
-    given, other = open_systems(["model-given", "model-other"], run, accompanist=accompanist)
+    given, other = open_systems(["model-given", "model-other"], run, tiny_accompanist=tiny_accompanist)
     make_sounds(run, given)
     make_sounds(run, other)
     assert given_sheets == [
@@ -210,10 +207,10 @@ class Listener:
 
 
 def test_a_model_with_estimated_sheets_hears_the_vocal_of_the_arm(
-    run: RunFolder, accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Bundle, "load_analyser", lambda bundle, name: {"vocal": Listener()}[name])
-    [estimated] = open_systems(["model-estimated"], run, accompanist=accompanist)
+    [estimated] = open_systems(["model-estimated"], run, tiny_accompanist=tiny_accompanist)
     assert isinstance(estimated, Guided)
     [first, _] = run.manifest.clips
     silence = torch.zeros(first.num_samples)
@@ -224,13 +221,13 @@ def test_a_model_with_estimated_sheets_hears_the_vocal_of_the_arm(
 
 
 def test_a_bundle_without_an_analyser_has_no_estimated_sheets(
-    run: RunFolder, accompanist: Accompanist
+    run: RunFolder, tiny_accompanist: Accompanist
 ) -> None:
     with pytest.raises(HafmError, match="has no vocal analyser"):
-        open_systems(["model-estimated"], run, accompanist=accompanist)
+        open_systems(["model-estimated"], run, tiny_accompanist=tiny_accompanist)
 
 
-def test_a_guided_model_needs_lead_sheets(run: RunFolder, accompanist: Accompanist) -> None:
-    [given] = open_systems(["model-given"], run, accompanist=accompanist)
+def test_a_guided_model_needs_lead_sheets(run: RunFolder, tiny_accompanist: Accompanist) -> None:
+    [given] = open_systems(["model-given"], run, tiny_accompanist=tiny_accompanist)
     with pytest.raises(UsageError, match="no lead sheet of clip"):
         make_sounds(run, given)

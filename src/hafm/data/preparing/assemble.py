@@ -17,8 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from hafm.data.preparing.ledger import Ledger
-from hafm.data.preparing.ledger_row import LedgerRow, ShardKey
+from hafm.data.preparing.ledger import Ledger, LedgerRow, ShardKey
 from hafm.data.result import ClipLevel
 from hafm.data.shards.file import shard_name, write_shard
 from hafm.data.shards.guides import write_sheets

@@ -4,27 +4,132 @@ In: items from the scan, then results, one transaction each. Out: rows, counts, 
 holds yet.
 
     OUT/ledger.sqlite     fact    settings that decide the tokens; the filter of the last run
-                          item    one row an item (`ledger_row.py`)
+                          item    one row per item
                           tokens  of prepared items, until their shard is written
                           shard   the shards that are written, with their hashes
     OUT/ledger.lock       held while a process writes (`database.py`)
+
+An item has exactly one of these statuses, at every moment:
+
+    pending ----> done          its tokens are kept, and the filter keeps some of its clips
+             |--> dropped       a duplicate, or the filter keeps none of its clips
+             `--> quarantined   it could not be used; the reason says why
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 from hafm.data.collection.splits import ScannedTrack
 from hafm.data.collection.track import Split, Track
 from hafm.data.preparing.database import Database, damaged
-from hafm.data.preparing.ledger_row import Counts, LedgerRow, NewItem, ShardKey, Status
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackResult, TrackTokens
 from hafm.errors import OutputError
 
-__all__ = ["LEDGER_FILE", "Ledger", "ShardRecord"]
+__all__ = [
+    "LEDGER_FILE",
+    "STATUSES",
+    "Counts",
+    "Ledger",
+    "LedgerRow",
+    "NewItem",
+    "ShardKey",
+    "ShardRecord",
+    "Status",
+]
+
+Status: TypeAlias = Literal["pending", "done", "dropped", "quarantined"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+ShardKey: TypeAlias = tuple[Split, int]
+"""Split and number of a shard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewItem:
+    """An item as the scan found it.
+
+    Args:
+        track: what the source says.
+        split: where its song belongs.
+        shard: number, within the split, of the shard that will hold its tokens.
+        sha256: of the bytes of its parts; None if they cannot be read.
+        status: `pending`; `dropped` for a duplicate, `quarantined` for what cannot be read.
+        reason: why it is not pending.
+    """
+
+    track: Track
+    split: Split
+    shard: int
+    sha256: str | None
+    status: Status = "pending"
+    reason: str | None = None
+
+    @property
+    def shard_key(self) -> ShardKey:
+        """Its shard among those of all splits."""
+        return self.split, self.shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow(NewItem):
+    """An item and its result.
+
+    Args:
+        position: number of the item, in the order in which items were found.
+        seconds: duration; None unless it has tokens.
+        frames_50: frames of semantic tokens.
+        frames_75: frames of codes.
+        levels: of its clips.
+        notes: what a reader should know.
+        spent: seconds of computing by step.
+    """
+
+    position: int
+    seconds: float | None = None
+    frames_50: int | None = None
+    frames_75: int | None = None
+    levels: tuple[ClipLevel, ...] = ()
+    notes: tuple[str, ...] = ()
+    spent: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it has tokens, whatever the filter thinks of it."""
+        return self.seconds is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many items have which status.
+
+    >>> counts = Counts(pending=3, done=5, quarantined=1)
+    >>> counts.items, counts.resolved
+    (9, 6)
+    """
+
+    pending: int = 0
+    done: int = 0
+    dropped: int = 0
+    quarantined: int = 0
+
+    @property
+    def items(self) -> int:
+        """All of them."""
+        return self.pending + self.resolved
+
+    @property
+    def resolved(self) -> int:
+        """Those that are not pending."""
+        return self.done + self.dropped + self.quarantined
+
+    def share_quarantined(self) -> float:
+        """Of the resolved items, 0 to 1; 0 while there are none."""
+        return self.quarantined / self.resolved if self.resolved else 0.0
+
 
 LEDGER_FILE = "ledger.sqlite"
 FORMAT = 1
@@ -59,10 +164,7 @@ CREATE TABLE shard (
 );
 INSERT INTO fact VALUES ('format', '{FORMAT}');
 """
-_COLUMNS = (
-    "position, track, split, shard, sha256, status, reason, "
-    "seconds, frames_50, frames_75, levels, notes, spent"
-)
+_COLUMNS = tuple(each.name for each in fields(LedgerRow))
 
 
 class Ledger:
@@ -133,7 +235,20 @@ class Ledger:
             self._database.execute_each(
                 "INSERT INTO item (position, id, song_id, split, shard, sha256, track, status, reason) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (_new_values(position, item) for position, item in enumerate(items, start=first)),
+                (
+                    (
+                        position,
+                        item.track.id,
+                        item.track.song_id,
+                        item.split,
+                        item.shard,
+                        item.sha256,
+                        json.dumps(item.track.to_dict()),
+                        item.status,
+                        item.reason,
+                    )
+                    for position, item in enumerate(items, start=first)
+                ),
             )
             self._set_facts(facts or {})
 
@@ -198,7 +313,7 @@ class Ledger:
     def rows(self, status: Status | None = None) -> list[LedgerRow]:
         """The items of a status, or all of them, in the order of their positions."""
         where, values = ("WHERE status = ?", (status,)) if status is not None else ("", ())
-        query = f"SELECT {_COLUMNS} FROM item {where} ORDER BY position"
+        query = f"SELECT {', '.join(_COLUMNS)} FROM item {where} ORDER BY position"
         return [_row(found) for found in self._database.all(query, values)]
 
     def scanned(self) -> list[ScannedTrack]:
@@ -261,35 +376,13 @@ class Ledger:
         return {(split, number): (sha256, num_bytes) for split, number, sha256, num_bytes in found}
 
 
-def _new_values(position: int, item: NewItem) -> Sequence[Any]:
-    return (
-        position,
-        item.track.id,
-        item.track.song_id,
-        item.split,
-        item.shard,
-        item.sha256,
-        json.dumps(item.track.to_dict()),
-        item.status,
-        item.reason,
-    )
-
-
 def _row(values: Sequence[Any]) -> LedgerRow:
-    position, track, split, shard, sha256, status, reason, *rest = values
-    seconds, frames_50, frames_75, levels, notes, spent = rest
+    found = dict(zip(_COLUMNS, values, strict=True))
+    texts = {name: json.loads(found.pop(name)) for name in ("track", "levels", "notes", "spent")}
     return LedgerRow(
-        position=position,
-        track=Track.from_dict(json.loads(track)),
-        split=split,
-        shard=shard,
-        sha256=sha256,
-        status=status,
-        reason=reason,
-        seconds=seconds,
-        frames_50=frames_50,
-        frames_75=frames_75,
-        levels=tuple(ClipLevel(**level) for level in json.loads(levels)),
-        notes=tuple(json.loads(notes)),
-        spent=json.loads(spent),
+        track=Track.from_dict(texts["track"]),
+        levels=tuple(ClipLevel(**level) for level in texts["levels"]),
+        notes=tuple(texts["notes"]),
+        spent=texts["spent"],
+        **found,
     )

@@ -12,9 +12,7 @@ tokens must be the same in all runs on one folder; the filter may differ, since 
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 from hafm.data.collection.track import Source, Track
@@ -26,82 +24,27 @@ from hafm.data.preparing.assemble import (
     write_ripe_shard,
     write_table,
 )
-from hafm.data.preparing.disk import require_room, telling_room
-from hafm.data.preparing.forecast import forecast
-from hafm.data.preparing.ledger import Ledger
-from hafm.data.preparing.ledger_row import Counts
+from hafm.data.preparing.before import (
+    PrepareConfig,
+    forecast,
+    require_room,
+    require_same_settings,
+    run_settings,
+    with_room_needed,
+)
+from hafm.data.preparing.ledger import Counts, Ledger
 from hafm.data.preparing.prepare_report import PrepareSummary, summarise
-from hafm.data.preparing.scan import SplitRule, scan
-from hafm.data.preparing.settings import require_same_settings
+from hafm.data.preparing.scan import scan
 from hafm.data.preparing.workbench import Opener, TrackEngine, Workbench
 from hafm.data.result import Quarantined, TrackResult
 from hafm.data.shards.index import PARTS_FOLDER
-from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import QuarantineLimit, UsageError
+from hafm.progress import OnProgress, Progress
 from hafm.workers import in_batches
 
-__all__ = ["PrepareConfig", "PrepareProgress", "prepare", "run_settings"]
+__all__ = ["prepare"]
 
 _JUDGED_FROM = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """One output folder.
-
-    Args:
-        out: the folder; made if missing.
-        clip_filter: which clips are kept; may differ from run to run.
-        split_rule: for songs that the source does not assign.
-        tracks_per_shard: items a shard, 1 or more.
-        batch_size: tracks that a workbench gets at once, 1 or more.
-        limit: take only the first tracks of the source; a later run without it takes the rest.
-        quarantine_limit: share of tracks that may be unusable, 0 to 1.
-        retry: look at quarantined tracks again; those that were mended stand in shards behind the others.
-
-    Raises:
-        UsageError: a value is out of range.
-
-    >>> PrepareConfig(out=Path("shards"), batch_size=0)
-    Traceback (most recent call last):
-    ...
-    hafm.errors.UsageError: batch size 0: give 1 or more
-    """
-
-    out: Path
-    clip_filter: ClipFilter = field(default_factory=ClipFilter)
-    split_rule: SplitRule = field(default_factory=SplitRule)
-    tracks_per_shard: int = 256
-    batch_size: int = 1
-    limit: int | None = None
-    quarantine_limit: float = 0.02
-    retry: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("tracks_per_shard", "batch_size", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', ' ')} {value}: give 1 or more")
-        if not 0 <= self.quarantine_limit <= 1:
-            raise UsageError(f"quarantine limit {self.quarantine_limit}: give a share from 0 to 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrepareProgress:
-    """How far a run is.
-
-    Args:
-        step: `scan` or `tokens`; `trial` in a rehearsal.
-        done: items, those of earlier runs included.
-        total: of them.
-    """
-
-    step: str
-    done: int
-    total: int
-
-
-OnProgress = Callable[[PrepareProgress], None]
 
 
 def prepare(
@@ -119,7 +62,7 @@ def prepare(
         source: the collection; always the same one for one folder.
         opener: of workbenches; called here once, to see what they are made of, and once in each worker.
         engine: what runs them.
-        on_progress: told after each step.
+        on_progress: called after each item.
 
     Returns:
         What the folder holds now.
@@ -136,24 +79,6 @@ def prepare(
         return run.finish()
 
 
-def run_settings(config: PrepareConfig, source: Source, made_by: Mapping[str, Any]) -> dict[str, Any]:
-    """What must not change between runs on one folder; JSON values.
-
-    Args:
-        config: of a run.
-        source: of it.
-        made_by: of its workbench.
-    """
-    return {
-        "source": source.describe(),
-        "split_seed": config.split_rule.seed,
-        "valid_share": config.split_rule.valid_share,
-        "test_share": config.split_rule.test_share,
-        "tracks_per_shard": config.tracks_per_shard,
-        "made_by": dict(made_by),
-    }
-
-
 class _Run:
     """A run, step by step."""
 
@@ -161,12 +86,12 @@ class _Run:
         self, config: PrepareConfig, source: Source, bench: Workbench, on_progress: OnProgress
     ) -> None:
         self._config = config
-        self._tell = on_progress
+        self._report = on_progress
         self._source = source
         self._made_by = bench.made_by()
         self._separates = bench.separates
         self._clip_seconds = bench.clip_seconds
-        self._bytes_a_second = bench.bytes_a_second
+        self._bytes_per_second = bench.bytes_per_second
         self._ledger = Ledger(config.out)
         self._counts = Counts()
         try:
@@ -193,7 +118,7 @@ class _Run:
             rule=config.split_rule,
             tracks_per_shard=config.tracks_per_shard,
             limit=config.limit,
-            on_progress=lambda done, total: self._tell(PrepareProgress(step="scan", done=done, total=total)),
+            on_progress=self._report,
         )
         ledger.add(items, facts={"settings": self._settings()})
         if not ledger.counts().items:
@@ -221,14 +146,14 @@ class _Run:
         tracks = [replace(row.track, split=row.split) for row in rows]
         self._require_separator(tracks)
         expected = forecast(
-            tracks, bytes_a_second=self._bytes_a_second, tracks_per_shard=config.tracks_per_shard
+            tracks, bytes_per_second=self._bytes_per_second, tracks_per_shard=config.tracks_per_shard
         )
         require_room(config.out, needed_bytes=expected.num_bytes)
         self._counts = ledger.counts()
-        self._tell_counts()
+        self._report_counts()
         shard_of = {row.track.id: row.shard_key for row in rows}
         pending = Counter(shard_of.values())
-        with telling_room(lambda: expected.for_rest(ledger.counts().pending)):
+        with with_room_needed(lambda: expected.for_rest(ledger.counts().pending)):
             for key in ledger.ripe_shards():  # of a run that was stopped in between
                 write_ripe_shard(config.out, ledger, key)
             results = engine.run(in_batches(tracks, config.batch_size), opener)
@@ -257,12 +182,12 @@ class _Run:
             status = "done" if dropped is None else "dropped"
         counts = self._counts
         self._counts = replace(counts, pending=counts.pending - 1, **{status: getattr(counts, status) + 1})
-        self._tell_counts()
+        self._report_counts()
         if self._counts.resolved >= _JUDGED_FROM:
             self._judge(self._counts)
 
-    def _tell_counts(self) -> None:
-        self._tell(PrepareProgress(step="tokens", done=self._counts.resolved, total=self._counts.items))
+    def _report_counts(self) -> None:
+        self._report(Progress(step="tokens", done=self._counts.resolved, total=self._counts.items))
 
     def _judge(self, counts: Counts) -> None:
         """Stops the run if too many are quarantined."""
@@ -282,7 +207,7 @@ class _Run:
         config, ledger = self._config, self._ledger
         counts = ledger.counts()
         assert counts.pending == 0, f"{counts.pending} items had no result"
-        with telling_room(lambda: 0):
+        with with_room_needed(lambda: 0):
             self._judge(counts)
             assemble_index(
                 config.out,

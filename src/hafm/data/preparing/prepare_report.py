@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hafm.data.preparing.ledger_row import Counts, LedgerRow
+from hafm.data.preparing.ledger import Counts, LedgerRow
 from hafm.data.tokenising.clip_filter import ClipFilter
 
 __all__ = ["PrepareSummary", "kind_of_reason", "summarise"]

@@ -4,7 +4,7 @@ In: a source, and what the ledger knows already. Out: the items that it does not
 
     source --tracks--> new ones --hash_track, in threads--> duplicates and splits --> shards
 
-Items of a split are dealt to shards in the order of the scan, whatever becomes of them, so a shard's contents
+Items of a split are dealt to shards in the order of the scan, whatever their results, so a shard's contents
 follow from the collection alone:
 
     train  | 0 ... 255 | 256 ... 511 | 512 .. 600 |  first intake
@@ -14,15 +14,16 @@ follow from the collection alone:
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from hafm.data.collection.duplicates import ScanFailure, hash_all, hash_track
 from hafm.data.collection.splits import Assignment, ScannedTrack, assign
 from hafm.data.collection.track import Source, Split
-from hafm.data.preparing.ledger_row import NewItem, Status
+from hafm.data.preparing.ledger import NewItem, Status
 from hafm.errors import UsageError
+from hafm.progress import OnProgress, Progress
 
 __all__ = ["SplitRule", "scan"]
 
@@ -48,7 +49,7 @@ class SplitRule:
         self.assign([])
 
     def assign(self, rows: Sequence[ScannedTrack]) -> list[Assignment]:
-        """One assignment a row."""
+        """One assignment per row."""
         return assign(rows, seed=self.seed, valid_share=self.valid_share, test_share=self.test_share)
 
 
@@ -60,7 +61,7 @@ def scan(
     rule: SplitRule,
     tracks_per_shard: int,
     limit: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[NewItem]:
     """The items of a source that are not known yet.
 
@@ -69,9 +70,9 @@ def scan(
         known: items of earlier scans, in order.
         next_shards: by split, the first number that none of them has.
         rule: for songs without a split.
-        tracks_per_shard: items a shard.
-        limit: look at so many tracks of the source; None for all.
-        on_progress: told how many of how many new tracks are read.
+        tracks_per_shard: items per shard.
+        limit: tracks of the source to look at; None for all.
+        on_progress: called as new tracks are read.
 
     Returns:
         New items in the order of the source.
@@ -83,7 +84,10 @@ def scan(
     tracks = [track for track in islice(source.tracks(), limit) if track.id not in old]
     if repeated := [name for name, times in Counter(track.id for track in tracks).items() if times > 1]:
         raise UsageError(f"two tracks are called {repeated[0]!r}; rename one of them")
-    hashes = hash_all(tracks, hash_track, on_progress)
+    report = on_progress or (lambda progress: None)
+    hashes = hash_all(
+        tracks, hash_track, lambda done, total: report(Progress(step="scan", done=done, total=total))
+    )
     new = [
         ScannedTrack(
             id=track.id,

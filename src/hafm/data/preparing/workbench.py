@@ -43,7 +43,7 @@ class Workbench(Protocol):
         ...
 
     @property
-    def bytes_a_second(self) -> int:
+    def bytes_per_second(self) -> int:
         """Size of the tokens of one second of sound."""
         ...
 
@@ -100,7 +100,7 @@ class TrackWorkbench:
         return self._separator is not None
 
     @property
-    def bytes_a_second(self) -> int:
+    def bytes_per_second(self) -> int:
         """Two bytes a token: a semantic stream each view and one for the instrumental, and the codebooks."""
         parts, settings = self._tokeniser.parts, self._tokeniser.settings
         semantic = parts.vocal_features.frame_rate * settings.views + parts.instrumental_features.frame_rate

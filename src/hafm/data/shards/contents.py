@@ -16,7 +16,7 @@ import numpy as np
 
 from hafm.data.collection.track import SPLITS
 from hafm.data.preparing.assemble import TABLE_FILE
-from hafm.data.preparing.ledger_row import STATUSES
+from hafm.data.preparing.ledger import STATUSES
 from hafm.data.preparing.prepare_report import kind_of_reason
 from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import PARTS_FOLDER, Index, read_index, read_tracks
@@ -25,7 +25,7 @@ from hafm.data.shards.token_use import TokenUse, count_tokens
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.errors import ShardsNotFound
 from hafm.stages.spec import COARSE, FINE, TokenStream
-from hafm.stages.vocabulary import fit_to_parts
+from hafm.stages.token_parts import fit_to_parts
 
 __all__ = ["Contents", "Row", "count_rows", "describe", "look_at", "read_rows"]
 

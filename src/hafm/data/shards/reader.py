@@ -31,8 +31,8 @@ from hafm.data.shards.index import PARTS_FOLDER, Index, check_files, read_index,
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.errors import BundleMismatch, ShardsDamaged, ShardsNotFound, UsageError
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
+from hafm.stages.parts import require_same_parts
 from hafm.stages.spec import COARSE_CODES, FINE_CODES, INSTRUMENTAL_SEMANTIC, VOCAL_SEMANTIC, TokenStream
-from hafm.stages.token_parts import require_same_parts
 
 __all__ = ["STREAMS", "Shards"]
 

@@ -3,13 +3,16 @@
 In: tracks, and how to read and hear one. Out: frames in memory, a bounded number of them, evenly drawn;
 others that are held out; and the list of what they come from.
 
-    train tracks --shuffled by the seed--> so many hours --features--> frames --silence thinned--> reservoirs
+    train tracks --shuffled by the seed--> N hours --features--> frames --silence thinned--> reservoirs
                                                                                                     |
                            of every tenth track: held out, to measure on; of the others: to fit on -+
 
 Frames in which a stem is silent are all alike, and must not take centroids: of those `SILENT_SHARE` stays.
 Vocals are heard as training hears them: at one level, noisy, augmented if that is asked for
 (`hafm.data.tokenising.views`).
+
+Source: Vitter, "Random Sampling with a Reservoir" (1985), algorithm R: frame number n (from 0) enters with
+probability capacity / (n + 1), in place of one drawn at random.
 """
 
 import hashlib
@@ -19,7 +22,8 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -29,13 +33,58 @@ from hafm.data.collection.splits import ScannedTrack, assign
 from hafm.data.collection.track import Track
 from hafm.data.result import Quarantined
 from hafm.data.tokenising.kmeans_fit import Frames
-from hafm.data.tokenising.reservoir import Reservoir
 from hafm.data.tokenising.views import SIDES, RatedStems, Side
 from hafm.errors import AudioContentError, AudioError, QuarantineLimit, UsageError
 from hafm.stages.token_parts import FeatureParts
 from hafm.tokens.level import active_rms
 
-__all__ = ["Hearing", "Sample", "SampledTrack", "draw_sample", "train_tracks"]
+__all__ = ["Hearing", "Reservoir", "Sample", "SampledTrack", "draw_sample", "train_tracks"]
+
+
+class Reservoir:
+    """A uniform sample, of bounded size, of all frames of a stream that came so far.
+
+    Args:
+        dim: D, length of a frame.
+        max_bytes: of the frames that are kept, as float32; at least one is.
+        seed: decides which.
+
+    >>> kept = Reservoir(dim=1, max_bytes=40, seed=0)
+    >>> kept.add(np.arange(1000, dtype=np.float32)[:, None])
+    >>> kept.frames.shape, kept.seen, kept.is_whole
+    ((10, 1), 1000, False)
+    """
+
+    def __init__(self, *, dim: int, max_bytes: int, seed: int | tuple[int, ...]) -> None:
+        self.capacity = max(1, max_bytes // (4 * dim))
+        self.seen = 0
+        self._rng = np.random.default_rng(seed)
+        # Memory that is not written to yet is not taken yet either.
+        self._kept = np.empty((self.capacity, dim), dtype=np.float32)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every frame that came is kept."""
+        return self.seen <= self.capacity
+
+    @property
+    def frames(self) -> NDArray[np.float32]:
+        """A view of what is kept. Shape [N, D]."""
+        return self._kept[: min(self.seen, self.capacity)]
+
+    def add(self, frames: Float32[np.ndarray, "N D"]) -> None:
+        """More of the stream."""
+        free = min(len(frames), max(0, self.capacity - self.seen))
+        self._kept[self.seen : self.seen + free] = frames[:free]
+        late = frames[free:]
+        if len(late):
+            numbers = np.arange(self.seen + free, self.seen + len(frames))
+            places = self._rng.integers(0, numbers + 1)
+            enter = places < self.capacity
+            # Of two that draw one place the later stays: numpy assigns in order.
+            self._kept[places[enter]] = late[enter]
+        self.seen += len(frames)
+
 
 SILENT_DB = -40.0
 """Below a stem's active RMS: then the noise that vocals are given is all there is to hear."""

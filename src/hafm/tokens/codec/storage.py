@@ -1,107 +1,108 @@
-"""A codec on disk: a folder with `config.json` and `weights.safetensors`.
+"""Codecs on disk: a folder with `config.json` and, where the codec is ours, `weights.safetensors`.
 
-Conventions: weights are stored as float16 and used as float32. `save` first rounds the codec it is given,
-so that the codec in memory, the file, and every codec loaded from it have the same codes and the same
-fingerprint. `config.json` holds the fingerprint; a folder whose weights do not match it is refused (one
-flipped bit in a safetensors file loads silently). Each file appears whole or not at all, the config last.
+Conventions: weights are stored as float16 and used as float32. `config.json` holds the fingerprint; a folder
+whose weights do not match it is refused (one flipped bit in a safetensors file loads silently). Each file
+appears whole or not at all, the config last.
 """
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from hafm.errors import BundleDamaged, BundleNotFound
+from hafm.files import atomic_file
+from hafm.jsonfile import JsonFile
 from hafm.tokens.codec.config import CodecConfig
 
-if TYPE_CHECKING:
-    from hafm.tokens.codec.model import SpectralCodec
-
-__all__ = ["holds_codec", "load", "save"]
+__all__ = ["CONFIG_FILE", "holds_codec", "read_codec", "read_config", "write_codec", "write_config"]
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "weights.safetensors"
 KIND = "hafm.tokens.codec.SpectralCodec"
+_CONFIG = JsonFile(what="a codec's configuration", fix="get the bundle again", error=BundleDamaged)
 
 
-def save(codec: "SpectralCodec", folder: Path) -> None:
-    """Round the codec's weights to float16, in place, and write it to `folder`, replacing what was there.
+def write_codec(folder: Path, config: CodecConfig, weights: Mapping[str, Tensor], fingerprint: str) -> None:
+    """Writes a built-in codec to `folder`, replacing what was there.
+
+    Args:
+        folder: made if it is not there.
+        config: of the codec.
+        weights: of the codec, as float16 holds them.
+        fingerprint: of both.
 
     Raises:
         ValueError: a weight is not finite as float16.
+        OutputError: a file cannot be written.
     """
-    codec.round_weights()
-    weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in codec.state_dict().items()}
-    broken = sorted(name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all()))
+    halves = {name: tensor.detach().cpu().half().contiguous() for name, tensor in weights.items()}
+    broken = sorted(name for name, tensor in halves.items() if not bool(torch.isfinite(tensor).all()))
     if broken:
         raise ValueError(
             f"cannot save the codec: {broken} hold values that float16 cannot; has training diverged?"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    described = {"kind": KIND, "fingerprint": codec.fingerprint(), **codec.config.to_json()}
-    _replace(folder / WEIGHTS_FILE, safetensors.torch.save(weights))
-    _replace(folder / CONFIG_FILE, (json.dumps(described, indent=2) + "\n").encode())
+    with atomic_file(folder / WEIGHTS_FILE) as file:
+        file.write(safetensors.torch.save(halves))
+    write_config(folder, {"kind": KIND, "fingerprint": fingerprint, **config.to_json()})
+
+
+def read_codec(folder: Path) -> tuple[CodecConfig, dict[str, Tensor], str]:
+    """What `write_codec` wrote: configuration, weights in float32 on the CPU, and fingerprint.
+
+    Raises:
+        BundleNotFound: there is no codec in the folder.
+        BundleDamaged: a file is unreadable.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise BundleNotFound(f"no codec in '{folder}': it has no {CONFIG_FILE}")
+    values = read_config(folder)
+    if (kind := values.pop("kind", None)) != KIND:
+        raise BundleDamaged(f"'{folder / CONFIG_FILE}' describes a {kind!r}, not a {KIND}")
+    fingerprint = str(values.pop("fingerprint"))
+    try:
+        halves = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:
+        raise BundleDamaged(
+            f"'{folder / WEIGHTS_FILE}' cannot be used: {error}; get the bundle again"
+        ) from error
+    return CodecConfig.from_json(values), {name: half.float() for name, half in halves.items()}, fingerprint
 
 
 def holds_codec(folder: Path) -> bool:
-    """Whether `save` wrote this folder, as far as its `config.json` tells."""
+    """Whether `write_codec` wrote this folder, as far as its `config.json` says."""
     try:
-        return _read_config(folder / CONFIG_FILE)["fingerprint"] is not None
+        return read_config(folder).get("kind") == KIND
     except BundleDamaged:
         return False
 
 
-def load(folder: Path) -> "SpectralCodec":
-    """The codec that `save` wrote, in float32 on the CPU.
+def write_config(folder: Path, values: Mapping[str, Any]) -> None:
+    """Writes the `config.json` of a codec, of any kind.
 
     Raises:
-        BundleNotFound: there is no codec in the folder.
-        BundleDamaged: a file is unreadable, or the weights are not those of the fingerprint.
+        OutputError: it cannot be written.
     """
-    from hafm.tokens.codec.model import SpectralCodec
+    with atomic_file(folder / CONFIG_FILE) as file:
+        file.write((json.dumps(values, indent=2) + "\n").encode())
 
-    if not (folder / CONFIG_FILE).is_file():
-        raise BundleNotFound(f"no codec in '{folder}': it has no {CONFIG_FILE}")
-    described = _read_config(folder / CONFIG_FILE)
-    codec = SpectralCodec(config=CodecConfig.from_json(described["config"]))
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a codec, of any kind; it has a `fingerprint`.
+
+    Raises:
+        BundleDamaged: missing or unreadable.
+    """
+    path = folder / CONFIG_FILE
     try:
-        weights = safetensors.torch.load_file(folder / WEIGHTS_FILE)
-        codec.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, strict=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleDamaged(
-            f"'{folder / WEIGHTS_FILE}' cannot be used: {error}; get the bundle again"
-        ) from error
-    found = codec.fingerprint()
-    if found != described["fingerprint"]:
-        raise BundleDamaged(
-            f"the codec in '{folder}' has fingerprint {found[:12]}, its {CONFIG_FILE} says "
-            f"{str(described['fingerprint'])[:12]}: a file was changed; get the bundle again"
-        )
-    return codec.eval().requires_grad_(False)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """`{"fingerprint": ..., "config": {...}}` of a `config.json`."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind, fingerprint = values.pop("kind"), values.pop("fingerprint")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise BundleDamaged(
-            f"'{path}' is not a codec's configuration ({error!r}); get the bundle again"
-        ) from error
-    if kind != KIND:
-        raise BundleDamaged(f"'{path}' describes a {kind!r}, not a {KIND}")
-    return {"fingerprint": fingerprint, "config": values}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to disk, and rename over it."""
-    beside = path.with_name(path.name + ".partial")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+        values = _CONFIG.values(path.read_bytes(), where=f"'{path}'")
+    except OSError as error:
+        raise _CONFIG.refused(f"'{path}'", error.strerror or str(error)) from error
+    if "fingerprint" not in values:
+        raise _CONFIG.refused(f"'{path}'", "it has no fingerprint")
+    return values

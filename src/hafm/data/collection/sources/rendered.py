@@ -6,6 +6,8 @@ In: its output folder. Out: `Track`s with two stems; their truth is their lead s
 
 A pair is complete if and only if its JSON exists, which is written last; what has none is rendered again by
 the next run, and is no track here. Renders of one song (other keys, tempos, singers) share its id.
+
+The layout is that of one program, and changes with it: so it has a file of its own.
 """
 
 import json
