@@ -240,14 +240,26 @@ def tree_of(text: str) -> list[str]:
     return paths
 
 
-def test_the_file_tree_of_the_readme_is_the_real_one() -> None:
-    (tree,) = [block.text for block in blocks(README) if block.language == "text"]
+def test_the_file_tree_of_the_architecture_is_the_real_one() -> None:
+    (tree,) = [block.text for block in blocks(ROOT / "docs" / "architecture.md") if block.language == "text"]
     drawn = tree_of(tree)
     assert [path for path in drawn if not (ROOT / path).exists()] == []
     packages = {
         path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "src/hafm").glob("*/__init__.py")
     }
     assert packages - set(drawn) == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 85
+
+
+@page
+def test_lines_of_prose_have_one_width(page: Path) -> None:
+    """120 characters, but for tables, code, and words that cannot be broken."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.M | re.S)
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "!["))]
+    assert [line for line in prose if len(line) > 120 and len(line.split()) > 1] == []
 
 
 def test_the_readme_explains_where_a_demo_comes_from() -> None:
