@@ -36,7 +36,7 @@ from hafm.data.collection.sources import open_source
 from hafm.data.collection.track import Source, Track
 from hafm.data.preparing.before import PrepareConfig
 from hafm.data.preparing.prepare import prepare
-from hafm.data.preparing.workbench import Opener, TrackEngine, TrackWorkbench
+from hafm.data.preparing.track_preparer import Opener, TokenPreparer, TrackEngine
 from hafm.data.result import TrackResult
 from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
 from hafm.progress import Progress
@@ -206,10 +206,10 @@ class Interleaved(SameProcess):
         self, batches: Iterable[Sequence[Track]], opener: Opener
     ) -> Generator[Sequence[TrackResult], None, None]:
         """See `Engine.run`."""
-        bench = opener()
+        preparer = opener()
         for batch, each in zip(batches, self._inputs, strict=True):
             self.bare += timed(lambda each=each: bare(self._parts, each))
-            yield bench.prepare(batch)
+            yield preparer.prepare(batch)
 
 
 def bare(parts: TokenParts, each: Ready) -> None:
@@ -225,7 +225,7 @@ def measure_overhead(pairs: Path, parts: TokenParts, num_tracks: int, repetition
     tracks = list(islice(source.tracks(), num_tracks))
     stems = [read_stems(track, separator=None) for track in tracks]
     inputs = [ready(parts, each) for each in stems]
-    bench = TrackWorkbench(tokeniser=Tokeniser(parts=parts, settings=TokeniseSettings()), separator=None)
+    preparer = TokenPreparer(tokeniser=Tokeniser(parts=parts, settings=TokeniseSettings()), separator=None)
     models: list[Spent] = []
     whole: list[Spent] = []
     reading: list[float] = []
@@ -233,7 +233,7 @@ def measure_overhead(pairs: Path, parts: TokenParts, num_tracks: int, repetition
         bare(parts, inputs[0])
         for _ in range(repetitions):
             engine = Interleaved(parts, inputs)
-            whole.append(prepared(source, bench, engine, num_tracks) - engine.bare)
+            whole.append(prepared(source, preparer, engine, num_tracks) - engine.bare)
             models.append(engine.bare)
             reading.append(timed(lambda: [read_stems(track, separator=None) for track in tracks]).core)
     return {
@@ -247,7 +247,7 @@ def measure_overhead(pairs: Path, parts: TokenParts, num_tracks: int, repetition
     }
 
 
-def prepared(source: Source, bench: TrackWorkbench, engine: TrackEngine, num_tracks: int) -> Spent:
+def prepared(source: Source, preparer: TokenPreparer, engine: TrackEngine, num_tracks: int) -> Spent:
     """What a run takes from the first hash on; before, the collection is listed and parts are written."""
     began: list[Spent] = []
 
@@ -260,7 +260,7 @@ def prepared(source: Source, bench: TrackWorkbench, engine: TrackEngine, num_tra
 
     with tempfile.TemporaryDirectory() as folder:
         config = PrepareConfig(out=Path(folder), limit=num_tracks)
-        prepare(config, source, lambda: bench, engine=engine, on_progress=on_progress)
+        prepare(config, source, lambda: preparer, engine=engine, on_progress=on_progress)
         return now() - began[0]
 
 

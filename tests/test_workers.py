@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from hafm import workers as pool
-from hafm.data.preparing.workbench import TrackEngine, quarantine
+from hafm.data.preparing.track_preparer import TrackEngine, quarantine
 from hafm.data.result import Prepared, Quarantined, TrackResult
 from hafm.errors import DeviceError, UsageError
 from hafm.worker_process import WorkerError
 from hafm.workers import Pool, SameProcess, in_batches
-from tests.data.stub_bench import Counting, OpenNames, Trouble, die, fail, track
+from tests.data.stub_preparers import Counting, OpenNames, Trouble, die, fail, track
 
 NAMES = [f"{number:02d}" for number in range(12)]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -149,9 +149,9 @@ def test_a_pool_of_nobody_is_refused() -> None:
 PROGRAM = """
 import signal
 import sys
-from hafm.data.preparing.workbench import quarantine
+from hafm.data.preparing.track_preparer import quarantine
 from hafm.workers import Pool
-from tests.data.stub_bench import Counting, OpenNames, Trouble, track
+from tests.data.stub_preparers import Counting, OpenNames, Trouble, track
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
     batches = ([track(str(number))] for number in range(1000))

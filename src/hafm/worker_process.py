@@ -1,7 +1,7 @@
-"""A worker process of a pool: a workbench at the other end of a pipe (`hafm.workers` has the pool).
+"""A worker process of a pool: a preparer at the other end of a pipe (`hafm.workers` has the pool).
 
     pool                      worker
-     |--- start ---------------->| opens its workbench
+     |--- start ---------------->| opens its preparer
      |<-- Ready -----------------|
      |--- [item, ...] ---------->| works
      |<-- Part([result, ...]) ---| once, or for every result
@@ -25,7 +25,7 @@ from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from hafm.errors import HafmError
 
-__all__ = ["Bench", "Failed", "Part", "Ready", "WorkerError", "parts_of", "serve"]
+__all__ = ["Failed", "Part", "Preparer", "Ready", "WorkerError", "parts_of", "serve"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ ResultOut = TypeVar("ResultOut", covariant=True)
 
 
 @runtime_checkable
-class Bench(Protocol[ItemIn, ResultOut]):
+class Preparer(Protocol[ItemIn, ResultOut]):
     """What works on items."""
 
     def prepare(self, items: Sequence[ItemIn], /) -> Iterable[ResultOut]:
@@ -95,19 +95,19 @@ class Failed:
         return error
 
 
-def serve(connection: Connection, opener: Callable[[], Bench[Item, Result]]) -> None:
+def serve(connection: Connection, opener: Callable[[], Preparer[Item, Result]]) -> None:
     """The life of a worker.
 
     Args:
         connection: to the pool.
-        opener: of the workbench.
+        opener: of the preparer.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     batch: Sequence[Item] | None
     try:
-        bench = opener()
+        preparer = opener()
         while _send(connection, Ready()) and (batch := _next(connection)) is not None:
-            for part in parts_of(bench.prepare(batch)):
+            for part in parts_of(preparer.prepare(batch)):
                 _send(connection, Part(part))
     except Exception as error:
         _send(connection, Failed.of(error))

@@ -1,11 +1,11 @@
 """Work on many items in processes of their own, where one that dies costs its item and nothing else.
 
-In: batches of items, and what opens a workbench for them. Out: their results, in the order in which they are
+In: batches of items, and what opens a preparer for them. Out: their results, in the order in which they are
 ready.
 
-    batches --pull--> engine --> workbench --> results --yield--> caller commits --next()--> ...
+    batches --pull--> engine --> preparer --> results --yield--> caller commits --next()--> ...
 
-| engine | workbenches |
+| engine | preparers |
 |---|---|
 | `SameProcess` | one, here |
 | `Pool` | one in each worker process of this machine |
@@ -41,7 +41,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from hafm.errors import DeviceError, UsageError
-from hafm.worker_process import Bench, Failed, Part, parts_of, serve
+from hafm.worker_process import Failed, Part, Preparer, parts_of, serve
 
 __all__ = ["Engine", "Pool", "SameProcess", "in_batches"]
 
@@ -59,7 +59,7 @@ class Engine(Protocol[Item, Result]):
     """Runs batches."""
 
     def run(
-        self, batches: Iterable[Sequence[Item]], opener: Callable[[], Bench[Item, Result]]
+        self, batches: Iterable[Sequence[Item]], opener: Callable[[], Preparer[Item, Result]]
     ) -> Generator[Sequence[Result], None, None]:
         """A generator of results; closing it ends what it started.
 
@@ -88,12 +88,12 @@ class SameProcess(Generic[Item, Result]):
     """
 
     def run(
-        self, batches: Iterable[Sequence[Item]], opener: Callable[[], Bench[Item, Result]]
+        self, batches: Iterable[Sequence[Item]], opener: Callable[[], Preparer[Item, Result]]
     ) -> Generator[Sequence[Result], None, None]:
         """See `Engine.run`."""
-        bench = opener()
+        preparer = opener()
         for batch in batches:
-            yield from parts_of(bench.prepare(batch))
+            yield from parts_of(preparer.prepare(batch))
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -124,7 +124,7 @@ class _Worker(Generic[Item]):
         connection: our end of its pipe.
         queue: batches that it must take before others.
         batch: that it works on; None while it waits or starts.
-        ready: it has opened its workbench.
+        ready: it has opened its preparer.
     """
 
     process: SpawnProcess
@@ -166,7 +166,7 @@ class Pool(Generic[Item, Result]):
         self.cleaning = cleaning
 
     def run(
-        self, batches: Iterable[Sequence[Item]], opener: Callable[[], Bench[Item, Result]]
+        self, batches: Iterable[Sequence[Item]], opener: Callable[[], Preparer[Item, Result]]
     ) -> Generator[Sequence[Result], None, None]:
         """See `Engine.run`.
 
@@ -191,7 +191,7 @@ class _Run(Generic[Item, Result]):
         self,
         pool: Pool[Item, Result],
         batches: Iterator[_Batch[Item]],
-        opener: Callable[[], Bench[Item, Result]],
+        opener: Callable[[], Preparer[Item, Result]],
     ) -> None:
         self._pool = pool
         self._batches = batches

@@ -18,7 +18,7 @@ from hafm.data.collection.track import SoundPart, Track
 from hafm.data.preparing.ledger import LEDGER_FILE, Counts, Ledger, NewItem
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackTokens
 from hafm.errors import OutputError, UsageError
-from tests.data.stub_bench import track
+from tests.data.stub_preparers import track
 
 LEVEL = ClipLevel(start_seconds=0.0, seconds=10.0, vocal_dbfs=-20.0, instrumental_dbfs=-18.0)
 

@@ -22,7 +22,7 @@ from hafm.data.preparing.ledger import LEDGER_FILE, Counts, Ledger
 from hafm.data.preparing.prepare import prepare
 from hafm.data.preparing.prepare_report import PrepareSummary
 from hafm.data.preparing.scan import SplitRule
-from hafm.data.preparing.workbench import TrackEngine, quarantine
+from hafm.data.preparing.track_preparer import TrackEngine, quarantine
 from hafm.data.shards.file import ShardArrays
 from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import read_index, read_tracks
@@ -30,7 +30,7 @@ from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import OutputError, QuarantineLimit, UsageError
 from hafm.progress import Progress
 from hafm.workers import Pool, SameProcess
-from tests.data.stub_bench import OpenQuick, OpenStub, Trouble
+from tests.data.stub_preparers import OpenQuick, OpenStub, Trouble
 from tests.data.trees import BAD_WAYS, MadeItems, make_items
 
 SPLITS = SplitRule(valid_share=0.1, test_share=0.1)
@@ -191,15 +191,15 @@ def test_a_run_that_was_stopped_goes_on(items: MadeItems, clean: Prepared, tmp_p
 
 
 class NoSound(OpenStub):
-    """Its workbench may tell what it is made of, and nothing else."""
+    """Its preparer may tell what it is made of, and nothing else."""
 
     def __call__(self) -> Any:
         def refuse(tracks: Any) -> Any:
             raise AssertionError(f"{tracks} were to be read")
 
-        bench = super().__call__()
-        bench.prepare = refuse
-        return bench
+        preparer = super().__call__()
+        preparer.prepare = refuse
+        return preparer
 
 
 def test_another_filter_is_another_index_and_no_work(items: MadeItems, tmp_path: Path) -> None:

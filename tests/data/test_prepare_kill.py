@@ -21,9 +21,9 @@ import pytest
 from hafm.data.collection.sources import open_source
 from hafm.data.preparing import prepare
 from hafm.data.preparing.database import Database
-from hafm.data.preparing.workbench import quarantine
+from hafm.data.preparing.track_preparer import quarantine
 from hafm.workers import Pool
-from tests.data.stub_bench import OpenQuick, Trouble
+from tests.data.stub_preparers import OpenQuick, Trouble
 from tests.data.test_prepare import rows, run
 from tests.data.trees import MadeItems, make_items
 from tests.test_workers import workers_of
@@ -213,7 +213,7 @@ class InPlaceWriter:
         self.root = root
 
     def __call__(self) -> None:
-        bench = OpenQuick(trouble=Trouble(wait_seconds=TRACK_SECONDS / 10))()
+        preparer = OpenQuick(trouble=Trouble(wait_seconds=TRACK_SECONDS / 10))()
         try:
             done = json.loads(self.list.read_text()) if self.list.exists() else []
         except ValueError:
@@ -221,7 +221,7 @@ class InPlaceWriter:
         for track in open_source("pairs", self.root).tracks():
             if track.id in done:
                 continue
-            (result,) = bench.prepare([track])
+            (result,) = preparer.prepare([track])
             done.append(track.id)
             with self.shard.open("ab", buffering=0) as file:
                 data = getattr(result, "tokens", None)

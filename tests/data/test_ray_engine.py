@@ -11,13 +11,13 @@ from hafm.data.collection.sources import open_source
 from hafm.data.preparing.before import PrepareConfig
 from hafm.data.preparing.prepare import prepare
 from hafm.data.preparing.ray_engine import RayEngine
-from hafm.data.preparing.workbench import OpenWorkbench, quarantine
+from hafm.data.preparing.track_preparer import OpenTokenPreparer, quarantine
 from hafm.data.result import Prepared
 from hafm.data.tokenising.tokenise import TokeniseSettings
 from hafm.errors import UsageError
 from hafm.worker_process import WorkerError
 from hafm.workers import Pool, SameProcess, in_batches
-from tests.data.stub_bench import OpenNames, Trouble, track
+from tests.data.stub_preparers import OpenNames, Trouble, track
 from tests.data.test_prepare import products
 from tests.data.trees import make_items
 
@@ -34,7 +34,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayEngine]:
 @pytest.mark.filterwarnings("default")  # of Ray itself
 def test_both_engines_write_the_same_shards(ray: RayEngine, tmp_path: Path) -> None:
     items = make_items(tmp_path / "tree", good=34, bad=6)
-    opener = OpenWorkbench(parts="builtin", settings=TokeniseSettings(views=2, augment=True))
+    opener = OpenTokenPreparer(parts="builtin", settings=TokeniseSettings(views=2, augment=True))
     for name, engine in (("local", Pool(workers=2, give_up=quarantine)), ("ray", ray)):
         config = PrepareConfig(out=tmp_path / name, quarantine_limit=1.0, tracks_per_shard=16)
         summary = prepare(config, open_source("pairs", items.root), opener, engine=engine)

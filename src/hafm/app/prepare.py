@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hafm.data.collection.track import Source
     from hafm.data.preparing.before import PrepareConfig, Rehearsal
     from hafm.data.preparing.prepare_report import PrepareSummary
-    from hafm.data.preparing.workbench import OpenWorkbench, TrackEngine
+    from hafm.data.preparing.track_preparer import OpenTokenPreparer, TrackEngine
 
 __all__ = ["Prepare", "PrepareOutcome", "RehearsalOutcome", "parse_clip_seconds"]
 
@@ -308,8 +308,8 @@ class Prepare(Command):
         kind = self.kind if self.kind is not None else guess_kind(root)
         return open_source(kind, root, subset=self.subset, song_from=self.song_from), kind
 
-    def _opener(self, kind: str) -> "OpenWorkbench":
-        from hafm.data.preparing.workbench import OpenWorkbench
+    def _opener(self, kind: str) -> "OpenTokenPreparer":
+        from hafm.data.preparing.track_preparer import OpenTokenPreparer
         from hafm.data.tokenising.tokenise import TokeniseSettings
 
         separator = None
@@ -319,7 +319,7 @@ class Prepare(Command):
             raise UsageError(
                 f"--separator is for mixes, and a collection of kind {kind} has stems; leave it out"
             )
-        return OpenWorkbench(
+        return OpenTokenPreparer(
             parts=self.parts,
             kmeans=self.kmeans,
             separator=separator,
@@ -350,7 +350,7 @@ class Prepare(Command):
         )
 
     def _engine(self) -> "TrackEngine":
-        from hafm.data.preparing.workbench import quarantine
+        from hafm.data.preparing.track_preparer import quarantine
         from hafm.workers import Pool, SameProcess
 
         if self.engine == "ray":

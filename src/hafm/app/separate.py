@@ -240,13 +240,13 @@ class Separate(Command):
         interrupts: Interrupts,
     ) -> "Iterator[tuple[int, int | WrittenStems]]":
         """What comes of the songs, in this process or in several, which end with `stack`."""
-        from hafm.separate.files import OpenSongBench, SongBench
+        from hafm.separate.files import OpenSongPreparer, SongPreparer
         from hafm.workers import Pool, SameProcess
 
         batches = [[job] for job in jobs]
         if workers == 1:
             here: SameProcess[SongJob, tuple[int, int | WrittenStems]] = SameProcess()
-            results = here.run(batches, lambda: SongBench(separator))
+            results = here.run(batches, lambda: SongPreparer(separator))
         else:
             pool: Pool[SongJob, tuple[int, int | WrittenStems]] = Pool(
                 workers=workers,
@@ -256,7 +256,7 @@ class Separate(Command):
                 cleaning=interrupts.cleaning,
             )
             threads = options.separator_threads(workers)
-            results = pool.run(batches, OpenSongBench(model=separator.path, threads=threads))
+            results = pool.run(batches, OpenSongPreparer(model=separator.path, threads=threads))
         stack.enter_context(contextlib.closing(results))
         return itertools.chain.from_iterable(results)
 

@@ -26,9 +26,9 @@ from hafm.separate.separator import Separator
 __all__ = [
     "DISK_BYTES_PER_SAMPLE",
     "STEMS",
-    "OpenSongBench",
-    "SongBench",
+    "OpenSongPreparer",
     "SongJob",
+    "SongPreparer",
     "WrittenStems",
     "separate_song",
 ]
@@ -131,7 +131,7 @@ class SongJob:
     format: Literal["wav", "flac"]
 
 
-class SongBench:
+class SongPreparer:
     """Separates songs; what a worker process does.
 
     Args:
@@ -149,8 +149,8 @@ class SongBench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenSongBench:
-    """Opens a bench in the process that calls it.
+class OpenSongPreparer:
+    """Opens a preparer in the process that calls it.
 
     Args:
         model: the separator's `.onnx`.
@@ -160,7 +160,7 @@ class OpenSongBench:
     model: Path
     threads: int
 
-    def __call__(self) -> SongBench:
-        """The bench."""
+    def __call__(self) -> SongPreparer:
+        """The preparer."""
         torch.set_num_threads(1)
-        return SongBench(Separator.open(self.model, threads=self.threads))
+        return SongPreparer(Separator.open(self.model, threads=self.threads))

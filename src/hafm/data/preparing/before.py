@@ -27,7 +27,7 @@ from hafm.data.preparing.assemble import drop_reason
 from hafm.data.preparing.ledger import LEDGER_FILE, Ledger, LedgerRow
 from hafm.data.preparing.prepare_report import kind_of_reason
 from hafm.data.preparing.scan import SplitRule, scan
-from hafm.data.preparing.workbench import Opener
+from hafm.data.preparing.track_preparer import Opener
 from hafm.data.result import Quarantined
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import AudioError, OutputError, UsageError
@@ -63,7 +63,7 @@ class PrepareConfig:
         clip_filter: which clips are kept; may differ from run to run.
         split_rule: for songs that the source does not assign.
         tracks_per_shard: items per shard, 1 or more.
-        batch_size: tracks that a workbench gets at once, 1 or more.
+        batch_size: tracks that a preparer gets at once, 1 or more.
         limit: take only the first tracks of the source; a later run without it takes the rest.
         quarantine_limit: share of tracks that may be unusable, 0 to 1.
         retry: look at quarantined tracks again; those that were mended stand in shards behind the others.
@@ -104,7 +104,7 @@ def run_settings(config: PrepareConfig, source: Source, made_by: Mapping[str, An
     Args:
         config: of a run.
         source: of it.
-        made_by: of its workbench.
+        made_by: of its preparer.
     """
     return {
         "source": source.describe(),
@@ -337,11 +337,11 @@ def rehearse(
         HafmError: whatever `prepare` would refuse at its beginning.
     """
     report = on_progress or (lambda progress: None)
-    bench = opener()
+    preparer = opener()
     rows: list[LedgerRow] = []
     if (config.out / LEDGER_FILE).exists():
         with Ledger(config.out) as ledger:
-            settings = run_settings(config, source, bench.made_by())
+            settings = run_settings(config, source, preparer.made_by())
             require_same_settings(ledger.fact("settings"), settings, folder=config.out)
             known, next_shards, rows = ledger.scanned(), ledger.next_shards(), ledger.rows("pending")
     else:
@@ -358,7 +358,7 @@ def rehearse(
     pending = [*rows, *(item for item in items if item.status == "pending")]
     tracks = [replace(item.track, split=item.split) for item in pending]
     expected = forecast(
-        tracks, bytes_per_second=bench.bytes_per_second, tracks_per_shard=config.tracks_per_shard
+        tracks, bytes_per_second=preparer.bytes_per_second, tracks_per_shard=config.tracks_per_shard
     )
     tried: dict[str, str] = {}
     audio = spent = 0.0
@@ -366,7 +366,7 @@ def rehearse(
     for track in chosen:
         report(Progress(step="trial", done=len(tried), total=len(chosen)))
         began = time.perf_counter()
-        tried[track.id], seconds = _try(config, bench.prepare, track)
+        tried[track.id], seconds = _try(config, preparer.prepare, track)
         if seconds:
             audio, spent = audio + seconds, spent + time.perf_counter() - began
     return Rehearsal(

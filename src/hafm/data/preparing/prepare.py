@@ -1,6 +1,6 @@
 """From a music collection to token shards: the run behind `hafm prepare`.
 
-In: a source, an opener of workbenches, an engine. Out: a folder of shards with its index, and a ledger in
+In: a source, an opener of preparers, an engine. Out: a folder of shards with its index, and a ledger in
 which every item has one row.
 
     scan --new items--> ledger --pending--> engine --results--> ledger --resolved--> shards --> index
@@ -35,7 +35,7 @@ from hafm.data.preparing.before import (
 from hafm.data.preparing.ledger import Counts, Ledger
 from hafm.data.preparing.prepare_report import PrepareSummary, summarise
 from hafm.data.preparing.scan import scan
-from hafm.data.preparing.workbench import Opener, TrackEngine, Workbench
+from hafm.data.preparing.track_preparer import Opener, TrackEngine, TrackPreparer
 from hafm.data.result import Quarantined, TrackResult
 from hafm.data.shards.index import PARTS_FOLDER
 from hafm.errors import QuarantineLimit, UsageError
@@ -60,7 +60,7 @@ def prepare(
     Args:
         config: where and how.
         source: the collection; always the same one for one folder.
-        opener: of workbenches; called here once, to see what they are made of, and once in each worker.
+        opener: of preparers; called here once, to see what they are made of, and once in each worker.
         engine: what runs them.
         on_progress: called after each item.
 
@@ -83,21 +83,21 @@ class _Run:
     """A run, step by step."""
 
     def __init__(
-        self, config: PrepareConfig, source: Source, bench: Workbench, on_progress: OnProgress
+        self, config: PrepareConfig, source: Source, preparer: TrackPreparer, on_progress: OnProgress
     ) -> None:
         self._config = config
         self._report = on_progress
         self._source = source
-        self._made_by = bench.made_by()
-        self._separates = bench.separates
-        self._clip_seconds = bench.clip_seconds
-        self._bytes_per_second = bench.bytes_per_second
+        self._made_by = preparer.made_by()
+        self._separates = preparer.separates
+        self._clip_seconds = preparer.clip_seconds
+        self._bytes_per_second = preparer.bytes_per_second
         self._ledger = Ledger(config.out)
         self._counts = Counts()
         try:
             require_same_settings(self._ledger.fact("settings"), self._settings(), folder=config.out)
             remove_leftovers(config.out)
-            bench.save_parts(config.out / PARTS_FOLDER)
+            preparer.save_parts(config.out / PARTS_FOLDER)
         except BaseException:
             self._ledger.close()
             raise

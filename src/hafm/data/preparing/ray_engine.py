@@ -1,4 +1,4 @@
-"""The cluster engine: the same workbenches, in actors of Ray Data.
+"""The cluster engine: the same preparers, in actors of Ray Data.
 
 In: batches of tracks. Out: their results. See `hafm.workers` for the contract.
 
@@ -32,11 +32,11 @@ from typing import Any, TypeAlias
 from hafm.data.collection.track import Track
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackResult, TrackTokens
 from hafm.errors import HafmError, UsageError
-from hafm.worker_process import Bench, Failed
+from hafm.worker_process import Failed, Preparer
 
 __all__ = ["RayEngine"]
 
-Opener: TypeAlias = Callable[[], Bench[Track, TrackResult]]
+Opener: TypeAlias = Callable[[], Preparer[Track, TrackResult]]
 Results: TypeAlias = Generator[Sequence[TrackResult], None, None]
 
 _OBJECT_STORE_BYTES = 256 << 20  # tokens are small
@@ -120,20 +120,20 @@ class RayEngine:
 
 
 class _Actor:
-    """A workbench, as Ray Data calls it."""
+    """A preparer, as Ray Data calls it."""
 
     def __init__(self, opener: Opener) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self._bench = opener()
+        self._preparer = opener()
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
         rows: list[dict[str, Any]] = []
         for text in block["tracks"]:
             tracks = [Track.from_dict(values) for values in json.loads(str(text))]
             try:
-                rows += [_packed(result) for result in self._bench.prepare(tracks)]
+                rows += [_packed(result) for result in self._preparer.prepare(tracks)]
             except Exception as error:  # else Ray would count it as a death
                 failed = Failed.of(error)
                 ours = None if failed.error is None else str(failed.error)

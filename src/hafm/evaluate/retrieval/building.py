@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hafm.data.collection.track import Source, Split, Track
-from hafm.data.preparing.workbench import quarantine
+from hafm.data.preparing.track_preparer import quarantine
 from hafm.data.result import Quarantined
 from hafm.errors import AudioError, IndexDamaged, IndexNotFound, OutputError, UsageError
 from hafm.evaluate.retrieval.descriptors import Descriptors, describe, pack, unpack
@@ -43,7 +43,7 @@ from hafm.evaluate.retrieval.tracks import (
 from hafm.files import atomic_file, locked_folder
 from hafm.workers import Engine, Pool, SameProcess
 
-__all__ = ["DescriptorBench", "OpenDescriptorBench", "build_index"]
+__all__ = ["DescriptorPreparer", "OpenDescriptorPreparer", "build_index"]
 
 _PIECES = "pieces"
 _LOCK = ".lock"
@@ -60,7 +60,7 @@ class Described:
     track_id: str
 
 
-class DescriptorBench:
+class DescriptorPreparer:
     """Describes tracks; what a worker process does.
 
     Args:
@@ -88,22 +88,22 @@ class DescriptorBench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenDescriptorBench:
-    """Opens a bench in the process that calls it, on one thread: a worker is a core's work.
+class OpenDescriptorPreparer:
+    """Opens a preparer in the process that calls it, on one thread: a worker is a core's work.
 
     Args:
-        pieces, hashes: as in `DescriptorBench`.
+        pieces, hashes: as in `DescriptorPreparer`.
     """
 
     pieces: Path
     hashes: dict[str, str]
 
-    def __call__(self) -> DescriptorBench:
-        """The bench."""
+    def __call__(self) -> DescriptorPreparer:
+        """The preparer."""
         import torch
 
         torch.set_num_threads(1)
-        return DescriptorBench(self.pieces, self.hashes)
+        return DescriptorPreparer(self.pieces, self.hashes)
 
 
 def build_index(
@@ -213,7 +213,9 @@ def _describe(
     tell("describe", done, len(wanted))
     failed: dict[str, LeftOut] = {}
     if missing:
-        opener = OpenDescriptorBench(pieces=pieces, hashes={each.track.id: each.sha256 for each in missing})
+        opener = OpenDescriptorPreparer(
+            pieces=pieces, hashes={each.track.id: each.sha256 for each in missing}
+        )
         engine: Engine[Track, Described | Quarantined] = SameProcess()
         if workers:
             engine = Pool(workers=workers, give_up=quarantine, name="hafm-retrieve-index")

@@ -1,4 +1,4 @@
-"""Workbenches that cost nothing: ids that follow from the samples, whoever computes them.
+"""Preparers that cost nothing: ids that follow from the samples, whoever computes them.
 
 `OpenStub` decodes through `read_stems` as `hafm prepare` does, with a tokeniser of a few lines. `OpenQuick`
 reads WAV files with the standard library and imports no torch, for tests that start many processes. Both can
@@ -81,7 +81,7 @@ class Trouble:
         return True
 
 
-class QuickBench:
+class QuickPreparer:
     """Reads pairs of 16-bit WAV files; everything else is quarantined."""
 
     separates = False
@@ -127,16 +127,16 @@ class QuickBench:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenQuick:
-    """Opens a `QuickBench`."""
+    """Opens a `QuickPreparer`."""
 
     seed: int = 0
     trouble: Trouble = field(default_factory=Trouble)
 
-    def __call__(self) -> QuickBench:
-        return QuickBench(self)
+    def __call__(self) -> QuickPreparer:
+        return QuickPreparer(self)
 
 
-class NameBench(QuickBench):
+class NamePreparer(QuickPreparer):
     """Looks at the id of a track and at nothing else."""
 
     def _prepare(self, track: Track) -> TrackResult:
@@ -147,14 +147,14 @@ class NameBench(QuickBench):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenNames(OpenQuick):
-    """Opens a `NameBench`; `start` is called first, in the worker."""
+    """Opens a `NamePreparer`; `start` is called first, in the worker."""
 
     start: Callable[[], None] | None = None
 
-    def __call__(self) -> NameBench:
+    def __call__(self) -> NamePreparer:
         if self.start is not None:
             self.start()
-        return NameBench(self)
+        return NamePreparer(self)
 
 
 def die() -> None:
@@ -181,7 +181,7 @@ class _Halves:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenStub:
-    """Opens the workbench of `hafm prepare` with a cheap tokeniser."""
+    """Opens the preparer of `hafm prepare` with a cheap tokeniser."""
 
     seed: int = 0
     views: int = 1
@@ -189,10 +189,10 @@ class OpenStub:
     trouble: Trouble = field(default_factory=Trouble)
 
     def __call__(self) -> Any:
-        from hafm.data.preparing.workbench import TrackWorkbench
+        from hafm.data.preparing.track_preparer import TokenPreparer
 
         tokeniser: Any = _StubTokeniser(self)
-        return TrackWorkbench(tokeniser=tokeniser, separator=_Halves() if self.separates else None)
+        return TokenPreparer(tokeniser=tokeniser, separator=_Halves() if self.separates else None)
 
 
 class _StubTokeniser:

@@ -1,4 +1,4 @@
-"""The workbench: whose fault an error is, and that tracks of one batch do not know of each other."""
+"""The preparer: whose fault an error is, and that tracks of one batch do not know of each other."""
 
 import json
 from dataclasses import replace
@@ -10,11 +10,11 @@ import torch
 
 from hafm.data.collection.track import SheetPart, SoundPart, Track
 from hafm.data.collection.truth import lead_sheet_of_truth
-from hafm.data.preparing.workbench import TrackWorkbench
+from hafm.data.preparing.track_preparer import TokenPreparer
 from hafm.data.result import Prepared, Quarantined, TrackResult
 from hafm.errors import AudioContentError, DeviceError, UsageError
 from hafm.guide.sheet_json import lead_sheet_from_json
-from tests.data.stub_bench import OpenStub
+from tests.data.stub_preparers import OpenStub
 from tests.data.trees import MadeItems, make_items
 
 
@@ -42,24 +42,24 @@ def told(results: list[TrackResult]) -> list[tuple[str, Any]]:
     ]
 
 
-def raising(error: Exception, *, on: str) -> TrackWorkbench:
-    """A workbench whose tokeniser fails whenever a certain track is in the batch."""
-    bench: TrackWorkbench = OpenStub()()
-    tokenise = bench._tokeniser.tokenise
+def raising(error: Exception, *, on: str) -> TokenPreparer:
+    """A preparer whose tokeniser fails whenever a certain track is in the batch."""
+    preparer: TokenPreparer = OpenStub()()
+    tokenise = preparer._tokeniser.tokenise
 
     def fail(read: Any) -> Any:
         if any(track.id == on for track, _ in read):
             raise error
         return tokenise(read)
 
-    bench._tokeniser.tokenise = fail  # type: ignore[method-assign]
-    return bench
+    preparer._tokeniser.tokenise = fail  # type: ignore[method-assign]
+    return preparer
 
 
 def test_a_batch_is_its_tracks(items: MadeItems) -> None:
-    bench = OpenStub()()
-    together = bench.prepare(tracks(items))
-    assert told(together) == [told(bench.prepare([track]))[0] for track in tracks(items)]
+    preparer = OpenStub()()
+    together = preparer.prepare(tracks(items))
+    assert told(together) == [told(preparer.prepare([track]))[0] for track in tracks(items)]
     assert {step for each in together for step in each.spent} == {"read", "tokens"}
 
 
@@ -116,10 +116,10 @@ def test_a_mix_needs_a_separator(items: MadeItems) -> None:
 
 
 def test_what_the_ids_depend_on_is_told() -> None:
-    bench = OpenStub(separates=True)()
-    assert bench.made_by() == {"fingerprints": {"codec": "stub"}, "seed": 0, "separator": "halves"}
+    preparer = OpenStub(separates=True)()
+    assert preparer.made_by() == {"fingerprints": {"codec": "stub"}, "seed": 0, "separator": "halves"}
     assert OpenStub()().made_by()["separator"] is None
-    assert bench.bytes_per_second == 2 * (50 + 50 + 8 * 75)
+    assert preparer.bytes_per_second == 2 * (50 + 50 + 8 * 75)
 
 
 # ---- lead sheets

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from hafm.separate.separator import Separator
     from hafm.stages.token_parts import TokenParts
 
-__all__ = ["OpenWorkbench", "Opener", "TrackEngine", "TrackWorkbench", "Workbench", "quarantine"]
+__all__ = ["OpenTokenPreparer", "Opener", "TokenPreparer", "TrackEngine", "TrackPreparer", "quarantine"]
 
 
 @runtime_checkable
-class Workbench(Protocol):
+class TrackPreparer(Protocol):
     """Turns tracks into results."""
 
     @property
@@ -69,12 +69,12 @@ class Workbench(Protocol):
         ...
 
 
-Opener: TypeAlias = Callable[[], Workbench]
-"""Opens a workbench in the process that calls it. Picklable; called once in each worker."""
+Opener: TypeAlias = Callable[[], TrackPreparer]
+"""Opens a preparer in the process that calls it. Picklable; called once in each worker."""
 
 
 TrackEngine: TypeAlias = Engine[Track, TrackResult]
-"""Runs workbenches: in this process, in several of this machine, on a cluster."""
+"""Runs preparers: in this process, in several of this machine, on a cluster."""
 
 
 def quarantine(track: Track, reason: str) -> Quarantined:
@@ -82,8 +82,8 @@ def quarantine(track: Track, reason: str) -> Quarantined:
     return Quarantined(track_id=track.id, reason=reason)
 
 
-class TrackWorkbench:
-    """The workbench of `hafm prepare`.
+class TokenPreparer:
+    """The preparer of `hafm prepare`.
 
     Args:
         tokeniser: turns stems into tokens.
@@ -112,7 +112,7 @@ class TrackWorkbench:
         return self._tokeniser.settings.clip_seconds
 
     def made_by(self) -> dict[str, Any]:
-        """See `Workbench.made_by`."""
+        """See `TrackPreparer.made_by`."""
         separator = None if self._separator is None else self._separator.fingerprint()
         tokens = self._tokeniser.made_by()
         prints = {name: tokens.pop(name) for name in self._tokeniser.parts.fingerprints()}
@@ -123,7 +123,7 @@ class TrackWorkbench:
         self._tokeniser.parts.save(folder)
 
     def prepare(self, tracks: Sequence[Track]) -> list[TrackResult]:
-        """See `Workbench.prepare`.
+        """See `TrackPreparer.prepare`.
 
         Raises:
             DeviceError: the GPU is out of memory.
@@ -214,8 +214,8 @@ class _TimedSeparator:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenWorkbench:
-    """Opens the workbench of `hafm prepare`; see `Opener`.
+class OpenTokenPreparer:
+    """Opens the preparer of `hafm prepare`; see `Opener`.
 
     Args:
         parts: `builtin`, `paper`, a folder, or a bundle; see `hafm.stages.token_parts.open_parts`.
@@ -231,8 +231,8 @@ class OpenWorkbench:
     separator: Path | None = None
     device: str = "cpu"
 
-    def __call__(self) -> TrackWorkbench:
-        """The workbench, its models loaded, on one thread: a worker is a core's work."""
+    def __call__(self) -> TokenPreparer:
+        """The preparer, its models loaded, on one thread: a worker is a core's work."""
         import torch
 
         from hafm.data.tokenising.tokenise import Tokeniser
@@ -246,7 +246,7 @@ class OpenWorkbench:
 
             separator = Separator.open(self.separator)
         tokeniser = Tokeniser(parts=parts.to(self.device), settings=self.settings, device=self.device)
-        return TrackWorkbench(tokeniser=tokeniser, separator=separator)
+        return TokenPreparer(tokeniser=tokeniser, separator=separator)
 
 
 def _reason(error: Exception) -> str:
