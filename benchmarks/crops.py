@@ -1,4 +1,4 @@
-"""What training batches cost: milliseconds a batch at the paper's sizes, and crops a second.
+"""What training batches cost: milliseconds per batch at the paper's sizes, and crops per second.
 
     python benchmarks/crops.py --tracks 10000
 
@@ -34,7 +34,7 @@ BATCHES = ((SEMANTIC, 210), (COARSE, 42), (FINE, 140))
 """Table 1 of the paper."""
 
 SECONDS, CLIP_SECONDS = 30, 10
-TRACKS_A_SHARD = 256
+TRACKS_PER_SHARD = 256
 
 
 def make_shards(folder: Path, num_tracks: int) -> None:
@@ -43,8 +43,8 @@ def make_shards(folder: Path, num_tracks: int) -> None:
     frames_50, frames_75 = 50 * SECONDS, 75 * SECONDS
     entries: list[TrackEntry] = []
     shards: dict[str, str] = {}
-    for shard in range(-(-num_tracks // TRACKS_A_SHARD)):
-        count = min(TRACKS_A_SHARD, num_tracks - TRACKS_A_SHARD * shard)
+    for shard in range(-(-num_tracks // TRACKS_PER_SHARD)):
+        count = min(TRACKS_PER_SHARD, num_tracks - TRACKS_PER_SHARD * shard)
         tokens: list[TrackTokens] = []
         for place in range(count):
             semantic = rng.integers(500, size=(2, frames_50), dtype=np.uint16)
@@ -101,10 +101,10 @@ def measure(place: str, num_batches: int) -> dict[str, Any]:
         result["stages"][spec.name] = {
             "batch": size,
             "clip_seconds": float(spec.clip_seconds),
-            "clips_an_epoch": len(crops),
+            "clips_per_epoch": len(crops),
             "median_ms": statistics.median(taken),
             "worst_ms": max(taken),
-            "crops_a_second": 1e3 * size * num_batches / sum(taken),
+            "crops_per_second": 1e3 * size * num_batches / sum(taken),
         }
     return result
 
@@ -114,13 +114,13 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['pairs']:,} pairs, opened in {result['open_seconds']:.2f} s",
         "",
-        "| stage | batch | clips an epoch | ms a batch, median | worst | crops a second |",
+        "| stage | batch | clips per epoch | ms per batch, median | worst | crops per second |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in result["stages"].items():
         lines.append(
-            f"| {name} | {row['batch']} x {row['clip_seconds']:g} s | {row['clips_an_epoch']:,} "
-            f"| {row['median_ms']:.2f} | {row['worst_ms']:.1f} | {row['crops_a_second']:,.0f} |"
+            f"| {name} | {row['batch']} x {row['clip_seconds']:g} s | {row['clips_per_epoch']:,} "
+            f"| {row['median_ms']:.2f} | {row['worst_ms']:.1f} | {row['crops_per_second']:,.0f} |"
         )
     return "\n".join(lines)
 
@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tracks", type=int, default=10_000, help="made-up tracks")
     parser.add_argument("--shards", help="a folder or a URL instead of made-up tracks")
-    parser.add_argument("--batches", type=int, default=300, help="batches a stage")
+    parser.add_argument("--batches", type=int, default=300, help="batches per stage")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

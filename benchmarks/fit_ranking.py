@@ -18,7 +18,7 @@ copied from the table of weights.
    first among k? It stands before those of all other songs, and all ways to choose k - 1 of them are counted
    exactly, ties as drawn by lot. (Two draws of 15 and 20 of them differed by 0.04 at k = 8.)
 
-Conventions: one pair a song, its first 10 s at 24 kHz, mono; what one vocal stands before is cut to one
+Conventions: one pair per song, its first 10 s at 24 kHz, mono; what one vocal stands before is cut to one
 length. Real clips are averaged per song, and no other clip of the same song is among the others. A value that
 is None counts as the worst.
 

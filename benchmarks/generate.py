@@ -1,4 +1,4 @@
-"""What generation costs: seconds of compute a second of audio, stage by stage, and peak memory.
+"""What generation costs: seconds of compute per second of audio, stage by stage, and peak memory.
 
     python benchmarks/generate.py --seconds 10 60 --takes 1 4
 
@@ -109,7 +109,7 @@ def in_a_process_of_its_own(case: Case) -> dict[str, Any]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """The results as Markdown: seconds of compute a second of one take's audio."""
+    """The results as Markdown: seconds of compute per second of one take's audio."""
     stages = STEPS[1:]
     lines = [
         "| audio | takes | import | " + " | ".join(stages) + " | x real time | peak MB |",

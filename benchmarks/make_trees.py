@@ -141,7 +141,7 @@ def make_musdb18hq(out: Path, *, songs: int = 6, seconds: float = 6.0) -> Path:
 
 
 def make_musdb18(out: Path, *, songs: int = 6, seconds: float = 6.0) -> Path:
-    """MUSDB18: one file of five AAC streams a song.
+    """MUSDB18: one file of five AAC streams per song.
 
     Args:
         out: where `train` and `test` go.

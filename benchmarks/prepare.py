@@ -1,4 +1,4 @@
-"""What preparation costs: seconds of audio a core-second for each step, and what is added to the models.
+"""What preparation costs: seconds of audio per core-second for each step, and what is added to the models.
 
     python -m benchmarks.prepare --pairs work/pairs --tracks 20
 
@@ -274,7 +274,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 def table(measured: dict[str, dict[str, float]], overhead: dict[str, dict[str, Any]]) -> str:
     """Two tables in Markdown."""
-    lines = ["| step | s of audio a core-second | least - most |", "|---|---|---|"]
+    lines = ["| step | s of audio per core-second | least - most |", "|---|---|---|"]
     lines += [
         f"| {name} | {each['median']:.3g} | {each['least']:.3g} - {each['most']:.3g} |"
         for name, each in measured.items()

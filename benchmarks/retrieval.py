@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "songs": len({entry.song_id for entry in entries}),
         "measures": table,
         "heard": heard,
-        "seconds_a_vocal": spent,
+        "seconds_per_vocal": spent,
     }
     print(json.dumps(facts))
     return 0

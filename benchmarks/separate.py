@@ -1,4 +1,4 @@
-"""What separation costs: seconds of audio a core-second, and how much of it is ours and not the net's.
+"""What separation costs: seconds of audio per core-second, and how much of it is ours and not the net's.
 
     python benchmarks/separate.py --seconds 60 --rate 44100 48000
     python benchmarks/separate.py --model vocals.onnx
@@ -85,7 +85,7 @@ def measure(path: Path, *, seconds: float, rate: int) -> dict[str, Any]:
 def table(results: list[dict[str, Any]]) -> str:
     """The results as Markdown."""
     lines = [
-        "| net | dim_f | song | audio s a core-s | net s | net alone s | ours s | overhead | peak MB |",
+        "| net | dim_f | song | audio s per core-s | net s | net alone s | ours s | overhead | peak MB |",
         "|---" * 9 + "|",
     ]
     for row in results:

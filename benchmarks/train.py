@@ -1,4 +1,4 @@
-"""How fast the stages train: tokens a second, time waited for data, and how much of the GPU is used.
+"""How fast the stages train: tokens per second, time waited for data, and how much of the GPU is used.
 
     python benchmarks/train.py --device cuda --stage coarse        the paper's, at its batch and length
     python benchmarks/train.py --device cuda --attention flex tiles sdpa      which attention is fastest
@@ -64,7 +64,7 @@ PEAK_TFLOPS = {
     "A100": {"bfloat16": 312.0, "float16": 312.0, "float32": 19.5},
     "A40": {"bfloat16": 149.7, "float16": 149.7, "float32": 37.4},
 }
-"""Dense products in 10^12 operations a second, by GPU and precision: NVIDIA's data sheets, SXM boards where
+"""Dense products in 10^12 operations per second, by GPU and precision: NVIDIA's data sheets, SXM boards where
 there are several, float32 without TF32."""
 
 
@@ -195,11 +195,11 @@ class Run:
         return waited
 
 
-def flops_a_step(model: StageModel, *, batch: int) -> float:
+def flops_per_step(model: StageModel, *, batch: int) -> float:
     """Operations of forward and backward of a batch, see the top of this file.
 
     >>> from hafm.stages.spec import COARSE
-    >>> flops = flops_a_step(StageModel(COARSE), batch=1)
+    >>> flops = flops_per_step(StageModel(COARSE), batch=1)
     >>> f"{flops / COARSE.sequence_length / 1e9:.2f} GFLOP a position"
     '0.30 GFLOP a position'
     """
@@ -267,7 +267,7 @@ def figures(
     recipe = case.recipe
     seconds = [second for second, _ in times]
     middle = statistics.median(seconds)
-    flops = flops_a_step(run.model, batch=recipe.batch)
+    flops = flops_per_step(run.model, batch=recipe.batch)
     faster = None
     if plain is not None:
         faster = statistics.median(slow / quick for (slow, _), quick in zip(plain, seconds, strict=True))
@@ -284,11 +284,11 @@ def figures(
         "batch": recipe.batch,
         "pieces": recipe.accumulation,
         "positions": recipe.spec.sequence_length,
-        "milliseconds_a_step": [1e3 * middle, 1e3 * min(seconds), 1e3 * max(seconds)],
-        "positions_a_second": recipe.batch * recipe.spec.sequence_length / middle,
-        "target_tokens_a_second": recipe.batch * recipe.spec.target_slots / middle,
+        "milliseconds_per_step": [1e3 * middle, 1e3 * min(seconds), 1e3 * max(seconds)],
+        "positions_per_second": recipe.batch * recipe.spec.sequence_length / middle,
+        "target_tokens_per_second": recipe.batch * recipe.spec.target_slots / middle,
         "waiting_share": sum(waited for _, waited in times) / sum(seconds),
-        "tflop_a_step": flops / 1e12,
+        "tflop_per_step": flops / 1e12,
         "tflops": flops / middle / 1e12,
         "utilisation": None if peak is None else flops / middle / peak,
         "faster_than_plain": faster,
@@ -305,7 +305,7 @@ def table(results: list[dict[str, Any]]) -> str:
         "precision",
         "attention",
         "batch x positions",
-        "ms a step",
+        "ms per step",
         "target tokens/s",
         "waiting",
         "TFLOP/s",
@@ -314,7 +314,7 @@ def table(results: list[dict[str, Any]]) -> str:
     )
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for row in results:
-        middle, least, most = row["milliseconds_a_step"]
+        middle, least, most = row["milliseconds_per_step"]
         cells = (
             row["stage"],
             row["loop"] + (", compiled" if row["compiled"] else ""),
@@ -322,7 +322,7 @@ def table(results: list[dict[str, Any]]) -> str:
             row["attention"],
             f"{row['batch']} x {row['positions']}" + (f" in {row['pieces']}" if row["pieces"] > 1 else ""),
             f"{middle:.1f} [{least:.1f}, {most:.1f}]",
-            f"{row['target_tokens_a_second']:,.0f}",
+            f"{row['target_tokens_per_second']:,.0f}",
             f"{row['waiting_share']:.1%}",
             f"{row['tflops']:.3g}",
             "-" if row["utilisation"] is None else f"{row['utilisation']:.1%}",
@@ -367,7 +367,7 @@ def main() -> None:
     parser.add_argument("--stage", nargs="+", default=["semantic", "coarse", "fine"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--batch", type=int, help="clips a step on this device; the recipe's")
+    parser.add_argument("--batch", type=int, help="clips per step on this device; the recipe's")
     parser.add_argument("--accumulation", type=int, help="pieces of a batch; the recipe's")
     parser.add_argument("--clip-seconds", type=float, help="shorter clips, for a try; the recipe's")
     parser.add_argument("--precision", nargs="+", default=["half"], help="as in recipes")

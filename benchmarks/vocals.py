@@ -2,7 +2,7 @@
 
     python benchmarks/vocals.py FOLDER [--bundle builtin] [--out OUT] [--workers 2]
 
-In: sung vocals. Out: a table, a line a vocal, then one JSON line with the totals:
+In: sung vocals. Out: a table, a line per vocal, then one JSON line with the totals:
 
     same length   as many samples as the vocal, at its rate
     finite        no NaN, no infinity
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pattern", default="*.vocals.flac")
     parser.add_argument("--bundle", default="builtin")
-    parser.add_argument("--out", type=Path, help="keep the results here, a folder a vocal")
+    parser.add_argument("--out", type=Path, help="keep the results here, a folder per vocal")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

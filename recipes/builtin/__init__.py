@@ -1,4 +1,4 @@
-"""How the built-in model is made, one command a step, each resumable.
+"""How the built-in model is made, one command per step, each resumable.
 
 python -m recipes.builtin.render         scores           -> aligned (vocal, instrumental) pairs
 python -m recipes.builtin.train_codec    pairs            -> codec

@@ -6,7 +6,7 @@ In: the voice bank. Out: `demo_vocal.flac` (24 kHz, mono, 16 bit) and `demo_voca
 `src/hafm/assets/`. Deterministic.
 
 The melody is traditional (Petrie, *The Ancient Music of Ireland*, 1855) and in the public domain; here in F
-major, 4/4, 76 beats a minute, with syllables of our own. The voice is flite's `slt` (BSD-style licence, see
+major, 4/4, 76 beats per minute, with syllables of our own. The voice is flite's `slt` (BSD-style licence, see
 NOTICE).
 """
 

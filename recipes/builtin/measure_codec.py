@@ -16,7 +16,7 @@ In:  codecs, and folders of `NAME.accompaniment.flac` (with `NAME.vocals.flac`) 
 | repeats | share of frames whose first code is that of the frame before |
 
 Conventions: sounds are brought to -20 dBFS RMS first, as everywhere in training, and decoded sounds stay at
-the level they come with. Frames for chroma are 8192 samples, ten a second; those more than 40 dB below the
+the level they come with. Frames for chroma are 8192 samples, ten per second; those more than 40 dB below the
 loudest one of their band are left out.
 """
 

@@ -148,7 +148,7 @@ _worker: tuple[RenderConfig, Sources] | None = None
 
 
 def _start_worker(config: RenderConfig, opener: Opener) -> None:
-    """Open the sources once a process. The parent alone answers Ctrl-C."""
+    """Open the sources once per process. The parent alone answers Ctrl-C."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -268,7 +268,7 @@ def _parse(arguments: Sequence[str] | None) -> RenderConfig:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status: 0, 1 after too many failures, 130 after Ctrl-C."""
     config = _parse(arguments)
-    # One thread a worker: the arrays are small, and libraries that start more only get in each other's way.
+    # One thread per worker: the arrays are small, and libraries that start more only get in each other's way.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     # A shell starts background jobs with SIGINT ignored; both signals shall stop the run all the same.

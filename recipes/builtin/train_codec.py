@@ -131,7 +131,7 @@ class Clock:
         return (
             f"step {trainer.step}  {losses}  "
             f"restarted {row['restarted']:.0f}  lr {row['learning_rate']:.1e}  "
-            f"{sound_seconds / self.elapsed_seconds:.1f} s of sound a second  {left / 60:.1f} min left"
+            f"{sound_seconds / self.elapsed_seconds:.1f} s of sound per second  {left / 60:.1f} min left"
         )
 
 

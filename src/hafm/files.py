@@ -277,14 +277,14 @@ def check_output_folder(
                 f"output folder '{folder}' holds the vocal itself, which must not be replaced; give another "
                 f"folder with -o"
             )
-        standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        if not standing.is_dir():
+        existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not existing.is_dir():
             raise OutputError(
-                f"output folder '{folder}' cannot be made: '{standing}' is a file; give another with -o"
+                f"output folder '{folder}' cannot be made: '{existing}' is a file; give another with -o"
             )
-        if not os.access(standing, os.W_OK | os.X_OK):
-            raise OutputError(f"no permission to write to '{standing}'; give another folder with -o")
-        free = shutil.disk_usage(standing).free
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise OutputError(f"no permission to write to '{existing}'; give another folder with -o")
+        free = shutil.disk_usage(existing).free
     except OSError as error:
         raise _explained(error, folder) from error
     if free < needed_bytes:

@@ -26,10 +26,10 @@ Rate: TypeAlias = int | Fraction
 """A rate in hertz, exact."""
 
 SEMANTIC_RATE = Fraction(50)
-"""Semantic tokens a second."""
+"""Semantic tokens per second."""
 
 CODEC_RATE = Fraction(75)
-"""Frames of acoustic codes a second."""
+"""Frames of acoustic codes per second."""
 
 
 def frames_for(num_samples: int, *, sample_rate: Rate, frame_rate: Rate) -> int:
@@ -38,7 +38,7 @@ def frames_for(num_samples: int, *, sample_rate: Rate, frame_rate: Rate) -> int:
     Args:
         num_samples: length of the sound, 0 or more.
         sample_rate: its sample rate in hertz, above 0.
-        frame_rate: frames a second, above 0.
+        frame_rate: frames per second, above 0.
 
     Returns:
         The number of frames; 0 for no samples, at least 1 otherwise.
@@ -62,7 +62,7 @@ def samples_for(frames: int, *, frame_rate: Rate, sample_rate: Rate) -> int:
 
     Args:
         frames: number of frames, 0 or more.
-        frame_rate: frames a second, above 0.
+        frame_rate: frames per second, above 0.
         sample_rate: sample rate in hertz, above 0.
 
     Returns:
@@ -94,8 +94,8 @@ def convert_frames(frames: int, from_rate: Rate, to_rate: Rate) -> int:
 
     Args:
         frames: number of frames at `from_rate`, 0 or more.
-        from_rate: frames a second, above 0.
-        to_rate: frames a second, above 0.
+        from_rate: frames per second, above 0.
+        to_rate: frames per second, above 0.
 
     Returns:
         `ceil(frames * to_rate / from_rate)`.

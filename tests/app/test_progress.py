@@ -14,16 +14,16 @@ SPECS = (SEMANTIC, COARSE, FINE)
 
 
 def follow(
-    seconds_a_frame: dict[str, float], *, seconds: float = 10.0
+    seconds_per_frame: dict[str, float], *, seconds: float = 10.0
 ) -> list[tuple[float, float, Estimate]]:
     """Runs a job at given speeds: (time, true seconds left, estimate) after every frame."""
     parts = phases(SPECS, seconds)
-    whole = sum(part.frames * seconds_a_frame[part.name] for part in parts)
+    whole = sum(part.frames * seconds_per_frame[part.name] for part in parts)
     job, now, course = Estimator(parts), 100.0, []
     job.start(now=now)
     for part in parts:
         for done in range(1, part.frames + 1):
-            now += seconds_a_frame[part.name]
+            now += seconds_per_frame[part.name]
             course.append((now, 100.0 + whole - now, job.update(part.name, done=done, now=now)))
     return course
 

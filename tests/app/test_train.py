@@ -40,13 +40,13 @@ def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(
     shown = yaml.safe_load(ran.out.split("\n\n")[0])
     assert (shown["steps"], shown["batch"], shown["warm_start"]) == (4, 2, False)
     assert shown["spec"]["target"]["cardinality"] == 16  # as many as the shards' codec has
-    for word in ("parameters", "600 a step in 600 positions", "8 clips an epoch", "memory", "h in all"):
+    for word in ("parameters", "600 per step in 600 positions", "8 clips per epoch", "memory", "h in all"):
         assert word in ran.out
     dry = hafm(*words, "--json").json["dry_run"]
     assert dry["parameters"] == 158_976
     assert dry["checkpoint_bytes"] > 3 * 4 * dry["parameters"]
     assert dry["state_bytes"] == pytest.approx(4 * 4 * dry["parameters"], rel=0.01)
-    assert 0 < dry["seconds_a_step"] < 60
+    assert 0 < dry["seconds_per_step"] < 60
     assert files(tmp_path) == []
 
 

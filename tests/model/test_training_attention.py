@@ -13,7 +13,7 @@ from torch import Tensor
 from hafm.errors import DeviceError
 from hafm.model.flex import FlexAttention
 from hafm.model.position import RelativeBias
-from hafm.model.tiled_attention import QUERIES_A_TILE, tiled_attention
+from hafm.model.tiled_attention import QUERIES_PER_TILE, tiled_attention
 from hafm.model.training_attention import AttentionPath, choose_attention, training_attention
 from hafm.model.transformer import Transformer
 
@@ -70,7 +70,9 @@ def results(out: Tensor, leaves: list[Tensor], grad: Tensor) -> list[Tensor]:
 def test_result_and_all_gradients_equal_the_loops(
     path: AttentionPath, num_positions: int, causal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hafm.model.training_attention.QUERIES_A_TILE", 8)  # 33: five tiles, the last of one
+    monkeypatch.setattr(
+        "hafm.model.training_attention.QUERIES_PER_TILE", 8
+    )  # 33: five tiles, the last of one
     rows, relative = problem(num_positions, causal=causal)
     leaves = [*rows, relative.weight]
     grad = torch.randn_like(rows[0])
@@ -82,7 +84,7 @@ def test_result_and_all_gradients_equal_the_loops(
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("num_positions", [QUERIES_A_TILE, QUERIES_A_TILE + 1, 300])
+@pytest.mark.parametrize("num_positions", [QUERIES_PER_TILE, QUERIES_PER_TILE + 1, 300])
 def test_tiles_of_the_real_size_equal_one_square(num_positions: int, causal: bool) -> None:
     rows, relative = problem(num_positions, causal=causal)
     leaves, grad = [*rows, relative.weight], torch.randn_like(rows[0])
@@ -149,7 +151,7 @@ def test_no_square_of_positions_is_made() -> None:
     q, k, v = (torch.randn(1, H, S, 4, requires_grad=True) for _ in range(3))
     with Sizes():
         training_attention(relative, num_positions=S, path="tiles")(q, k, v).sum().backward()
-    assert max(sizes) <= H * QUERIES_A_TILE * (S + QUERIES_A_TILE) < H * S * S
+    assert max(sizes) <= H * QUERIES_PER_TILE * (S + QUERIES_PER_TILE) < H * S * S
 
 
 @pytest.fixture
@@ -268,7 +270,7 @@ def test_the_stack_trains_the_same_on_every_path() -> None:
 
 def test_tiled_attention_needs_no_gradient_to_run() -> None:
     rows, relative = problem(20, causal=True)
-    tile = relative.tile(20, num_queries=QUERIES_A_TILE)
+    tile = relative.tile(20, num_queries=QUERIES_PER_TILE)
     with torch.inference_mode():
         alone = tiled_attention(*rows, tile, causal=True)
     torch.testing.assert_close(alone, tiled_attention(*rows, tile, causal=True).detach())

@@ -119,8 +119,8 @@ def bin_loss(
 ) -> Float[Tensor, ""]:
     """Mean absolute difference of bin levels; a bin counts as much as the mels it spans."""
     hertz = torch.arange(target.shape[-1], device=target.device) * bin_hz
-    mels_a_hertz = 1 / (700 + hertz)
-    return ((predicted - target).abs().mean((0, 1)) * (mels_a_hertz / mels_a_hertz.sum())).sum()
+    mels_per_hertz = 1 / (700 + hertz)
+    return ((predicted - target).abs().mean((0, 1)) * (mels_per_hertz / mels_per_hertz.sum())).sum()
 
 
 def direction_loss(

@@ -1,4 +1,4 @@
-"""What drives the vocoder: pitch, envelope, noise and loudness, 200 times a second.
+"""What drives the vocoder: pitch, envelope, noise and loudness, 200 times per second.
 
 Controls begin `LEAD_SECONDS` before the window, so that notes under way at its start are sounding.
 """

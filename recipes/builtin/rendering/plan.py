@@ -128,7 +128,7 @@ class Bar:
     def occurrences(self, pattern_beat: float, pattern_beats: int) -> Iterator[float]:
         """Where in this bar a place of a pattern falls, in beats of the song.
 
-        In double time a pattern comes twice a bar; in half time even bars hold its first half.
+        In double time a pattern comes twice per bar; in half time even bars hold its first half.
         """
         rate = self.feel.rate
         skipped = self.number % 2 * pattern_beats / 2 if rate == HALF else 0.0

@@ -144,7 +144,7 @@ class PackedPop909:
     """The packed data set.
 
     The pack stores all songs end to end, times in integer milliseconds and starts as differences; `*_ptr`
-    arrays say where each song begins (three runs of notes a song: melody, bridge, piano).
+    arrays say where each song begins (three runs of notes per song: melody, bridge, piano).
 
     Args:
         path: `pop909.npz.xz`.

@@ -1,4 +1,4 @@
-"""POP909 as it is published: a folder a song.
+"""POP909 as it is published: a folder per song.
 
 In: the data set's `POP909` folder, of which this reads, for song 001,
 
@@ -141,7 +141,7 @@ def _first_chord(rows: Sequence[Sequence[str]]) -> float:
 
 def _notes(midi: mido.MidiFile) -> dict[str, Notes]:
     """Notes of the three tracks, in seconds by the tempo map of all tracks together."""
-    tempi = [(0, 500_000)]  # MIDI's default, in microseconds a beat
+    tempi = [(0, 500_000)]  # MIDI's default, in microseconds per beat
     for track in midi.tracks:
         tick = 0
         for message in track:

@@ -6,5 +6,5 @@ preparing/    the run behind `hafm prepare`: scan, ledger, workers or Ray, assem
 shards/       token shards and their index, written and read
 order.py      which unit each sample of a training run takes
 crops.py      the batches: aligned crops, a pure function of (seed, epoch, step, rank)
-result.py     what becomes of a track: tokens, or the reason why there are none
+result.py     the result of a track: its tokens, or the reason why it has none
 """

@@ -96,17 +96,17 @@ class Crops:
         self._streams = (*spec.sources, spec.target)
         grid = common_rate(*(stream.frame_rate for stream in self._streams))
         self._guide_length = None if spec.guide is None else math.ceil(spec.clip_seconds * SEMANTIC_RATE)
-        self._guide_frames_a_tick = SEMANTIC_RATE / grid  # whole: a guided stage has sources at this rate
+        self._guide_frames_per_tick = SEMANTIC_RATE / grid  # whole: a guided stage has sources at this rate
         self._lengths = [math.ceil(spec.clip_seconds * stream.frame_rate) for stream in self._streams]
-        self._frames_a_tick = [int(stream.frame_rate / grid) for stream in self._streams]
+        self._frames_per_tick = [int(stream.frame_rate / grid) for stream in self._streams]
         self._num_views = pairs.num_views() if views else 1
         # Possible starts and units of every pair, by its streams; the shortest decides.
         starts, units = np.full((2, len(pairs)), np.iinfo(np.int64).max)
-        for stream, length, frames_a_tick in zip(
-            self._streams, self._lengths, self._frames_a_tick, strict=True
+        for stream, length, frames_per_tick in zip(
+            self._streams, self._lengths, self._frames_per_tick, strict=True
         ):
             frames = pairs.frames(stream.name)
-            starts = np.minimum(starts, (frames - length) // frames_a_tick + 1)
+            starts = np.minimum(starts, (frames - length) // frames_per_tick + 1)
             span = (
                 spec.clip_seconds * stream.frame_rate
             )  # in frames; a fraction, where `length` is rounded up
@@ -148,11 +148,11 @@ class Crops:
         ticks = scaled(samples.words[:, 0], self._starts[pairs])
         views = scaled(samples.words[:, 1], self._num_views)
         tokens: list[Tensor] = []
-        for stream, length, frames_a_tick in zip(
-            self._streams, self._lengths, self._frames_a_tick, strict=True
+        for stream, length, frames_per_tick in zip(
+            self._streams, self._lengths, self._frames_per_tick, strict=True
         ):
             crops = np.empty((count, stream.num_codebooks, length), np.int64)
-            firsts = ticks * frames_a_tick
+            firsts = ticks * frames_per_tick
             for row, (pair, begin, view) in enumerate(
                 zip(pairs.tolist(), firsts.tolist(), views.tolist(), strict=True)
             ):
@@ -165,7 +165,7 @@ class Crops:
         length = self._guide_length
         if length is None:
             return None
-        begins = ticks * int(self._guide_frames_a_tick)
+        begins = ticks * int(self._guide_frames_per_tick)
         return torch.stack(
             [
                 torch.from_numpy(self._pairs.guide(pair, slice(begin, begin + length)))

@@ -7,8 +7,8 @@ In: the number of units and a seed. Out: for samples `g, g + 1, ...` of a run th
     position  0 ............................ n - 1     | 0 ............................ n - 1  | 0
     unit      a permutation of all n                   | another                               | ...
 
-A step of a run takes `batch` samples, and each rank its own slice of them: so every unit comes once an epoch,
-whatever the number of ranks, and a run that goes on after a stop needs to know its step alone.
+A step of a run takes `batch` samples, and each rank its own slice of them: so every unit comes once per
+epoch, whatever the number of ranks, and a run that goes on after a stop needs to know its step alone.
 
 Randomness is Philox 4x64-10, which computes the words of position `p` from a key (here from seed and epoch)
 and the counter `p`. Only its raw words are used: numpy promises that they stay the same, unlike what it makes
@@ -102,7 +102,7 @@ def share_of_batch(step: int, *, batch: int, rank: int = 0, world_size: int = 1)
 
     Args:
         step: of the run, 0 or more.
-        batch: samples a step over all ranks; divisible by `world_size`, so that all ranks weigh the same.
+        batch: samples per step over all ranks; divisible by `world_size`, so that all ranks weigh the same.
         rank: 0 to `world_size - 1`.
         world_size: number of ranks.
 

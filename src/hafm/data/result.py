@@ -1,4 +1,4 @@
-"""What becomes of a track: its tokens, or the reason why there are none.
+"""The result of a track: its tokens, or the reason why it has none.
 
 In: arrays of ids. Out: `Prepared` or `Quarantined`, and the bytes in which tokens travel from a worker to the
 ledger.

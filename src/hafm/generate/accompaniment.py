@@ -33,7 +33,7 @@ __all__ = ["RECORD_FILE", "Accompaniment", "Tokens", "write_mixed"]
 
 RECORD_FILE = "generation.json"
 
-_BYTES_A_SAMPLE = 4  # 24 bits and room for headers
+_BYTES_PER_SAMPLE = 4  # 24 bits and room for headers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +123,7 @@ class Accompaniment:
         target = check_output_folder(
             folder,
             overwrite=overwrite,
-            needed_bytes=_BYTES_A_SAMPLE * channels * self.vocal.num_samples,
+            needed_bytes=_BYTES_PER_SAMPLE * channels * self.vocal.num_samples,
             source=self.vocal.path,
         )
         with staged_folder(target, last=[RECORD_FILE]) as filled:

@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["QUERIES_A_TILE", "tiled_attention"]
+__all__ = ["QUERIES_PER_TILE", "tiled_attention"]
 
-QUERIES_A_TILE = 128
+QUERIES_PER_TILE = 128
 """A: one tile of scores stays in a processor's cache."""
 
 _softmax_backward = torch.ops.aten._softmax_backward_data  # of P and dP: P * (dP - rowsum(P * dP))
@@ -46,13 +46,13 @@ def tiled_attention(
 
     Args:
         q, k, v: of one dtype; autocast does not apply in here.
-        tile: ``RelativeBias.tile(S, num_queries=QUERIES_A_TILE)``.
+        tile: ``RelativeBias.tile(S, num_queries=QUERIES_PER_TILE)``.
         causal: later keys are hidden by the tile, so that they need not be looked at.
 
     >>> from hafm.model.position import RelativeBias
     >>> bias = RelativeBias(num_heads=2, num_buckets=8, max_distance=9, causal=True)
     >>> q = k = v = torch.randn(1, 2, 5, 4)
-    >>> found = tiled_attention(q, k, v, bias.tile(5, num_queries=QUERIES_A_TILE), causal=True)
+    >>> found = tiled_attention(q, k, v, bias.tile(5, num_queries=QUERIES_PER_TILE), causal=True)
     >>> torch.allclose(found, F.scaled_dot_product_attention(q, k, v, attn_mask=bias(5, 5)), atol=1e-6)
     True
     """

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hafm.errors import DeviceError, UsageError
 from hafm.model.position import RelativeBias
-from hafm.model.tiled_attention import QUERIES_A_TILE, tiled_attention
+from hafm.model.tiled_attention import QUERIES_PER_TILE, tiled_attention
 
 __all__ = [
     "Attend",
@@ -87,7 +87,7 @@ def training_attention(bias: RelativeBias, *, num_positions: int, path: Attentio
         path: what :func:`choose_attention` said.
     """
     if path == "tiles":
-        tile = bias.tile(num_positions, num_queries=QUERIES_A_TILE)
+        tile = bias.tile(num_positions, num_queries=QUERIES_PER_TILE)
         return lambda q, k, v: tiled_attention(q, k, v, tile, causal=bias.causal)
     if path == "flex":
         from hafm.model.flex import FlexAttention  # loads a compiler

@@ -120,7 +120,7 @@ def _exactly_one(nodes: list[Any], what: str, name: str) -> list[Any]:
 
 def _fits(shape: Any, wanted: tuple[int, ...]) -> bool:
     """Whether a declared shape permits the one wanted: a size that is a name, or none, permits any."""
-    if not shape:  # not declared: the first pass will tell
+    if not shape:  # not declared: the first pass shows it
         return True
     return len(shape) == len(wanted) and all(
         not isinstance(size, int) or size == want for size, want in zip(shape, wanted, strict=True)

@@ -132,7 +132,7 @@ class _Chunks:
             available += block.shape[1]
             self.received += block.shape[1]
             if available < self._length:
-                continue  # small blocks are joined once a chunk, not once a block
+                continue  # small blocks are joined once per chunk, not once per block
             sound = torch.cat(held, dim=1)
             while sound.shape[1] >= self._length:
                 yield sound[:, : self._length]

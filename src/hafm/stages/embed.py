@@ -26,7 +26,7 @@ def _embedding(*shape: int, std: float) -> nn.Parameter:
 
 
 class SourceEmbedding(nn.Module):
-    """One source to one vector a frame; the embeddings of several codebooks are summed (3.3, stage 3).
+    """One source to one vector per frame; the embeddings of several codebooks are summed (3.3, stage 3).
 
     Shape: ids ``[B, K, F] -> [B, F, D]``.
     """

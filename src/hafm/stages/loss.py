@@ -1,4 +1,4 @@
-"""The training loss (paper eq. 6): cross-entropy, the mean over frames a codebook, then over codebooks.
+"""The training loss (paper eq. 6): cross-entropy, the mean over frames per codebook, then over codebooks.
 
 L = - 1/Q sum_q 1/T_q sum_t log P(y_q,t | y_<t, x)
 """

@@ -8,7 +8,7 @@ In: a finished bundle; its `measured` holds the figures (`hafm.app.bundle` gathe
                 storage  kind
 
 Conventions: every figure comes from the bundle. A figure that was not measured is called so. What no program
-can know (whose music it was, under which licence the weights go) is left to fill in, in so many words.
+can know (whose music it was, under which licence the weights go) is left to fill in, and says so.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -203,7 +203,7 @@ class StageModel(nn.Module):
 
         Args:
             guide, drop: as for :meth:`condition`.
-            hide: input steps whose tokens are hidden behind BOS: what follows must be told from the
+            hide: input steps whose tokens are hidden behind BOS: what follows must be inferred from the
                 condition and from the tokens that are left. Not for ``parallel``.
             codebook: for ``parallel``, the one codebook of each row to predict; None predicts all, in K
                 passes.

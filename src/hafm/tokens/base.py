@@ -1,7 +1,7 @@
 """The two contracts of the token layer: what a codec and a semantic feature extractor must offer.
 
 In:  waveforms, float, full scale = 1.0, at the part's own ``sample_rate`` (resample before).
-Out: codes or features at exactly ``frame_rate`` frames a second.
+Out: codes or features at exactly ``frame_rate`` frames per second.
 
 Conventions that every implementation keeps:
 
@@ -30,10 +30,10 @@ class Codec(Protocol):
     """Waveform to residual codes and back.
 
     Attributes:
-        sample_rate: samples a second of what is encoded and decoded (24 000).
-        frame_rate: frames a second (75); ``sample_rate / frame_rate`` is a whole number, the hop.
-        num_codebooks: K, codebooks a frame (8).
-        cardinality: entries a codebook (1024); ids are ``0 .. cardinality - 1``.
+        sample_rate: samples per second of what is encoded and decoded (24 000).
+        frame_rate: frames per second (75); ``sample_rate / frame_rate`` is a whole number, the hop.
+        num_codebooks: K, codebooks per frame (8).
+        cardinality: entries per codebook (1024); ids are ``0 .. cardinality - 1``.
     """
 
     @property
@@ -70,8 +70,8 @@ class SemanticFeatures(Protocol):
     """Waveform to the frame features that k-means turns into semantic tokens.
 
     Attributes:
-        sample_rate: samples a second of the input (16 000 for HuBERT, 24 000 for the built-in features).
-        frame_rate: frames a second (50).
+        sample_rate: samples per second of the input (16 000 for HuBERT, 24 000 for the built-in features).
+        frame_rate: frames per second (50).
         dim: D, length of one feature vector.
     """
 

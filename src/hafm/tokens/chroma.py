@@ -105,7 +105,7 @@ def fold_octaves(salience: Float[Tensor, "B F P"], *, low_note: int, by: str) ->
 def contrast(
     values: Float[Tensor, "B F N"], *, floor: float, exponent: float = 1.0
 ) -> Float[Tensor, "B F N"]:
-    """What stands out of the mean of a frame, at most of unit length, near zero in faint or flat frames.
+    """What rises above the mean of a frame, at most of unit length, near zero in faint or flat frames.
 
     Args:
         values: not negative, for sound levelled to a known RMS.

@@ -1,10 +1,10 @@
-"""EnCodec as a codec of HAFM: 24 kHz sound as 75 frames a second of 8 codebooks with 1024 entries.
+"""EnCodec as a codec of HAFM: 24 kHz sound as 75 frames per second of 8 codebooks with 1024 entries.
 
 In:  waveforms `[B, 1, T]` at 24 kHz, T >= 1. Out: codes `[B, 8, F]`, `F = ceil(T / 320)`; and back, `[B, 1,
 320 F]`.
 
 The end is padded with zeros to whole frames. Of fewer codebooks the first k decode by themselves: the
-quantiser adds up one residual a codebook.
+quantiser adds up one residual per codebook.
 
 The convolutions of the encoder take about 40 MB a second of sound. They look back by less than two frames and
 never ahead, so sounds above 30 s go through them in pieces, and the result is that of the whole (to
@@ -105,17 +105,17 @@ class EncodecCodec:
 
     @property
     def sample_rate(self) -> int:
-        """24 000 samples a second."""
+        """24 000 samples per second."""
         return int(self._model.config.sampling_rate)
 
     @property
     def hop_samples(self) -> int:
-        """320 samples a frame."""
+        """320 samples per frame."""
         return int(self._model.config.hop_length)
 
     @property
     def frame_rate(self) -> Fraction:
-        """75 frames a second."""
+        """75 frames per second."""
         return Fraction(self.sample_rate, self.hop_samples)
 
     @property
@@ -125,7 +125,7 @@ class EncodecCodec:
 
     @property
     def cardinality(self) -> int:
-        """1024 entries a codebook."""
+        """1024 entries per codebook."""
         return int(self._model.config.codebook_size)
 
     @torch.no_grad()
@@ -133,7 +133,7 @@ class EncodecCodec:
         """Codes of `F = ceil(T / 320)` frames; the end is padded with zeros.
 
         Args:
-            waveform: one sound a row, T >= 1.
+            waveform: one sound per row, T >= 1.
 
         Shape: `[B, 1, T] -> [B, K, ceil(T / 320)]`
 

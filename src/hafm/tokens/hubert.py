@@ -104,12 +104,12 @@ class HubertFeatures:
 
     @property
     def sample_rate(self) -> int:
-        """16 000 samples a second."""
+        """16 000 samples per second."""
         return SAMPLE_RATE
 
     @property
     def frame_rate(self) -> Fraction:
-        """50 frames a second."""
+        """50 frames per second."""
         return Fraction(SAMPLE_RATE, HOP_SAMPLES)
 
     @property
@@ -122,7 +122,7 @@ class HubertFeatures:
         """Hidden states of `F = ceil(T / 320)` frames.
 
         Args:
-            waveform: one sound a row at 16 kHz, T >= 1.
+            waveform: one sound per row at 16 kHz, T >= 1.
 
         Shape: `[B, T] -> [B, F, D]`
 

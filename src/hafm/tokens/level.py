@@ -26,7 +26,7 @@ def active_rms(waveform: Float[Tensor, "B T"], *, sample_rate: int) -> Float[Ten
     """Root mean square over the frames that are within 30 dB of the loudest one.
 
     Args:
-        waveform: one sound a row, at least one sample.
+        waveform: one sound per row, at least one sample.
         sample_rate: in hertz.
 
     Shape: `[B, T] -> [B]`
@@ -51,7 +51,7 @@ def set_active_rms(waveform: Float[Tensor, "B T"], rms: float, *, sample_rate: i
     """The waveforms with their active RMS set to `rms`.
 
     Args:
-        waveform: one sound a row.
+        waveform: one sound per row.
         rms: the level wanted, full scale = 1, above 0.
         sample_rate: in hertz.
 

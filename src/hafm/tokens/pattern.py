@@ -11,9 +11,9 @@ predicted together, from the columns before it. K = 4 and F = 3, `a23` being fra
                                                                  .   .  a31 a32 a33  .
                                                                  .   .   .  a41 a42 a43
 
-`flat` is the paper's: every code sees all codes before it, at K steps a frame. In `delay`, codebook k lags k
-frames behind codebook 0, so that within a frame the codes below are still known when a code is predicted; it
-takes one step a frame and K - 1 at the end. Places outside the frames (the dots) hold a filler.
+`flat` is the paper's: every code sees all codes before it, at K steps per frame. In `delay`, codebook k lags
+k frames behind codebook 0, so that within a frame the codes below are still known when a code is predicted;
+it takes one step per frame and K - 1 at the end. Places outside the frames (the dots) hold a filler.
 
 Source: paper 3.3 (flat); MusicGen (Copet et al. 2023), section 2.2 (delay).
 """
@@ -44,7 +44,7 @@ class Token:
 
 @dataclass(frozen=True, kw_only=True)
 class Flat:
-    """One code a step, frame by frame, as `hafm.tokens.interleave` has them.
+    """One code per step, frame by frame, as `hafm.tokens.interleave` has them.
 
     Args:
         num_codebooks: K, 1 or more.

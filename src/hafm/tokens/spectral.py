@@ -13,7 +13,7 @@ A frame is the concatenation of groups, each scaled by its weight; a group of we
     onset        3   short window      attacks in the low, middle and high bands: kick, snare, hats; syllables
 
 k-means minimises squared distance, so squared weight times variance is what a group can spend of the 500
-clusters. The weights of `VOCAL` and `INSTRUMENTAL` were set by what the ids then tell about the score on
+clusters. The weights of `VOCAL` and `INSTRUMENTAL` were set by what the ids then say about the score on
 held-out renders (`recipes/builtin/probe_tokens.py` measures it): chroma carries about half of the variance.
 
 A vocal is one voice whose notes may last 100 ms: shorter window, no smoothing, folded by maximum. A chord
@@ -58,7 +58,7 @@ class SpectralConfig:
 
     Args:
         sample_rate: in hertz.
-        hop: samples a frame.
+        hop: samples per frame.
         pitch_window: samples of the long window, even.
         short_window: samples of the short window, even.
         low_note: MIDI number of the lowest fundamental looked for.
@@ -233,7 +233,7 @@ class SpectralFeatures:
         """Features of `F = ceil(T * frame_rate / sample_rate)` frames.
 
         Args:
-            waveform: one sound a row at `sample_rate`, T >= 1.
+            waveform: one sound per row at `sample_rate`, T >= 1.
 
         Shape: `[B, T] -> [B, F, D]`
 

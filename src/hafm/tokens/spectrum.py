@@ -35,10 +35,10 @@ def band_powers(
     """Power in each of N bands, a frame of `hop` samples at a time.
 
     Args:
-        waveform: one sound a row, at least one sample.
+        waveform: one sound per row, at least one sample.
         filters: weights of the lowest `bins` FFT bins per band; the window has `2 * (rows - 1)` samples where
             all bins are given (`mel_filters` and `semitone_filters` make them).
-        hop: samples a frame.
+        hop: samples per frame.
 
     Shape: `[B, T] -> [B, ceil(T / hop), N]`
 

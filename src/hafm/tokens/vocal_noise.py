@@ -56,7 +56,7 @@ def prepare_vocal(
     """The vocal as the semantic features get to hear it: levelled, then noisy.
 
     Args:
-        waveform: one vocal a row.
+        waveform: one vocal per row.
         sample_rate: in hertz.
         generator: on the CPU.
         sigma: of the noise; 0 leaves it out.

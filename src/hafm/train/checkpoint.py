@@ -8,7 +8,7 @@ In: tensors and facts. Out: a folder, whole or not there at all; and the newest 
 A checkpoint is built in a hidden folder beside its place. The state is flushed to the disk, read back and
 compared with what was to be written; then comes the manifest; then the folder takes its name, and the folder
 around it is flushed. Readers see a whole one or none. The newest two stay, and the best one; an older one
-goes only when the new one stands.
+goes only when the new one is verified.
 
 The manifest is the only form in which its content can be written (sorted keys, one layout) and holds its own
 SHA-256, so that any changed bit of it is found as well. Nothing is pickled.
@@ -79,7 +79,7 @@ class Checkpoints:
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint after `step` batches stands."""
+        """Where the checkpoint after `step` batches is."""
         return self.folder / f"{step:08d}"
 
     def save(self, checkpoint: Checkpoint, *, best: int | None = None) -> Path:
@@ -120,7 +120,7 @@ class Checkpoints:
             with contextlib.suppress(OSError):
                 shutil.rmtree(building)
             raise self._explained(error, needed) from error
-        # What stands at later steps was found damaged, or training would go on from there: it counts for
+        # What is there of later steps was found damaged, or training would go on from there: it counts for
         # nothing.
         older = [step for step in self.steps() if step <= checkpoint.step]
         for step in older[:-_KEEP]:
@@ -157,7 +157,7 @@ class Checkpoints:
         """The newest one that is undamaged; None if there is none at all.
 
         Args:
-            on_damage: is told of each damaged one on the way.
+            on_damage: called with the error of each damaged one on the way.
 
         Raises:
             CheckpointDamaged: there are some, and all are damaged.

@@ -1,4 +1,4 @@
-"""Ranks: the processes that train one stage together, one a GPU.
+"""Ranks: the processes that train one stage together, one per GPU.
 
 In: the environment that `torchrun` sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT). Out:
 `Ranks`, by which a single process and many run the same code.
@@ -6,7 +6,7 @@ In: the environment that `torchrun` sets (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_A
     torchrun --nproc-per-node 2 -m hafm train ...        two ranks, gloo on processors, NCCL on GPUs
     hafm train ...                                       one rank, no process group
 
-Conventions: rank 0 alone writes. What the ranks tell each other here is small and goes through the processor
+Conventions: rank 0 alone writes. What the ranks send each other here is small and goes through the processor
 (gloo); gradients go through DistributedDataParallel.
 """
 

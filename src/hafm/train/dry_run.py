@@ -34,12 +34,12 @@ class DryRun:
         parameters: of the stage.
         precision: of the matrix products.
         attention: how the position bias joins the scores, see `hafm.model.training_attention`.
-        target_tokens_a_step, positions_a_step: of a whole batch; positions count a prefix too.
-        clips_an_epoch: in the shards.
+        target_tokens_per_step, positions_per_step: of a whole batch; positions count a prefix too.
+        clips_per_epoch: in the shards.
         epochs: that the run will take.
         timed_clips: of the batch, this rank's, in the timed step.
         loss: of that step.
-        seconds_a_step: of a whole batch, reckoned from it.
+        seconds_per_step: of a whole batch, reckoned from it.
         hours: of all steps, without evaluations and saving.
         state_bytes: weights, gradients, optimiser and moving average.
         memory_bytes: those and everything else, a rank; None where the system does not say.
@@ -50,13 +50,13 @@ class DryRun:
     parameters: int
     precision: str
     attention: str
-    target_tokens_a_step: int
-    positions_a_step: int
-    clips_an_epoch: int
+    target_tokens_per_step: int
+    positions_per_step: int
+    clips_per_epoch: int
     epochs: float
     timed_clips: int
     loss: float
-    seconds_a_step: float
+    seconds_per_step: float
     hours: float
     state_bytes: int
     memory_bytes: int | None
@@ -67,11 +67,12 @@ class DryRun:
         """For people."""
         return [
             f"parameters     {self.parameters:,}, products in {self.precision}, attention: {self.attention}",
-            f"tokens         {self.target_tokens_a_step:,} a step in {self.positions_a_step:,} positions",
-            f"data           {self.clips_an_epoch:,} clips an epoch, {self.epochs:.1f} epochs in all",
+            f"tokens         {self.target_tokens_per_step:,} per step in {self.positions_per_step:,} "
+            "positions",
+            f"data           {self.clips_per_epoch:,} clips per epoch, {self.epochs:.1f} epochs in all",
             f"memory         {self._memory()}",
-            f"time           about {self.seconds_a_step:.3g} s a step, {self.hours:,.2f} h in all (timed on "
-            f"{self.timed_clips} clips)",
+            f"time           about {self.seconds_per_step:.3g} s per step, {self.hours:,.2f} h in all (timed "
+            f"on {self.timed_clips} clips)",
             f"checkpoint     {self.checkpoint_bytes / 1e6:.1f} MB in {self.save_seconds:.2f} s, read back "
             "and compared; make room for four",
             f"first loss     {self.loss:.4f}",
@@ -120,19 +121,19 @@ def dry_run(trainer: Trainer) -> DryRun:
         activations = max(0, measured - optimizer_bytes) * largest / max(len(each.target) for each in pieces)
         memory = int(state + activations)
     path = trainer.checkpoints.path(trainer.checkpoints.steps()[-1])
-    seconds_a_step = seconds * clips / timed
+    seconds_per_step = seconds * clips / timed
     return DryRun(
         parameters=trainer.state.model.num_parameters(),
         precision=trainer.identity.software["precision"],
         attention=trainer.attention,
-        target_tokens_a_step=recipe.batch * recipe.spec.target_slots,
-        positions_a_step=recipe.batch * recipe.spec.sequence_length,
-        clips_an_epoch=len(trainer.crops),
+        target_tokens_per_step=recipe.batch * recipe.spec.target_slots,
+        positions_per_step=recipe.batch * recipe.spec.sequence_length,
+        clips_per_epoch=len(trainer.crops),
         epochs=recipe.steps * recipe.batch / len(trainer.crops),
         timed_clips=timed,
         loss=loss,
-        seconds_a_step=seconds_a_step,
-        hours=seconds_a_step * recipe.steps / 3600,
+        seconds_per_step=seconds_per_step,
+        hours=seconds_per_step * recipe.steps / 3600,
         state_bytes=state,
         memory_bytes=memory,
         checkpoint_bytes=ranks.max(sum(file.stat().st_size for file in path.iterdir())),

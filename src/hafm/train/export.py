@@ -132,7 +132,7 @@ def _common_data(runs: Mapping[str, Path], stages: Mapping[str, TrainedStage]) -
 
 
 def _brief(fingerprints: str | Mapping[str, str]) -> str:
-    """Fingerprints, one or several, with enough digits to tell them apart."""
+    """Fingerprints, one or several, with enough digits to distinguish them."""
     if isinstance(fingerprints, str):
         return fingerprints[:16]
     return ", ".join(f"{name} {digest[:8]}" for name, digest in sorted(fingerprints.items()))

@@ -59,7 +59,7 @@ class Piece:
         return self.target[torch.arange(len(self.target), device=self.target.device), self.codebook][:, None]
 
     def first(self, clips: int) -> "Piece":
-        """Only so many of the clips, weighing the same each."""
+        """The first clips alone, weighing the same each."""
         return replace(
             self,
             target=self.target[:clips],

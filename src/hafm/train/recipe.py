@@ -14,10 +14,10 @@ In: the name of a stage. Out: its recipe.
 
 Conventions: `batch` counts the clips of one optimiser step, whatever the number of GPUs and pieces: a step is
 the same on one GPU and on seven (to rounding), and `accumulation` only saves memory. So the paper's coarse
-stage takes 42 clips a step, on its seven GPUs 3 at a time. The table can also be read as 42 clips a piece, 84
-a step, which would fill its GPUs as evenly as the other two stages do (30, 6 and 20 clips of 1000, 2000 and
-1125 positions): `--set batch=84`. Rates are a function of the optimiser steps that were applied; a step that
-float16 skips moves nothing.
+stage takes 42 clips per step, on its seven GPUs 3 at a time. The table can also be read as 42 clips per
+piece, 84 per step, which would fill its GPUs as evenly as the other two stages do (30, 6 and 20 clips of
+1000, 2000 and 1125 positions): `--set batch=84`. Rates are a function of the optimiser steps that were
+applied; a step that float16 skips moves nothing.
 
 Source: paper 3.5, Table 1. Evaluation, saving and reporting are ours; the paper says nothing about them.
 """
@@ -52,7 +52,7 @@ class Recipe:
     Args:
         spec: the stage.
         steps: optimiser steps in all, 1 or more.
-        batch: clips a step, over all ranks and pieces.
+        batch: clips per step, over all ranks and pieces.
         accumulation: pieces in which each rank takes its share of a batch, one after the other.
         optimizer: `adamw` for everything, or `muon` for the matrices inside the blocks and AdamW for the
             rest.
@@ -225,11 +225,11 @@ def paper(stage: str) -> Recipe:
 
 
 def builtin(stage: str) -> Recipe:
-    """The model in the package: what each choice is worth stands in docs/experiments.md.
+    """The model in the package; docs/experiments.md says what each choice is worth.
 
     The shapes differ from the paper's in size, in the layout of the condition, and in the patterns of coarse
-    and fine: one frame a step with the codebooks side by side, and all frames of a codebook in one pass. The
-    semantic stage carries what must hold over ten seconds; it and the coarse stage have a guide.
+    and fine: one frame per step with the codebooks side by side, and all frames of a codebook in one pass.
+    The semantic stage carries what must hold over ten seconds; it and the coarse stage have a guide.
 
     Raises:
         UsageError: there is no such stage.

@@ -13,7 +13,8 @@ In: a YAML file, or texts such as `batch=84`. Out: a `Recipe`, or an error that 
       guide: {beats: 0.2}    # null is a stage without
 
 Conventions: a value must have the field's type; a whole number is also a float, and `3e-4`, which YAML takes
-for text, is one too. A name that stands twice is an error. The streams of a stage cannot be changed by file.
+for text, is one too. A name that is given twice is an error. The streams of a stage cannot be changed by
+file.
 """
 
 import typing
@@ -145,11 +146,13 @@ def _checked(
 
 
 class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML without surprises: a name that stands twice is an error."""
+    """YAML without surprises: a name that is given twice is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]
         for name in names:
             if names.count(name) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{name!r} is given twice", node.start_mark
+                )
         return dict(super().construct_mapping(node, deep=deep))

@@ -8,7 +8,7 @@ In: the stage, as far as it is; a held-out clip; the parts. Out: a sound file of
 | coarse | the true vocal and instrumental tokens | the codec, 4 codebooks |
 | fine | the true coarse codes | the codec, 8 codebooks |
 
-So a sample tells of this stage alone. `truth.wav` beside the samples is what the codec makes of the true
+So a sample shows this stage alone. `truth.wav` beside the samples is what the codec makes of the true
 codes: no sample can sound better. The semantic stage has no sound of its own; without a bundle it is refused.
 """
 

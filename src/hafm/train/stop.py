@@ -6,7 +6,7 @@ In: SIGTERM, SIGUSR1 or Ctrl-C. Out: `StopFlag.number`, and `Stopped`, by which 
 |---|---|---|---|
 | SIGTERM, SIGUSR1 | Slurm, before the time is up | finishes the step, saves | 75: start it again |
 | SIGINT | Ctrl-C | finishes the step, saves | 130 |
-| SIGINT again | Ctrl-C, impatient | ends at once; the last checkpoint stands | 130 |
+| SIGINT again | Ctrl-C, impatient | ends at once; the last checkpoint stays | 130 |
 
 75 is EX_TEMPFAIL of sysexits.h: "try again later".
 """

@@ -7,7 +7,7 @@ In: a stage, its recipe, training and held-out pairs. Out: a run folder (`hafm.t
         take the step's pieces        made ahead of time in a thread
         rate                          a function of the applied steps
         forward, backward, apply      or skip, or stop (hafm.train.update)
-        report, evaluate, save        every so many steps; the best evaluation is saved too
+        report, evaluate, save        every few steps; the best evaluation is saved too
         a signal came?                save and stop
 
 A run killed at any moment and started again goes on with the same losses, to the last bit, on the same number
@@ -76,7 +76,7 @@ class Trainer:
         compile: compile the stage's blocks (`torch.compile`), which pays on a GPU.
         sampler: makes something to listen to, on rank 0; gets the model with the weights that are exported.
         sample_every: steps between two of its calls.
-        listener: is told what goes on.
+        listener: called as training goes on.
 
     Raises:
         UsageError: the pairs are too short, or the batch is too small for the ranks.

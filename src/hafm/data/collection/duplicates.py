@@ -70,7 +70,7 @@ def hash_all(
     Args:
         tracks: what to read.
         hash_one: `hash_track`, or what else a hash is to cover.
-        on_progress: told how many are done, and of how many.
+        on_progress: called with how many are done, and of how many.
     """
     hashes: list[str | ScanFailure] = []
     executor = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1))

@@ -75,7 +75,7 @@ class Stems:
     Args:
         vocal: float32, mono, finite.
         instrumental: the same, and as long.
-        sample_rate: samples a second of both.
+        sample_rate: samples per second of both.
         notes: what was done to them, one line each.
     """
 
@@ -229,7 +229,7 @@ def _common_length(parts: Sequence[Audio], track: Track) -> tuple[int, tuple[str
 def _summed(parts: Sequence[Audio], samples: int, track: Track, name: str) -> Float[Tensor, " T"]:
     """The stem that the parts are, as one channel."""
     waveforms = (audio.waveform[:, :samples] for audio in parts)
-    stem = to_mono(reduce(torch.add, waveforms))  # a mono part stands in both channels of the sum
+    stem = to_mono(reduce(torch.add, waveforms))  # a mono part is in both channels of the sum
     if float(stem.abs().max()) <= 10 ** (SILENCE_DBFS / 20):
         raise AudioContentError(
             f"the {name} of {track.id!r} is silent; training wants more than {SILENCE_DBFS:g} dBFS "

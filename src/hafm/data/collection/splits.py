@@ -46,7 +46,7 @@ class ScannedTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """What becomes of a track.
+    """Where a track belongs.
 
     Args:
         split: where it belongs.
@@ -69,7 +69,7 @@ def assign(
             They are met on average; a few songs may all fall into `train`.
 
     Returns:
-        One assignment a row, in the order of the rows.
+        One assignment per row, in the order of the rows.
 
     Raises:
         UsageError: the shares leave nothing to train on.

@@ -116,7 +116,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _entries(rows: Iterable[LedgerRow], clip_filter: ClipFilter) -> Iterator[TrackEntry]:
-    """Where the tokens of each track stand: tracks lie end to end, in the order of their positions."""
+    """Where the tokens of each track are: tracks lie end to end, in the order of their positions."""
     starts: defaultdict[ShardKey, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row.seconds is None or row.frames_50 is None or row.frames_75 is None:

@@ -66,7 +66,7 @@ class PrepareConfig:
         batch_size: tracks that a preparer gets at once, 1 or more.
         limit: take only the first tracks of the source; a later run without it takes the rest.
         quarantine_limit: share of tracks that may be unusable, 0 to 1.
-        retry: look at quarantined tracks again; those that were mended stand in shards behind the others.
+        retry: look at quarantined tracks again; those that were mended go into shards behind the others.
 
     Raises:
         UsageError: a value is out of range.
@@ -162,9 +162,9 @@ def free_bytes(folder: Path) -> int:
     Raises:
         OutputError: nothing of its path exists, or it cannot be looked at.
     """
-    standing = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
+    existing = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
     try:
-        return shutil.disk_usage(standing or folder).free
+        return shutil.disk_usage(existing or folder).free
     except OSError as error:
         raise OutputError(f"cannot look at '{folder}': {error.strerror or error}; give another -o") from error
 

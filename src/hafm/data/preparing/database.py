@@ -1,4 +1,4 @@
-"""A SQLite file that one process writes and nothing breaks: what the ledger stands on.
+"""A SQLite file that one process writes and nothing breaks: what the ledger is kept in.
 
 In: a folder and a schema. Out: a connection with a lock, transactions, and errors in plain words.
 

@@ -232,7 +232,7 @@ class _Run:
         return run_settings(self._config, self._source, self._made_by)
 
     def _index_settings(self) -> dict[str, Any]:
-        """The same as the index tells it: without the place where the collection lies."""
+        """The same as the index has it: without the place where the collection lies."""
         settings = self._settings()
         made_by = settings.pop("made_by")
         source = {name: value for name, value in settings.pop("source").items() if name != "root"}

@@ -10,7 +10,7 @@ shards lie with the process that calls.
 
 | | `Pool` | here |
 |---|---|---|
-| a crash of the caller loses | one batch a worker | a few batches a worker: Ray works ahead |
+| a crash of the caller loses | one batch per worker | a few batches per worker: Ray works ahead |
 | a worker dies on a batch | its tracks go alone, at once | its tracks and those queued go alone, later |
 | a worker dies again on a track | it is quarantined | it goes in a round of its own, then it is quarantined |
 

@@ -1,6 +1,6 @@
 """The work on one track, with the models at hand: the same on every engine.
 
-In: tracks. Out: a result each; a track that cannot be used becomes `Quarantined`, and the work goes on.
+In: tracks. Out: one result per track; a track that cannot be used becomes `Quarantined`, and work goes on.
 
     files --read_stems--[separator]--> vocal, instrumental --Tokeniser--> tokens, levels --> Prepared
               |       `--read_lead_sheet--------------------------------> lead sheet ---------^
@@ -61,7 +61,7 @@ class TrackPreparer(Protocol):
         ...
 
     def prepare(self, tracks: Sequence[Track]) -> list[TrackResult]:
-        """One result a track, in their order, which do not depend on who shares the batch.
+        """One result per track, in their order, which do not depend on who shares the batch.
 
         Raises:
             HafmError: the run must stop.
@@ -101,7 +101,7 @@ class TokenPreparer:
 
     @property
     def bytes_per_second(self) -> int:
-        """Two bytes a token: a semantic stream each view and one for the instrumental, and the codebooks."""
+        """Two bytes per token: a semantic stream of each view and one of the instrumental, and the codes."""
         parts, settings = self._tokeniser.parts, self._tokeniser.settings
         semantic = parts.vocal_features.frame_rate * settings.views + parts.instrumental_features.frame_rate
         return int(2 * (semantic + parts.codec.frame_rate * parts.codec.num_codebooks))

@@ -153,9 +153,9 @@ def _unfinished(folder: ShardFolder) -> ShardsNotFound | None:
     if rows is None:
         return None
     counts = count_rows(rows)
-    told = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    found = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
     return ShardsNotFound(
-        f"the shards in '{folder.place}' are not finished ({told}); let hafm prepare finish, or list the "
+        f"the shards in '{folder.place}' are not finished ({found}); let hafm prepare finish, or list the "
         "items with --ledger"
     )
 

@@ -45,7 +45,7 @@ def write_shard(path: str | os.PathLike[str], tokens: Sequence[TrackTokens]) -> 
 
     Args:
         path: of the file; an existing one is replaced.
-        tokens: one entry a track, at least one, all with the same number of views and codebooks.
+        tokens: one entry per track, at least one, all with the same number of views and codebooks.
 
     Returns:
         SHA-256 of the file.

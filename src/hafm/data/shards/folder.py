@@ -4,7 +4,7 @@ In: a path, or any URL that fsspec opens (`s3://bucket/shards`, `https://...`, `
 files as bytes, big ones as local paths that can be mapped into memory.
 
 A remote file is fetched whole, once, into a cache folder, where its SHA-256 is its name: a shard that changed
-is another file, and what stands in the cache was verified when it came.
+is another file, and what is in the cache was verified when it came.
 
     s3://bucket/shards/train-00003.safetensors  --one request-->  ~/.cache/hafm/shards/5f3c...e1.safetensors
 """
@@ -95,7 +95,7 @@ class ShardFolder:
             return bytes(self._remote.cat_file(f"{self._root}/{name}"))
 
     def local_path(self, name: str, entry: FileEntry) -> Path:
-        """Where a file stands on this machine; a remote one is fetched first, if it has not been.
+        """Where a file is on this machine; a remote one is fetched first, if it has not been.
 
         Args:
             name: of the file.
@@ -121,7 +121,7 @@ class ShardFolder:
         return path
 
     def sha256(self, name: str) -> str:
-        """The SHA-256 of a file as it stands there now, never from the cache.
+        """The SHA-256 of a file as it is there now, never from the cache.
 
         Raises:
             ShardsNotFound: it is not there.

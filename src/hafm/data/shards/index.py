@@ -2,7 +2,7 @@
 
 In: what preparation knows. Out: two files, which a reader trusts once their hashes agree:
 
-    tracks.jsonl    one line a track whose tokens stand in a shard
+    tracks.jsonl    one line per track whose tokens are in a shard
     index.json      what made the ids, and SHA-256 of tracks.jsonl, of the shards, of their lead sheets and of
                     parts/; written last
 
@@ -263,8 +263,8 @@ def _shape(folder: Path, names: Iterable[str]) -> tuple[int, int]:
         arrays = ShardArrays.open(folder / name)
         shapes.setdefault((arrays.vocal.shape[0], arrays.codes.shape[0]), name)
     if len(shapes) > 1:
-        told = ", ".join(f"{name} {shape}" for shape, name in shapes.items())
-        raise ShardsDamaged(f"shards in '{folder}' differ in (views, codebooks): {told}; prepare again")
+        found = ", ".join(f"{name} {shape}" for shape, name in shapes.items())
+        raise ShardsDamaged(f"shards in '{folder}' differ in (views, codebooks): {found}; prepare again")
     return next(iter(shapes), (0, 0))
 
 

@@ -44,7 +44,7 @@ STREAMS: dict[str, TokenStream] = {
 _RATES = (SEMANTIC_RATE, CODEC_RATE)
 _COLUMNS = {name: _RATES.index(stream.frame_rate) for name, stream in STREAMS.items()}
 _GRID = common_rate(*_RATES)
-_FRAMES_A_TICK = [int(rate / _GRID) for rate in _RATES]
+_FRAMES_PER_TICK = [int(rate / _GRID) for rate in _RATES]
 _MICROSECONDS = 1_000_000
 _Counts: TypeAlias = NDArray[np.int64]
 
@@ -275,7 +275,7 @@ def _place(track: TrackEntry, run: tuple[float, float]) -> tuple[int, int, int, 
     # Seconds are floats; to the microsecond they are exact again: 0.3 is 3/10.
     start, end = (round(_MICROSECONDS * seconds) for seconds in run)
     tick = frames_for(start, sample_rate=_MICROSECONDS, frame_rate=_GRID)
-    firsts = [tick * frames for frames in _FRAMES_A_TICK]
+    firsts = [tick * frames for frames in _FRAMES_PER_TICK]
     ends = [frames_for(end, sample_rate=_MICROSECONDS, frame_rate=rate) for rate in _RATES]
     return (
         track.start_50 + firsts[0],

@@ -76,7 +76,7 @@ def count_tokens(sets: Iterable[Pairs], stream: TokenStream) -> tuple[TokenUse, 
         stream: which, and how many ids it has at least; ids beyond make the counts longer.
 
     Returns:
-        One entry a codebook.
+        One entry per codebook.
     """
     counts: Numbers = np.zeros((stream.num_codebooks, stream.cardinality), np.int64)
     for ids in _parts(sets, stream.name):

@@ -57,7 +57,7 @@ def measure_levels(
         clip_seconds: length of a clip, exact, at least one sample.
 
     Returns:
-        One entry a clip, in order; none for no samples.
+        One entry per clip, in order; none for no samples.
 
     Raises:
         UsageError: a clip is shorter than a sample.

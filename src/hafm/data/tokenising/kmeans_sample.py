@@ -244,7 +244,7 @@ def draw_sample(
         shared: whether both sides share one vocabulary.
         max_bytes: of frames to fit on, a vocabulary.
         unusable_limit: share of tracks that may be unusable, 0 to 1.
-        on_progress: told the share of the work that is done.
+        on_progress: called with the share of the work that is done.
 
     Raises:
         QuarantineLimit: more tracks are unusable.

@@ -115,7 +115,7 @@ def fit_vocabularies(
         read: gives the stems of a track.
         settings: what decides the rest.
         device: where features are computed.
-        on_progress: told what is going on.
+        on_progress: called as the work goes on.
 
     Raises:
         UsageError: too few tracks or frames; or a shared vocabulary of sides with different features.

@@ -86,7 +86,7 @@ class CodecConfig:
 
     Args:
         sample_rate: hertz.
-        hop_samples: samples a frame; `sample_rate / hop_samples` is the frame rate.
+        hop_samples: samples per frame; `sample_rate / hop_samples` is the frame rate.
         window_samples: length of the analysis and synthesis window, a multiple (4 or more) of the hop.
         width: D, channels of the residual blocks.
         hidden: channels inside a residual block.
@@ -94,7 +94,7 @@ class CodecConfig:
         encoder_blocks: residual blocks before the quantiser.
         decoder_blocks: residual blocks after it.
         num_codebooks: K, residual stages.
-        cardinality: entries a codebook.
+        cardinality: entries per codebook.
         codebook_dim: dimensions in which an entry is a point of the unit sphere.
         phase_iterations: Griffin-Lim iterations of the decoder; part of the codec, since the sound depends
         on it.

@@ -2,7 +2,7 @@
 
 In:  levels and directions of the short and of the long window. Out: waveform.
 
-A 53 ms window cannot tell two bass notes apart: their partials share bins, beat, and need codes that change
+A 53 ms window cannot separate two bass notes: their partials share bins, beat, and need codes that change
 with every frame. A 160 ms window sees them apart, with steady magnitudes and advances, so below about 550 Hz
 the sound is made on that grid first, at a tenth of the sample rate. The short window then only adds what lies
 above:
@@ -10,7 +10,7 @@ above:
     long level, advance -> accumulate -> make consistent (2.4 kHz) -> low sound -> analyse ------+
     short level, direction -> accumulate, texture -> make consistent, the low bins held to it <--+-> waveform
 
-*Texture.* A direction is trained as the mean of the unit vectors that it stands for, so its length says how
+*Texture.* A direction is trained as the mean of the unit vectors that it represents, so its length says how
 sure the advance is: near 1 in a partial, about .6 in a cymbal (windows overlap, so that even the phase of
 noise turns predictably). Where it is short, the running phase gives way to the spectrum of a fixed noise,
 whose magnitudes scatter as those of real noise do; smooth magnitudes there would sound like a vocoder. The

@@ -43,7 +43,7 @@ class ResidualQuantizer(nn.Module):
     Args:
         width: D, channels of the latent.
         num_codebooks: K.
-        cardinality: V, entries a codebook.
+        cardinality: V, entries per codebook.
         codebook_dim: C, dimensions of an entry.
 
     >>> quantizer = ResidualQuantizer(width=16, num_codebooks=3, cardinality=32, codebook_dim=4)

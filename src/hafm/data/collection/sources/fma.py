@@ -3,7 +3,7 @@
 In: the folder that its archives were unpacked into. Out: `Track`s, each a mix.
 
     ROOT/fma_large/000/000002.mp3       clips of 30 s; fma_full holds the whole recordings
-    ROOT/fma_metadata/tracks.csv        one row a track; three header rows: group, column, "track_id"
+    ROOT/fma_metadata/tracks.csv        one row per track; three header rows: group, column, "track_id"
 
 * Subsets are nested: small (8,000 tracks) in medium (25,000) in large (106,574). `full` has large's tracks.
 * The list is the table, not the folder: a row whose file is not there is a track whose file is missing. Which
@@ -154,7 +154,7 @@ def _table(root: Path) -> Path:
 def _audio_folder(root: Path, subset: str | None) -> tuple[Path, str]:
     """Where the files lie, and which subset is meant.
 
-    Clips and whole recordings have the same names, so a folder of clips never stands in for `full`.
+    Clips and whole recordings have the same names, so a folder of clips is never taken for `full`.
     """
     for name in SUBSETS:
         if root.resolve().name == f"fma_{name}":

@@ -99,7 +99,7 @@ class Musdb18Hq:
 
     def tracks(self) -> Iterator[Track]:
         """See `Source`."""
-        for part, path in _entries(self.root, "a folder a song"):
+        for part, path in _entries(self.root, "a folder per song"):
             if not path.is_dir():
                 continue
 
