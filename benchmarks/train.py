@@ -50,9 +50,8 @@ except ImportError:  # a machine where nothing can be installed: the source besi
 from hafm.data.crops import Pairs
 from hafm.model.training_attention import choose_attention
 from hafm.model.transformer import Transformer
-from hafm.stages.loss import stage_loss
 from hafm.stages.spec import StageSpec
-from hafm.stages.stage_model import StageModel
+from hafm.stages.stage_model import StageModel, stage_loss
 from hafm.train.distributed import Ranks
 from hafm.train.feed import Feed
 from hafm.train.recipe import Recipe, recipe_of

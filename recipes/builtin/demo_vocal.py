@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hafm.data.tokenising.room import reverberate, room_response
+from hafm.data.tokenising.augment import reverberate, room_response
 from recipes.builtin.rendering.phrasing import LEGATO_GAP_SECONDS, SungNote
 from recipes.builtin.rendering.sing import sing
 from recipes.builtin.rendering.singer import SingingStyle

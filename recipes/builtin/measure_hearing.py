@@ -35,7 +35,7 @@ from hafm.generate.sampling import SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
 from hafm.stages.bundle import Bundle
-from hafm.tokens.vocal_noise import prepare_vocal
+from hafm.tokens.level import prepare_vocal
 
 RATE = 24_000
 

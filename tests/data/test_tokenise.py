@@ -24,9 +24,8 @@ from hafm.tokens.base import SemanticFeatures
 from hafm.tokens.encodec import EncodecCodec
 from hafm.tokens.hubert import HubertFeatures
 from hafm.tokens.kmeans import KMeans
-from hafm.tokens.level import set_active_rms
+from hafm.tokens.level import prepare_vocal, set_active_rms
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
-from hafm.tokens.vocal_noise import prepare_vocal
 from tests.tiny import sung, tiny_codec
 from tests.tokens.test_encodec import tiny as tiny_encodec
 from tests.tokens.test_hubert import tiny as tiny_hubert

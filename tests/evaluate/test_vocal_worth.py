@@ -13,9 +13,8 @@ from hafm.errors import UsageError
 from hafm.evaluate.vocal_worth import AlignedClip, stretches, vocal_worth, wrong_clips
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import write_bundle
-from hafm.stages.loss import stage_loss
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
-from hafm.stages.stage_model import StageModel
+from hafm.stages.stage_model import StageModel, stage_loss
 from hafm.tokens.level import set_active_rms
 from tests.tiny import RATE, tiny_ingredients, tiny_spec
 from tests.unchecked import unchecked

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hafm.stages.loss import codebook_losses, stage_loss
+from hafm.stages.stage_model import codebook_losses, stage_loss
 
 
 @pytest.mark.parametrize("num_codebooks", [1, 4])

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hafm.tokens.level import active_rms
-from hafm.tokens.vocal_noise import NOISE_SIGMA, VOCAL_RMS, add_noise, prepare_vocal
+from hafm.tokens.level import NOISE_SIGMA, VOCAL_RMS, active_rms, add_noise, prepare_vocal
 
 
 def generator(seed: int = 0) -> torch.Generator:

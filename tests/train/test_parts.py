@@ -11,9 +11,8 @@ import torch
 from hafm.data.crops import Crops
 from hafm.errors import UsageError
 from hafm.stages.guide import GuideSpec, drop_groups
-from hafm.stages.loss import codebook_losses
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
-from hafm.stages.stage_model import StageModel
+from hafm.stages.stage_model import StageModel, codebook_losses
 from hafm.stages.token_parts import fit_to_parts
 from hafm.train.distributed import Ranks, join_ranks
 from hafm.train.feed import Feed

@@ -5,7 +5,7 @@
 
 The settings are drawn apart from the signal (`draw_settings`) and are kept in a pair's ground truth, so that
 the instrumental can be rebuilt from the stems: `apply(mix(stems), settings)` is the law that the tests hold.
-The room is that of `hafm.data.tokenising.room`.
+The room is that of `hafm.data.tokenising.augment`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hafm.data.tokenising.room import SAMPLE_RATE, reverberate, room_response
+from hafm.data.tokenising.augment import SAMPLE_RATE, reverberate, room_response
 
 __all__ = ["DRY_RMS_DB", "SAMPLE_RATE", "BusSettings", "apply", "draw_settings", "level_stems", "mix"]
 

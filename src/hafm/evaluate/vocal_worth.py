@@ -35,9 +35,8 @@ from hafm.errors import UsageError
 from hafm.evaluate.statistics import Interval, bootstrap_interval, paired_permutation_p
 from hafm.progress import OnProgress, Progress
 from hafm.stages.bundle import Bundle
-from hafm.stages.loss import stage_loss
 from hafm.stages.spec import StageSpec
-from hafm.stages.stage_model import StageModel
+from hafm.stages.stage_model import StageModel, stage_loss
 from hafm.stages.token_parts import TokenParts, open_parts
 
 __all__ = [

@@ -38,7 +38,7 @@ from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.rates import SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
-from hafm.tokens.vocal_noise import prepare_vocal
+from hafm.tokens.level import prepare_vocal
 
 __all__ = ["analyse", "codec_frames", "follows_sheets", "hear", "play", "sheets_for", "show", "sound"]
 

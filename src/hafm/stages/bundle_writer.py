@@ -37,7 +37,7 @@ from hafm.stages.weights import Storage, stored, write_weights
 from hafm.tokens.base import Codec, SemanticFeatures
 from hafm.tokens.fingerprint import require_same
 from hafm.tokens.kmeans import KMeans
-from hafm.tokens.vocal_noise import NOISE_SIGMA
+from hafm.tokens.level import NOISE_SIGMA
 
 __all__ = ["Ingredients", "copy_bundle", "write_bundle"]
 

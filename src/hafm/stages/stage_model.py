@@ -1,22 +1,23 @@
 """One stage of HAFM: a Transformer that predicts target tokens under a condition.
 
-In: conditions (one ``[B, K, F]`` a source), perhaps a guide ``[B, F, G]``, and the target codes
-``[B, K, F]``. Out: logits ``[B, K, F, V]``. The same class is the semantic, the coarse and the fine stage;
-a ``StageSpec`` makes the difference. Training calls the model whole; generation uses its parts step by step:
+In: conditions (one `[B, K, F]` per source), perhaps a guide `[B, F, G]`, and the target codes
+`[B, K, F]`. Out: logits `[B, K, F, V]`. The same class is the semantic, the coarse and the fine stage;
+a `StageSpec` makes the difference. Training calls the model whole; generation uses its parts step by step:
 
     condition(...)  ->  Conditioned: what precedes the target (prefix) or joins its slots (aligned)
     embed(...)      ->  inputs of some positions
     transformer(...) with a cache, then logits(...)
 
-That is the way of stages that are causal. One of pattern ``parallel`` sees the condition of all frames and
-all codebooks below, and ``predict_codebook(...)`` gives the scores of a codebook in all frames.
+That is the way of stages that are causal. One of pattern `parallel` sees the condition of all frames and
+all codebooks below, and `predict_codebook(...)` gives the scores of a codebook in all frames.
 
-Source: paper 3.3-3.5, Fig. 2; VALL-E 4.2.2 for ``parallel``.
+Source: paper 3.3-3.5, Fig. 2; VALL-E 4.2.2 for `parallel`.
 """
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -32,9 +33,9 @@ class Conditioned:
     """The condition, ready for the Transformer: exactly one of the two is there."""
 
     prefix: Tensor | None
-    """``[B, P, D]``: goes before the target."""
+    """`[B, P, D]`: goes before the target."""
     slots: Tensor | None
-    """``[B, S, D]``: is added to the target's slots."""
+    """`[B, S, D]`: is added to the target's slots."""
 
     @property
     def num_prefix(self) -> int:
@@ -111,10 +112,10 @@ class StageModel(nn.Module):
         drop: Bool[Tensor, " B"] | None = None,
         attention: AttentionKind = "auto",
     ) -> Conditioned:
-        """Embeds the condition of ``target_frames`` target frames.
+        """Embeds the condition of `target_frames` target frames.
 
         Args:
-            conditions: one ``[B, K, F]`` a source, F as ``spec.source_frames(target_frames)`` says.
+            conditions: one `[B, K, F]` a source, F as `spec.source_frames(target_frames)` says.
             guide: as many frames as the sources have; None is a guide of zeros, in which nothing is known.
             drop: rows whose sources are left out. Their guide stays: leave it out with `drop_groups`.
             attention: of the two-way encoder in training, see model/training_attention.py.
@@ -150,7 +151,7 @@ class StageModel(nn.Module):
     def embed(
         self, shifted: Int[Tensor, "B R S"], conditioned: Conditioned, *, start: int = 0
     ) -> Float[Tensor, "B S D"]:
-        """Inputs of the target steps ``start ... start + S - 1``, from the tokens before them."""
+        """Inputs of the target steps `start ... start + S - 1`, from the tokens before them."""
         x: Tensor = self.target_embedding(shifted, start=start)
         if conditioned.slots is not None:
             x = x + conditioned.slots[:, start : start + shifted.shape[2]]
@@ -159,7 +160,7 @@ class StageModel(nn.Module):
     def logits(
         self, hidden: Float[Tensor, "B D"], *, codebook: int, together: int = 1
     ) -> Float[Tensor, "B V"]:
-        """Scores of the next token of one codebook; for ``together`` see model/transformer.py."""
+        """Scores of the next token of one codebook; for `together` see model/transformer.py."""
         return by_rows(lambda rows, _: rows @ self.heads[codebook], hidden, together=together)
 
     def predict_codebook(
@@ -171,7 +172,7 @@ class StageModel(nn.Module):
         together: int = 1,
         attention: AttentionKind = "auto",
     ) -> Float[Tensor, "B F V"]:
-        """Scores of one codebook in all frames, for a stage of pattern ``parallel``.
+        """Scores of one codebook in all frames, for a stage of pattern `parallel`.
 
         Args:
             codes: only the codebooks below are looked at.
@@ -199,18 +200,18 @@ class StageModel(nn.Module):
         codebook: Int[Tensor, " B"] | None = None,
         attention: AttentionKind = "auto",
     ) -> Float[Tensor, "B _K F V"]:
-        """Teacher-forced logits: entry ``[b, k, f]`` sees the condition and all tokens before it.
+        """Teacher-forced logits: entry `[b, k, f]` sees the condition and all tokens before it.
 
         Args:
             guide, drop: as for :meth:`condition`.
             hide: input steps whose tokens are hidden behind BOS: what follows must be inferred from the
-                condition and from the tokens that are left. Not for ``parallel``.
-            codebook: for ``parallel``, the one codebook of each row to predict; None predicts all, in K
+                condition and from the tokens that are left. Not for `parallel`.
+            codebook: for `parallel`, the one codebook of each row to predict; None predicts all, in K
                 passes.
             attention: in training mode, which attention: see model/training_attention.py.
 
         Returns:
-            Logits of all codebooks, or ``[B, 1, F, V]`` of those asked for.
+            Logits of all codebooks, or `[B, 1, F, V]` of those asked for.
         """
         B, K, F = target.shape
         conditioned = self.condition(conditions, target_frames=F, guide=guide, drop=drop, attention=attention)
@@ -233,3 +234,28 @@ class StageModel(nn.Module):
         hidden = self.transformer(x, attention=attention)[:, conditioned.num_prefix :]
         by_codebook = self.layout.by_codebook(hidden)
         return torch.einsum("bfkd,kdv->bkfv", by_codebook, self.heads.to(hidden.dtype))
+
+
+# ---- the training loss
+
+
+def codebook_losses(logits: Float[Tensor, "B K F V"], target: Int[Tensor, "B K F"]) -> Float[Tensor, " K"]:
+    """Mean cross-entropy of every codebook, in nats per token.
+
+    >>> codebook_losses(torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, dtype=torch.long)).exp()
+    tensor([8., 8.])
+    """
+    # A codebook at a time, classes last: with the classes moved forward, a processor takes twice as long.
+    losses = [
+        F.cross_entropy(of_one.float().flatten(0, 1), ids.flatten())
+        for of_one, ids in zip(logits.unbind(1), target.unbind(1), strict=True)
+    ]
+    return torch.stack(losses)
+
+
+def stage_loss(logits: Float[Tensor, "B K F V"], target: Int[Tensor, "B K F"]) -> Float[Tensor, ""]:
+    """The training loss (paper eq. 6), in nats per token: the codebooks' means, averaged.
+
+    L = - 1/Q sum_q 1/T_q sum_t log P(y_q,t | y_<t, x)
+    """
+    return codebook_losses(logits, target).mean()

@@ -27,7 +27,7 @@ from hafm.stages.model_card import model_card
 from hafm.stages.stage_model import StageModel
 from hafm.stages.token_parts import TokenParts
 from hafm.stages.weights import Storage
-from hafm.tokens.vocal_noise import NOISE_SIGMA
+from hafm.tokens.level import NOISE_SIGMA
 from hafm.train.metrics import METRICS_FILE, read_metrics
 from hafm.train.run_folder import OUTCOME_FILE, TrainedStage, load_trained, read_data
 

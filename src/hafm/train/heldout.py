@@ -23,9 +23,8 @@ from jaxtyping import Float
 from hafm.data.crops import Batch, Crops, Pairs
 from hafm.guide.frames import KNOWN
 from hafm.stages.guide import drop_groups
-from hafm.stages.loss import codebook_losses
 from hafm.stages.spec import StageSpec
-from hafm.stages.stage_model import StageModel
+from hafm.stages.stage_model import StageModel, codebook_losses
 from hafm.train.distributed import Ranks
 from hafm.train.update import autocast
 

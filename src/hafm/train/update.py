@@ -27,7 +27,7 @@ What happens when a loss or a gradient is not finite:
 When training stops, the step has changed no weight, the last checkpoint is intact, and the batch lies in the
 run's folder, for whoever wants to see what was in it.
 
-Source: paper 3.5; eq. 6 is `hafm.stages.loss`.
+Source: paper 3.5; eq. 6 is `hafm.stages.stage_model`.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hafm.files import atomic_file
 from hafm.model.training_attention import AttentionKind
-from hafm.stages.loss import stage_loss
+from hafm.stages.stage_model import stage_loss
 from hafm.train.distributed import Ranks
 from hafm.train.pieces import Piece
 from hafm.train.recipe import Precision

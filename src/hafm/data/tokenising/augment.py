@@ -16,18 +16,53 @@ The chain follows the way of the sound; each link is skipped by chance:
     transport lossy               what a codec of few bits leaves: holes in the spectrum, no treble
 
 Why: a model trained on clean rendered vocals hears every breath of a real one as something it never met.
-Noise of sigma 0.01 on the vocal is the paper's (section 3.2, after SingSong); the rest is ours.
+Noise of sigma 0.01 on the vocal is the paper's (section 3.2, after SingSong); a room is noise that decays
+exponentially, by 60 dB in its reverberation time (Moorer, 1979); the rest is ours.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, sosfilt
+from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
-from hafm.data.tokenising.room import SAMPLE_RATE, reverberate, room_response
+__all__ = ["AUGMENT_VERSION", "SAMPLE_RATE", "active_rms", "augment", "reverberate", "room_response"]
 
-__all__ = ["AUGMENT_VERSION", "active_rms", "augment"]
+SAMPLE_RATE = 24_000
+
+_DECAY_60_DB = np.log(1000.0)
+
+
+def room_response(reverb_seconds: float, seed: int) -> NDArray[np.float32]:
+    """Impulse response of a room: exponentially decaying noise of unit energy.
+
+    Args:
+        reverb_seconds: in which the room decays by 60 dB, above 0.
+        seed: which room.
+
+    Returns:
+        Shape [reverb_seconds * 24000], at least one sample.
+
+    >>> response = room_response(0.5, seed=1)
+    >>> response.shape, round(float((response**2).sum()), 4)
+    ((12000,), 1.0)
+    """
+    num_samples = max(1, round(reverb_seconds * SAMPLE_RATE))
+    noise = np.random.default_rng(seed).standard_normal(num_samples)
+    response = noise * np.exp(-_DECAY_60_DB * np.arange(num_samples) / num_samples)
+    return np.asarray(response / np.sqrt(np.sum(response**2)), dtype=np.float32)
+
+
+def reverberate(waveform: NDArray[np.float32], response: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convolve, keeping the length.
+
+    Shape: `[T], [R] -> [T]`
+
+    >>> reverberate(np.ones(4, np.float32), np.array([1.0, 0.5], np.float32)).round(3)
+    array([1. , 1.5, 1.5, 1.5], dtype=float32)
+    """
+    return np.asarray(oaconvolve(waveform, response)[: len(waveform)], dtype=np.float32)
+
 
 AUGMENT_VERSION = 2
 """Of this file: raise it with every change of what comes out, for views of two versions must not mix."""

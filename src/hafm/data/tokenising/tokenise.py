@@ -35,7 +35,7 @@ from hafm.data.tokenising.views import RatedStems, Side
 from hafm.errors import AudioContentError, UsageError
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.token_parts import TokenParts
-from hafm.tokens.vocal_noise import NOISE_SIGMA, VOCAL_RMS
+from hafm.tokens.level import NOISE_SIGMA, VOCAL_RMS
 
 __all__ = ["TokeniseSettings", "Tokeniser", "is_augmented"]
 

@@ -22,11 +22,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.audio.resample import resample
+from hafm.data.tokenising.augment import SAMPLE_RATE as AUGMENT_RATE
 from hafm.data.tokenising.augment import augment
-from hafm.data.tokenising.room import SAMPLE_RATE as AUGMENT_RATE
 from hafm.rates import frames_for
-from hafm.tokens.level import set_active_rms
-from hafm.tokens.vocal_noise import prepare_vocal
+from hafm.tokens.level import prepare_vocal, set_active_rms
 
 __all__ = ["SIDES", "RatedStems", "Side"]
 

@@ -28,7 +28,7 @@ from hafm.errors import HafmError, UsageError
 from hafm.stages.token_parts import FeatureParts
 from hafm.tokens.fingerprint import fingerprint
 from hafm.tokens.kmeans import KMeans
-from hafm.tokens.vocal_noise import NOISE_SIGMA
+from hafm.tokens.level import NOISE_SIGMA
 
 __all__ = ["OnProgress", "Vocabularies", "VocabularySettings", "fit_vocabularies"]
 
