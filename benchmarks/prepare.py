@@ -107,7 +107,7 @@ def paper_size_parts() -> TokenParts:
 
 def identity_separator(folder: Path) -> Separator:
     """A net that gives what it gets, with the sizes of a common MDX-Net."""
-    from tests.separate.nets import identity, write_net
+    from tests.separate.onnx_nets import identity, write_net
 
     settings = SeparatorConfig(
         n_fft=6144,

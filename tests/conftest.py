@@ -9,7 +9,7 @@ import pytest
 
 from hafm import Accompanist
 from tests.tiny import make_tiny_bundle
-from tests.train.made_shards import make_training_shards
+from tests.train.training_shards import make_training_shards
 
 
 @pytest.fixture(scope="session")

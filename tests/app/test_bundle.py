@@ -15,7 +15,7 @@ from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES
 from hafm.train.run_folder import load_trained, read_data
 from tests.app.conftest import Hafm, tree
-from tests.train.made_shards import make_training_shards
+from tests.train.training_shards import make_training_shards
 
 
 def train(stage: str, shards: Path, run: Path, *more: str) -> None:

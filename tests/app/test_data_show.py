@@ -12,7 +12,7 @@ from hafm.app.data_plot import draw_data
 from hafm.data.shards.token_use import TokenUse
 from hafm.data.tokenising.clip_filter import ClipFilter
 from tests.app.conftest import Hafm
-from tests.data.made_shards import FINGERPRINTS, MADE_BY, MadeTrack, make_shards
+from tests.data.numbered_shards import FINGERPRINTS, MADE_BY, MadeTrack, make_shards
 
 TRACKS = [
     MadeTrack(30, "++q"),

@@ -1,12 +1,16 @@
 """`hafm evaluate` as a user runs it: a run, its files, going on, comparing, and what is refused."""
 
+import io
 import json
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from benchmarks.make_separator import write_separator
+from hafm.app.cli import run as run_words
 from tests.app.conftest import Hafm, tree
 from tests.evaluate.songs import make_songs
 
@@ -18,14 +22,16 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_songs(tmp_path_factory.mktemp("songs"), songs=3, seconds=4.0)
 
 
-@pytest.fixture
-def run(songs: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> Path:
-    ran = hafm("evaluate", songs, "-o", tmp_path / "run", "--bundle", bundle, *CLIPS, "--takes", 2,
-               "--report-clips", 1, "--no-worth", "--systems", "model,random,silence")  # fmt: skip
-    assert ran.code == 0, ran.err
-    assert "isolated vocals" in ran.out
-    assert str(tmp_path / "run" / "report.html") in ran.out
-    return tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(songs: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, and what it printed in `printed.txt` beside it."""
+    folder = tmp_path_factory.mktemp("evaluation") / "run"
+    words = ["evaluate", songs, "-o", folder, "--bundle", bundle, *CLIPS, "--takes", 2,
+             "--report-clips", 1, "--no-worth", "--systems", "model,random,silence"]  # fmt: skip
+    with redirect_stdout(io.StringIO()) as printed:
+        assert run_words([str(word) for word in words]) == 0
+    folder.with_name("printed.txt").write_text(printed.getvalue())
+    return folder
 
 
 def test_the_old_spelling_of_an_option_names_the_new(hafm: Hafm, tmp_path: Path) -> None:
@@ -42,11 +48,15 @@ def test_a_run_leaves_a_report_tables_and_results(run: Path) -> None:
     assert [row["name"] for row in results["systems"]] == ["truth", "model", "random", "silence"]
     assert len(results["clips"]) == 3 * 4
     assert "<audio" in (run / "report.html").read_text()
+    printed = run.with_name("printed.txt").read_text()
+    assert "isolated vocals" in printed
+    assert str(run / "report.html") in printed
 
 
 def test_the_same_command_again_changes_no_sound_and_json_says_where_all_is(
-    run: Path, songs: Path, bundle: Path, hafm: Hafm
+    run: Path, songs: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:
+    run = Path(copytree(run, tmp_path / "run"))
     before = tree(run / "sounds")
     again = hafm("evaluate", songs, "-o", run, "--bundle", bundle, *CLIPS, "--takes", 2, "--report-clips", 0,
                  "--no-worth", "--systems", "model,random,silence", "--json",
@@ -59,6 +69,7 @@ def test_the_same_command_again_changes_no_sound_and_json_says_where_all_is(
     assert again.json["systems"]["silence"]["isolated"]["chord_tones"] == [None, None, None]
 
 
+@pytest.mark.slow
 def test_the_separated_arm_and_the_vocals_worth(
     songs: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:

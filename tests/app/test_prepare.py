@@ -14,7 +14,7 @@ import pytest
 from hafm.app.prepare import Prepare, parse_clip_seconds
 from hafm.errors import UsageError
 from tests.app.conftest import Hafm, tree
-from tests.data.trees import MadeItems, make_items
+from tests.data.music_collections import MadeItems, make_items
 
 HAFM = [sys.executable, "-c", "from hafm.app.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -15,14 +15,14 @@ import torch
 
 from hafm.separate.separator import Separator
 from tests.app.conftest import Hafm, tree
-from tests.separate import nets
+from tests.separate import onnx_nets
 
 RATE = 11_025  # not the net's
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return nets.write_net(tmp_path_factory.mktemp("nets"), nets.band(lambda bins: bins < 12))
+    return onnx_nets.write_net(tmp_path_factory.mktemp("nets"), onnx_nets.band(lambda bins: bins < 12))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_flac_holds_the_same_samples(songs: list[Path], model: Path, hafm: Hafm,
 @pytest.mark.parametrize("format", ["wav", "flac"])
 def test_a_stem_beyond_full_scale_is_not_clipped(format: str, hafm: Hafm, tmp_path: Path) -> None:
     """The vocal is the mix with the sign changed, so the instrumental is twice the mix."""
-    model = nets.write_net(tmp_path / "net", nets.gain(-1.0))
+    model = onnx_nets.write_net(tmp_path / "net", onnx_nets.gain(-1.0))
     mix = 0.9 * np.sin(2 * np.pi * 1_000 / 8_000 * np.arange(4_000))
     soundfile.write(tmp_path / "song.wav", mix, 8_000, subtype="FLOAT")
     words = ["separate", tmp_path / "song.wav", "--model", model, "-o", tmp_path / "out", "--format", format]
@@ -158,8 +158,8 @@ def _refusals(folder: Path, songs: list[Path], model: Path) -> dict[str, tuple[l
     text.write_text("no sound")
     soundfile.write(silent, np.zeros(1_000), 8_000)
     soundfile.write(twin, np.ones(1_000) / 2, 8_000)
-    misfit = nets.write_net(folder, nets.identity, made_for=nets.config(dim_t=20))
-    broken = nets.write_net(folder, nets.inverse, name="inverse")
+    misfit = onnx_nets.write_net(folder, onnx_nets.identity, made_for=onnx_nets.config(dim_t=20))
+    broken = onnx_nets.write_net(folder, onnx_nets.inverse, name="inverse")
     known = ["--model", model]
     return {
         "no separator": ([songs[0]], "no separator was given"),

@@ -9,7 +9,7 @@ import soundfile
 
 from hafm.app.cli import run
 from tests.app.conftest import Hafm, Ran, tree
-from tests.separate import nets
+from tests.separate import onnx_nets
 
 RATE = 16_000
 NAMES = {"accompaniment.wav", "mix.wav", "vocal.wav", "generation.json"}
@@ -18,7 +18,7 @@ NAMES = {"accompaniment.wav", "mix.wav", "vocal.wav", "generation.json"}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The vocal is what lies below 1500 Hz."""
-    return nets.write_net(tmp_path_factory.mktemp("nets"), nets.band(lambda bins: bins < 12))
+    return onnx_nets.write_net(tmp_path_factory.mktemp("nets"), onnx_nets.band(lambda bins: bins < 12))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_replay_finds_a_separator_that_was_moved(
 
 
 def test_a_replay_with_another_separator_is_refused(made: Path, hafm: Hafm, tmp_path: Path) -> None:
-    other = nets.write_net(tmp_path / "other", nets.identity)
+    other = onnx_nets.write_net(tmp_path / "other", onnx_nets.identity)
     words = ["generate", "--replay", made / "take-1/generation.json", "-o", tmp_path / "out"]
     why = hafm(*words, "--separator", other).error
     assert "give the same one" in why
@@ -126,7 +126,7 @@ def test_a_record_without_a_separator_refuses_one(
 def test_a_vocal_beyond_full_scale_is_kept_in_floats(
     song: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:
-    loud = nets.write_net(tmp_path / "net", nets.gain(3.0))
+    loud = onnx_nets.write_net(tmp_path / "net", onnx_nets.gain(3.0))
     words = ["--bundle", bundle, "--separate", "--separator", loud, "--format", "flac"]
     assert quick(hafm, song, "-o", tmp_path / "out", *words).code == 0
     assert set(tree(tmp_path / "out")) == {"accompaniment.flac", "mix.flac", "vocal.wav", "generation.json"}
@@ -138,7 +138,7 @@ def test_a_vocal_beyond_full_scale_is_kept_in_floats(
 
 
 def test_a_song_without_a_vocal_is_refused(song: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
-    deaf = nets.write_net(tmp_path / "net", nets.gain(0.0))
+    deaf = onnx_nets.write_net(tmp_path / "net", onnx_nets.gain(0.0))
     ran = quick(hafm, song, "-o", tmp_path / "out", "--bundle", bundle, "--separate", "--separator", deaf)
     assert ran.code == 2
     assert "the separator found no vocal in" in ran.error

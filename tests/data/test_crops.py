@@ -14,7 +14,7 @@ from hafm.errors import UsageError
 from hafm.guide.frames import GUIDE_CHANNELS
 from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
-from tests.data.made_pairs import ClockPairs
+from tests.data.numbered_pairs import ClockPairs
 
 
 @pytest.mark.parametrize(

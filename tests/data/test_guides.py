@@ -13,7 +13,7 @@ from hafm.data.shards.reader import Shards
 from hafm.errors import ShardsDamaged
 from hafm.guide.frames import GUIDE_CHANNELS, guide_frames
 from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange
-from tests.data.made_shards import MadeTrack, clock_tokens, make_shards
+from tests.data.numbered_shards import MadeTrack, clock_tokens, make_shards
 
 
 def steady(seconds: float, bpm: float) -> LeadSheet:

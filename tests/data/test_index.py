@@ -19,7 +19,7 @@ from hafm.data.shards.index import (
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import ShardsDamaged, ShardsNotFound
-from tests.data.made_shards import FINGERPRINTS, MADE_BY, MadeTrack, clock_tokens, levels_of, make_shards
+from tests.data.numbered_shards import FINGERPRINTS, MADE_BY, MadeTrack, clock_tokens, levels_of, make_shards
 
 TRACKS = [
     MadeTrack(30, "++q"),

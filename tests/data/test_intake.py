@@ -18,7 +18,16 @@ from hafm.data.collection.sources import open_source
 from hafm.data.collection.splits import ScannedTrack, assign
 from hafm.data.collection.track import SoundPart, Track
 from hafm.errors import AudioContentError, AudioError, AudioReadError, UsageError
-from tests.data.trees import BAD_WAYS, RATE_HZ, make_fma, make_items, make_musdb18, make_musdb18hq, pair, wav
+from tests.data.music_collections import (
+    BAD_WAYS,
+    RATE_HZ,
+    make_fma,
+    make_items,
+    make_musdb18,
+    make_musdb18hq,
+    pair,
+    wav,
+)
 
 TIME = np.arange(2 * RATE_HZ) / RATE_HZ
 VOICE = 0.3 * np.sin(2 * np.pi * 220 * TIME) * np.linspace(1, 0.5, len(TIME))

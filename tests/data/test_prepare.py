@@ -30,8 +30,8 @@ from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import OutputError, QuarantineLimit, UsageError
 from hafm.progress import Progress
 from hafm.workers import Pool, SameProcess
+from tests.data.music_collections import BAD_WAYS, MadeItems, make_items
 from tests.data.stub_preparers import OpenQuick, OpenStub, Trouble
-from tests.data.trees import BAD_WAYS, MadeItems, make_items
 
 SPLITS = SplitRule(valid_share=0.1, test_share=0.1)
 

@@ -23,9 +23,9 @@ from hafm.data.preparing import prepare
 from hafm.data.preparing.database import Database
 from hafm.data.preparing.track_preparer import quarantine
 from hafm.workers import Pool
+from tests.data.music_collections import MadeItems, make_items
 from tests.data.stub_preparers import OpenQuick, Trouble
 from tests.data.test_prepare import rows, run
-from tests.data.trees import MadeItems, make_items
 from tests.test_workers import workers_of
 
 TRACK_SECONDS = 0.02

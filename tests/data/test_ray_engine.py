@@ -17,9 +17,9 @@ from hafm.data.tokenising.tokenise import TokeniseSettings
 from hafm.errors import UsageError
 from hafm.worker_process import WorkerError
 from hafm.workers import Pool, SameProcess, in_batches
+from tests.data.music_collections import make_items
 from tests.data.stub_preparers import OpenNames, Trouble, track
 from tests.data.test_prepare import products
-from tests.data.trees import make_items
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hafm.data.result import TrackTokens
 from hafm.data.shards.file import ShardArrays, write_shard
 from hafm.errors import OutputError, ShardsDamaged
-from tests.data.made_shards import clock_tokens
+from tests.data.numbered_shards import clock_tokens
 
 
 def test_a_shard_holds_the_tokens_end_to_end_and_its_bytes_are_a_function_of_them(tmp_path):

@@ -13,7 +13,7 @@ from hafm.data.shards.index import INDEX_FILE, TRACKS_FILE
 from hafm.data.shards.reader import STREAMS, Shards
 from hafm.errors import BundleMismatch, ShardsDamaged, ShardsError, ShardsNotFound, UsageError
 from hafm.stages.spec import COARSE, SEMANTIC
-from tests.data.made_shards import FINGERPRINTS, MadeTrack, clock_tokens, make_shards
+from tests.data.numbered_shards import FINGERPRINTS, MadeTrack, clock_tokens, make_shards
 
 TRACKS = [
     MadeTrack(30, "+q+"),

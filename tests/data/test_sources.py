@@ -16,7 +16,7 @@ from hafm.data.collection.sources.folder import AUDIO_SUFFIXES
 from hafm.data.collection.sources.musdb import VALIDATION_SONGS
 from hafm.data.collection.track import SheetPart, Source, Track
 from hafm.errors import UsageError
-from tests.data.trees import make_fma, make_items, make_musdb18hq
+from tests.data.music_collections import make_fma, make_items, make_musdb18hq
 
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="the ffmpeg program is not installed"

@@ -14,8 +14,8 @@ from hafm.data.preparing.track_preparer import TokenPreparer
 from hafm.data.result import Prepared, Quarantined, TrackResult
 from hafm.errors import AudioContentError, DeviceError, UsageError
 from hafm.guide.sheet_json import lead_sheet_from_json
+from tests.data.music_collections import MadeItems, make_items
 from tests.data.stub_preparers import OpenStub
-from tests.data.trees import MadeItems, make_items
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.windows import generate_long
 from hafm.stages.spec import COARSE, FINE
-from tests.stages.small import random_conditions, small_model
+from tests.stages.small_stages import random_conditions, small_model
 from tests.unchecked import unchecked
 
 GOLDEN = Path(__file__).with_name("golden_tokens.json")

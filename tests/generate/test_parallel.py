@@ -14,7 +14,7 @@ from hafm.generate.windows import generate_long
 from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, StageSpec
 from hafm.stages.stage_model import StageModel
-from tests.stages.small import random_conditions, random_target, small_model
+from tests.stages.small_stages import random_conditions, random_target, small_model
 from tests.unchecked import unchecked
 
 DRAWN = SamplingSettings(top_k=5, guidance=3.0)

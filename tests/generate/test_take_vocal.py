@@ -11,13 +11,15 @@ from hafm.generate.accompany import Accompanist
 from hafm.generate.vocal import SEPARATION, take_vocal
 from hafm.progress import Progress
 from hafm.separate.separator import Separator
-from tests.separate import nets
+from tests.separate import onnx_nets
 from tests.tiny import RATE, same, sung
 
 
 @pytest.fixture(scope="module")
 def separator(tmp_path_factory: pytest.TempPathFactory) -> Separator:
-    return Separator.open(nets.write_net(tmp_path_factory.mktemp("net"), nets.band(lambda bins: bins < 12)))
+    return Separator.open(
+        onnx_nets.write_net(tmp_path_factory.mktemp("net"), onnx_nets.band(lambda bins: bins < 12))
+    )
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_the_vocal_is_the_separators(song: torch.Tensor, separator: Separator) -
 
 
 def test_a_song_without_a_vocal_is_refused(song: torch.Tensor, tmp_path: Path) -> None:
-    deaf = Separator.open(nets.write_net(tmp_path, nets.gain(0.0)))
+    deaf = Separator.open(onnx_nets.write_net(tmp_path, onnx_nets.gain(0.0)))
     with pytest.raises(AudioContentError, match="found no vocal in the array"):
         take_vocal(audio_from_array(song, RATE), deaf)
 

@@ -13,13 +13,13 @@ from onnx import TensorProto
 from hafm.errors import UsageError
 from hafm.separate.config import SeparatorConfig
 from hafm.separate.separator import Separator
-from tests.separate import nets
+from tests.separate import onnx_nets
 
 
 def test_sizes_that_are_names_are_taken(tmp_path: Path) -> None:
-    separator = Separator.open(nets.write_net(tmp_path, nets.any_size))
+    separator = Separator.open(onnx_nets.write_net(tmp_path, onnx_nets.any_size))
     named, _ = separator.separate(torch.ones(2, 100))
-    fixed, _ = Separator.open(nets.write_net(tmp_path, nets.identity)).separate(torch.ones(2, 100))
+    fixed, _ = Separator.open(onnx_nets.write_net(tmp_path, onnx_nets.identity)).separate(torch.ones(2, 100))
     assert named.equal(fixed)
 
 
@@ -31,7 +31,7 @@ def test_sizes_that_are_names_are_taken(tmp_path: Path) -> None:
     ],
 )
 def test_a_net_of_another_shape_is_refused(tmp_path: Path, change: dict[str, int], shown: str) -> None:
-    path = nets.write_net(tmp_path, nets.identity, made_for=nets.config(**change))
+    path = onnx_nets.write_net(tmp_path, onnx_nets.identity, made_for=onnx_nets.config(**change))
     with pytest.raises(UsageError, match=shown):
         Separator.open(path)
 
@@ -39,23 +39,23 @@ def test_a_net_of_another_shape_is_refused(tmp_path: Path, change: dict[str, int
 @pytest.mark.parametrize(
     ("net", "why"),
     [
-        (nets.two_outputs, "2 outputs"),
-        (nets.half_precision, r"tensor\(float16\), not float32"),
+        (onnx_nets.two_outputs, "2 outputs"),
+        (onnx_nets.half_precision, r"tensor\(float16\), not float32"),
     ],
 )
-def test_another_kind_of_net_is_refused(tmp_path: Path, net: nets.Net, why: str) -> None:
+def test_another_kind_of_net_is_refused(tmp_path: Path, net: onnx_nets.Net, why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        Separator.open(nets.write_net(tmp_path, net))
+        Separator.open(onnx_nets.write_net(tmp_path, net))
 
 
 def test_a_shape_that_only_a_pass_shows_is_refused(tmp_path: Path) -> None:
-    separator = Separator.open(nets.write_net(tmp_path, nets.half_the_frames))
+    separator = Separator.open(onnx_nets.write_net(tmp_path, onnx_nets.half_the_frames))
     with pytest.raises(UsageError, match=r"the output of the net is \[1, 4, 32, 8\]"):
         separator.separate(torch.ones(2, 100))
 
 
 def test_bytes_that_are_no_net_are_refused(tmp_path: Path) -> None:
-    path = nets.write_net(tmp_path, nets.identity)
+    path = onnx_nets.write_net(tmp_path, onnx_nets.identity)
     path.write_bytes(b"not a net")
     with pytest.raises(UsageError, match="no net that onnxruntime can run"):
         Separator.open(path)
@@ -63,7 +63,7 @@ def test_bytes_that_are_no_net_are_refused(tmp_path: Path) -> None:
 
 def test_weights_in_a_further_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They would not be in the fingerprint. The file lies where onnxruntime would look for it."""
-    path = nets.write_net(tmp_path, nets.gain(0.5))
+    path = onnx_nets.write_net(tmp_path, onnx_nets.gain(0.5))
     model = onnx.load(path)
     onnx.save_model(
         model,
@@ -87,20 +87,20 @@ def test_weights_in_a_further_file_are_refused(tmp_path: Path, monkeypatch: pyte
     ("name", "why"), [("none.onnx", "none.onnx' cannot be read"), ("net.json", "does not end in .onnx")]
 )
 def test_a_path_that_is_no_separator_is_refused(tmp_path: Path, name: str, why: str) -> None:
-    nets.write_net(tmp_path, nets.identity)
+    onnx_nets.write_net(tmp_path, onnx_nets.identity)
     with pytest.raises(UsageError, match=why):
         Separator.open(tmp_path / name)
 
 
 def test_the_json_must_lie_beside_it(tmp_path: Path) -> None:
-    path = nets.write_net(tmp_path, nets.identity)
+    path = onnx_nets.write_net(tmp_path, onnx_nets.identity)
     path.with_suffix(".json").unlink()
     with pytest.raises(UsageError, match=r"net\.json', which must lie beside the separator"):
         Separator.open(path)
 
 
 def test_without_onnxruntime_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = nets.write_net(tmp_path, nets.identity)
+    path = onnx_nets.write_net(tmp_path, onnx_nets.identity)
     there = builtins.__import__
 
     def absent(name: str, *arguments: Any, **more: Any) -> Any:
@@ -117,10 +117,12 @@ def test_the_fingerprint_is_of_both_files(tmp_path: Path) -> None:
     prints = {
         Separator.open(path).fingerprint()
         for path in (
-            nets.write_net(tmp_path / "a", nets.identity),
-            nets.write_net(tmp_path / "b", nets.identity),  # the same again
-            nets.write_net(tmp_path / "c", nets.gain(0.5)),
-            nets.write_net(tmp_path / "d", nets.identity, described_as=nets.config(compensate=1.1)),
+            onnx_nets.write_net(tmp_path / "a", onnx_nets.identity),
+            onnx_nets.write_net(tmp_path / "b", onnx_nets.identity),  # the same again
+            onnx_nets.write_net(tmp_path / "c", onnx_nets.gain(0.5)),
+            onnx_nets.write_net(
+                tmp_path / "d", onnx_nets.identity, described_as=onnx_nets.config(compensate=1.1)
+            ),
         )
     }
     assert len(prints) == 3
@@ -168,7 +170,7 @@ def test_a_wrong_value_is_named(change: dict[str, Any], why: str) -> None:
 
 
 def test_a_right_one_is_taken() -> None:
-    assert SeparatorConfig.from_json(json.dumps(RIGHT), where="net.json") == nets.config()
+    assert SeparatorConfig.from_json(json.dumps(RIGHT), where="net.json") == onnx_nets.config()
 
 
 @pytest.mark.parametrize("key", RIGHT)

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from hafm.separate.spectrogram import Spectrogram
-from tests.separate import nets, oracle
+from tests.separate import onnx_nets, oracle
 
 
 @pytest.mark.parametrize("changes", [{}, {"n_fft": 48, "hop": 10, "dim_f": 20}, {"hop": 8, "dim_t": 31}])
 def test_the_image_is_the_oracles(changes: dict[str, int]) -> None:
-    config = nets.config(**changes)
+    config = onnx_nets.config(**changes)
     chunk = torch.rand(2, config.chunk_samples) - 0.5
     seen: list[np.ndarray] = []
     back = oracle.transform(chunk.double().numpy(), config, lambda image: seen.append(image) or image)

@@ -6,7 +6,7 @@ import torch
 from hafm.stages.embed import ConditionEmbedding, TargetEmbedding
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec
 from hafm.tokens.interleave import interleave
-from tests.stages.small import STAGES, random_conditions, random_target, small_spec
+from tests.stages.small_stages import STAGES, random_conditions, random_target, small_spec
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

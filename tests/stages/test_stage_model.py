@@ -12,7 +12,7 @@ from hafm.stages.guide import drop_groups
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.pattern import Pattern
-from tests.stages.small import (
+from tests.stages.small_stages import (
     CONDITIONINGS,
     STAGES,
     STEPWISE,

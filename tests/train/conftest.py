@@ -1,4 +1,4 @@
-"""The forge: one process for all tests that need other processes."""
+"""One process for all tests that need other processes."""
 
 import json
 import os
@@ -14,13 +14,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def forge() -> Iterator[Callable[..., Any]]:
-    """Calls a task of `tests.train.forge`; it starts with the first call."""
+def forked_runs() -> Iterator[Callable[..., Any]]:
+    """Calls a task of `tests.train.forked_runs`; it starts with the first call."""
     started: list[subprocess.Popen[str]] = []
 
     def call(task: str, **arguments: Any) -> Any:
         if not started:
-            command = [sys.executable, "-W", "error", "-m", "tests.train.forge"]
+            command = [sys.executable, "-W", "error", "-m", "tests.train.forked_runs"]
             environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
             started.append(
                 subprocess.Popen(

@@ -8,7 +8,7 @@ from hafm.data.shards.reader import Shards
 from hafm.errors import OutputError, ShardsDamaged, UsageError
 from hafm.stages.parts import PartsFile
 from hafm.train.run_folder import read_data, record_data
-from tests.train.made_shards import make_training_shards
+from tests.train.training_shards import make_training_shards
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.train.echo import RECIPE, SPECS, losses, trainer
+from tests.train.echo_pairs import RECIPE, SPECS, losses, trainer
 from tests.unchecked import unchecked
 
 GOLDEN = Path(__file__).with_name("golden_losses.json")

@@ -14,8 +14,8 @@ from hafm.train.checkpoint import Checkpoint, Checkpoints
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(200, marks=pytest.mark.slow)])
-def test_kills_at_random_moments_lose_nothing(forge, tmp_path, count):
-    found = forge("kills", folder=str(tmp_path), count=count, seed=count)
+def test_kills_at_random_moments_lose_nothing(forked_runs, tmp_path, count):
+    found = forked_runs("kills", folder=str(tmp_path), count=count, seed=count)
     print(found)
     assert found["killed"] == count
     assert found["finished"] >= 1

@@ -13,7 +13,7 @@ from hafm.train.checkpoint import Checkpoints
 from hafm.train.metrics import read_metrics
 from hafm.train.run_folder import load_trained
 from hafm.train.update import PATIENCE, make_scaler, resolve_precision
-from tests.train.echo import RECIPE, Recorder, trainer
+from tests.train.echo_pairs import RECIPE, Recorder, trainer
 from tests.unchecked import unchecked
 
 

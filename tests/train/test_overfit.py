@@ -9,7 +9,7 @@ import pytest
 from hafm.stages.stage_model import StageModel
 from hafm.train.metrics import read_metrics
 from hafm.train.recipe import STAGES, tiny
-from tests.train.echo import EchoPairs, trainer
+from tests.train.echo_pairs import EchoPairs, trainer
 from tests.unchecked import unchecked
 
 NEAR_ZERO = 0.05

@@ -21,7 +21,7 @@ from hafm.train.metrics import METRICS_FILE, Metrics, read_metrics
 from hafm.train.optim import Ema
 from hafm.train.pieces import draws_of_step, pieces_of_step, rows_of_piece
 from hafm.train.state import capture_rng, restore_rng
-from tests.train.echo import CARDINALITY, GUIDED, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
+from tests.train.echo_pairs import CARDINALITY, GUIDED, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
 from tests.unchecked import unchecked
 
 # ---- feed

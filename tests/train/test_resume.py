@@ -17,7 +17,7 @@ from hafm.train.distributed import Ranks
 from hafm.train.metrics import Listener, StepReport, read_metrics
 from hafm.train.run_folder import load_trained
 from hafm.train.state import TrainState
-from tests.train.echo import GUIDED, RECIPE, EchoPairs, Recorder, losses, trainer
+from tests.train.echo_pairs import GUIDED, RECIPE, EchoPairs, Recorder, losses, trainer
 from tests.unchecked import unchecked
 
 # Everything that has a state of its own is switched on: two optimisers, a moving average, hidden history.
@@ -45,8 +45,8 @@ class CrashAt(Listener):
 def a_loss_that_draws_from_generators(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stages themselves draw nothing while they train, so a forgotten generator would go unnoticed.
 
-    Python's own is left out: beartype, which checks types in tests, draws from it. `tests.train.forge` has
-    it.
+    Python's own is left out: beartype, which checks types in tests, draws from it. `tests.train.forked_runs`
+    has it.
     """
     exact = update.stage_loss
 

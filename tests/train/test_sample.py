@@ -14,7 +14,7 @@ from hafm.stages.token_parts import fit_to_parts
 from hafm.train.recipe import STAGES, tiny
 from hafm.train.sample import Sampler
 from hafm.train.state import Position
-from tests.train.made_shards import tiny_parts
+from tests.train.training_shards import tiny_parts
 from tests.unchecked import unchecked
 
 CLIP_SECONDS = Fraction(6, 25)

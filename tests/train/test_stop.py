@@ -11,7 +11,7 @@ from hafm.errors import Stopped
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.metrics import Listener, StepReport
 from hafm.train.stop import StopFlag
-from tests.train.echo import RECIPE, losses, trainer
+from tests.train.echo_pairs import RECIPE, losses, trainer
 from tests.unchecked import unchecked
 
 

@@ -1,6 +1,6 @@
 """A process that has torch loaded and forks: a hundred killed runs, or ranks, for the price of one start.
 
-    python -m tests.train.forge        reads one JSON line a task, prints one JSON line a result
+    python -m tests.train.forked_runs        reads one JSON line a task, prints one JSON line a result
 
 It has no threads of its own, so forking is safe, and types are not checked in it, so that every random
 generator is as it would be for a user (beartype draws from Python's).
@@ -34,7 +34,7 @@ from hafm.train.metrics import Listener, StepReport
 from hafm.train.pieces import Piece
 from hafm.train.recipe import Recipe
 from hafm.train.update import accumulate
-from tests.train.echo import RECIPE, SPECS, EchoPairs, losses, trainer
+from tests.train.echo_pairs import RECIPE, SPECS, EchoPairs, losses, trainer
 
 SMALL = replace(
     RECIPE,
@@ -156,7 +156,7 @@ def ranks(folder: str, world: int, work: str, **arguments: Any) -> list[Any]:
 
 def gradient(folder: str, stage: str, conditioning: str, batch: int, accumulation: int) -> list[float]:
     """The gradient of one step, as every rank has it, and the loss of the batch."""
-    from tests.train.echo import small
+    from tests.train.echo_pairs import small
 
     recipe = replace(
         RECIPE, spec=small(SPECS[stage], conditioning=conditioning), batch=batch, accumulation=accumulation

@@ -1,6 +1,6 @@
 """Pairs that can be learned only by who hears the vocal, tiny recipes, and runs of them.
 
-    from tests.train.echo import EchoPairs, RECIPE, train
+    from tests.train.echo_pairs import EchoPairs, RECIPE, train
 
 The instrumental repeats the vocal one frame later, plus one. Every pair is as long as one clip, so that an
 epoch takes each pair once.
@@ -112,7 +112,7 @@ class EchoPairs:
 
 
 class Recorder(Listener):
-    """Keeps what it is told."""
+    """Keeps what it is called with."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []

@@ -1,4 +1,4 @@
-"""Shards whose tokens tell where they stand: each is its own frame number.
+"""Shards whose tokens say where they are: each is its own frame number.
 
 vocal         frame + 20000 * view
 instrumental  frame
@@ -8,21 +8,17 @@ codes         frame in codebooks 0 to 6; in the last one the number of the track
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from hafm.data.collection.track import Split
 from hafm.data.result import ClipLevel, TrackTokens
-from hafm.data.shards.file import shard_name, write_shard
-from hafm.data.shards.guides import write_sheets
-from hafm.data.shards.index import Index, write_index
-from hafm.data.shards.track_entry import TrackEntry
-from hafm.data.tokenising.clip_filter import ClipFilter
+from hafm.data.shards.index import Index
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_to_json
 from hafm.stages.parts import PART_NAMES
+from tests.shard_folder import ShardTrack, write_shard_folder
 
 CLIP_SECONDS = 10
 FINGERPRINTS = {name: f"{number}" * 64 for number, name in enumerate(PART_NAMES)}
@@ -71,54 +67,24 @@ def make_shards(
     tracks_per_shard: int = 2,
     parts: bool = True,
 ) -> Index:
-    """A whole folder, as `hafm prepare` leaves it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A whole folder; the files that stand for parts hold none."""
     if parts:
         (folder / "parts" / "codec").mkdir(parents=True)
         (folder / "parts" / "parts.json").write_text('{"format": 1}')
         (folder / "parts" / "codec" / "codec.json").write_text("{}")
-    by_shard: dict[tuple[Split, int], list[tuple[int, MadeTrack]]] = {}
+    members = []
     for number, track in enumerate(tracks):
-        position = sum(each.split == track.split for each in tracks[:number])
-        by_shard.setdefault((track.split, position // tracks_per_shard), []).append((number, track))
-    entries: list[TrackEntry] = []
-    shards: dict[str, str] = {}
-    for (split, shard), members in by_shard.items():
-        tokens = [
-            replace(
-                clock_tokens(number, track.seconds, views),
-                lead_sheet=track.sheet and lead_sheet_to_json(track.sheet, compact=True),
+        sheet = track.sheet and lead_sheet_to_json(track.sheet, compact=True)
+        members.append(
+            ShardTrack(
+                id=f"track-{number}",
+                song_id=f"song-{number}",
+                split=track.split,
+                shard=sum(each.split == track.split for each in tracks[:number]) // tracks_per_shard,
+                tokens=replace(clock_tokens(number, track.seconds, views), lead_sheet=sheet),
+                seconds=track.seconds,
+                levels=levels_of(track),
+                known={"number": number},
             )
-            for number, track in members
-        ]
-        write_sheets(folder / shard_name(split, shard), tokens)
-        shards[shard_name(split, shard)] = write_shard(folder / shard_name(split, shard), tokens)
-        start_50 = start_75 = 0
-        for (number, track), each in zip(members, tokens, strict=True):
-            frames_50, frames_75 = each.vocal.shape[1], each.codes.shape[1]
-            levels = levels_of(track)
-            entries.append(
-                TrackEntry(
-                    id=f"track-{number}",
-                    song_id=f"song-{number}",
-                    split=split,
-                    shard=shard,
-                    start_50=start_50,
-                    frames_50=frames_50,
-                    start_75=start_75,
-                    frames_75=frames_75,
-                    seconds=track.seconds,
-                    levels=levels,
-                    kept=ClipFilter().kept_runs(levels),
-                    known={"number": number},
-                )
-            )
-            start_50, start_75 = start_50 + frames_50, start_75 + frames_75
-    return write_index(
-        folder,
-        tracks=entries,
-        made_by=MADE_BY,
-        filter=ClipFilter(),
-        clip_seconds=Fraction(CLIP_SECONDS),
-        shards=shards,
-    )
+        )
+    return write_shard_folder(folder, members, made_by=MADE_BY)
