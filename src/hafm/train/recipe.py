@@ -73,7 +73,7 @@ class Recipe:
         history_dropout: share of the clips in which tokens so far are hidden: all of them in half of these
             clips, a random share in the other half. Most tokens follow from the one before; a stage that is
             never without it learns to listen to itself and not to its condition (docs/experiments.md).
-        warm_start: embeddings start from what the ids stand for (`hafm.train.start`).
+        warm_start: embeddings start from what the ids mean (`hafm.train.start`).
         ema_decay: also keep a moving average of the weights, and evaluate and export that; None keeps none.
         seed: of the weights, the order of the data, the crops and the dropouts.
         evaluate_every: steps between two evaluations on held-out pairs.
