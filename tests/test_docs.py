@@ -256,8 +256,9 @@ def test_the_readme_is_short() -> None:
 
 @page
 def test_lines_of_prose_have_one_width(page: Path) -> None:
-    """120 characters, but for tables, code, and words that cannot be broken."""
+    """120 characters, but for tables, code, and what cannot be broken."""
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.M | re.S)
+    text = re.sub(r"`[^`\n]+`", lambda code: code[0].replace(" ", "_"), text)
     prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "!["))]
     assert [line for line in prose if len(line) > 120 and len(line.split()) > 1] == []
 

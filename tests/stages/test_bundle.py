@@ -341,11 +341,11 @@ def test_no_bundle_in_a_folder(tmp_path: Path) -> None:
 
 @pytest.fixture
 def from_the_hub(monkeypatch: pytest.MonkeyPatch) -> Ingredients:
-    """Ingredients with tiny_bundle random models of the paper's classes, which a played hub gives out."""
+    """Ingredients with tiny random models of the paper's classes, which a played hub gives out."""
     from hafm.tokens.encodec import EncodecCodec
     from hafm.tokens.hubert import HubertFeatures
-    from tests.tokens.test_encodec import tiny_bundle as tiny_encodec
-    from tests.tokens.test_hubert import tiny_bundle as tiny_hubert
+    from tests.tokens.test_encodec import tiny as tiny_encodec
+    from tests.tokens.test_hubert import tiny as tiny_hubert
 
     def hubert(repo: str, *, revision: str, layer: int) -> HubertFeatures:
         assert (repo, revision) == ("facebook/hubert", "a" * 40)
@@ -399,7 +399,7 @@ def test_another_model_under_the_same_name_is_refused(
     from_the_hub: Ingredients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hafm.tokens.hubert import HubertFeatures
-    from tests.tokens.test_hubert import tiny_bundle as tiny_hubert
+    from tests.tokens.test_hubert import tiny as tiny_hubert
 
     bundle = write_bundle(tmp_path / "b", from_the_hub)
     other = HubertFeatures(model=tiny_hubert(seed=1), layer=3)

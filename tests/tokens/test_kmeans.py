@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hafm.errors import BundleDamaged, BundleMismatch, BundleNotFound
+from hafm.errors import BundleDamaged, BundleMismatch, BundleNotFound, OutputError
 from hafm.tokens import kmeans as module
 from hafm.tokens.kmeans import KMeans
 
@@ -102,7 +102,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError("disk full")
 
     monkeypatch.setattr(module.os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         make(seed=1).save(path)
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["k.safetensors"]

@@ -39,7 +39,7 @@ def ignore(share: float) -> None:
 
 
 def test_the_model_plays_what_the_accompanist_generates(tiny_accompanist: Accompanist) -> None:
-    model = Model(tiny_accompanist=tiny_accompanist, takes=2, seed=5, batch_rows=4)
+    model = Model(accompanist=tiny_accompanist, takes=2, seed=5, batch_rows=4)
     clips = [sound("a"), sound("b")]
     shares: list[float] = []
     made = model.play(clips, sample_rate=RATE, on_share=shares.append)
@@ -53,11 +53,11 @@ def test_the_model_plays_what_the_accompanist_generates(tiny_accompanist: Accomp
 
 
 def test_what_decides_the_models_sounds_is_in_its_identity(tiny_accompanist: Accompanist) -> None:
-    identity = Model(tiny_accompanist=tiny_accompanist, takes=2).identity()
+    identity = Model(accompanist=tiny_accompanist, takes=2).identity()
     assert identity["fingerprint"] == tiny_accompanist.bundle.fingerprint
-    assert identity == Model(tiny_accompanist=tiny_accompanist, takes=8, batch_rows=1).identity()
+    assert identity == Model(accompanist=tiny_accompanist, takes=8, batch_rows=1).identity()
     for changed in ({"seed": 1}, {"guidance": 1.0}, {"temperature": 0.0}, {"top_k": 3}, {"skip_fine": True}):
-        assert identity != Model(tiny_accompanist=tiny_accompanist, **changed).identity()  # type: ignore[arg-type]
+        assert identity != Model(accompanist=tiny_accompanist, **changed).identity()  # type: ignore[arg-type]
 
 
 def test_the_codec_ceiling_is_the_codecs_round_trip(tiny_accompanist: Accompanist) -> None:
@@ -136,12 +136,10 @@ def test_systems_have_the_names_that_open_them_in_the_order_of_tables(
     run: RunFolder, tiny_accompanist: Accompanist
 ) -> None:
     names = [name for name in SYSTEMS if name not in (*GUIDED, "retrieval")]
-    found = open_systems(
-        reversed(names), run, tiny_accompanist=tiny_accompanist, seed=3, takes=2, guidance=1.5
-    )
+    found = open_systems(reversed(names), run, accompanist=tiny_accompanist, seed=3, takes=2, guidance=1.5)
     assert [system.name for system in found] == names
     assert all(isinstance(system, System) for system in found)
-    model = Model(tiny_accompanist=tiny_accompanist, takes=2, seed=3, guidance=1.5)
+    model = Model(accompanist=tiny_accompanist, takes=2, seed=3, guidance=1.5)
     assert found[names.index("model")].identity() == model.identity()
 
 
@@ -186,7 +184,7 @@ def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
     for clip_, tonic in ((first, "C"), (second, "F#")):
         sheets[clip_.id] = LeadSheet(duration_seconds=1.0, keys=(KeyChange(0.0, tonic, "maj"),))
         run.put_sheet(Made(system="truth", heard=BOTH_ARMS, take=0, clip=clip_.id), sheets[clip_.id])
-    given, other = open_systems(["model-given", "model-other"], run, tiny_accompanist=tiny_accompanist)
+    given, other = open_systems(["model-given", "model-other"], run, accompanist=tiny_accompanist)
     make_sounds(run, given)
     make_sounds(run, other)
     assert given_sheets == [
@@ -210,7 +208,7 @@ def test_a_model_with_estimated_sheets_hears_the_vocal_of_the_arm(
     run: RunFolder, tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Bundle, "load_analyser", lambda bundle, name: {"vocal": Listener()}[name])
-    [estimated] = open_systems(["model-estimated"], run, tiny_accompanist=tiny_accompanist)
+    [estimated] = open_systems(["model-estimated"], run, accompanist=tiny_accompanist)
     assert isinstance(estimated, Guided)
     [first, _] = run.manifest.clips
     silence = torch.zeros(first.num_samples)
@@ -224,10 +222,10 @@ def test_a_bundle_without_an_analyser_has_no_estimated_sheets(
     run: RunFolder, tiny_accompanist: Accompanist
 ) -> None:
     with pytest.raises(HafmError, match="has no vocal analyser"):
-        open_systems(["model-estimated"], run, tiny_accompanist=tiny_accompanist)
+        open_systems(["model-estimated"], run, accompanist=tiny_accompanist)
 
 
 def test_a_guided_model_needs_lead_sheets(run: RunFolder, tiny_accompanist: Accompanist) -> None:
-    [given] = open_systems(["model-given"], run, tiny_accompanist=tiny_accompanist)
+    [given] = open_systems(["model-given"], run, accompanist=tiny_accompanist)
     with pytest.raises(UsageError, match="no lead sheet of clip"):
         make_sounds(run, given)
