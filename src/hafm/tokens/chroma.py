@@ -20,6 +20,8 @@ Source: harmonic summation after Hermes, "Measurement of pitch by subharmonic su
 grid.
 """
 
+import functools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -36,7 +38,7 @@ HARMONIC_SPAN = HARMONICS[-1][0]
 def semitone_filters(
     *, size: int, sample_rate: int, low_note: int, high_note: int
 ) -> Float[Tensor, "bins P"]:
-    """One triangle a semitone, two semitones wide at its foot but never narrower than two bins.
+    """One triangle per semitone, two semitones wide at its foot but never narrower than two bins.
 
     Args:
         size: samples in the window.
@@ -51,6 +53,11 @@ def semitone_filters(
     >>> int(filters[round(440 * 8192 / 24_000)].argmax()) + 57
     69
     """
+    return _semitone_filters(size, sample_rate, low_note, high_note).clone()
+
+
+@functools.lru_cache(maxsize=16)
+def _semitone_filters(size: int, sample_rate: int, low_note: int, high_note: int) -> Float[Tensor, "bins P"]:
     bin_hz = sample_rate / size
     hz = torch.arange(size // 2 + 1, dtype=torch.float64)[:, None] * bin_hz
     centres_hz = 440 * 2 ** ((torch.arange(low_note, high_note + 1, dtype=torch.float64) - 69) / 12)

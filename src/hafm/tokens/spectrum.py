@@ -17,6 +17,7 @@ Memory: frames go through the FFT in blocks, and only what the filters keep is s
 need no more than a few megabytes above the result.
 """
 
+import functools
 import math
 
 import torch
@@ -90,7 +91,13 @@ def mel_filters(
     >>> mel_filters(size=1024, sample_rate=24_000, num_bands=20, low_hz=60.0, high_hz=11e3).shape
     torch.Size([513, 20])
     """
+    return _mel_filters(size, sample_rate, num_bands, low_hz, high_hz).clone()
 
+
+@functools.lru_cache(maxsize=16)
+def _mel_filters(
+    size: int, sample_rate: int, num_bands: int, low_hz: float, high_hz: float
+) -> Float[Tensor, "bins N"]:
     def mel(hz: Tensor) -> Tensor:
         return 2595 * torch.log10(1 + hz / 700)
 
