@@ -2,7 +2,7 @@
 
     python -m benchmarks.fit_curves --rendered work/pairs/test --plot docs/fit_curves.png
 
-In: rendered pairs, one a song. Out: tables, one JSON line with the same figures, and a picture. Each pair's
+In: rendered pairs, one per song. Out: tables, one JSON line with the same figures, and a picture. Each pair's
 own accompaniment, as it is (what the measures give the truth, so the estimators' known error), with sound
 transposed upwards by 0 to 11 semitones, late by 0 to 400 ms, and exchanged for those of other songs (random
 pairing: for each song the mean of some shifts of the list). Means over songs with their 95 % intervals.

@@ -64,7 +64,7 @@ class Estimator:
     >>> job.start(now=0.0)
     >>> job.update("semantic", done=1, now=5.0)
     Estimate(stage='semantic', share=0.0, seconds_left=None)
-    >>> halfway = job.update("semantic", done=26, now=10.0)  # 0.2 s a frame, and 101 of twice that to come
+    >>> halfway = job.update("semantic", done=26, now=10.0)  # 0.2 s per frame, and 101 of twice that to come
     >>> f"{halfway.share:.2f} done, {halfway.seconds_left:.1f} s left"
     '0.18 done, 45.4 s left'
     """

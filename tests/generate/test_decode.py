@@ -133,7 +133,7 @@ def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditionin
     K, F = model.spec.target.num_codebooks, 3
     conditions = random_conditions(model.spec, batch=2, target_frames=F)
     generators = takes(1, 2)
-    # A number a token, frame by frame, whatever the order of the steps.
+    # A number per token, frame by frame, whatever the order of the steps.
     uniform = torch.stack([torch.rand(F, K, generator=take, dtype=torch.float64) for take in generators])
     codes = torch.zeros(2, K, F, dtype=torch.long)
     for step in range(model.layout.num_steps(F)):
@@ -152,7 +152,7 @@ def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditionin
 @ALL_STAGES
 @BOTH_WAYS
 def test_guidance_1_is_the_condition_alone(stage: StageSpec, conditioning: Conditioning) -> None:
-    """One row a take, and the plain model's scores: nothing unconditional is computed."""
+    """One row per take, and the plain model's scores: nothing unconditional is computed."""
     model = small_model(stage, conditioning)
     target, conditions = random_target(model.spec, batch=2), random_conditions(model.spec, batch=2)
     with torch.inference_mode():

@@ -133,7 +133,7 @@ def test_a_take_is_the_same_alone_and_in_company(settings: SamplingSettings) -> 
 
 
 def test_the_likeliest_codes_need_no_chance_and_one_row_a_take() -> None:
-    """Generators move on by a number a token all the same: later draws do not depend on the settings."""
+    """Generators move on by a number per token all the same: later draws do not depend on the settings."""
     model = parallel()
     conditions = random_conditions(model.spec, batch=1)
     results, states = [], []

@@ -19,7 +19,7 @@ before the encoder and behind it.
 And there are three orders in which the codes of several codebooks are predicted, see ``hafm.tokens.pattern``:
 
     flat      one code per step, each from all before it; the paper's
-    delay     one frame a step, all codebooks side by side, each a step behind the one below it
+    delay     one frame per step, all codebooks side by side, each a step behind the one below it
     parallel  all frames at once, a pass per codebook, each from the codebooks below it
 
 Source: paper 3.2-3.5, Table 1; why ``aligned``, ``delay`` and ``parallel`` exist: docs/architecture.md.
@@ -148,7 +148,7 @@ class StageSpec:
 
     @property
     def num_segments(self) -> int:
-        """Segment embeddings: one a source and one for the target (Table 1, N_seg)."""
+        """Segment embeddings: one per source and one for the target (Table 1, N_seg)."""
         return len(self.sources) + 1
 
     @property

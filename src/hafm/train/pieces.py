@@ -35,7 +35,7 @@ class Piece:
 
     Args:
         target: of the stage.
-        conditions: one a source.
+        conditions: one per source.
         guide: of a guided stage, what was lost taken out already.
         drop: clips without the conditions of the sources (paper 3.5).
         hide: target steps whose tokens are hidden; None hides none.
