@@ -1,7 +1,7 @@
 """A tiny bundle, a short vocal, and the command line in this process."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import pytest
 import soundfile
 
 from hafm.app.cli import run
-from tests.unchecked import unchecked
 
 RATE = 16_000
 
@@ -40,10 +39,8 @@ Hafm = Callable[..., Ran]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def unchecked_commands() -> Iterator[None]:
+def commands_unchecked(module_unchecked: None) -> None:
     """Commands run without type checks: what they call is checked in the tests of its own room."""
-    with unchecked():
-        yield
 
 
 @pytest.fixture

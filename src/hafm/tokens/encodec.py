@@ -6,7 +6,7 @@ In:  waveforms `[B, 1, T]` at 24 kHz, T >= 1. Out: codes `[B, 8, F]`, `F = ceil(
 The end is padded with zeros to whole frames. Of fewer codebooks the first k decode by themselves: the
 quantiser adds up one residual per codebook.
 
-The convolutions of the encoder take about 40 MB per second of sound. They look back by less than two frames and
+The encoder's convolutions take about 40 MB per second of sound. They look back by less than two frames and
 never ahead, so sounds above 30 s go through them in pieces, and the result is that of the whole (to
 rounding). What follows them, an LSTM that remembers everything, runs over all frames at once, which take
 little. Decoding takes the whole sound at once.

@@ -27,7 +27,8 @@ from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence
 from hafm.evaluate.testset.clip import Protocol
 from hafm.progress import Progress
 from tests.evaluate.songs import make_songs
-from tests.unchecked import unchecked
+
+pytestmark = pytest.mark.usefixtures("module_unchecked")
 
 SETTINGS = Settings(best_of=(2, 3), draws=20)
 PROTOCOL = Protocol(clip_seconds=6.0, min_clip_seconds=6.0)
@@ -79,8 +80,7 @@ def controls(run: RunFolder) -> list[Any]:
 def done(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Results]:
     run = start(songs, tmp_path_factory.mktemp("run"))
     systems = [Band(), *controls(run)]
-    with unchecked():
-        return run, evaluate(run, systems, embeddings=[MelModulation()], settings=SETTINGS)
+    return run, evaluate(run, systems, embeddings=[MelModulation()], settings=SETTINGS)
 
 
 def figure(results: Results, system: str, measure: str) -> Figure:
