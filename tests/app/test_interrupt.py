@@ -111,7 +111,7 @@ def check(folder: Path, ended: tuple[int, str, float], exit_code: int) -> None:
     ("moment", "number", "exit_code"),
     [
         ("getting ready", signal.SIGTERM, 143),  # torch and scipy are being imported
-        ("coarse codes", signal.SIGINT, 130),
+        pytest.param("coarse codes", signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param("getting ready", signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param("listening", signal.SIGTERM, 143, marks=pytest.mark.slow),
     ],
