@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
@@ -228,10 +229,13 @@ def test_sizes_of_arguments_and_of_the_result_are_compared() -> None:
         add(ones(3, 1), ones(3))
 
 
+def source_of(path: Path) -> str:
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+
+
 def examples_written(module: str) -> set[str]:
     """Dotted names whose docstring holds an example, read from the source."""
-    path = ROOT / "src" / Path(*module.split("."))
-    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+    tree = ast.parse(source_of(ROOT / "src" / Path(*module.split("."))))
     found: set[str] = set()
 
     def visit(node: ast.Module | ast.ClassDef | ast.FunctionDef, name: str) -> None:
@@ -245,9 +249,32 @@ def examples_written(module: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_example_escapes_the_doctests(module: str) -> None:
+def test_no_example_escapes_the_doctests() -> None:
     """A decorator that forgets `functools.wraps` hides a docstring, and its example never runs."""
     finder = doctest.DocTestFinder(exclude_empty=True)
-    collected = {test.name for test in finder.find(importlib.import_module(module)) if test.examples}
-    assert examples_written(module) - collected == set()
+    escaped = set()
+    for module in MODULES:
+        found = finder.find(importlib.import_module(module))
+        escaped |= examples_written(module) - {test.name for test in found if test.examples}
+    assert escaped == set()
+
+
+# ---- layers
+
+
+def imports_of(module: str) -> set[str]:
+    """Modules of the package that a module names in an import, inside functions too."""
+    path = ROOT / "src" / Path(*module.split("."))
+    found = set()
+    for node in ast.walk(ast.parse(source_of(path))):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & set(MODULES) or {node.module} & set(MODULES)
+    return found - {module}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """import-linter holds the layers; this holds the modules within one."""
+    TopologicalSorter({module: imports_of(module) for module in MODULES}).prepare()
+    with pytest.raises(CycleError):  # the control
+        TopologicalSorter({"a": {"b"}, "b": {"a"}}).prepare()
