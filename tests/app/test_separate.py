@@ -51,6 +51,7 @@ def test_a_song(songs: list[Path], model: Path, hafm: Hafm, tmp_path: Path) -> N
     assert "0.5 s, separated in" in ran.out
 
 
+@pytest.mark.slow
 def test_several_processes_give_what_one_gives(
     songs: list[Path], model: Path, hafm: Hafm, tmp_path: Path
 ) -> None:
@@ -238,6 +239,7 @@ m.Network.__call__ = slow
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_half_written(songs: list[Path], model: Path, tmp_path: Path) -> None:
     """In the middle of the net's work, in a thread of its own."""
     process = start([songs[0]], model, tmp_path / "out", before=SLEEPY)

@@ -124,6 +124,7 @@ def test_components_keep_the_line_and_favour_neither_anchor() -> None:
     assert np.mean([on_components_of_the_reference_alone(*sets) for sets in draws]) < 0.15
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_other_songs_would_give() -> None:
     rng = np.random.default_rng(6)
 

@@ -109,7 +109,7 @@ def test_the_bootstrap_is_the_slow_one_over_songs(resample: str) -> None:
     assert found.high == pytest.approx(np.quantile(slow, 0.9) - found.bias, rel=1e-6)
 
 
-@pytest.mark.parametrize("between", [0.0, 0.7])
+@pytest.mark.parametrize("between", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_intervals_cover_what_other_songs_would_give(between: float) -> None:
     """Also where embeddings of one song are alike, which a bootstrap over embeddings would not see."""
     rng = np.random.default_rng(7)

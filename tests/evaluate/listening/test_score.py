@@ -14,6 +14,7 @@ from hafm.evaluate.listening.score import score
 from hafm.evaluate.listening.scores import table
 from hafm.evaluate.listening.wins import drawn_wins, fit_strengths, sign_test_p, wilson
 from tests.evaluate.listening.simulated import design_of, simulated
+from tests.unchecked import unchecked
 
 SYSTEMS = ("model", "retrieval", "random", "truth")
 
@@ -124,6 +125,7 @@ def test_draws_against_the_slow_way() -> None:
 # ---- one rater
 
 
+@unchecked()
 def test_a_known_preference_comes_back_within_its_interval() -> None:
     """Wilson through the whole of `score`: 300 raters, each alone; 95 % cover, give or take their luck."""
     design = design_of(songs=24, trials=24, repeats=0)
@@ -162,6 +164,7 @@ def test_random_raters_include_a_half() -> None:
 # ---- several raters
 
 
+@pytest.mark.slow
 def test_several_raters_who_differ_and_clips_that_differ() -> None:
     """Of 100 tests with raters and clips of their own, 95 % must cover the rate over all raters and clips.
 
