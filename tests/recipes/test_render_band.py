@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hafm.data.tokenising import room
+from hafm.data.tokenising.augment import reverberate, room_response
 from recipes.builtin.rendering import mixbus
 from recipes.builtin.rendering.arrange import Arrangement, Part, arrange
 from recipes.builtin.rendering.clock import LARGEST_DRIFT, drift_clock, swing_clock
@@ -353,7 +353,7 @@ def test_dry_stems_leave_headroom() -> None:
 
 
 def test_a_room_decays_by_60_db_in_its_time() -> None:
-    response = room.room_response(1.0, 3).astype(np.float64)
+    response = room_response(1.0, 3).astype(np.float64)
     assert np.sum(response**2) == pytest.approx(1.0, rel=1e-5)
     edge = SAMPLE_RATE // 10
     fall = 10 * np.log10(np.mean(response[:edge] ** 2) / np.mean(response[-edge:] ** 2))
@@ -361,5 +361,5 @@ def test_a_room_decays_by_60_db_in_its_time() -> None:
     impulse = np.zeros(len(response), np.float32)
     impulse[100] = 1.0
     np.testing.assert_allclose(
-        room.reverberate(impulse, response.astype(np.float32))[100:], response[:-100], atol=1e-6
+        reverberate(impulse, response.astype(np.float32))[100:], response[:-100], atol=1e-6
     )
