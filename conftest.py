@@ -3,8 +3,8 @@
 It stands at the root, not in `tests/`, so that the doctests of `src/` are under the same rules.
 
 * One thread a process: the suite runs on two workers, and OpenMP's waiting threads collapse on busy machines.
-* `hafm` is imported through jaxtyping's hook, so that every annotated shape and type is checked at each call
-  (but where a test says `unchecked`, see tests/unchecked.py).
+* `hafm` is imported through jaxtyping's hook, so that every annotated shape and type is checked, at the first
+  calls of a function in each test (tests/first_calls.py).
 * Any connection to something other than this machine raises, whoever opens it.
 """
 
@@ -28,6 +28,8 @@ import jaxtyping
 import pytest
 from beartype import BeartypeConf, beartype
 
+from tests import first_calls
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -48,6 +50,7 @@ def check_types(function: F) -> F:
     return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
 
 
+first_calls.install()
 jaxtyping.install_import_hook("hafm", "conftest.check_types")
 
 
@@ -80,6 +83,11 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays until the end: the garbage collector need not look for it in there."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_runtest_setup() -> None:
+    """Types are checked anew in every test."""
+    first_calls.begin_test()
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 A test that damages or rewrites a folder takes a copy of it.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,6 @@ import pytest
 from hafm import Accompanist
 from tests.tiny import make_tiny_bundle
 from tests.train.training_shards import make_training_shards
-from tests.unchecked import unchecked
-
-
-@pytest.fixture(scope="module")
-def module_unchecked() -> Iterator[None]:
-    """For `pytestmark = pytest.mark.usefixtures("module_unchecked")`: see tests/unchecked.py."""
-    with unchecked():
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ import zipfile
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from shutil import copytree, ignore_patterns
+from typing import Any
 
+import jaxtyping
 import pytest
 from jaxtyping import Float, jaxtyped
 from packaging.requirements import Requirement
@@ -23,6 +25,7 @@ from torch import Tensor, ones
 import hafm
 from conftest import check_types
 from hafm.rates import frames_for
+from tests import first_calls
 from tests.unchecked import unchecked
 
 ROOT = Path(__file__).parent.parent
@@ -215,6 +218,19 @@ def test_types_are_checked_while_testing() -> None:
         frames_for("240000", sample_rate=24_000, frame_rate=75)
     with unchecked(), pytest.raises(TypeError, match="must be an int"):
         frames_for("240000", sample_rate=24_000, frame_rate=75)
+
+
+def test_types_are_checked_at_the_first_calls_in_each_test() -> None:
+    @jaxtyping.jaxtyped(typechecker=check_types)
+    def double(x: int) -> Any:
+        return 2 * x
+
+    for _ in range(2):
+        for _ in range(first_calls.CHECKED_CALLS):
+            with pytest.raises(TypeError, match="Type-check error"):
+                double("a")
+        assert double("a") == "aa"
+        first_calls.begin_test()
 
 
 def test_sizes_of_arguments_and_of_the_result_are_compared() -> None:

@@ -3,10 +3,7 @@
     @unchecked()
     def test_...: ...
 
-    pytestmark = pytest.mark.usefixtures("module_unchecked")    (a whole file, its fixtures included)
-
-A model that generates calls thousands of small functions per second, and checks take more time than they
-do. So every path through the pipeline is walked once with checks, and the variations of it without.
+So every path through the pipeline is walked once with checks, and the variations of it without.
 """
 
 from collections.abc import Iterator

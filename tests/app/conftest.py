@@ -38,11 +38,6 @@ class Ran:
 Hafm = Callable[..., Ran]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def commands_unchecked(module_unchecked: None) -> None:
-    """Commands run without type checks: what they call is checked in the tests of its own room."""
-
-
 @pytest.fixture
 def hafm(capfd: pytest.CaptureFixture[str]) -> Hafm:
     """`hafm("info", folder)`: any words, as a shell would give them."""

@@ -51,7 +51,7 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path):
         ("base: builtin\nspec: {guide: {beats: high}}\n", ["spec.guide", "high"]),
         ("base: builtin\nspec: {guide: {beats: 1}}\n", ["beats must be in [0, 1)"]),
         ("base: paper\nspec: {clip_seconds: 1/0}\n", ["clip_seconds", "12/5"]),
-        ("base: paper\nbatch: 3\nbatch: 4\n", ["batch", "stands twice"]),
+        ("base: paper\nbatch: 3\nbatch: 4\n", ["batch", "is given twice"]),
         ("base: paper\nbatch: 0\n", ["batch must be 1 or more"]),
         ("base: papers\n", ["papers", "paper, builtin, tiny"]),
         ("base: paper\nstage: fine\n", ["for the fine stage"]),

@@ -28,8 +28,6 @@ from hafm.evaluate.testset.clip import Protocol
 from hafm.progress import Progress
 from tests.evaluate.songs import make_songs
 
-pytestmark = pytest.mark.usefixtures("module_unchecked")
-
 SETTINGS = Settings(best_of=(2, 3), draws=20)
 PROTOCOL = Protocol(clip_seconds=6.0, min_clip_seconds=6.0)
 

@@ -22,8 +22,6 @@ from hafm.stages.bundle import Bundle
 from tests.evaluate.runs import make_run
 from tests.tiny import RATE, sung
 
-pytestmark = pytest.mark.usefixtures("module_unchecked")
-
 
 def clip(name: str, song: str, samples: int = RATE) -> Clip:
     return Clip(
