@@ -14,8 +14,13 @@ from typing import Any
 import torch
 
 from hafm import Accompaniment
+from hafm.guide.analyser import BAND as BAND_ANALYSER
+from hafm.guide.analyser import VOCAL as VOCAL_ANALYSER
+from hafm.guide.analyser import Analyser
+from hafm.guide.network import AnalyserNetwork
 from hafm.stages.bundle_config import GenerationDefaults
 from hafm.stages.bundle_writer import Ingredients, write_bundle
+from hafm.stages.guide import GuideSpec
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, StageSpec, TokenStream
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.codec.config import CodecConfig
@@ -113,6 +118,21 @@ def tiny_ingredients(*, seed: int = 0, **changes: Any) -> Ingredients:
 def make_tiny_bundle(folder: Path, *, seed: int = 0) -> Path:
     """Writes a tiny bundle to `folder`, which must not exist, and returns it."""
     write_bundle(folder, tiny_ingredients(seed=seed))
+    return folder
+
+
+def make_following_bundle(folder: Path) -> Path:
+    """Writes a tiny bundle that hears lead sheets and follows them; as random as the other."""
+    torch.manual_seed(0)
+    ingredients = tiny_ingredients(
+        analysers={
+            name: Analyser(config=config, weights=AnalyserNetwork(config.network).state_dict())
+            for name, config in (("vocal", VOCAL_ANALYSER), ("band", BAND_ANALYSER))
+        }
+    )
+    spec = replace(ingredients.stages["semantic"].spec, positions="rotary", guide=GuideSpec())
+    stages = {**ingredients.stages, "semantic": StageModel(spec).eval()}
+    write_bundle(folder, replace(ingredients, stages=stages))
     return folder
 
 

@@ -2,7 +2,7 @@
 
     >>> import hafm
     >>> sorted(hafm.__all__)
-    ['Accompaniment', 'Accompanist', 'HafmError', '__version__']
+    ['Accompaniment', 'Accompanist', 'Corrections', 'HafmError', 'LeadSheet', '__version__']
 
 In: a sung vocal. Out: an instrumental accompaniment of exactly the same length, and a mix. Importing this
 package loads nothing heavy: each name is fetched when it is first used (PEP 562).
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from hafm.errors import HafmError
     from hafm.generate.accompaniment import Accompaniment
     from hafm.generate.accompany import Accompanist
+    from hafm.guide.corrections import Corrections
+    from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["Accompaniment", "Accompanist", "HafmError", "__version__"]
+__all__ = ["Accompaniment", "Accompanist", "Corrections", "HafmError", "LeadSheet", "__version__"]
 
 _HOME = {
     "Accompaniment": "hafm.generate.accompaniment",
     "Accompanist": "hafm.generate.accompany",
+    "Corrections": "hafm.guide.corrections",
     "HafmError": "hafm.errors",
+    "LeadSheet": "hafm.guide.lead_sheet",
 }
 
 

@@ -1,34 +1,20 @@
 """Accompaniments whose lead sheet the bundle's analyser hears."""
 
-from dataclasses import replace
-
 import pytest
-import torch
 
-from hafm import Accompanist
-from hafm.errors import UsageError
-from hafm.guide.analyser import VOCAL, Analyser
+from hafm import Accompanist, Corrections
+from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.lead_sheet import KeyChange, LeadSheet
-from hafm.guide.network import AnalyserNetwork
-from hafm.stages.bundle_writer import write_bundle
-from hafm.stages.guide import GuideSpec
-from hafm.stages.stage_model import StageModel
-from tests.tiny import RATE, same, sung, tiny_ingredients
+from tests.tiny import RATE, make_following_bundle, same, sung
 
 SECONDS = 0.6
 
 
 @pytest.fixture(scope="module")
 def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
-    """Random weights: an analyser, and a semantic stage with a guide."""
-    torch.manual_seed(0)
-    ingredients = tiny_ingredients(
-        analysers={"vocal": Analyser(config=VOCAL, weights=AnalyserNetwork(VOCAL.network).state_dict())}
+    return Accompanist.from_pretrained(
+        make_following_bundle(tmp_path_factory.mktemp("bundles") / "following")
     )
-    spec = replace(ingredients.stages["semantic"].spec, positions="rotary", guide=GuideSpec())
-    stages = {**ingredients.stages, "semantic": StageModel(spec).eval()}
-    folder = tmp_path_factory.mktemp("bundles") / "analysing"
-    return Accompanist(bundle=write_bundle(folder, replace(ingredients, stages=stages)))
 
 
 def test_a_vocal_is_analysed(accompanist: Accompanist) -> None:
@@ -59,6 +45,42 @@ def test_without_a_lead_sheet_the_estimate_is_followed(accompanist: Accompanist)
 def test_a_sheet_that_knows_nothing_is_kept(accompanist: Accompanist) -> None:
     nothing = LeadSheet(duration_seconds=SECONDS)
     assert accompanist.generate(sung(SECONDS), sample_rate=RATE, guide=nothing).record.lead_sheet == nothing
+
+
+def test_corrections_are_heard_followed_recorded_and_replayed(accompanist: Accompanist) -> None:
+    vocal, corrections = sung(SECONDS), Corrections(bpm=200.0, first_beat=0.0, chords="Am")
+    told: list[LeadSheet | None] = []
+    made = accompanist.generate(
+        vocal, sample_rate=RATE, corrections=corrections, on_sheet=told.append, skip_fine=True
+    )
+    sheet = accompanist.analyse(vocal, sample_rate=RATE, corrections=corrections)
+    assert [(span.label, span.start_seconds) for span in sheet.chords] == [("A:min", 0.0)]
+    assert told == [sheet] == [made.record.lead_sheet]
+    assert same(made, accompanist.replay(made.record, vocal=vocal, sample_rate=RATE))
+
+
+def test_corrections_complete_a_guide(accompanist: Accompanist) -> None:
+    guide = LeadSheet(duration_seconds=SECONDS, keys=(KeyChange(0.0, "F#", "min"),))
+    made = accompanist.generate(
+        sung(SECONDS), sample_rate=RATE, guide=guide, corrections=Corrections(), skip_fine=True
+    )
+    sheet = made.record.lead_sheet
+    assert sheet is not None
+    assert sheet.keys == guide.keys
+    assert sheet.chords
+
+
+def test_a_chart_that_is_longer_than_the_vocal_is_refused_at_once(accompanist: Accompanist) -> None:
+    corrections = Corrections(chords="| Am | F " * 250)
+    with pytest.raises(LeadSheetError, match=r"the chart has 500 bars, and 0.6 s of sound have 2 at most"):
+        accompanist.generate(sung(SECONDS), sample_rate=RATE, corrections=corrections)
+
+
+def test_a_bundle_that_follows_no_sheet_takes_no_corrections(tiny_accompanist: Accompanist) -> None:
+    with pytest.raises(UsageError, match=r"were trained without lead sheets"):
+        tiny_accompanist.generate(
+            sung(SECONDS), sample_rate=RATE, corrections=Corrections(bpm=92.0, first_beat=0.0)
+        )
 
 
 def test_a_bundle_without_an_analyser_says_so(tiny_accompanist: Accompanist) -> None:

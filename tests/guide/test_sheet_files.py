@@ -81,4 +81,4 @@ def test_what_the_page_does_in_python_prints_what_it_says(capsys: pytest.Capture
     exec(code, names)
     said = [comment.strip() for comment in re.findall(r"^print\(.*?\)\s+# (.*)$", code, re.M)]
     assert capsys.readouterr().out.splitlines() == said
-    assert len(said) == 5
+    assert len(said) == 6

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from hafm.app import options
+from hafm.app.analyse import Analyse
 from hafm.app.bundle import MakeBundle
 from hafm.app.command import Job, option, register
 from hafm.app.data import DataShow, DataVerify
@@ -65,6 +66,7 @@ def _hafm(
 
 # In the order in which `hafm --help` lists them.
 register(app, Generate, "generate")
+register(app, Analyse, "analyse")
 register(app, Separate, "separate")
 register(app, FitKMeans, "fit-kmeans")
 register(app, Prepare, "prepare")

@@ -42,6 +42,9 @@ class Display:
     def step(self, what: str) -> None:
         """A step begins whose length is not known, such as loading."""
 
+    def say(self, line: str) -> None:
+        """Something was found out that a user may want to stop for."""
+
     def show(self, estimate: Estimate) -> None:
         """Generation goes on."""
 
@@ -121,6 +124,9 @@ class PlainDisplay(Display):
         self._last_seconds = self._now()
         self._write(f"hafm: {what}")
 
+    def say(self, line: str) -> None:
+        self._write(f"hafm: {line}")
+
     def show(self, estimate: Estimate) -> None:
         tenth = int(estimate.share * 10)
         another_stage = estimate.stage != self._last_stage
@@ -155,6 +161,9 @@ class TerminalDisplay(Display):
 
     def step(self, what: str) -> None:
         self._progress.update(self._task, description=what, total=None, left="", visible=True)
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, estimate: Estimate) -> None:
         self._progress.update(

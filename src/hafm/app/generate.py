@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from hafm.app import options
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Range, option
 from hafm.app.generate_result import GenerateOutcome, Take, put_best
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import MADE, SOUND, WRITTEN, separator_path, separator_threads
+from hafm.app.sheet_command import SheetCommand, SheetRequest
 from hafm.errors import OutputError, UsageError
 from hafm.estimate import Estimator, Phase
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hafm.files import StagedFolder
     from hafm.generate.accompany import Accompaniment, Accompanist
     from hafm.generate.record import GenerationRecord
+    from hafm.guide.lead_sheet import LeadSheet
     from hafm.progress import OnProgress, Progress
     from hafm.separate.separator import Separator
 
@@ -49,6 +51,19 @@ SETTLED_BY_REPLAY = (
     "--guidance",
     "--skip-fine",
     "--separate",
+    "--bpm",
+    "--first-beat",
+    "--meter",
+    "--half-time",
+    "--double-time",
+    "--free-time",
+    "--key",
+    "--chords",
+    "--transpose-chords",
+    "--style",
+    "--guide",
+    "--no-guide",
+    "--guide-strength",
 )
 """What a record settles, and so cannot be given beside it."""
 
@@ -58,10 +73,11 @@ _SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(Command):
+class Generate(SheetCommand):
     """Make an accompaniment for a vocal, and a mix of both.
 
-    Writes accompaniment.wav, mix.wav, and generation.json, which holds all that --replay needs.
+    Writes accompaniment.wav, mix.wav, lead-sheet.json and .mid (what was heard and is played), and
+    generation.json, which holds all that --replay needs.
 
     The same vocal, seed and settings give the same sound, on the same machine with the same versions.
     """
@@ -130,6 +146,19 @@ class Generate(Command):
     temperature: options.Temperature = None
     top_k: options.TopK = None
     guidance: options.Guidance = None
+    no_guide: Annotated[
+        bool, option("Follow no lead sheet: the model plays by the vocal alone.", "--no-guide", panel=MADE)
+    ] = False
+    guide_strength: Annotated[
+        float | None,
+        option(
+            "How closely to keep to the lead sheet; 1 is as trained.",
+            metavar="X",
+            panel=MADE,
+            default="the bundle's",
+        ),
+        Range(0),
+    ] = None
     skip_fine: options.SkipFine = False
     device: options.DeviceOfRecord = None
 
@@ -137,12 +166,19 @@ class Generate(Command):
         "hafm generate vocal.wav -o out/",
         "hafm generate vocal.m4a -o out/ --takes 4 --seed 7 --plot",
         "hafm generate vocal.wav -o out/ --takes 8 --pick best",
+        'hafm generate vocal.wav -o out/ --bpm 92 --chords "| Am | F | C | G |"',
+        "hafm generate vocal.wav -o out/ --guide sheet/lead-sheet.json",
         "hafm generate song.wav -o out/ --start 30 --seconds 20 --skip-fine",
         "hafm generate song.mp3 -o out/ --separate --separator vocals.onnx",
         "hafm generate --replay out/generation.json -o again/",
     )
 
     def check(self) -> None:
+        super().check()
+        if self.no_guide and (others := self._sheet_options()):
+            raise UsageError(
+                f"--no-guide follows no lead sheet, and {others[0]} says something of one; leave one out"
+            )
         if self.vocal is None and self.replay is None:
             raise UsageError("no vocal was given; name one, as in: hafm generate vocal.wav -o out/")
         if self.replay is None and self.separator is not None and not self.separate:
@@ -152,6 +188,11 @@ class Generate(Command):
                 "--pick best needs takes to choose from, and there is one; add --takes, as in: "
                 "--takes 8 --pick best"
             )
+
+    def _sheet_options(self) -> tuple[str, ...]:
+        """Those of the lead sheet that were given."""
+        others = (("--guide", self.guide), ("--guide-strength", self.guide_strength))
+        return (*self.corrections.given, *(name for name, value in others if value is not None))
 
     def check_given(self, names: Sequence[str]) -> None:
         settled = [name for name in SETTLED_BY_REPLAY if name in names]
@@ -169,6 +210,7 @@ class Generate(Command):
         from hafm.files import check_output_folder, staged_folder
         from hafm.generate.accompaniment import RECORD_FILE
         from hafm.generate.accompany import Accompanist
+        from hafm.generate.steps import require_guide
 
         if self.plot:
             from hafm.app.plot import check_matplotlib
@@ -178,16 +220,19 @@ class Generate(Command):
         find_device(plan.device)
         _check_folders(plan)
         vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
+        sheet = plan.sheet(vocal.seconds)
         check_output_folder(self.output, overwrite=True, needed_bytes=_needed_bytes(plan, vocal))
 
         separator = None if plan.separator is None else _open_separator(plan.separator)
         shown.step("opening the bundle")
         accompanist = Accompanist.from_pretrained(plan.bundle, device=plan.device, revision=plan.revision)
+        if not sheet.is_empty:
+            require_guide(accompanist.bundle)
         ready = time.monotonic()
 
         shown.step("listening")
         reporter = _reporter(accompanist, plan, vocal.seconds, shown)
-        accompaniments = plan.generate(accompanist, separator, reporter)
+        accompaniments = plan.generate(accompanist, separator, sheet, vocal.seconds, shown, reporter)
         generated = time.monotonic()
 
         ranking = _rank(accompaniments, shown) if self.pick == "best" else None
@@ -202,12 +247,13 @@ class Generate(Command):
                 for number, accompaniment in enumerate(accompaniments, start=1)
             ]
             picked = None if ranking is None else put_best(ranking, takes, folder)
+            sheet_paths = _save_sheet(accompaniments[0].record.lead_sheet, folder)
         written = time.monotonic()
         return GenerateOutcome(
             takes=takes,
             vocal=vocal,
             record=accompaniments[0].record,
-            notes=tuple(dict.fromkeys(note for each in accompaniments for note in each.notes)),
+            notes=tuple(dict.fromkeys([*sheet.notes, *(n for each in accompaniments for n in each.notes)])),
             timings={
                 "prepare_seconds": ready - began,
                 "generate_seconds": generated - ready,
@@ -216,6 +262,7 @@ class Generate(Command):
                 "total_seconds": written - began,
             },
             picked=picked,
+            sheet_paths=sheet_paths,
         )
 
 
@@ -250,16 +297,46 @@ class _Plan:
     separator: Path | None
     save_options: Mapping[str, Any]
 
+    def sheet(self, duration_seconds: float) -> SheetRequest:
+        """What is known of the lead sheet; of a replay, its record knows all.
+
+        Raises:
+            UsageError, LeadSheetError: it does not go with the vocal.
+        """
+        if self.record is not None:
+            from hafm.guide.corrections import Corrections
+
+            return SheetRequest(given=None, corrections=Corrections(), notes=())
+        return self.request.sheet_request(duration_seconds)
+
     def generate(
-        self, accompanist: "Accompanist", separator: "Separator | None", on_progress: "OnProgress"
+        self,
+        accompanist: "Accompanist",
+        separator: "Separator | None",
+        sheet: SheetRequest,
+        seconds: float,
+        shown: "Display",
+        on_progress: "OnProgress",
     ) -> "list[Accompaniment]":
-        """The takes."""
+        """The takes; what sheet they follow is said before they are made."""
         if self.record is not None:
             replayed = accompanist.replay(
                 self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
             )
             return [replayed]
+        from hafm.generate.steps import follows_sheets
+        from hafm.guide.lead_sheet import LeadSheet
+        from hafm.guide.summary import headline
+
         request = self.request
+        guide, corrections = sheet.given, None if sheet.is_empty else sheet.corrections
+        if request.no_guide and follows_sheets(accompanist.bundle):
+            guide = LeadSheet(duration_seconds=seconds)  # one that knows nothing is followed as none
+
+        def on_sheet(followed: LeadSheet | None) -> None:
+            if followed is not None and not request.no_guide:
+                shown.say(f"lead sheet: {headline(followed)}")
+
         return accompanist.generate_takes(
             self.vocal,
             takes=request.takes,
@@ -267,6 +344,10 @@ class _Plan:
             temperature=request.temperature,
             top_k=request.top_k,
             guidance=request.guidance,
+            guide=guide,
+            corrections=corrections,
+            guide_guidance=request.guide_strength,
+            on_sheet=on_sheet,
             start_seconds=self.start_seconds,
             seconds=self.seconds,
             skip_fine=self.skip_fine,
@@ -362,7 +443,8 @@ def _check_folders(plan: _Plan) -> None:
     output = plan.request.output
     check_output_folder(output, overwrite=plan.request.overwrite)
     for folder in options.take_folders(output, plan.request.takes):
-        for name, path in (("vocal", plan.vocal), ("record", plan.request.replay)):
+        held = {"vocal": plan.vocal, "record": plan.request.replay, "guide": plan.request.guide}
+        for name, path in held.items():
             if path is not None and path.resolve().parent == folder.resolve():
                 raise OutputError(
                     f"'{output}' holds the {name} itself ('{path}'), which must not be replaced; "
@@ -418,6 +500,17 @@ def _save(accompaniment: "Accompaniment", number: int, of: int, folder: "StagedF
         paths={name: folder.final(path) for name, path in paths.items()},
         levels=output.levels,
     )
+
+
+def _save_sheet(sheet: "LeadSheet | None", folder: "StagedFolder") -> dict[str, Path]:
+    """The lead sheet that all takes follow, beside them; nothing if they follow none."""
+    from hafm.guide.lead_sheet import LeadSheet
+    from hafm.guide.sheet_files import write_sheet_files
+
+    if sheet is None or sheet == LeadSheet(duration_seconds=sheet.duration_seconds):
+        return {}
+    paths = write_sheet_files(sheet, folder.staging, names=("lead_sheet", "midi"))
+    return {name: folder.final(path) for name, path in paths.items()}
 
 
 def _plot(accompaniment: "Accompaniment", folder: Path, take: str) -> Path:

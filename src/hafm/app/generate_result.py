@@ -5,6 +5,7 @@ In: where things are and how long they took. Out: a few lines of text, or one JS
     {"takes": [{"take", "accompaniment", "mix", "vocal"?, "record", "plot"?, "levels"}],
      "best"?: {"take", "why", "accompaniment", "mix", "vocal"?, "record", "plot"?},   with --pick best
      "ranking"?: {...},                                                               as in ranking.json
+     "lead_sheet"?: {"lead_sheet", "midi"?, "headline", "unsure", "tempo_bpm", "sheet"},   if one is followed
      "vocal": {"path", "sha256", "start_seconds", "seconds", "sample_rate_hz", "num_samples", "num_channels"},
      "settings": {...}, "bundle": {...}, "environment": {...}, "separation"?: {...},   as in generation.json
      "timings": {"prepare_seconds", "generate_seconds", "rank_seconds"?, "write_seconds", "total_seconds",
@@ -26,7 +27,7 @@ replayed as it is. `accompaniment_sha256` tells whether `take-N/` still holds wh
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,22 @@ if TYPE_CHECKING:
     from hafm.evaluate.ranking import Ranking
     from hafm.files import StagedFolder
     from hafm.generate.record import GenerationRecord
+    from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["RANKING_FILE", "GenerateOutcome", "Picked", "Take", "put_best", "vocal_to_json"]
+__all__ = [
+    "RANKING_FILE",
+    "GenerateOutcome",
+    "Picked",
+    "Take",
+    "put_best",
+    "sheet_to_json",
+    "vocal_to_json",
+]
 
 RANKING_FILE = "ranking.json"
 
 _FORMAT = 1
+_MOST_ROWS = 8  # of a chart: what is above the list of files should stay on the screen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +110,7 @@ class GenerateOutcome:
         notes: what a user should know.
         timings: seconds by name.
         picked: the best take, if it was asked for.
+        sheet_paths: of the lead sheet that all takes follow, by what they hold; empty if they follow none.
     """
 
     takes: Sequence[Take]
@@ -107,10 +119,12 @@ class GenerateOutcome:
     notes: tuple[str, ...]
     timings: Mapping[str, float]
     picked: Picked | None = None
+    sheet_paths: Mapping[str, Path] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """For people: where the files are, and how long it took."""
-        lines = [f"{name:<14} {path}" for take in self.takes for name, path in take.paths.items()]
+        """For people: the lead sheet that is played, where the files are, and how long it took."""
+        lines = [*self._sheet_lines(), *(f"{name:<14} {path}" for name, path in self.sheet_paths.items())]
+        lines += [f"{name:<14} {path}" for take in self.takes for name, path in take.paths.items()]
         if self.picked is not None:
             lines += [f"{name:<14} {path}" for name, path in self.picked.paths.items()]
             names = ["best", *["then"] * (len(self.takes) - 1)]
@@ -121,12 +135,22 @@ class GenerateOutcome:
         lines.append(f"{'':<14} {each}{audio:.1f} s, seed {self.record.settings.seed}, made in {total:.1f} s")
         return "\n".join(lines)
 
+    def _sheet_lines(self) -> list[str]:
+        """What was heard, and its first rows."""
+        sheet = self.record.lead_sheet
+        if not self.sheet_paths or sheet is None:
+            return []
+        from hafm.guide.summary import headline, printed_chart
+
+        return [headline(sheet), "", printed_chart(sheet, most_rows=_MOST_ROWS), ""]
+
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         vocal = self.vocal
         return {
             "takes": [take.to_json() for take in self.takes],
             **({} if self.picked is None else self.picked.to_json()),
+            **self._sheet_json(),
             "vocal": vocal_to_json(vocal),
             "settings": asdict(self.record.settings),
             "bundle": asdict(self.record.bundle),
@@ -140,6 +164,26 @@ class GenerateOutcome:
             },
             "notes": list(self.notes),
         }
+
+    def _sheet_json(self) -> dict[str, Any]:
+        sheet = self.record.lead_sheet
+        if not self.sheet_paths or sheet is None:
+            return {}
+        paths = {name: str(path) for name, path in self.sheet_paths.items()}
+        return {"lead_sheet": {**paths, **sheet_to_json(sheet)}}
+
+
+def sheet_to_json(sheet: "LeadSheet") -> dict[str, Any]:
+    """A lead sheet, for programs: itself, and what is said of it."""
+    from hafm.guide.sheet_json import lead_sheet_to_json
+    from hafm.guide.summary import headline, unsure
+
+    return {
+        "headline": headline(sheet),
+        "unsure": list(unsure(sheet)),
+        "tempo_bpm": sheet.tempo_bpm,
+        "sheet": json.loads(lead_sheet_to_json(sheet)),
+    }
 
 
 def vocal_to_json(vocal: "Audio") -> dict[str, Any]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["check_matplotlib", "draw"]
+__all__ = ["check_matplotlib", "draw", "has_matplotlib"]
 
 _VOCAL, _ACCOMPANIMENT = "#c2410c", "#1d4ed8"
 _INK, _FAINT, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
@@ -45,12 +45,19 @@ def check_matplotlib() -> None:
     Raises:
         UsageError: it is missing.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
+    if not has_matplotlib():
         raise UsageError(
             "--plot needs matplotlib, which is not installed; install it with: pip install 'hafm[plot]'"
-        ) from error
+        )
+
+
+def has_matplotlib() -> bool:
+    """Whether pictures can be drawn."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def draw(

@@ -36,7 +36,7 @@ from hafm.audio.sound import Audio
 from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
-from hafm.generate.pipeline import accompany
+from hafm.generate.pipeline import OnSheet, accompany
 from hafm.generate.record import (
     BundleUsed,
     GenerationRecord,
@@ -45,6 +45,7 @@ from hafm.generate.record import (
 )
 from hafm.generate.steps import analyse
 from hafm.generate.vocal import read_vocal
+from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
@@ -141,6 +142,7 @@ class Accompanist:
         sample_rate: int | None = None,
         given: LeadSheet | None = None,
         tempo_bpm: float | None = None,
+        corrections: Corrections | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
     ) -> LeadSheet:
@@ -151,18 +153,21 @@ class Accompanist:
             given: what is known already: its key, chords, arrangement and style are kept; so are its beats,
                 and others are found around them.
             tempo_bpm: about how fast it goes, if that is known and no beats are.
+            corrections: what is known better, such as `Corrections(bpm=92, chords="| Am | F | C | G |")`;
+                what is not given is found in accord with them.
 
         Returns:
             As long as the vocal, or the part of it. Where no beat is to be found, it has none.
 
         Raises:
             UsageError: an argument is out of range, or the bundle has no analyser.
-            LeadSheetError: the given beats cannot be continued, or lie outside the vocal.
+            LeadSheetError: the given beats cannot be continued, or lie outside the vocal; or the corrections
+                do not fit it.
             AudioError: the vocal cannot be read, or cannot be used.
         """
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         with one_thread():
-            return analyse(self.bundle, audio, given=given, tempo_bpm=tempo_bpm)
+            return analyse(self.bundle, audio, given=given, tempo_bpm=tempo_bpm, corrections=corrections)
 
     def generate(
         self,
@@ -175,12 +180,14 @@ class Accompanist:
         top_k: int | None = None,
         guidance: float | None = None,
         guide: LeadSheet | None = None,
+        corrections: Corrections | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
         separator: Separator | None = None,
+        on_sheet: OnSheet | None = None,
         on_progress: OnProgress | None = None,
     ) -> Accompaniment:
         """One accompaniment.
@@ -197,6 +204,8 @@ class Accompanist:
             guide: the lead sheet to keep to, of what is accompanied: as long as that, and beginning with it
                 (`LeadSheet.cropped` cuts one). None for what `analyse` hears, if the bundle has an analyser,
                 or else for none; a sheet that knows nothing for none.
+            corrections: of the lead sheet that is heard, as for `analyse`; with a guide, of that, and what it
+                leaves open is heard as well.
             guide_guidance: how closely the lead sheet is followed, if not as closely as the vocal; None for
                 the bundle's default.
             coarse_guidance: the scale of the coarse stage, if not that of the semantic one; None for the
@@ -204,6 +213,7 @@ class Accompanist:
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.
             skip_fine: a coarser and quicker preview.
             separator: takes the vocal out of what is given as `vocal`, which is a whole song then.
+            on_sheet: told the lead sheet that is followed, before the stages run; None if none is.
             on_progress: told after every frame of every stage; what it raises stops the generation.
 
         Returns:
@@ -211,7 +221,7 @@ class Accompanist:
 
         Raises:
             UsageError: an argument is out of range, or the bundle has no stage that follows a lead sheet.
-            LeadSheetError: the lead sheet is not as long as what is accompanied.
+            LeadSheetError: the lead sheet is not as long as what is accompanied, or corrections do not fit.
             AudioError: the vocal cannot be read, or cannot be used.
             BundleError: the model gave something that is not finite.
             DeviceError: the device ran out of memory.
@@ -227,6 +237,8 @@ class Accompanist:
             takes=[take],
             separator=separator,
             on_progress=on_progress,
+            corrections=corrections,
+            on_sheet=on_sheet,
         )
         return accompaniment
 
@@ -241,12 +253,14 @@ class Accompanist:
         top_k: int | None = None,
         guidance: float | None = None,
         guide: LeadSheet | None = None,
+        corrections: Corrections | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
         separator: Separator | None = None,
+        on_sheet: OnSheet | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[Accompaniment]:
         """Several accompaniments to choose from, in one batched pass.
@@ -271,6 +285,8 @@ class Accompanist:
             takes=range(takes),
             separator=separator,
             on_progress=on_progress,
+            corrections=corrections,
+            on_sheet=on_sheet,
         )
         return accompaniments
 
@@ -418,7 +434,12 @@ class Accompanist:
         takes: Sequence[int],
         separator: Separator | None,
         on_progress: OnProgress | None,
+        corrections: Corrections | None = None,
+        on_sheet: OnSheet | None = None,
     ) -> list[list[Accompaniment]]:
+        if corrections is not None:
+            for vocal in vocals:
+                corrections.require_duration(vocal.seconds)
         return accompany(
             self.bundle,
             vocals,
@@ -430,6 +451,8 @@ class Accompanist:
             device=self.device,
             separator=separator,
             on_progress=on_progress,
+            corrections=corrections,
+            on_sheet=on_sheet,
         )
 
     def _bundle_used(self) -> BundleUsed:

@@ -8,8 +8,9 @@ Conventions: vocals and takes share one batch, V * takes rows, and none of them 
 Source: paper 3 (Fig. 1), 3.5 "Inference".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 
@@ -27,12 +28,16 @@ from hafm.generate.record import (
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.steps import codec_frames, hear, play, sheets_for, show, sound
 from hafm.generate.vocal import take_vocal, with_notes
+from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 
-__all__ = ["accompany"]
+__all__ = ["OnSheet", "accompany"]
+
+OnSheet: TypeAlias = Callable[[LeadSheet | None], None]
+"""Told which lead sheet is followed; None for none."""
 
 
 def accompany(
@@ -47,6 +52,8 @@ def accompany(
     device: torch.device,
     separator: Separator | None,
     on_progress: OnProgress | None,
+    corrections: Corrections | None = None,
+    on_sheet: OnSheet | None = None,
 ) -> list[list[Accompaniment]]:
     """The takes of each vocal.
 
@@ -62,6 +69,8 @@ def accompany(
         device: where to compute.
         separator: takes the vocals out of songs.
         on_progress: told after every frame of every stage.
+        corrections: of the lead sheets; see `hafm.generate.steps.sheets_for`.
+        on_sheet: told the lead sheet of each vocal, before the stages run.
 
     Raises:
         AudioError, BundleError, DeviceError: as `hafm.generate.accompany.Accompanist.generate` says.
@@ -77,7 +86,10 @@ def accompany(
         guide_guidance=settings.guide_guidance,
     )
     with device_errors(device), one_thread():
-        guides = sheets_for(bundle, guides, vocals)
+        guides = sheets_for(bundle, guides, vocals, corrections=corrections)
+        if on_sheet is not None:
+            for sheet in guides:
+                on_sheet(sheet)
         environment = Environment.here(str(device))
         heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
         semantic, codes = play(

@@ -33,6 +33,7 @@ from hafm.generate.parallel import LIKELIEST
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
+from hafm.guide.corrections import Corrections, corrected
 from hafm.guide.frames import guide_frames
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
@@ -40,7 +41,17 @@ from hafm.rates import SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
 from hafm.tokens.level import prepare_vocal
 
-__all__ = ["analyse", "codec_frames", "follows_sheets", "hear", "play", "sheets_for", "show", "sound"]
+__all__ = [
+    "analyse",
+    "codec_frames",
+    "follows_sheets",
+    "hear",
+    "play",
+    "require_guide",
+    "sheets_for",
+    "show",
+    "sound",
+]
 
 _MOST_SECONDS_APART = 0.5
 """A sheet and its sound: more, and it is likely that of another sound, or of the whole of a part."""
@@ -67,7 +78,12 @@ def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> In
 
 
 def analyse(
-    bundle: Bundle, vocal: Audio, *, given: LeadSheet | None = None, tempo_bpm: float | None = None
+    bundle: Bundle,
+    vocal: Audio,
+    *,
+    given: LeadSheet | None = None,
+    tempo_bpm: float | None = None,
+    corrections: Corrections | None = None,
 ) -> LeadSheet:
     """What the bundle's analyser hears in a vocal.
 
@@ -76,17 +92,27 @@ def analyse(
         vocal: any rate and level.
         given: what is known already; it is kept.
         tempo_bpm: about how fast it goes, if that is known and no beats are.
+        corrections: what is known better.
 
     Raises:
         UsageError: the bundle has no analyser of vocals.
-        LeadSheetError: no lead sheet of the vocal's length can have the given beats.
+        LeadSheetError: no lead sheet of the vocal's length can have the given beats, or the corrections do
+            not fit it.
     """
+    if corrections is not None:
+        corrections.require_duration(vocal.seconds)
     analyser = bundle.load_analyser("vocal")
-    return analyser.analyse(vocal.mono(), vocal.sample_rate, given=given, tempo_bpm=tempo_bpm)
+    return analyser.analyse(
+        vocal.mono(), vocal.sample_rate, given=given, tempo_bpm=tempo_bpm, corrections=corrections
+    )
 
 
 def sheets_for(
-    bundle: Bundle, given: Sequence[LeadSheet | None], vocals: Sequence[Audio]
+    bundle: Bundle,
+    given: Sequence[LeadSheet | None],
+    vocals: Sequence[Audio],
+    *,
+    corrections: Corrections | None = None,
 ) -> list[LeadSheet | None]:
     """The lead sheet of each vocal: the one given; or else an estimate, if the bundle can make and use one.
 
@@ -94,17 +120,43 @@ def sheets_for(
         bundle: the model.
         given: one per vocal; None for none. A sheet that knows nothing is one too, and is kept.
         vocals: what is accompanied.
+        corrections: what is known better; then what a given sheet leaves open is estimated, too, if the
+            bundle has an analyser.
+
+    Raises:
+        UsageError: there are corrections, and no stage of the bundle has a guide.
+        LeadSheetError: they do not fit.
     """
-    estimates = "vocal" in bundle.config.analysers and follows_sheets(bundle)
+    hears = "vocal" in bundle.config.analysers
+    pairs = list(zip(given, vocals, strict=True))
+    if corrections is None:
+        estimates = hears and follows_sheets(bundle)
+        return [analyse(bundle, vocal) if sheet is None and estimates else sheet for sheet, vocal in pairs]
+    require_guide(bundle)
+    if hears:
+        return [analyse(bundle, vocal, given=sheet, corrections=corrections) for sheet, vocal in pairs]
     return [
-        analyse(bundle, vocal) if sheet is None and estimates else sheet
-        for sheet, vocal in zip(given, vocals, strict=True)
+        corrected(LeadSheet(duration_seconds=vocal.seconds) if sheet is None else sheet, corrections)
+        for sheet, vocal in pairs
     ]
 
 
 def follows_sheets(bundle: Bundle) -> bool:
     """Whether a stage of the bundle was trained with lead sheets."""
     return any(spec.guide is not None for spec in bundle.config.stages.values())
+
+
+def require_guide(bundle: Bundle) -> None:
+    """Refuses a lead sheet where no stage could follow it.
+
+    Raises:
+        UsageError: no stage of the bundle has a guide.
+    """
+    if not follows_sheets(bundle):
+        raise UsageError(
+            f"the stages of bundle {bundle.config.name!r} were trained without lead sheets; leave the lead "
+            "sheet out, or use another bundle"
+        )
 
 
 def show(
@@ -129,11 +181,7 @@ def show(
         raise UsageError(
             f"{len(given)} of {len(sheets)} vocals of a batch have a lead sheet; give one for each, or none"
         )
-    if not follows_sheets(bundle):
-        raise UsageError(
-            f"the stages of bundle {bundle.config.name!r} were trained without lead sheets; leave the lead "
-            "sheet out, or use another bundle"
-        )
+    require_guide(bundle)
     for sheet in given:
         if abs(sheet.duration_seconds - vocal.seconds) > _MOST_SECONDS_APART:
             raise LeadSheetError(

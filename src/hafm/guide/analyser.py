@@ -7,7 +7,8 @@ In:  a waveform of any length. Out: a `LeadSheet` whose parts are `estimated`, w
     [F50, D]
       |  network, in windows of 20 s that overlap by half (`hafm.guide.network`)
     logits of every frame
-      |  beats (`hafm.guide.beats`)        chords and key, by half bars (`hafm.guide.chords`)
+      |  beats (`hafm.guide.beats`; at a tempo that is given, `hafm.guide.steady`), corrected
+      |  chords and key, by half bars (`hafm.guide.chords`)
     LeadSheet
 
 Conventions: windows are averaged where they overlap, each weighted by a triangle, so a frame is judged by
@@ -16,6 +17,7 @@ time), beats stay unknown, and chords may change once per second. One analyser h
 they differ in features and weights.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -30,8 +32,11 @@ from torch.nn.functional import pad
 from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.beats import METERS, Beats, find_beats
 from hafm.guide.chords import Harmony, find_harmony
+from hafm.guide.corrections import Corrections
+from hafm.guide.grid import with_meters, without_beats
 from hafm.guide.lead_sheet import LeadSheet, MeterChange, Origin
 from hafm.guide.network import POOL, Activations, AnalyserNetwork, NetworkConfig
+from hafm.guide.steady import find_steady_beats
 from hafm.rates import SEMANTIC_RATE
 from hafm.tokens.fingerprint import fingerprint
 from hafm.tokens.onset import ONSET_BANDS
@@ -161,6 +166,7 @@ class Analyser:
         *,
         given: LeadSheet | None = None,
         tempo_bpm: float | None = None,
+        corrections: Corrections | None = None,
     ) -> LeadSheet:
         """The lead sheet of a sound.
 
@@ -170,9 +176,12 @@ class Analyser:
             given: what is known already. Its key, chords, arrangement and style are kept; its beats are kept,
                 and more are found where it has none.
             tempo_bpm: about how fast it goes, if that is known and no beats are.
+            corrections: what is known better. They hold over what is given, and what is not given is found
+                in accord with them.
 
         Raises:
-            LeadSheetError: the given beats cannot be continued, or their sheet is of another sound.
+            LeadSheetError: the given beats cannot be continued, or their sheet is of another sound; or
+                corrections do not fit it.
         """
         known = LeadSheet(duration_seconds=len(waveform) / sample_rate) if given is None else given
         if abs(known.duration_seconds - len(waveform) / sample_rate) > _MOST_SECONDS_APART:
@@ -180,25 +189,24 @@ class Analyser:
                 f"the given lead sheet lasts {known.duration_seconds:g} s and the sound "
                 f"{len(waveform) / sample_rate:g} s; give the sheet of this part"
             )
+        corrections = Corrections() if corrections is None else corrections
+        if corrections.bpm is not None and known.beats:
+            raise LeadSheetError("the lead sheet has beats, and --bpm says others; leave one out")
         features = self.features(waveform, sample_rate)
         activations = self.activations(features)
-        found = find_beats(
-            activations.beat.numpy(),
-            activations.downbeat.numpy(),
-            features[:, _VOWEL_ONSETS].numpy(),
-            known=known.beats,
-            meters=dict.fromkeys((meter.beats_per_bar for meter in known.meters), 1.0) or METERS,
-            tempo_bpm=tempo_bpm,
-        )
+        heard = (activations.beat.numpy(), activations.downbeat.numpy(), features[:, _VOWEL_ONSETS].numpy())
+        known = _with_beats(known, heard, corrections, tempo_bpm)
+        known = corrections.with_chart(corrections.with_keys(known))
         harmony = find_harmony(
             activations.key.numpy(),
             activations.root.numpy(),
             activations.pitch_classes.numpy(),
             melody=self.config.melody_weight * _slow_chroma(features),
             transitions=self._network.chord_transitions.double().numpy(),
-            borders_seconds=_borders(found, known.duration_seconds),
+            borders_seconds=_borders(known),
+            known_keys=known.keys,
         )
-        return _sheet(known, found, harmony)
+        return corrections.finished(_with_harmony(known, harmony))
 
     def features(self, waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, "F D"]:
         """What the network sees of a sound.
@@ -250,31 +258,73 @@ def _overlapped(field: str, windows: Sequence[tuple[int, Activations]], num_fram
     return total / weight.view(-1, *[1] * (total.ndim - 1))
 
 
-def _borders(found: Beats | None, duration_seconds: float) -> list[float]:
-    """Where a chord may change: at bars and, of four beats, at the third; once per second in free time."""
-    if found is None:
-        inner = np.arange(_FREE_SEGMENT_SECONDS, duration_seconds, _FREE_SEGMENT_SECONDS).tolist()
+def _with_beats(
+    known: LeadSheet, heard: tuple[Floats, Floats, Floats], corrections: Corrections, tempo_bpm: float | None
+) -> LeadSheet:
+    """The sheet with its beats and bars: those that are known and those that are found, corrected.
+
+    Args:
+        known: what is given.
+        heard: logits of beat and downbeat, onset strength.
+        corrections: see `Analyser.analyse`.
+        tempo_bpm: see there.
+    """
+    if corrections.free_time:
+        return without_beats(known)
+    duration, given_meters = known.duration_seconds, known.meters
+    if not known.beats and corrections.meters:
+        given_meters = tuple(meter for _, meter in corrections.meters)[:1]
+    meters = dict.fromkeys((meter.beats_per_bar for meter in given_meters), 1.0) or METERS
+    if corrections.bpm is not None:
+        bpm, first_beat = corrections.bpm, corrections.first_beat
+        found: Beats | None = find_steady_beats(
+            *heard, bpm=bpm, duration_seconds=duration, first_beat=first_beat, meters=meters
+        )
     else:
-        positions = (1, 3) if found.beats_per_bar == 4 else (1,)
-        inner = [beat.seconds for beat in found.beats if beat.position in positions]
+        found = find_beats(*heard, known=known.beats, meters=meters, tempo_bpm=tempo_bpm)
+    if found is None:
+        return corrections.on_beats(known)  # which refuses what only beats could have
+    beats = tuple(beat for beat in found.beats if beat.seconds < duration)
+    if known.beats:
+        return corrections.on_beats(replace(known, beats=beats))
+    is_given = corrections.bpm is not None and corrections.first_beat is not None
+    origin = Origin() if is_given else Origin(source="estimated", confidence=found.confidence)
+    meter = given_meters[0] if len(given_meters) == 1 else MeterChange(0.0, found.beats_per_bar, 4)
+    origins = {**known.origins, "beats": origin}
+    sheet = replace(known, beats=beats, meters=(replace(meter, start_seconds=0.0),), origins=origins)
+    if corrections.bpm is None:
+        return corrections.on_beats(sheet, moves_chords=False)  # they were given in seconds, without bars
+    return with_meters(sheet, corrections.meters) if corrections.meters else sheet
+
+
+def _borders(sheet: LeadSheet) -> list[float]:
+    """Where a chord may change: at bars and, of four beats, at the third; once per second in free time."""
+    duration = sheet.duration_seconds
+    if not sheet.beats:
+        inner = np.arange(_FREE_SEGMENT_SECONDS, duration, _FREE_SEGMENT_SECONDS).tolist()
+    else:
+        starts = [meter.start_seconds for meter in sheet.meters]
+        inner = [
+            beat.seconds
+            for beat in sheet.beats
+            if beat.position == 1
+            or (
+                beat.position == 3 and sheet.meters[bisect_right(starts, beat.seconds) - 1].beats_per_bar == 4
+            )
+        ]
     least = _SHORTEST_SEGMENT_SECONDS
-    inner = [time for time in inner if least < time < duration_seconds - least]
-    return [0.0, *inner, duration_seconds]
+    inner = [time for time in inner if least < time < duration - least]
+    return [0.0, *inner, duration]
 
 
-def _sheet(given: LeadSheet, found: Beats | None, harmony: Harmony) -> LeadSheet:
-    """What was given, and for the rest what was found."""
-    origins = dict(given.origins)
-    beats, meters, keys, chords = given.beats, given.meters, given.keys, given.chords
-    if found is not None:
-        beats = tuple(beat for beat in found.beats if beat.seconds < given.duration_seconds)
-        if not given.beats:
-            meters = (MeterChange(0.0, found.beats_per_bar, 4),)
-            origins["beats"] = Origin(source="estimated", confidence=found.confidence)
+def _with_harmony(known: LeadSheet, harmony: Harmony) -> LeadSheet:
+    """What was known, and for the rest what was found."""
+    origins = dict(known.origins)
+    keys, chords = known.keys, known.chords
     if not keys:
         keys = harmony.keys
         origins["key"] = Origin(source="estimated", confidence=harmony.key_confidence)
     if not chords:
         chords = harmony.chords
         origins["chords"] = Origin(source="estimated", confidence=harmony.chord_confidence)
-    return replace(given, beats=beats, meters=meters, keys=keys, chords=chords, origins=origins)
+    return replace(known, keys=keys, chords=chords, origins=origins)

@@ -36,7 +36,17 @@ from hafm.errors import LeadSheetError
 from hafm.guide.lead_sheet import Beat
 from hafm.rates import SEMANTIC_RATE
 
-__all__ = ["FASTEST_BPM", "METERS", "SLOWEST_BPM", "Beats", "find_beats", "track_bars"]
+__all__ = [
+    "FASTEST_BPM",
+    "METERS",
+    "SLOWEST_BPM",
+    "Beats",
+    "beat_confidence",
+    "downbeat_share",
+    "find_beats",
+    "helped_by_onsets",
+    "track_bars",
+]
 
 Floats = NDArray[np.floating]
 
@@ -100,25 +110,22 @@ def find_beats(
     Raises:
         LeadSheetError: no course of tempo between 50 and 220 per minute passes all known beats.
     """
-    eager = np.asarray(beat, np.float64) + _EAGERNESS
-    strength = np.asarray(onsets, np.float64)
+    eager: Floats = np.asarray(beat, np.float64) + _EAGERNESS
     if len(beat) < LEAST_SECONDS * _RATE and len(known) < 2:
         return None
     slowest, fastest = SLOWEST_BPM, FASTEST_BPM
     if tempo_bpm is not None:
         slowest, fastest = tempo_bpm / KNOWN_TEMPO_RANGE, tempo_bpm * KNOWN_TEMPO_RANGE
     elif len(known) < 2:
-        found_bpm = _likeliest_tempo(_probability(eager), strength)
+        found_bpm = _likeliest_tempo(_probability(eager), np.asarray(onsets, np.float64))
         slowest, fastest = found_bpm / TEMPO_RANGE, found_bpm * TEMPO_RANGE
-    deviation = strength.std()
-    if deviation > 0:
-        eager += ONSET_WEIGHT * (strength - strength.mean()) / deviation
+    eager = helped_by_onsets(eager, onsets)
     times, positions = track_bars(
         eager, downbeat, slowest_bpm=slowest, fastest_bpm=fastest, known=known, meters=meters
     )
     if len(times) < 2:
         return None
-    confidence = 1.0 if known else _confidence(_probability(beat), times)
+    confidence = 1.0 if known else beat_confidence(beat, times)
     if confidence < LEAST_CONFIDENCE and tempo_bpm is None:
         return None
     found = zip(times.tolist(), positions.tolist(), strict=True)
@@ -180,6 +187,27 @@ def track_bars(
     return times, found.numbers
 
 
+def helped_by_onsets(beat: Float[np.ndarray, " F"], onsets: Float[np.ndarray, " F"]) -> Floats:
+    """Logits of beats with a little for every onset.
+
+    Args:
+        beat: logits at 50 Hz.
+        onsets: onset strength, on any scale.
+    """
+    logits, strength = np.asarray(beat, np.float64), np.asarray(onsets, np.float64)
+    deviation = strength.std()
+    return logits + ONSET_WEIGHT * (strength - strength.mean()) / deviation if deviation > 0 else logits
+
+
+def downbeat_share(beat: Float[np.ndarray, " F"], downbeat: Float[np.ndarray, " F"]) -> Floats:
+    """The chance that a beat of each frame is a downbeat; neither that nor the opposite is ever ruled out.
+
+    Args:
+        beat, downbeat: logits at 50 Hz.
+    """
+    return np.clip(_probability(downbeat) / _probability(beat), _LEAST_SHARE, 1 - _LEAST_SHARE)
+
+
 def _observed(beat: Floats, downbeat: Floats) -> tuple[Floats, Floats]:
     """Probabilities of beat and downbeat, neither of which rules the other out.
 
@@ -187,8 +215,7 @@ def _observed(beat: Floats, downbeat: Floats) -> tuple[Floats, Floats]:
     downbeat as likely as a beat, or likelier, that would be log 0, and one frame would decide the meter.
     """
     probability = _probability(beat)
-    share = np.clip(_probability(downbeat) / probability, _LEAST_SHARE, 1 - _LEAST_SHARE)
-    return probability, probability * share
+    return probability, probability * downbeat_share(beat, downbeat)
 
 
 def _likeliest_tempo(beat: Floats, onsets: Floats) -> float:
@@ -242,8 +269,16 @@ def _comb(stretch: Floats, bpm: Floats) -> Floats:
     return score
 
 
-def _confidence(probability: Floats, times: Floats) -> float:
-    """Chance that the beats are right, from how many times its mean the activation is at them."""
+def beat_confidence(beat: Float[np.ndarray, " F"], times: Float[np.ndarray, " N"]) -> float:
+    """Chance that beats are right, from how many times its mean the activation is at them.
+
+    Args:
+        beat: logits at 50 Hz.
+        times: of the beats, in seconds.
+    """
+    probability = _probability(beat)
+    if len(probability) < 3:
+        return 0.0
     frames = np.clip((times * _RATE).astype(int), 1, len(probability) - 2)
     at = np.maximum(np.maximum(probability[frames - 1], probability[frames]), probability[frames + 1]).mean()
     slope, middle = _CONTRAST

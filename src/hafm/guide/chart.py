@@ -24,7 +24,7 @@ from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chord_symbol import parse_symbol, symbol_of
 from hafm.guide.lead_sheet import ChordSpan, LeadSheet, Origin
 
-__all__ = ["Chart", "chart_of", "parse_chart", "put_on"]
+__all__ = ["BARS_PER_LINE", "Chart", "bars_as_text", "chart_of", "parse_chart", "put_on"]
 
 MOST_BARS = 2000
 BARS_PER_LINE = 4
@@ -132,6 +132,17 @@ def chart_of(sheet: LeadSheet) -> str:
     >>> print(chart_of(put_on(sheet, parse_chart("Am | F . . G | C  G/B"))))
     | Am | F . . G | C  G/B | Am |
     """
+    bars = bars_as_text(sheet)
+    lines = (bars[first : first + BARS_PER_LINE] for first in range(0, len(bars), BARS_PER_LINE))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def bars_as_text(sheet: LeadSheet) -> list[str]:
+    """What `chart_of` writes between its bar lines.
+
+    Raises:
+        LeadSheetError: the sheet has no beats.
+    """
     starts = [span.start_seconds for span in sheet.chords]
     bars = []
     for bar in bars_of(sheet):
@@ -143,8 +154,7 @@ def chart_of(sheet: LeadSheet) -> str:
             is_known = number >= 0 and sounding < sheet.chords[number].end_seconds
             labels.append(sheet.chords[number].label if is_known else _UNKNOWN)
         bars.append(_written(labels, bar.num_beats))
-    lines = (bars[first : first + BARS_PER_LINE] for first in range(0, len(bars), BARS_PER_LINE))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return bars
 
 
 def _pieces(body: str) -> Iterator[tuple[str, str]]:

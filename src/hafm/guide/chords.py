@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
-from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord
+from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord, parse_note
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
 from hafm.guide.network import CHORD_STATES, POOL
 from hafm.rates import SEMANTIC_RATE
@@ -82,6 +82,7 @@ def find_harmony(
     melody: Float[np.ndarray, "S 12"],
     transitions: Float[np.ndarray, "2 25 25"],
     borders_seconds: Sequence[float],
+    known_keys: Sequence[KeyChange] = (),
 ) -> Harmony:
     """The keys and chords of a sound.
 
@@ -92,8 +93,9 @@ def find_harmony(
         transitions: log-probability of the next state given the state before, both relative to the tonic, in
             major and in minor keys.
         borders_seconds: rising, from 0 to the end of the sound; a chord may change at each.
+        known_keys: that hold, where somebody said so; then none are looked for, and the confidence is 1.
     """
-    keys, key_confidence = _find_keys(key)
+    keys, key_confidence = (tuple(known_keys), 1.0) if known_keys else _find_keys(key)
     starts, ends = np.asarray(borders_seconds[:-1]), np.asarray(borders_seconds[1:])
     spans = [_frames_of(start, end, len(root)) for start, end in zip(starts, ends, strict=True)]
     log_root = _log_softmax(root)
@@ -150,7 +152,7 @@ def _find_keys(logits: Floats) -> tuple[tuple[KeyChange, ...], float]:
 
 def _key_at(keys: Sequence[KeyChange], seconds: float) -> int:
     key = [key for key in keys if key.start_seconds <= seconds][-1]
-    return NOTE_NAMES.index(key.tonic) + 12 * (key.mode == "min")
+    return parse_note(key.tonic) + 12 * (key.mode == "min")
 
 
 def _state_scores(log_root: Floats, pitch_classes: Floats) -> Floats:

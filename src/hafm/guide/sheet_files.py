@@ -1,4 +1,4 @@
-"""A lead sheet from a file of any kind that says something about it.
+"""A lead sheet in files: read from one of any kind that says something about it, written as all of them.
 
 In: a path, and how long the sound lasts. Out: a `LeadSheet`. Its parts are given, unless the file says that
 they were estimated.
@@ -7,26 +7,46 @@ they were estimated.
 |---|---|---|
 | `.json` | all of a sheet | `sheet_json` |
 | `.lab` | chords | `text_files` |
-| `.txt`, `.beats` | beats | `text_files` |
+| `.txt`, `.beats` | beats; a `.txt` that does not begin with numbers is a chart | `text_files` |
 | `.mid`, `.midi` | beats, meters, keys, chords | `midi_in` |
+| `.chart`, `.txt` | a chart, which needs bars to lie on: `read_chart` | `chart` |
 
 A sheet of another length than its sound is refused; up to 50 ms of difference are cut off, or left unknown.
 """
 
 import os
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 from hafm.errors import LeadSheetError
+from hafm.files import atomic_file
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.midi_in import lead_sheet_from_midi
-from hafm.guide.sheet_json import lead_sheet_from_json
-from hafm.guide.text_files import TOLERANCE_SECONDS, beats_from_text, chords_from_lab
+from hafm.guide.midi_out import lead_sheet_to_midi
+from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
+from hafm.guide.text_files import (
+    TOLERANCE_SECONDS,
+    beats_from_text,
+    beats_to_text,
+    chords_from_lab,
+    chords_to_lab,
+)
 
-__all__ = ["SHEET_SUFFIXES", "read_lead_sheet"]
+__all__ = ["SHEET_FILES", "SHEET_SUFFIXES", "read_chart", "read_lead_sheet", "write_sheet_files"]
 
-SHEET_SUFFIXES = (".json", ".lab", ".txt", ".beats", ".mid", ".midi")
+CHART_SUFFIXES = (".chart", ".txt")
+SHEET_SUFFIXES = (".json", ".lab", ".txt", ".beats", ".mid", ".midi", ".chart")
+SHEET_FILES = {
+    "lead_sheet": "lead-sheet.json",
+    "midi": "lead-sheet.mid",
+    "chords": "chords.lab",
+    "beats": "beats.txt",
+}
+"""What `write_sheet_files` writes, by what it holds."""
+
 _MOST_BYTES = 1 << 24
+_MOST_CHART_BYTES = 1 << 18
 
 
 def read_lead_sheet(path: str | os.PathLike[str], *, duration_seconds: float) -> LeadSheet:
@@ -40,25 +60,88 @@ def read_lead_sheet(path: str | os.PathLike[str], *, duration_seconds: float) ->
         LeadSheetError: it cannot be read, is of another kind, or is not of this sound.
     """
     path = Path(path)
+    where, suffix, data = _read(path)
+    if suffix == ".json":
+        return fitted(lead_sheet_from_json(data, where=where), duration_seconds, where=where)
+    if suffix in (".mid", ".midi"):
+        return lead_sheet_from_midi(data, duration_seconds=duration_seconds, where=where)
+    if read_chart(path) is not None:
+        raise LeadSheetError(f"{where} is a chart, which needs bars to lie on; give it as one")
+    read = chords_from_lab if suffix == ".lab" else beats_from_text
+    return read(_text(data, where), duration_seconds=duration_seconds, where=where)
+
+
+def read_chart(path: str | os.PathLike[str]) -> str | None:
+    """The text of a chart, for `hafm.guide.chart.parse_chart`; None if the file is of another kind.
+
+    Args:
+        path: of the file. A `.chart` is one; so is a `.txt` whose first line does not begin with a number.
+
+    Raises:
+        LeadSheetError: the file cannot be read, or is no text.
+    """
+    where, suffix, data = _read(Path(path))
+    if suffix not in CHART_SUFFIXES:
+        return None
+    text = _text(data, where)
+    lines = (line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    first = next(lines, [""])[0]
+    if suffix == ".txt" and (not first or first[0].isdigit() or first[0] in "+-"):
+        return None
+    if len(data) > _MOST_CHART_BYTES:
+        raise LeadSheetError(f"{where} has {len(data)} bytes, too many for a chart")
+    return text
+
+
+def write_sheet_files(sheet: LeadSheet, folder: Path, *, names: Collection[str] = ()) -> dict[str, Path]:
+    """Writes a lead sheet, one file after the other, into a folder that nobody reads yet.
+
+    Args:
+        sheet: any. What it does not know has no file: beats and MIDI need two beats.
+        folder: where to; it must be there.
+        names: which of `SHEET_FILES`; empty for all of them.
+
+    Returns:
+        The files, by what they hold.
+
+    Raises:
+        OutputError: the disk is full, or there is no permission.
+        LeadSheetError: beats are too far apart for MIDI.
+    """
+    has_beats = len(sheet.beats) > 1
+    contents: dict[str, Callable[[], bytes | None]] = {
+        "lead_sheet": lambda: lead_sheet_to_json(sheet).encode(),
+        "midi": lambda: lead_sheet_to_midi(sheet) if has_beats else None,
+        "chords": lambda: chords_to_lab(sheet).encode() if sheet.chords else None,
+        "beats": lambda: beats_to_text(sheet).encode() if has_beats else None,
+    }
+    paths = {}
+    for name in names or SHEET_FILES:
+        if (content := contents[name]()) is not None:
+            paths[name] = folder / SHEET_FILES[name]
+            with atomic_file(paths[name]) as file:
+                file.write(content)
+    return paths
+
+
+def _read(path: Path) -> tuple[str, str, bytes]:
+    """What messages call the file, its ending, and its bytes."""
     where, suffix = f"'{path}'", path.suffix.casefold()
     if suffix not in SHEET_SUFFIXES:
         raise LeadSheetError(f"{where} is no lead sheet; its name must end in {', '.join(SHEET_SUFFIXES)}")
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise LeadSheetError(f"{where} has {path.stat().st_size} bytes, too many for a lead sheet")
-        data = path.read_bytes()
+        return where, suffix, path.read_bytes()
     except OSError as error:
         raise LeadSheetError(f"{where} cannot be read ({error.strerror}); check the name") from error
-    if suffix == ".json":
-        return fitted(lead_sheet_from_json(data, where=where), duration_seconds, where=where)
-    if suffix in (".mid", ".midi"):
-        return lead_sheet_from_midi(data, duration_seconds=duration_seconds, where=where)
+
+
+def _text(data: bytes, where: str) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LeadSheetError(f"{where} is not text in UTF-8; save it as that") from error
-    read = chords_from_lab if suffix == ".lab" else beats_from_text
-    return read(text, duration_seconds=duration_seconds, where=where)
 
 
 def fitted(sheet: LeadSheet, duration_seconds: float, *, where: str) -> LeadSheet:

@@ -1,0 +1,210 @@
+"""`hafm analyse`: a vocal's lead sheet, as files, a picture, a sound to check it by, and a chart.
+
+In: options. Out: an `AnalyseOutcome`.
+
+    lead-sheet.json   all of it; edit it and give it back with --guide
+    chords.lab, beats.txt, lead-sheet.mid             for other programs
+    lead-sheet.png    the pitch that is sung over beats, bars and chords; needs matplotlib
+    click.wav         the vocal with a metronome: is the beat right?
+
+Where no beat is found, there are no beats to write: no `beats.txt`, no MIDI, no click.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from hafm.app import options
+from hafm.app.command import option
+from hafm.app.interrupt import Interrupts
+from hafm.app.options import WRITTEN
+from hafm.app.sheet_command import SheetCommand
+from hafm.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from hafm.app.display import Display
+    from hafm.audio.sound import Audio
+    from hafm.guide.lead_sheet import LeadSheet
+
+__all__ = ["Analyse", "AnalyseOutcome", "clicked"]
+
+PICTURE, CLICK = "lead-sheet.png", "click.wav"
+
+_CLICK_HZ = (1600.0, 1000.0)  # of downbeats, of other beats
+_CLICK_SECONDS = 0.03
+_CLICK_LEVEL = 0.5
+_VOICE_LEVEL = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyseOutcome:
+    """What was heard.
+
+    Args:
+        sheet: all of it.
+        vocal: what was listened to.
+        paths: by what they hold.
+        notes: what a user should know.
+        seconds: that it took.
+    """
+
+    sheet: "LeadSheet"
+    vocal: "Audio"
+    paths: Mapping[str, Path]
+    notes: Sequence[str]
+    seconds: float
+
+    def summary(self) -> str:
+        """For people: what was heard, the chart, and where the files are."""
+        from hafm.guide.summary import headline, printed_chart
+
+        files = [f"{name:<14} {path}" for name, path in self.paths.items()]
+        return "\n".join([headline(self.sheet), "", printed_chart(self.sheet), "", *files])
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        from hafm.app.generate_result import sheet_to_json, vocal_to_json
+
+        return {
+            **{name: str(path) for name, path in self.paths.items()},
+            **sheet_to_json(self.sheet),
+            "vocal": vocal_to_json(self.vocal),
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analyse(SheetCommand):
+    """Say what a vocal's beats, bars, key and chords are: its lead sheet.
+
+    Writes lead-sheet.json, .mid and .png, chords.lab, beats.txt, and click.wav, the vocal with a metronome.
+
+    What a voice alone tells is a guess: look at it, correct it, and give it to hafm generate with --guide.
+    """
+
+    vocal: Annotated[Path | None, options.argument(options.VOCALS, "[VOCAL]")] = None
+    start: options.Start = None
+    seconds: options.Seconds = None
+    output: options.Output
+    overwrite: options.Overwrite = False
+    no_click: Annotated[
+        bool, option("Leave out click.wav, which is as large as the vocal.", "--no-click", panel=WRITTEN)
+    ] = False
+    bundle: options.Bundle = "builtin"
+
+    examples: ClassVar = (
+        "hafm analyse vocal.wav -o sheet/",
+        "hafm analyse vocal.wav -o sheet/ --bpm 92 --first-beat 1.37 --overwrite",
+        "hafm analyse vocal.wav -o corrected/ --guide sheet/lead-sheet.json --half-time",
+        'hafm analyse vocal.wav -o sheet/ --key Am --chords "| Am | F | C  G/B | % |"',
+    )
+
+    def check(self) -> None:
+        super().check()
+        if self.vocal is None:
+            raise UsageError("no vocal was given; name one, as in: hafm analyse vocal.wav -o sheet/")
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> AnalyseOutcome:
+        began = time.monotonic()
+        assert self.vocal is not None, "checked when built"
+        shown.step("getting ready")
+        from hafm.audio.io import read_audio
+        from hafm.files import check_output_folder, staged_folder
+        from hafm.generate.accompany import Accompanist
+        from hafm.guide.sheet_files import SHEET_FILES
+
+        check_output_folder(self.output, overwrite=self.overwrite, source=self.vocal)
+        _require_elsewhere(self.guide, self.output)
+        vocal = read_audio(self.vocal, start_seconds=self.start, seconds=self.seconds)
+        request = self.sheet_request(vocal.seconds)
+        shown.step("opening the bundle")
+        accompanist = Accompanist.from_pretrained(self.bundle)
+        shown.step("listening")
+        sheet = accompanist.analyse(
+            self.vocal,
+            given=request.given,
+            corrections=request.corrections,
+            start_seconds=self.start,
+            seconds=self.seconds,
+        )
+        shown.step("writing")
+        with staged_folder(
+            self.output,
+            last=[SHEET_FILES["lead_sheet"]],
+            cleaning=interrupts.cleaning,
+            commit=interrupts.shield(),
+        ) as folder:
+            paths, notes = self._write(sheet, vocal, folder.staging)
+            return AnalyseOutcome(
+                sheet=sheet,
+                vocal=vocal,
+                paths={name: folder.final(path) for name, path in paths.items()},
+                notes=(*vocal.notes, *request.notes, *notes),
+                seconds=time.monotonic() - began,
+            )
+
+    def _write(self, sheet: "LeadSheet", vocal: "Audio", folder: Path) -> tuple[dict[str, Path], list[str]]:
+        """All files, and what was left out."""
+        from hafm.app.plot import has_matplotlib
+        from hafm.audio.io import write_audio
+        from hafm.files import atomic_file
+        from hafm.guide.sheet_files import write_sheet_files
+
+        paths, notes = write_sheet_files(sheet, folder), []
+        if has_matplotlib():
+            from hafm.app.sheet_plot import draw_sheet
+
+            paths["picture"] = folder / PICTURE
+            with atomic_file(paths["picture"]) as file:
+                file.write(
+                    draw_sheet(sheet, vocal.mono(), vocal.sample_rate, title=Path(vocal.path or "vocal").stem)
+                )
+        else:
+            notes.append(f"{PICTURE} was left out: it needs matplotlib, pip install 'hafm[plot]'")
+        if not sheet.beats:
+            notes.append("there are no beats to write or to hear: no beats.txt, lead-sheet.mid and click.wav")
+        elif not self.no_click:
+            paths["click"] = folder / CLICK
+            write_audio(paths["click"], clicked(vocal, sheet), vocal.sample_rate)
+        return paths, notes
+
+
+def _require_elsewhere(guide: Path | None, output: Path) -> None:
+    """Refuses an output folder in which results could replace the guide.
+
+    Raises:
+        OutputError: it lies there.
+    """
+    if guide is not None and guide.resolve().parent == output.resolve():
+        raise OutputError(
+            f"'{output}' holds the guide itself ('{guide}'), which must not be replaced; give another "
+            "folder with -o"
+        )
+
+
+def clicked(vocal: "Audio", sheet: "LeadSheet") -> "Float[Tensor, '1 T']":
+    """The vocal with a click on each beat, to the sample, higher where a bar begins.
+
+    Args:
+        vocal: at any level; it is brought to half of full scale.
+        sheet: of the same sound.
+    """
+    import torch
+
+    rate, voice = vocal.sample_rate, vocal.mono()
+    sound = _VOICE_LEVEL * voice / max(float(voice.abs().max()), 1e-6)
+    times = torch.arange(round(_CLICK_SECONDS * rate)) / rate
+    fade = _CLICK_LEVEL * torch.exp(-times / (_CLICK_SECONDS / 5))
+    clicks = [fade * torch.sin(2 * math.pi * hz * times) for hz in _CLICK_HZ]
+    for beat in sheet.beats:
+        start = round(beat.seconds * rate)
+        click = clicks[beat.position != 1][: len(sound) - start]
+        sound[start : start + len(click)] += click
+    return sound.clamp(-1.0, 1.0)[None]

@@ -1,0 +1,176 @@
+"""The options of commands that make or follow a lead sheet: what the user knows better, and in which file.
+
+In: options. Out: `Corrections`, and the `LeadSheet` of a file, both checked before a model is loaded.
+
+Of a part that both a file and an option say, the option holds, and a note says so. A tempo is no correction
+of beats that a file has, so the two are refused together.
+"""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from hafm.app.command import Command, Range, option
+from hafm.errors import UsageError
+
+if TYPE_CHECKING:
+    from hafm.guide.corrections import Corrections
+    from hafm.guide.lead_sheet import LeadSheet
+
+__all__ = ["SHEET", "SheetCommand", "SheetRequest"]
+
+SHEET = "What you know better"
+_STYLES = "rock, ballad, disco, funk, bossa, reggae, trap, folk, synth, shuffle, unplugged, waltz"
+_OVERRIDDEN = {"chords": ("--chords", "chords"), "keys": ("--key", "key"), "style": ("--style", "style")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetRequest:
+    """What is known of a lead sheet before anything is heard.
+
+    Args:
+        given: of a file; None if there is none.
+        corrections: of it, or of what is heard.
+        notes: what gives way to what, one line each.
+    """
+
+    given: "LeadSheet | None"
+    corrections: "Corrections"
+    notes: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is left to the analyser."""
+        return self.given is None and not self.corrections.given
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetCommand(Command):
+    """Base of commands with these options."""
+
+    bpm: Annotated[
+        float | None,
+        option(
+            "Beats per minute, exact to the end, 20 to 400; where they lie is found.",
+            metavar="N",
+            panel=SHEET,
+            default="as heard",
+        ),
+        Range(20, 400),
+    ] = None
+    first_beat: Annotated[
+        float | None,
+        option(
+            "The first bar begins here; bars, and chords by bars, move with it.",
+            metavar="SECONDS",
+            panel=SHEET,
+            default="as heard",
+        ),
+        Range(0),
+    ] = None
+    meter: Annotated[
+        str | None,
+        option(
+            "As in 3/4 or 6/8; with changes at bars: 4/4, 3/4@9.",
+            metavar="METER",
+            panel=SHEET,
+            default="as heard",
+        ),
+    ] = None
+    half_time: Annotated[bool, option("It goes half as fast as was heard.", "--half-time", panel=SHEET)] = (
+        False
+    )
+    double_time: Annotated[
+        bool, option("It goes twice as fast as was heard.", "--double-time", panel=SHEET)
+    ] = False
+    free_time: Annotated[bool, option("There is no beat.", "--free-time", panel=SHEET)] = False
+    key: Annotated[
+        str | None,
+        option(
+            "As in Am, F# minor, Bb; with changes at bars: Am, C@9. Chords are found in it.",
+            metavar="KEY",
+            panel=SHEET,
+            default="as heard",
+        ),
+    ] = None
+    chords: Annotated[
+        str | None,
+        option(
+            'Bars of chords from the first downbeat on, repeated to the end: "| Am | F | C  G/B | % |".',
+            metavar="CHART",
+            panel=SHEET,
+            default="as heard",
+        ),
+    ] = None
+    transpose_chords: Annotated[
+        int,
+        option(
+            "Semitones that chords sound higher than written, -11 to 11: a capo.", metavar="N", panel=SHEET
+        ),
+        Range(-11, 11),
+    ] = 0
+    style: Annotated[
+        str | None,
+        option(f"Of the band: {_STYLES}.", metavar="NAME", panel=SHEET, default="the model's choice"),
+    ] = None
+    guide: Annotated[
+        Path | None,
+        option(
+            "A lead sheet to begin with: lead-sheet.json, .lab (chords), .txt (beats, or a chart), .mid. "
+            "What it does not say is heard.",
+            metavar="FILE",
+            panel=SHEET,
+            default=False,
+        ),
+    ] = None
+
+    def check(self) -> None:
+        _ = self.corrections
+
+    @cached_property
+    def corrections(self) -> "Corrections":
+        """The options, understood.
+
+        Raises:
+            UsageError, LeadSheetError: they are not, or contradict each other.
+        """
+        from hafm.guide.corrections import Corrections
+
+        return Corrections(**{each.name: getattr(self, each.name) for each in fields(Corrections)})
+
+    def sheet_request(self, duration_seconds: float) -> SheetRequest:
+        """The options and the file, for a sound of that length.
+
+        Raises:
+            UsageError, LeadSheetError: the file cannot be read, or does not go with the sound or the options.
+        """
+        from hafm.guide.sheet_files import read_chart, read_lead_sheet
+
+        corrections, given = self.corrections, None
+        if self.guide is not None:
+            chart = read_chart(self.guide)
+            if chart is None:
+                given = read_lead_sheet(self.guide, duration_seconds=duration_seconds)
+            elif self.chords is not None:
+                raise UsageError(f"'{self.guide}' is a chart, and --chords is another; leave one out")
+            elif self.free_time:
+                raise UsageError(
+                    f"'{self.guide}' is a chart, and --free-time says that there are no bars; leave one out"
+                )
+            else:
+                corrections = replace(corrections, chords=chart)
+        corrections.require_duration(duration_seconds)
+        if given is None:
+            return SheetRequest(given=None, corrections=corrections, notes=())
+        if given.beats and self.bpm is not None:
+            raise UsageError(
+                f"--bpm contradicts the beats of '{self.guide}'; leave one out (--half-time and --first-beat "
+                "change them)"
+            )
+        notes = tuple(
+            f"{spelt} holds, and not the {words} of '{self.guide}'"
+            for part, (spelt, words) in _OVERRIDDEN.items()
+            if spelt in corrections.given and getattr(given, part)
+        )
+        return SheetRequest(given=given, corrections=corrections, notes=notes)

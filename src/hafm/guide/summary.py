@@ -1,0 +1,136 @@
+"""What a lead sheet says, for people: a line, what is unsure, and the chart as a musician prints it.
+
+In: a `LeadSheet`. Out: text.
+
+    92 bpm, 4/4, A minor, first downbeat 1.37 s; a guess: where bars begin (64 %: --first-beat)
+
+     1  | Am        | F         | C    G/B  | %         |          four bars per row, numbered at its start
+     5  | Am        | F  .  .  G| C         | N.C.      |
+
+Conventions: what was given is not in doubt, and neither is what is `SURE` or more. Percentages are the
+analyser's confidence, the chance that it is right as far as it can tell.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hafm.guide.chart import BARS_PER_LINE, bars_as_text
+from hafm.guide.chord_symbol import symbol_of
+from hafm.guide.lead_sheet import KeyChange, LeadSheet
+from hafm.words import clock
+
+__all__ = ["SURE", "headline", "key_words", "printed_chart", "tempo_words", "unsure"]
+
+SURE = 0.75
+_EVEN_SECONDS = 1e-6
+_LEAST_WIDTH = 9
+_SETTLED_BY = {
+    "beats": "--bpm, --half-time, --double-time, --first-beat",
+    "key": "--key",
+    "chords": "--chords",
+}
+
+
+def headline(sheet: LeadSheet) -> str:
+    """All that matters, in one line.
+
+    >>> from hafm.guide.lead_sheet import Beat, MeterChange, Origin
+    >>> beats = tuple(Beat(0.5 + number / 2, number % 3 + 1) for number in range(6))
+    >>> sheet = LeadSheet(
+    ...     duration_seconds=4.0,
+    ...     beats=beats,
+    ...     meters=(MeterChange(0.0, 3, 4),),
+    ...     keys=(KeyChange(0.0, "A", "min"),),
+    ...     origins={"key": Origin(source="estimated", confidence=0.26)},
+    ... )
+    >>> headline(sheet)
+    '120 bpm, 3/4, A minor, first downbeat 0.50 s; a guess: key (26 %: --key)'
+    """
+    parts = [tempo_words(sheet), *_meters(sheet), *_keys(sheet)]
+    if sheet.downbeats:
+        parts.append(f"first downbeat {sheet.downbeats[0]:.2f} s")
+    doubts = unsure(sheet)
+    return ", ".join(parts) + (f"; a guess: {', '.join(doubts)}" if doubts else "")
+
+
+def unsure(sheet: LeadSheet) -> tuple[str, ...]:
+    """What may well be wrong, each with the options that settle it."""
+    doubts = []
+    for part, known in (("beats", sheet.beats), ("key", sheet.keys), ("chords", sheet.chords)):
+        origin = sheet.origin(part)  # type: ignore[arg-type]
+        if not known or origin.source == "given" or origin.confidence >= SURE:
+            continue
+        what, options = part, _SETTLED_BY[part]
+        if part == "beats" and _is_even(sheet):
+            what, options = "where bars begin", "--first-beat"
+        doubts.append(f"{what} ({100 * origin.confidence:.0f} %: {options})")
+    return tuple(doubts)
+
+
+def _is_even(sheet: LeadSheet) -> bool:
+    """Whether all beats are equally far apart, as only a given tempo makes them."""
+    gaps = [after.seconds - before.seconds for before, after in pairwise(sheet.beats)]
+    return len(gaps) > 1 and max(gaps) - min(gaps) < _EVEN_SECONDS
+
+
+def tempo_words(sheet: LeadSheet) -> str:
+    """The tempo, or that there is none.
+
+    >>> tempo_words(LeadSheet(duration_seconds=1.0))
+    'free time (no steady beat; --bpm gives one)'
+    """
+    if sheet.tempo_bpm is None:
+        return "free time (no steady beat; --bpm gives one)"
+    return f"{_number(sheet.tempo_bpm)} bpm"
+
+
+def _number(value: float) -> str:
+    """To a tenth, without a zero behind the point."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _meters(sheet: LeadSheet) -> Sequence[str]:
+    if not sheet.beats:
+        return []
+    labels = [meter.label for meter in sheet.meters]
+    return [" then ".join(labels) if len(labels) < 4 else f"{labels[0]} and others"]
+
+
+def _keys(sheet: LeadSheet) -> Sequence[str]:
+    names = [key_words(key) for key in sheet.keys]
+    return [" then ".join(names)] if 0 < len(names) < 4 else [f"{names[0]} and others"] if names else []
+
+
+def key_words(key: KeyChange) -> str:
+    """A key in words.
+
+    >>> key_words(KeyChange(0.0, "F#", "min"))
+    'F# minor'
+    """
+    return f"{key.tonic} {'minor' if key.mode == 'min' else 'major'}"
+
+
+def printed_chart(sheet: LeadSheet, *, most_rows: int | None = None) -> str:
+    """The chords, in bars of equal width, four per row; without beats, with their times.
+
+    Args:
+        sheet: any.
+        most_rows: after which the rest is only counted; None for all.
+    """
+    if len(sheet.beats) < 2:
+        rows = [f"{clock(span.start_seconds):>7}  {symbol_of(span.label)}" for span in sheet.chords]
+        return _cut(rows, most_rows, "chords")
+    bars = [f" {text}" for text in bars_as_text(sheet)]
+    width = max(_LEAST_WIDTH, *map(len, bars)) + 1
+    digits = len(str(len(bars)))
+    rows = []
+    for first in range(0, len(bars), BARS_PER_LINE):
+        cells = "|".join(f"{bar:<{width}}" for bar in bars[first : first + BARS_PER_LINE])
+        rows.append(f"{first + 1:>{digits + 1}}  |{cells}|")
+    return _cut(rows, most_rows, "rows")
+
+
+def _cut(rows: Sequence[str], most: int | None, what: str) -> str:
+    if most is None or len(rows) <= most:
+        return "\n".join(rows)
+    return "\n".join([*rows[:most], f"    and {len(rows) - most} more {what}"])

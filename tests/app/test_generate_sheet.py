@@ -1,0 +1,134 @@
+"""`hafm generate` and the lead sheet: what it says, writes, takes, refuses and replays."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from hafm.guide.sheet_files import read_lead_sheet
+from tests.app.conftest import Hafm, Ran, tree
+from tests.tiny import RATE, make_following_bundle, sung
+from tests.unchecked import unchecked
+
+SECONDS = 2.0
+GIVEN = ["--bpm", 120, "--first-beat", 0.3, "--meter", "2/4", "--key", "Am", "--chords", "| Am | F |"]
+SOUNDS = {"accompaniment.wav", "mix.wav", "generation.json"}
+
+
+@pytest.fixture(scope="module")
+def following(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_following_bundle(tmp_path_factory.mktemp("following") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("song") / "song.wav"
+    soundfile.write(path, sung(SECONDS)[0].numpy(), RATE)
+    return path
+
+
+def generate(hafm: Hafm, song: Path, bundle: Path, folder: Path, *words: object) -> Ran:
+    with unchecked():
+        return hafm("generate", song, "-o", folder, "--bundle", bundle, "--skip-fine", *words)
+
+
+def test_it_says_what_it_plays_and_writes_it_beside(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    ran = generate(hafm, song, following, tmp_path / "out", *GIVEN)
+    assert ran.code == 0, ran.err
+    line = "120 bpm, 2/4, A minor, first downbeat 0.30 s"
+    assert f"hafm: lead sheet: {line}\n" in ran.err
+    assert ran.out.splitlines()[:3] == [line, "", " 1  | Am       | F        |"]
+    assert set(tree(tmp_path / "out")) == SOUNDS | {"lead-sheet.json", "lead-sheet.mid"}
+    record = json.loads((tmp_path / "out" / "generation.json").read_text())
+    assert record["lead_sheet"] == json.loads((tmp_path / "out" / "lead-sheet.json").read_text())
+    again = hafm("generate", "--replay", tmp_path / "out" / "generation.json", "-o", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert tree(tmp_path / "again") == tree(tmp_path / "out")
+
+
+def test_what_is_heard_is_said_to_be_a_guess(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
+    ran = generate(hafm, song, following, tmp_path / "out", "--bpm", 120)
+    assert "; a guess: " in ran.out.splitlines()[0]
+    assert "where bars begin" in ran.out
+    assert ": --first-beat)" in ran.out
+    assert ": --chords)" in ran.out
+
+
+def test_takes_share_the_sheet_and_a_file_is_followed(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    generate(hafm, song, following, tmp_path / "one", *GIVEN)
+    words = ["--guide", tmp_path / "one" / "lead-sheet.json", "--takes", 2, "--json"]
+    ran = generate(hafm, song, following, tmp_path / "two", *words)
+    assert set(tree(tmp_path / "two")) == {
+        *(f"take-{number}/{name}" for number in (1, 2) for name in SOUNDS),
+        "lead-sheet.json",
+        "lead-sheet.mid",
+    }
+    two, one = tree(tmp_path / "two"), tree(tmp_path / "one")
+    assert two["lead-sheet.json"] == one["lead-sheet.json"]
+    assert two["take-1/accompaniment.wav"] == one["accompaniment.wav"]
+    assert ran.json["lead_sheet"]["headline"] == "120 bpm, 2/4, A minor, first downbeat 0.30 s"
+
+
+def test_no_guide_follows_none_and_replays_so(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    ran = generate(hafm, song, following, tmp_path / "free", "--no-guide")
+    generate(hafm, song, following, tmp_path / "led", *GIVEN)
+    assert set(tree(tmp_path / "free")) == SOUNDS
+    assert "lead sheet" not in ran.out + ran.err
+    free, led = tree(tmp_path / "free"), tree(tmp_path / "led")
+    assert free["accompaniment.wav"] != led["accompaniment.wav"]
+    hafm("generate", "--replay", tmp_path / "free" / "generation.json", "-o", tmp_path / "again")
+    assert tree(tmp_path / "again") == free
+
+
+def test_the_strength_of_the_guide_is_recorded(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    generate(hafm, song, following, tmp_path / "out", *GIVEN, "--guide-strength", 2.5)
+    assert json.loads((tmp_path / "out" / "generation.json").read_text())["settings"]["guide_guidance"] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--no-guide", "--bpm", "92"], "--no-guide follows no lead sheet, and --bpm says something of one"),
+        (["--no-guide", "--guide-strength", "2"], "and --guide-strength says something of one"),
+        (["--no-guide", "--guide", "x.json"], "and --guide says something of one"),
+        (["--chords", "| Am " * 500], "the chart has 500 bars, and 2 s of sound have 4 at most"),
+        (["--guide", "none.mid"], "cannot be read"),
+        (["--guide-strength", "-1"], "--guide-strength is -1"),
+        (["--replay", "x.json", "--bpm", "92"], "--bpm cannot stand beside --replay"),
+    ],
+)
+def test_contradictions_are_refused_before_a_bundle_is_opened(
+    hafm: Hafm, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], expected: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a bundle was opened before this was refused")
+
+    monkeypatch.setattr("hafm.generate.accompany.Accompanist.from_pretrained", refuse)
+    ran = hafm("generate", song, "-o", tmp_path / "out", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert expected in ran.error
+
+
+def test_a_bundle_without_a_guide_takes_no_sheet(
+    hafm: Hafm, song: Path, bundle: Path, tmp_path: Path
+) -> None:
+    ran = generate(hafm, song, bundle, tmp_path / "out", *GIVEN)
+    assert (ran.code, "were trained without lead sheets" in ran.error) == (2, True)
+    assert generate(hafm, song, bundle, tmp_path / "none", "--no-guide").code == 0
+
+
+def test_the_guide_is_never_replaced(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
+    generate(hafm, song, following, tmp_path / "out", *GIVEN)
+    path = tmp_path / "out" / "lead-sheet.json"
+    ran = generate(hafm, song, following, tmp_path / "out", "--guide", path, "--overwrite")
+    assert "holds the guide itself" in ran.error
+    assert read_lead_sheet(path, duration_seconds=SECONDS).tempo_bpm == pytest.approx(120)
