@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist work
 VOCAL  := src/hafm/assets/demo_vocal.flac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-full lint format recipe-env clean
+.PHONY: help demo test check check-full lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,9 +39,6 @@ lint: .venv/dev.stamp  ## style, types and the layer contract
 format: .venv/dev.stamp  ## put the code into its one form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-recipe-env: .venv/dev.stamp  ## add the synthesiser that recipes/builtin renders with
-	$(PIP) --no-deps tinysoundfont
 
 clean:  ## remove the environment, caches and out/
 	rm -rf .venv out build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info

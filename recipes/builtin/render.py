@@ -36,7 +36,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from recipes.builtin.rendering.pair import Pair, Sources, make_pair
 from recipes.builtin.rendering.scores import SPLITS, PackedPop909
 from recipes.builtin.rendering.scores_folder import Pop909Folder
-from recipes.builtin.rendering.soundfont import SAMPLE_RATE, SoundFontRenderer, Waveform
+from recipes.builtin.rendering.stems import SAMPLE_RATE, SoundFontRenderer, Waveform
 from recipes.builtin.rendering.voices import VoiceBank
 
 FAILURES_ALLOWED = 0.02

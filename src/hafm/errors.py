@@ -13,6 +13,7 @@ In: nothing. Out: one tree of exceptions, so that callers catch as widely or as 
     │   └── BundleMismatch      its parts do not belong together (another k-means, another codec)
     ├── LeadSheetError          a lead sheet cannot be read, or contradicts itself
     │   └── ChordError          a chord in it is not understood
+    ├── SoundfontError          a file of instruments cannot be read, or lacks what is needed
     ├── ShardsError
     │   ├── ShardsNotFound      no token shards at that place
     │   └── ShardsDamaged       a file of them is missing, or its bytes changed
@@ -59,6 +60,7 @@ __all__ = [
     "ShardsDamaged",
     "ShardsError",
     "ShardsNotFound",
+    "SoundfontError",
     "Stopped",
     "UsageError",
 ]
@@ -122,6 +124,10 @@ class LeadSheetError(HafmError):
 
 class ChordError(LeadSheetError):
     """A chord label or symbol is not understood."""
+
+
+class SoundfontError(HafmError):
+    """A SoundFont cannot be read, or has no instrument of a kind."""
 
 
 class ShardsError(HafmError):

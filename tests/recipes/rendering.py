@@ -11,13 +11,13 @@ from functools import cache
 
 import numpy as np
 
+from hafm.arrange.parts import Part
 from recipes.builtin.render import RenderConfig
-from recipes.builtin.rendering.arrange import Part
 from recipes.builtin.rendering.chords import Chord, Key
 from recipes.builtin.rendering.formant import formant_voice
 from recipes.builtin.rendering.pair import Sources
 from recipes.builtin.rendering.scores import Score, Span
-from recipes.builtin.rendering.soundfont import SAMPLE_RATE, Waveform
+from recipes.builtin.rendering.stems import SAMPLE_RATE, Waveform
 from recipes.builtin.rendering.voices import Voice
 
 BEAT_SECONDS = 0.6

@@ -1,38 +1,30 @@
-"""The band: styles as data, arrangements that follow the score, the SoundFont's schedule, the mix bus."""
+"""The band: styles as data, arrangements that follow the score, stems, the mix bus."""
 
-import os
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hafm.arrange.parts import Part
+from hafm.arrange.plan import DOUBLE, FILLS, HALF, NORMAL, Bar, Feel
+from hafm.arrange.soundfont import SHIPPED
+from hafm.arrange.styles import DRUMS, ROLES, STYLES, Style, held, strokes
 from hafm.data.tokenising.augment import reverberate, room_response
+from hafm.errors import SoundfontError
 from recipes.builtin.rendering import mixbus
-from recipes.builtin.rendering.arrange import Arrangement, Part, arrange
-from recipes.builtin.rendering.clock import LARGEST_DRIFT, drift_clock, swing_clock
-from recipes.builtin.rendering.pair import make_pair
-from recipes.builtin.rendering.plan import DOUBLE, FILLS, HALF, NORMAL, Bar, Feel, bars_in_window, draw_feel
-from recipes.builtin.rendering.scores import Score
-from recipes.builtin.rendering.soundfont import (
-    BLOCK_SAMPLES,
-    SAMPLE_RATE,
-    SoundFontRenderer,
-    _schedule,
-    render_stems,
-)
-from recipes.builtin.rendering.styles import (
-    DRUMS,
+from recipes.builtin.rendering.arrange import (
     RESERVED_KITS,
     RESERVED_PROGRAMS,
-    ROLES,
     STEMS,
-    STYLES,
-    Style,
-    held,
-    strokes,
-    style_weights,
+    Arrangement,
+    arrange,
 )
+from recipes.builtin.rendering.clock import LARGEST_DRIFT, drift_clock, swing_clock
+from recipes.builtin.rendering.pair import make_pair
+from recipes.builtin.rendering.plan import bars_in_window, draw_feel, style_weights
+from recipes.builtin.rendering.scores import Score
+from recipes.builtin.rendering.stems import SAMPLE_RATE, SoundFontRenderer, render_stems
 from tests.recipes.rendering import BEAT_SECONDS, SineBand, tiny_score, tiny_sources
 
 # ---- styles
@@ -291,19 +283,6 @@ def part(*events: tuple[float, float, int, int], role: str = "keys", level_db: f
     return Part(role=role, program=0, level_db=level_db, events=events)
 
 
-def test_the_schedule_is_ordered_and_releases_come_first() -> None:
-    messages = _schedule([part((0.0, 0.5, 60, 90), (0.5, 1.0, 60, 90))], 0, SAMPLE_RATE)
-    assert [message[0] for message in messages] == sorted(message[0] for message in messages)
-    assert [message[1] for message in messages] == [True, False, True]  # the last ends with the window
-    assert all(message[0] % BLOCK_SAMPLES == 0 for message in messages)
-
-
-def test_notes_from_before_are_struck_at_the_start_but_drums_are_not() -> None:
-    early = (-3.0, 2.0, 60, 90)
-    assert _schedule([part(early)], 1000, SAMPLE_RATE)[0][:2] == (0, True)
-    assert _schedule([part(early, role="drums")], 1000, SAMPLE_RATE) == []
-
-
 def test_parts_are_brought_to_their_level_and_summed_by_stem() -> None:
     quiet, loud = part((0, 2, 60, 5), level_db=-20), part((0, 2, 64, 120), level_db=-26)
     bass = part((0, 2, 30, 90), role="bass")
@@ -318,13 +297,12 @@ def test_parts_are_brought_to_their_level_and_summed_by_stem() -> None:
 
 
 def test_a_soundfont_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="--soundfont"):
+    with pytest.raises(SoundfontError, match=r"none\.sf3"):
         SoundFontRenderer(tmp_path / "none.sf3")
 
 
-@pytest.mark.skipif("HAFM_SOUNDFONT" not in os.environ, reason="set HAFM_SOUNDFONT to an .sf3 to run it")
-def test_a_real_soundfont_renders_the_same_whatever_it_played_before() -> None:
-    renderer = SoundFontRenderer(Path(os.environ["HAFM_SOUNDFONT"]))
+def test_the_shipped_soundfont_renders_the_same_whatever_it_played_before() -> None:
+    renderer = SoundFontRenderer(SHIPPED)
     chord = [part((0.0, 0.8, 60, 90), (0.3, 1.5, 67, 90))]
     first = renderer.render(chord, seconds=1.0)
     renderer.render([part((0.0, 5.0, 40, 127), role="bass")], seconds=1.0)

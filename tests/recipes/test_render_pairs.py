@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hafm.arrange.styles import STYLES as STYLES_OF_BANDS
 from hafm.data.collection.truth import lead_sheet_of_truth
 from hafm.guide.lead_sheet import STYLES
 from recipes.builtin.render import RenderConfig, main, render, truth_path, write_pair
 from recipes.builtin.rendering import mixbus
+from recipes.builtin.rendering.arrange import STEMS
 from recipes.builtin.rendering.pair import ROOM_TONE_DBFS, _draw_stems, _draw_voice, _streams, make_pair
 from recipes.builtin.rendering.phrasing import monophonic
 from recipes.builtin.rendering.scores import Score, split_of
-from recipes.builtin.rendering.styles import STEMS
-from recipes.builtin.rendering.styles import STYLES as STYLES_OF_BANDS
 from recipes.builtin.rendering.voices import RESERVED_VOICES
 from recipes.builtin.rendering.window import draw_window
 from tests.recipes.rendering import (
@@ -38,7 +38,6 @@ MODULES = [
     "demo_vocal",
     "render",
     "rendering.arrange",
-    "rendering.basslines",
     "rendering.chords",
     "rendering.clock",
     "rendering.controls",
@@ -52,8 +51,7 @@ MODULES = [
     "rendering.scores_folder",
     "rendering.sing",
     "rendering.singer",
-    "rendering.soundfont",
-    "rendering.styles",
+    "rendering.stems",
     "rendering.vocoder",
     "rendering.voice_repair",
     "rendering.voices",

@@ -6,11 +6,7 @@ so that the voice, the band and the truth bend alike.
 Drift: the tempo of people without a click. The beat is longer by a factor 1 + depth s(t), where s is smooth
 noise within [-1, 1] that turns every two bars or so; time is the integral.
 
-Swing: the second half of each pair of notes comes late. A pair of `pair_beats` is cut at `ratio` instead of
-1/2; beats stay where they are::
-
-    straight   |     .     |     .     |
-    2/3        |       .   |       .   |
+Swing: see `hafm.arrange.plan`.
 """
 
 from __future__ import annotations
@@ -19,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from hafm.arrange.plan import swing_positions
 
 Seconds = npt.NDArray[np.float64]
 
@@ -77,17 +75,6 @@ def drift_clock(
     steps = np.diff(times) * (1.0 + depth * wander[: len(times) - 1])
     bent = np.append(0.0, np.cumsum(steps))
     return Clock(before_seconds=times, after_seconds=bent - np.interp(0.0, times, bent))
-
-
-def swing_positions(positions: npt.ArrayLike, *, ratio: float, pair_beats: float) -> Seconds:
-    """Where positions in beats go under swing; any shape.
-
-    >>> swing_positions([0.0, 0.25, 0.5, 0.75, 1.0], ratio=0.6, pair_beats=1.0).round(3).tolist()
-    [0.0, 0.3, 0.6, 0.8, 1.0]
-    """
-    pairs, share = np.divmod(np.asarray(positions, np.float64) / pair_beats, 1.0)
-    late = np.where(share < 0.5, 2.0 * ratio * share, 1.0 - 2.0 * (1.0 - ratio) * (1.0 - share))
-    return np.asarray((pairs + late) * pair_beats)
 
 
 def swing_clock(beat_seconds: Seconds, *, ratio: float, pair_beats: float) -> Clock:

@@ -16,22 +16,22 @@ from typing import Protocol
 import numpy as np
 from scipy.signal import lfilter
 
+from hafm.arrange.plan import Feel
 from recipes.builtin.rendering import mixbus
-from recipes.builtin.rendering.arrange import Arrangement, arrange
+from recipes.builtin.rendering.arrange import STEMS, Arrangement, arrange
 from recipes.builtin.rendering.clock import drift_clock, swing_clock
 from recipes.builtin.rendering.formant import formant_voice
 from recipes.builtin.rendering.phrasing import SungNote, draw_habits, perform
-from recipes.builtin.rendering.plan import Feel, draw_feel
+from recipes.builtin.rendering.plan import draw_feel
 from recipes.builtin.rendering.scores import SPLITS, Score
 from recipes.builtin.rendering.sing import sing
 from recipes.builtin.rendering.singer import draw_style
-from recipes.builtin.rendering.soundfont import SAMPLE_RATE, PartRenderer, Waveform, render_stems
-from recipes.builtin.rendering.styles import STEMS
+from recipes.builtin.rendering.stems import SAMPLE_RATE, PartRenderer, Waveform, render_stems
 from recipes.builtin.rendering.vocoder import synthesise
 from recipes.builtin.rendering.voices import RESERVED_VOICES, SINGERS, Voice
 from recipes.builtin.rendering.window import ScoreSource, draw_window
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Of what comes out: raise it with every change of what a (seed, split, index) gives."""
 PARAMETRIC_SHARE = 0.35
 DRIFTING_SHARE = 0.5

@@ -1,4 +1,4 @@
-"""The plan of an arrangement: its feel, its sections, and what happens in each bar.
+"""The plan of a pair's band, drawn: its feel, its sections, and what happens in each bar.
 
 In: a `Score` in window time. Out: a `Feel`, drawn before the score is bent in time; then one `PlannedBar` for
 each bar that touches the window.
@@ -10,20 +10,16 @@ for the last beats), and the next begins with a crash. A count-in is a bar of st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from recipes.builtin.rendering.clock import swing_positions
+from hafm.arrange.plan import DOUBLE, FILLS, HALF, NORMAL, TRIPLET_SWING, Bar, Feel, PlannedBar, Section
+from hafm.arrange.styles import ROLES, STYLES, Style
 from recipes.builtin.rendering.scores import Score
-from recipes.builtin.rendering.styles import ROLES, STYLES, Lanes, Style, style_weights
 
 SLOW_TEMPO_BPM = 80.0
 FAST_TEMPO_BPM = 105.0
-HALF, NORMAL, DOUBLE = 0.5, 1.0, 2.0
-TRIPLET_SWING = 2 / 3
 
 FILL_CHANCE = 0.75
 BREAK_CHANCE = 0.12
@@ -32,36 +28,22 @@ THIN_CHANCE = 0.12
 _SECTION_BARS = ((4, 0.35), (8, 0.5), (16, 0.15))
 _BASS_LINES = ("pattern", "approach", "walking")
 
-FILLS: tuple[tuple[float, Lanes], ...] = (
-    (1, {"snare": "6...", "high_tom": ".77.", "low_tom": "...8"}),
-    (1, {"snare": "5678"}),
-    (1, {"snare": "7.8", "kick": ".6."}),
-    (1, {"open_hat": "..7.", "snare": "6..7"}),
-    (2, {"snare": "67......", "high_tom": "..67....", "low_tom": "....6788"}),
-    (2, {"kick": "7.....7.", "snare": "..6.67.8"}),
-    (2, {"snare": "345678"}),
-    (2, {"snare": "7..7..78", "low_tom": ".6..6..."}),
-    (4, {"snare": "3.3.4.4.55667788"}),
-    (4, {"kick": "8...", "snare": "..6.67..", "high_tom": "....6.7.7.......", "low_tom": "............6788"}),
-)
-"""Pattern beats at the end of the bar, and what is played there."""
 
+def style_weights(beats_per_bar: int, *, drums: bool = False) -> dict[str, float]:
+    """Chance of each style, for a song with bars of so many beats.
 
-@dataclass(frozen=True, kw_only=True)
-class Feel:
-    """How the band feels the beat.
+    Args:
+        beats_per_bar: 3 and 6 are the waltz's.
+        drums: whether the style must have drums.
 
-    Attributes:
-        style: a key of `styles.STYLES`.
-        rate: pattern beats per beat of the song: `HALF`, `NORMAL` or `DOUBLE` time.
-        swing: where the off-beat of a pair falls, 1/2 (straight) to 2/3.
-        swing_pair_beats: length of that pair, in beats of the song.
+    >>> {name for name, weight in style_weights(6).items() if weight > 0}
+    {'waltz'}
     """
-
-    style: str
-    rate: float
-    swing: float
-    swing_pair_beats: float
+    if beats_per_bar in (3, 6):
+        return {name: float(name == "waltz") for name in STYLES}
+    weights = {name: style.weight if style.drums or not drums else 0.0 for name, style in STYLES.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
 
 
 def draw_feel(score: Score, rng: np.random.Generator, *, drums: bool = False) -> Feel:
@@ -86,105 +68,6 @@ def draw_feel(score: Score, rng: np.random.Generator, *, drums: bool = False) ->
     elif not (swings and style.swing_pair_beats):
         swing = 0.5
     return Feel(style=name, rate=rate, swing=swing, swing_pair_beats=(style.swing_pair_beats or 1.0) / rate)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """A bar of the song, and how patterns lie in it.
-
-    Attributes:
-        number: of the bar in the song, from 0.
-        first_beat: index of its first beat in the song.
-        beats: its length.
-        beat_seconds: all beats of the song; past the last the last tempo goes on.
-        feel: of the band.
-    """
-
-    number: int
-    first_beat: int
-    beats: int
-    beat_seconds: npt.NDArray[np.float64]
-    feel: Feel
-
-    def seconds(self, beat: float, *, swings: bool = True) -> float:
-        """Time of a position in the bar, in beats of the song."""
-        clock, position = self.beat_seconds, self.first_beat + beat
-        if swings and self.feel.swing != 0.5 and not STYLES[self.feel.style].triplets:
-            position = float(
-                swing_positions(position, ratio=self.feel.swing, pair_beats=self.feel.swing_pair_beats)
-            )
-        last = len(clock) - 1
-        beyond = max(0.0, position - last) * (clock[-1] - clock[-2])
-        return float(np.interp(position, np.arange(last + 1), clock) + beyond)
-
-    @property
-    def start_seconds(self) -> float:
-        return self.seconds(0, swings=False)
-
-    @property
-    def end_seconds(self) -> float:
-        return self.seconds(self.beats, swings=False)
-
-    def occurrences(self, pattern_beat: float, pattern_beats: int) -> Iterator[float]:
-        """Where in this bar a place of a pattern falls, in beats of the song.
-
-        In double time a pattern comes twice per bar; in half time even bars hold its first half.
-        """
-        rate = self.feel.rate
-        skipped = self.number % 2 * pattern_beats / 2 if rate == HALF else 0.0
-        beat = (pattern_beat - skipped) / rate
-        while beat < self.beats:
-            if beat >= 0:
-                yield beat
-            beat += pattern_beats / rate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """What a run of bars has in common.
-
-    Attributes:
-        energy: 0..1; moves loudness and the choice of cymbals.
-        roles: keys of `styles.ROLES` that play.
-        drums: index of a pattern, to be taken modulo their number; so are `bass` and `comp`.
-        bass: index of a pattern.
-        bass_line: "pattern", "approach" (a step into the next chord) or "walking" (crotchets).
-        comp: index of a pattern.
-        arpeggio: the chordal instrument breaks its chords.
-    """
-
-    energy: float
-    roles: frozenset[str]
-    drums: int
-    bass: int
-    bass_line: str
-    comp: int
-    arpeggio: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedBar:
-    """A bar and what happens in it.
-
-    Attributes:
-        bar: where it lies.
-        section: what it belongs to.
-        roles: who plays; nobody before a count-in.
-        fill: of the drums at its end, an entry of `FILLS`.
-        break_beat: where all fall silent until the bar ends, in beats of the song; None for no break.
-        crash: whether it begins with a crash.
-        thin: drums without kick and snare.
-        count_in: sticks on the beats, and nothing else.
-    """
-
-    bar: Bar
-    section: Section
-    roles: frozenset[str]
-    fill: tuple[float, Lanes] | None
-    break_beat: float | None
-    crash: bool
-    thin: bool
-    count_in: bool
 
 
 def bars_in_window(score: Score, feel: Feel, seconds: float) -> list[Bar]:
@@ -246,8 +129,8 @@ def plan_bars(
                 break_beat=float(rng.integers(1, bar.beats))
                 if ends and stop < BREAK_CHANCE and bar.beats > 1
                 else None,
-                crash=begins and crash < CRASH_CHANCE and bar.number > 0,
-                thin=section.energy < 0.5 and thin < THIN_CHANCE,
+                crash=bool(begins and crash < CRASH_CHANCE and bar.number > 0),
+                thin=bool(section.energy < 0.5 and thin < THIN_CHANCE),
                 count_in=bar.number == counting,
             )
         )

@@ -19,6 +19,7 @@ import typer
 
 from hafm.app import options
 from hafm.app.analyse import Analyse
+from hafm.app.arrange import Arrange
 from hafm.app.bundle import MakeBundle
 from hafm.app.command import Job, option, register
 from hafm.app.data import DataShow, DataVerify
@@ -67,6 +68,7 @@ def _hafm(
 # In the order in which `hafm --help` lists them.
 register(app, Generate, "generate")
 register(app, Analyse, "analyse")
+register(app, Arrange, "arrange")
 register(app, Separate, "separate")
 register(app, FitKMeans, "fit-kmeans")
 register(app, Prepare, "prepare")

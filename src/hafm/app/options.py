@@ -13,6 +13,7 @@ from hafm.app.command import Range, Required, option
 from hafm.errors import UsageError
 
 __all__ = [
+    "BUNDLES",
     "MADE",
     "MAX_TAKES",
     "MAX_WORKERS",

@@ -31,10 +31,11 @@ from hafm.guide.text_files import TOLERANCE_SECONDS
 if TYPE_CHECKING:
     from symusic import Score
 
-__all__ = ["lead_sheet_from_midi"]
+__all__ = ["lead_sheet_from_midi", "midi_seconds"]
 
 _MOST_BYTES = 1 << 22
 _MOST_BEATS_PER_SECOND = 20
+_LONGEST_SECONDS = 3600.0
 _KEYS_BY_FIFTHS = ("Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#")
 _MINORS_BY_FIFTHS = ("Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#", "G#", "D#", "A#")
 _HEARD = ("maj", "min", "7", "maj7", "min7", "sus4", "sus2", "dim", "aug", "hdim7", "dim7", "minmaj7", "5")
@@ -61,16 +62,7 @@ def lead_sheet_from_midi(data: bytes, *, duration_seconds: float, where: str) ->
     Raises:
         LeadSheetError: it is no MIDI file, has no tempo, or a chord after the end of the sound.
     """
-    from symusic import Score
-
-    if len(data) > _MOST_BYTES:
-        raise LeadSheetError(
-            f"{where} has {len(data)} bytes; the MIDI file of a song has {_MOST_BYTES} or fewer"
-        )
-    try:
-        score = Score.from_midi(data)
-    except (RuntimeError, ValueError) as error:  # the library's words are for its makers
-        raise LeadSheetError(f"{where} is not a MIDI file, or a damaged one; export it again") from error
+    score = _score(data, where)
     if not score.tempos:
         raise LeadSheetError(f"{where} has no tempo; export it with its tempo map, or give the tempo")
     try:
@@ -86,6 +78,36 @@ def lead_sheet_from_midi(data: bytes, *, duration_seconds: float, where: str) ->
         return replace(sheet, chords=chords)
     except LeadSheetError as error:
         raise LeadSheetError(f"{where}: {error}") from error
+
+
+def midi_seconds(data: bytes, *, where: str) -> float:
+    """When the last note or marker of a MIDI file ends, in seconds.
+
+    Args:
+        data: of the file.
+        where: what messages call the file.
+
+    Raises:
+        LeadSheetError: it is no MIDI file, or lasts not a second or more than an hour.
+    """
+    score = _score(data, where)
+    seconds = _clock(score).time(score.end())
+    if not 1.0 <= seconds <= _LONGEST_SECONDS:
+        raise LeadSheetError(f"{where} lasts {seconds:.1f} s; give the MIDI file of a song")
+    return seconds
+
+
+def _score(data: bytes, where: str) -> "Score":
+    from symusic import Score
+
+    if len(data) > _MOST_BYTES:
+        raise LeadSheetError(
+            f"{where} has {len(data)} bytes; the MIDI file of a song has {_MOST_BYTES} or fewer"
+        )
+    try:
+        return Score.from_midi(data)
+    except (RuntimeError, ValueError) as error:  # the library's words are for its makers
+        raise LeadSheetError(f"{where} is not a MIDI file, or a damaged one; export it again") from error
 
 
 def _clock(score: "Score") -> Clock:

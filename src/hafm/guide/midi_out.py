@@ -35,9 +35,17 @@ from hafm.guide.chord_symbol import symbol_of
 from hafm.guide.lead_sheet import KeyChange, LeadSheet, MeterChange
 
 if TYPE_CHECKING:
-    from symusic import Track
+    from symusic import Score, Track
 
-__all__ = ["CLICK_TRACK", "DOWNBEAT_PITCH", "MICROSECONDS", "UNKNOWN_CHORD", "Clock", "lead_sheet_to_midi"]
+__all__ = [
+    "CLICK_TRACK",
+    "DOWNBEAT_PITCH",
+    "MICROSECONDS",
+    "UNKNOWN_CHORD",
+    "Clock",
+    "lead_sheet_to_midi",
+    "midi_frame",
+]
 
 CLICK_TRACK, DOWNBEAT_PITCH = "Click", 76
 UNKNOWN_CHORD = "?"
@@ -87,6 +95,22 @@ def lead_sheet_to_midi(sheet: LeadSheet) -> bytes:
     Raises:
         LeadSheetError: the sheet has no beats, or some that are too far apart for MIDI's tempi.
     """
+    score, clock, beat_ticks = midi_frame(sheet)
+    for track in _tracks(sheet, clock, beat_ticks):
+        score.tracks.append(track)
+    data: bytes = score.dumps_midi()
+    return data
+
+
+def midi_frame(sheet: LeadSheet) -> "tuple[Score, Clock, list[int]]":
+    """A MIDI file without tracks: tempo map, signatures, markers.
+
+    Returns:
+        It, the clock by which notes are to be placed, and the ticks of the beats.
+
+    Raises:
+        LeadSheetError: the sheet has no beats, or some that are too far apart for MIDI's tempi.
+    """
     from symusic import KeySignature, Score, Tempo, TextMeta, TimeSignature
 
     signatures, beat_ticks = _layout(sheet)
@@ -101,10 +125,7 @@ def lead_sheet_to_midi(sheet: LeadSheet) -> bytes:
         score.key_signatures.append(KeySignature(tick, _fifths(key), int(key.mode == "min")))
     for start, symbol in _markers(sheet):
         score.markers.append(TextMeta(clock.tick(start), symbol))
-    for track in _tracks(sheet, clock, beat_ticks):
-        score.tracks.append(track)
-    data: bytes = score.dumps_midi()
-    return data
+    return score, clock, beat_ticks
 
 
 def _layout(sheet: LeadSheet) -> tuple[list[tuple[int, MeterChange]], list[int]]:

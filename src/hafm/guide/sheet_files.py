@@ -12,17 +12,21 @@ they were estimated.
 | `.chart`, `.txt` | a chart, which needs bars to lie on: `read_chart` | `chart` |
 
 A sheet of another length than its sound is refused; up to 50 ms of difference are cut off, or left unknown.
+Without a sound a sheet is as long as the file says: to the end of its last chord or note, or a beat after its
+last beat.
 """
 
 import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from hafm.errors import LeadSheetError
 from hafm.files import atomic_file
 from hafm.guide.lead_sheet import LeadSheet
-from hafm.guide.midi_in import lead_sheet_from_midi
+from hafm.guide.midi_in import lead_sheet_from_midi, midi_seconds
 from hafm.guide.midi_out import lead_sheet_to_midi
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.guide.text_files import (
@@ -47,14 +51,15 @@ SHEET_FILES = {
 
 _MOST_BYTES = 1 << 24
 _MOST_CHART_BYTES = 1 << 18
+_LONGEST_SECONDS = 3600.0
 
 
-def read_lead_sheet(path: str | os.PathLike[str], *, duration_seconds: float) -> LeadSheet:
+def read_lead_sheet(path: str | os.PathLike[str], *, duration_seconds: float | None) -> LeadSheet:
     """The lead sheet of a file.
 
     Args:
         path: of the file; its ending says what it is.
-        duration_seconds: of the sound.
+        duration_seconds: of the sound; None where there is none.
 
     Raises:
         LeadSheetError: it cannot be read, is of another kind, or is not of this sound.
@@ -62,13 +67,18 @@ def read_lead_sheet(path: str | os.PathLike[str], *, duration_seconds: float) ->
     path = Path(path)
     where, suffix, data = _read(path)
     if suffix == ".json":
-        return fitted(lead_sheet_from_json(data, where=where), duration_seconds, where=where)
+        sheet = lead_sheet_from_json(data, where=where)
+        return sheet if duration_seconds is None else fitted(sheet, duration_seconds, where=where)
     if suffix in (".mid", ".midi"):
-        return lead_sheet_from_midi(data, duration_seconds=duration_seconds, where=where)
+        seconds = midi_seconds(data, where=where) if duration_seconds is None else duration_seconds
+        return lead_sheet_from_midi(data, duration_seconds=seconds, where=where)
     if read_chart(path) is not None:
         raise LeadSheetError(f"{where} is a chart, which needs bars to lie on; give it as one")
     read = chords_from_lab if suffix == ".lab" else beats_from_text
-    return read(_text(data, where), duration_seconds=duration_seconds, where=where)
+    if duration_seconds is not None:
+        return read(_text(data, where), duration_seconds=duration_seconds, where=where)
+    sheet = read(_text(data, where), duration_seconds=_LONGEST_SECONDS, where=where)
+    return sheet.cropped(0.0, _own_seconds(sheet))
 
 
 def read_chart(path: str | os.PathLike[str]) -> str | None:
@@ -142,6 +152,16 @@ def _text(data: bytes, where: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LeadSheetError(f"{where} is not text in UTF-8; save it as that") from error
+
+
+def _own_seconds(sheet: LeadSheet) -> float:
+    """How long a sheet is by what is in it."""
+    end = sheet.chords[-1].end_seconds if sheet.chords else 0.0
+    if sheet.beats:
+        times = [beat.seconds for beat in sheet.beats]
+        period = median(after - before for before, after in pairwise(times)) if len(times) > 1 else 1.0
+        end = max(end, times[-1] + period)
+    return min(end, sheet.duration_seconds)
 
 
 def fitted(sheet: LeadSheet, duration_seconds: float, *, where: str) -> LeadSheet:

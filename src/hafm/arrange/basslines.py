@@ -8,21 +8,21 @@ next bass; "walking" goes by crotchets over chord tones, each the nearest in the
 takes such a step before a change.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from recipes.builtin.rendering.chords import Chord
-from recipes.builtin.rendering.plan import PlannedBar
-from recipes.builtin.rendering.styles import STYLES, held
+from hafm.arrange.harmony import ChordAt, Harmony
+from hafm.arrange.plan import PlannedBar
+from hafm.arrange.styles import STYLES, held
+
+__all__ = ["Note", "bass_line", "pitch_near_bottom"]
 
 LOWEST_PITCH = 28  # E1, the open low string
 _HIGHEST_PITCH = 48
 _GAP = 0.05  # of a note, between it and the next
 
-ChordAt = Callable[[float], Chord | None]
+
 Note = tuple[float, float, int]
 """start_seconds, end_seconds, MIDI pitch."""
 
@@ -117,7 +117,7 @@ def _split_at_changes(
     return list(zip(edges, [*edges[1:], end], strict=True))
 
 
-def _marked(chord: Chord, mark: str) -> int:
+def _marked(chord: Harmony, mark: str) -> int:
     """Pitch of a mark of a bass pattern; a third or fifth that the chord lacks is its root."""
     if mark in "35":
         intervals = (3, 4) if mark == "3" else (7, 6, 8)

@@ -10,15 +10,15 @@ triplets, 16 semiquavers. Each style has several of each kind, and a section of 
 Bars of other lengths than the pattern's begin it, and repeat it where they are longer. Program numbers are
 General MIDI, counted from 0; drum notes and kits are those of General MIDI channel 10 (kits as in the GS set,
 which FluidR3 and its cuts follow).
-
-`RESERVED_PROGRAMS` and `RESERVED_KITS` sound in the test split only, so that a test pair may bring an
-instrument that nothing was trained on.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from hafm.guide.lead_sheet import Player
+
+__all__ = ["DRUMS", "ROLES", "STYLES", "Lanes", "Role", "Style", "held", "strokes"]
 
 DRUMS = {
     "kick": 36,
@@ -39,12 +39,12 @@ BASS_MARKS = frozenset("r358")
 COMP_MARKS = frozenset("x")
 _VELOCITY_STEP = 14
 
-Lanes = Mapping[str, str]
+Lanes: TypeAlias = Mapping[str, str]
 """Drum lane (a key of `DRUMS`) to its pattern."""
 
 
 def strokes(lanes: Lanes, *, beats: float) -> list[tuple[float, str, int]]:
-    """Drum strokes as (beat, lane, velocity), for lanes that last so many beats.
+    """Drum strokes as (beat, lane, velocity), for lanes that last `beats` beats.
 
     >>> strokes({"kick": "8.6."}, beats=4)
     [(0.0, 'kick', 112), (2.0, 'kick', 84)]
@@ -78,7 +78,7 @@ def held(pattern: str, *, beats: float) -> list[tuple[float, str, float]]:
 class Style:
     """What a band plays in one bar.
 
-    Attributes:
+    Args:
         beats: beats in the patterns.
         drums: patterns of the drums; empty for a band without drums.
         bass: patterns of the bass.
@@ -88,7 +88,7 @@ class Style:
         swing_pair_beats: the pair of notes that may swing: 1 quavers, 0.5 semiquavers; 0 for none.
         triplets: patterns are in triplets already, so that the song swings by 2/3 and they do not.
         walks: the bass may walk in crotchets.
-        weight: relative chance of the style to be drawn.
+        weight: relative chance of the style to be drawn, where chance decides.
     """
 
     beats: int = 4
@@ -267,7 +267,7 @@ STYLES: Mapping[str, Style] = {
 class Role:
     """A seat in the band.
 
-    Attributes:
+    Args:
         programs: General MIDI programs that may take it; one listed twice is drawn twice as often.
         level_db: range the level is drawn from: RMS while it plays, dB full scale.
         presence: chance that the seat is taken.
@@ -277,7 +277,7 @@ class Role:
     programs: tuple[int, ...]
     level_db: tuple[float, float]
     presence: float
-    stem: str
+    stem: Player
 
 
 ROLES: Mapping[str, Role] = {
@@ -305,34 +305,3 @@ ROLES: Mapping[str, Role] = {
         stem="harmony",
     ),
 }
-
-STEMS = ("drums", "bass", "harmony", "melody")
-
-RESERVED_PROGRAMS = frozenset({26, 35, 46, 68, 75, 95})
-RESERVED_KITS = frozenset({32})
-
-
-def style_weights(beats_per_bar: int, *, drums: bool = False) -> dict[str, float]:
-    """Chance of each style, for a song with bars of so many beats.
-
-    Args:
-        beats_per_bar: 3 and 6 are the waltz's.
-        drums: whether the style must have drums.
-
-    >>> {name for name, weight in style_weights(6).items() if weight > 0}
-    {'waltz'}
-    """
-    if beats_per_bar in (3, 6):
-        return {name: float(name == "waltz") for name in STYLES}
-    weights = {name: style.weight if style.drums or not drums else 0.0 for name, style in STYLES.items()}
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
-
-
-def allowed(programs: tuple[int, ...], reserved: frozenset[int], *, test: bool) -> tuple[int, ...]:
-    """The programs a split may draw: all in the test split, the unreserved ones elsewhere.
-
-    >>> allowed((0, 26, 0), RESERVED_PROGRAMS, test=False)
-    (0, 0)
-    """
-    return programs if test else tuple(program for program in programs if program not in reserved)

@@ -1,0 +1,248 @@
+"""`hafm arrange`: from a vocal, or from a lead sheet alone, to a band that plays it.
+
+In: options. Out: an `ArrangeOutcome`: where everything is, what was heard, what a user should know.
+
+    style? folder? soundfont? vocal or sheet? room?  ->  analyse  ->  arrange  ->  render  ->  put in place
+    `------- refused before anything is made -----'                                  all or nothing (files.py)
+
+No model generates here; a vocal's lead sheet is estimated by the analyser of a bundle.
+
+The work itself is that of `hafm.arrange.arranger`; start to read there.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from hafm.app import options
+from hafm.app.arrange_job import is_sheet, job_of
+from hafm.app.arrange_result import ArrangeOutcome, notes_on
+from hafm.app.command import Command, Range, option
+from hafm.app.interrupt import Interrupts
+from hafm.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from hafm.app.display import Display
+
+__all__ = ["SETTLED_BY_REPLAY", "Arrange"]
+
+SETTLED_BY_REPLAY = (
+    "--style",
+    "--seed",
+    "--start",
+    "--seconds",
+    "--format",
+    "--stems",
+    "--balance",
+    "--loudness",
+    "--excerpt",
+    "--bundle",
+)
+"""What a record settles, and so cannot be given beside it."""
+
+_BYTES_PER_FRAME = 6  # stereo, 24 bits
+_BYTES_BESIDE = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrange(Command):
+    """Arrange a band for a vocal, or for a lead sheet alone: MIDI and stereo sound, in seconds.
+
+    Writes lead-sheet.json, arrangement.mid, accompaniment.wav, of a vocal mix.wav too, and arrangement.json,
+    which holds all that --replay needs.
+
+    The chords and beats of a vocal are estimated; a lead sheet (json, mid, lab, beats) is played as it is.
+    """
+
+    source: Annotated[
+        Path | None,
+        options.argument(
+            "A recording of one voice (wav, flac, mp3, ...), or a lead sheet (.json, .mid, .lab, .beats).",
+            "[VOCAL|SHEET]",
+        ),
+    ] = None
+    start: options.Start = None
+    seconds: options.Seconds = None
+    guide: Annotated[
+        Path | None,
+        option(
+            "Play this lead sheet to the vocal, not what is heard in it: a .json, .mid, .lab or .beats.",
+            metavar="FILE",
+            panel=options.SOUND,
+            default=False,
+        ),
+    ] = None
+    excerpt: Annotated[
+        bool,
+        option(
+            "The song goes on before and after: begin at once, and end without a last chord.",
+            "--excerpt",
+            panel=options.SOUND,
+        ),
+    ] = False
+    replay: Annotated[
+        Path | None,
+        option(
+            "Make an earlier arrangement again, to the byte: its arrangement.json.",
+            metavar="FILE",
+            panel=options.SOUND,
+            default=False,
+        ),
+    ] = None
+    output: options.Output
+    overwrite: options.Overwrite = False
+    format: options.Format = "wav"
+    stems: Annotated[
+        bool,
+        option("Write drums, bass, harmony and melody, too: stems/.", "--stems", panel=options.WRITTEN),
+    ] = False
+    balance: options.Balance = None
+    loudness: options.Loudness = None
+    style: Annotated[
+        str | None,
+        option(
+            "pop (what suits tempo and meter), rock, ballad, disco, funk, bossa, reggae, trap, folk, synth, "
+            "shuffle, unplugged or waltz.",
+            metavar="NAME",
+            panel=options.MADE,
+            default="the sheet's, or pop",
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        option("Another number, another arrangement; 0 or more.", metavar="N", panel=options.MADE),
+        Range(0, 2**63 - 1),
+    ] = 0
+    soundfont: Annotated[
+        Path | None,
+        option(
+            "The instruments: a General MIDI .sf2 or .sf3 of yours.",
+            metavar="FILE",
+            panel=options.MADE,
+            default="the shipped one",
+        ),
+    ] = None
+    bundle: Annotated[
+        str,
+        option(f"Whose analyser hears the vocal: {options.BUNDLES}.", metavar="NAME", panel=options.MADE),
+    ] = "builtin"
+
+    examples: ClassVar = (
+        "hafm arrange vocal.wav -o out/ --style bossa",
+        "hafm arrange song.json -o out/ --stems --format flac",
+        "hafm arrange vocal.wav --guide lead-sheet.json -o out/ --seed 7",
+        "hafm arrange --replay out/arrangement.json -o again/",
+    )
+
+    def check(self) -> None:
+        from hafm.arrange.style_choice import check_style
+
+        if self.source is None and self.replay is None:
+            raise UsageError(
+                "no vocal and no lead sheet was given; name one, as in: hafm arrange vocal.wav -o out/"
+            )
+        if self.style is not None:
+            check_style(self.style)
+        if self.source is not None and is_sheet(self.source):
+            for name, value in (
+                ("--guide", self.guide),
+                ("--start", self.start),
+                ("--seconds", self.seconds),
+                ("--balance", self.balance),
+                ("--loudness", self.loudness),
+            ):
+                if value is not None:
+                    raise UsageError(
+                        f"{name} is for a vocal, and '{self.source}' is a lead sheet; leave it out"
+                    )
+
+    def check_given(self, names: Sequence[str]) -> None:
+        settled = [name for name in (*SETTLED_BY_REPLAY, "--guide") if name in names]
+        if self.replay is not None and settled:
+            raise UsageError(
+                f"{', '.join(settled)} cannot stand beside --replay, which takes all of that from the "
+                "record; leave out the one or the other"
+            )
+
+    def run(self, shown: "Display", interrupts: Interrupts) -> ArrangeOutcome:
+        began = time.monotonic()
+        shown.step("getting ready")
+        from hafm.arrange.arranger import arrange_sheet
+        from hafm.arrange.files import hashes, write_arrangement
+        from hafm.arrange.record import RECORD_FILE
+        from hafm.device import one_thread
+        from hafm.files import atomic_file, check_output_folder, staged_folder
+
+        check_output_folder(self.output, overwrite=self.overwrite)
+        job = job_of(self)
+        self._check_place(job.inputs)
+        num_samples = round(job.seconds * job.record.settings.sample_rate)
+        check_output_folder(
+            self.output, overwrite=True, needed_bytes=6 * num_samples * _BYTES_PER_FRAME + _BYTES_BESIDE
+        )
+        ready = time.monotonic()
+        settings = job.record.settings
+        with one_thread():
+            if job.sheet is None:
+                shown.step("listening")
+            sheet = job.heard(self.bundle) if job.sheet is None else job.sheet
+            listened = time.monotonic()
+            shown.step("arranging")
+            arrangement = arrange_sheet(
+                sheet,
+                style=settings.style or None,
+                seed=settings.seed,
+                voice=job.vocal,
+                excerpt=settings.excerpt,
+            )
+            rendering = arrangement.render(
+                sample_rate=settings.sample_rate, num_samples=num_samples, soundfont=job.soundfont
+            )
+            made = time.monotonic()
+            shown.step("writing")
+            with staged_folder(
+                self.output, last=[RECORD_FILE], cleaning=interrupts.cleaning, commit=interrupts.shield()
+            ) as folder:
+                paths, levels = write_arrangement(
+                    folder.staging,
+                    arrangement,
+                    rendering,
+                    vocal=job.vocal,
+                    format=settings.format,
+                    stems=settings.stems,
+                    **options.levels(settings.balance_db, settings.loudness_lufs),
+                )
+                record = replace(
+                    job.record,
+                    lead_sheet=sheet,
+                    settings=replace(settings, style=arrangement.style),
+                ).written(levels=levels, files=hashes(folder.staging, paths))
+                paths["record"] = folder.staging / RECORD_FILE
+                with atomic_file(paths["record"]) as file:
+                    file.write(record.to_json().encode())
+        written = time.monotonic()
+        return ArrangeOutcome(
+            paths={name: folder.final(path) for name, path in paths.items()},
+            arrangement=arrangement,
+            sample_rate=settings.sample_rate,
+            levels=levels,
+            timings={
+                "prepare_seconds": ready - began,
+                "listen_seconds": listened - ready,
+                "arrange_seconds": made - listened,
+                "write_seconds": written - made,
+                "total_seconds": written - began,
+            },
+            notes=notes_on(sheet, job.vocal),
+        )
+
+    def _check_place(self, inputs: Sequence[Path]) -> None:
+        """Refuses an output folder in which something that came in could be replaced."""
+        for path in inputs:
+            if path.resolve().parent == self.output.resolve():
+                raise OutputError(
+                    f"'{self.output}' holds '{path}' itself, which must not be replaced; give another "
+                    "folder with -o"
+                )
