@@ -176,7 +176,21 @@ class Arrange(Command):
         from hafm.files import atomic_file, check_output_folder, staged_folder
 
         check_output_folder(self.output, overwrite=self.overwrite)
-        job = job_of(self)
+        job = job_of(
+            source=self.source,
+            start=self.start,
+            seconds=self.seconds,
+            guide=self.guide,
+            replay=self.replay,
+            soundfont=self.soundfont,
+            style=self.style,
+            seed=self.seed,
+            excerpt=self.excerpt,
+            stems=self.stems,
+            format=self.format,
+            balance=self.balance,
+            loudness=self.loudness,
+        )
         self._check_place(job.inputs)
         num_samples = round(job.seconds * job.record.settings.sample_rate)
         check_output_folder(

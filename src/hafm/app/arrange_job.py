@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hafm.errors import AudioContentError, SoundfontError
 
 if TYPE_CHECKING:
-    from hafm.app.arrange import Arrange
+    from hafm.app.options import SoundFormat
     from hafm.arrange.record import ArrangementRecord
     from hafm.arrange.soundfont import Soundfont
     from hafm.audio.sound import Audio
@@ -60,8 +60,23 @@ def is_sheet(path: Path) -> bool:
     return path.suffix.casefold() in SHEET_SUFFIXES
 
 
-def job_of(request: "Arrange") -> Job:
-    """Reads what a request names.
+def job_of(
+    *,
+    source: Path | None,
+    start: float | None,
+    seconds: float | None,
+    guide: Path | None,
+    replay: Path | None,
+    soundfont: Path | None,
+    style: str | None,
+    seed: int,
+    excerpt: bool,
+    stems: bool,
+    format: "SoundFormat",
+    balance: float | None,
+    loudness: float | None,
+) -> Job:
+    """Reads what a request names; the options are those of `hafm arrange`.
 
     Raises:
         UsageError: the record cannot be read.
@@ -69,27 +84,27 @@ def job_of(request: "Arrange") -> Job:
         SoundfontError: the instruments cannot be read, or lack some, or are others than the record's.
         AudioError: the vocal cannot be used, or is another than the record's.
     """
-    if request.replay is not None:
-        return _replayed(request, request.replay)
+    if replay is not None:
+        return _replayed(replay, source=source, soundfont=soundfont)
     from hafm.arrange.files import rate_for
     from hafm.arrange.record import ArrangementRecord, Inputs, Settings, here
     from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS
     from hafm.guide.lead_sheet import LeadSheet
     from hafm.guide.sheet_files import read_lead_sheet
 
-    assert request.source is not None, "a request has a source or a record"
-    soundfont, used = _soundfont(request.soundfont)
+    assert source is not None, "a request has a source or a record"
+    instruments, used = _soundfont(soundfont)
     vocal, sheet, sha256 = None, None, ""
-    if is_sheet(request.source):
-        sheet = read_lead_sheet(request.source, duration_seconds=None)
-        _check_seconds(request.source, sheet.duration_seconds)
-        seconds, rate = sheet.duration_seconds, _SHEET_RATE
-        sha256 = hashlib.sha256(request.source.read_bytes()).hexdigest()
+    if is_sheet(source):
+        sheet = read_lead_sheet(source, duration_seconds=None)
+        _check_seconds(source, sheet.duration_seconds)
+        lasts, rate = sheet.duration_seconds, _SHEET_RATE
+        sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
     else:
-        vocal = _vocal(request.source, request.start, request.seconds)
-        seconds, rate, sha256 = vocal.seconds, rate_for(vocal.sample_rate), vocal.sha256
-        if request.guide is not None:
-            sheet = read_lead_sheet(request.guide, duration_seconds=seconds)
+        vocal = _vocal(source, start, seconds)
+        lasts, rate, sha256 = vocal.seconds, rate_for(vocal.sample_rate), vocal.sha256
+        if guide is not None:
+            sheet = read_lead_sheet(guide, duration_seconds=lasts)
     if sheet is not None:
         from hafm.arrange.song import Song
 
@@ -99,58 +114,56 @@ def job_of(request: "Arrange") -> Job:
         environment=here(),
         input=Inputs(
             kind="vocal" if mixes else "sheet",
-            path=str(request.source.resolve()),
+            path=str(source.resolve()),
             sha256=sha256,
-            start_seconds=request.start,
-            seconds=request.seconds,
+            start_seconds=start,
+            seconds=seconds,
         ),
         settings=Settings(
-            style=request.style or "",
-            seed=request.seed,
-            excerpt=request.excerpt,
+            style=style or "",
+            seed=seed,
+            excerpt=excerpt,
             sample_rate=rate,
-            stems=request.stems,
-            format=request.format,
-            balance_db=(BALANCE_DB if request.balance is None else request.balance) if mixes else None,
-            loudness_lufs=(LOUDNESS_LUFS if request.loudness is None else request.loudness)
-            if mixes
-            else None,
+            stems=stems,
+            format=format,
+            balance_db=(BALANCE_DB if balance is None else balance) if mixes else None,
+            loudness_lufs=(LOUDNESS_LUFS if loudness is None else loudness) if mixes else None,
         ),
         soundfont=used,
-        lead_sheet=sheet or LeadSheet(duration_seconds=seconds),
+        lead_sheet=sheet or LeadSheet(duration_seconds=lasts),
     )
-    inputs = [path for path in (request.source, request.guide) if path is not None]
-    return Job(record=record, sheet=sheet, vocal=vocal, seconds=seconds, soundfont=soundfont, inputs=inputs)
+    inputs = [path for path in (source, guide) if path is not None]
+    return Job(record=record, sheet=sheet, vocal=vocal, seconds=lasts, soundfont=instruments, inputs=inputs)
 
 
-def _replayed(request: "Arrange", path: Path) -> Job:
+def _replayed(path: Path, *, source: Path | None, soundfont: Path | None) -> Job:
     from hafm.arrange.record import ArrangementRecord, here
 
     record = ArrangementRecord.read(path)
     then = record.soundfont.get("path")
-    chosen = request.soundfont or (None if then is None else Path(then))
-    soundfont, used = _soundfont(chosen)
+    chosen = soundfont or (None if then is None else Path(then))
+    instruments, used = _soundfont(chosen)
     if used["sha256"] != record.soundfont.get("sha256"):
         raise SoundfontError(
             f"the record '{path}' was made with another soundfont, of SHA-256 "
             f"{record.soundfont.get('sha256')}; name that one with --soundfont"
         )
     vocal = None
-    source = request.source or Path(record.input.path)
+    where = source or Path(record.input.path)
     if record.input.kind == "vocal":
-        vocal = _vocal(source, record.input.start_seconds, record.input.seconds)
+        vocal = _vocal(where, record.input.start_seconds, record.input.seconds)
         if vocal.sha256 != record.input.sha256:
             raise AudioContentError(
                 f"the record '{path}' was made from a vocal with SHA-256 {record.input.sha256}, and "
-                f"'{source}' has {vocal.sha256}; give the same file"
+                f"'{where}' has {vocal.sha256}; give the same file"
             )
     return Job(
         record=replace(record, environment=here(), soundfont=used),
         sheet=record.lead_sheet,
         vocal=vocal,
         seconds=record.lead_sheet.duration_seconds if vocal is None else vocal.seconds,
-        soundfont=soundfont,
-        inputs=[path, *([source] if vocal is not None else [])],
+        soundfont=instruments,
+        inputs=[path, *([where] if vocal is not None else [])],
     )
 
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hafm.guide.lead_sheet import PartName
-
 if TYPE_CHECKING:
     from hafm.arrange.arranger import Arrangement
     from hafm.audio.sound import Audio
-    from hafm.guide.lead_sheet import LeadSheet
+    from hafm.guide.lead_sheet import LeadSheet, PartName
 
 __all__ = ["ArrangeOutcome", "notes_on"]
 
