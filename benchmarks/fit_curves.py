@@ -43,7 +43,7 @@ from hafm.evaluate.fit.keys import key_score
 from hafm.evaluate.fit.truth import Truth
 from hafm.evaluate.key import Key, estimate_key
 from hafm.evaluate.statistics import bootstrap_interval
-from hafm.files import atomic_file
+from hafm.files import write_whole
 
 Floats = NDArray[np.float64]
 Figures = list[float]
@@ -293,8 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = measured([sung(pair) for pair in rendered_pairs(options.rendered, options.songs)])
     print(tables(found))
     if options.plot is not None:
-        with atomic_file(options.plot) as file:
-            file.write(draw_fit_curves(found))
+        write_whole(options.plot, draw_fit_curves(found))
     print(json.dumps(found))
     return 0
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hafm.errors import UsageError
 from hafm.evaluate.run.results import Results
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.stages.bundle import CARD_FILE, Bundle
 from recipes.builtin.model_card import table
 
@@ -154,8 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     card = options.bundle / CARD_FILE
     text = with_section(card.read_text(encoding="utf-8"), evaluation_section(bundle, runs))
-    with atomic_file(card) as file:
-        file.write(text.encode())
+    write_whole(card, text)
     return 0
 
 

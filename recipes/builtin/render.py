@@ -114,7 +114,7 @@ def write_pair(folder: Path, index: int, pair: Pair, *, stems: bool) -> None:
 
 
 def truth_path(folder: Path, index: int) -> Path:
-    """Where a pair's truth stands, `000123.json`."""
+    """Where a pair's truth is, `000123.json`."""
     return folder / f"{index:06d}.json"
 
 

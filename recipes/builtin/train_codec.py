@@ -28,6 +28,7 @@ from typing import Any
 import torch
 
 from hafm.errors import HafmError, UsageError
+from hafm.files import write_whole
 from hafm.tokens.codec.config import CodecConfig, LowsConfig
 from recipes.builtin.codec.calibration import calibrate_levels
 from recipes.builtin.codec.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -204,9 +205,7 @@ def _settle_plan(path: Path, options: argparse.Namespace, sizes: CodecConfig, co
                 f"'{path}' was begun with other settings ({begun_with}): "
                 "give the same, another --run, or --extend to change only the length"
             )
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(json.dumps(plan, indent=1), encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, json.dumps(plan, indent=1))
 
 
 def _training_config(options: argparse.Namespace) -> TrainingConfig:

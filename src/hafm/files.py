@@ -14,14 +14,15 @@ Either way what is written lies on the disk where it will stay (OUT may be the r
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from hafm.errors import OutputError, UsageError
 from hafm.words import size
@@ -33,6 +34,8 @@ __all__ = [
     "locked_folder",
     "replaced_folder",
     "staged_folder",
+    "write_json",
+    "write_whole",
 ]
 
 
@@ -73,6 +76,17 @@ def atomic_file(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         if isinstance(error, OSError):
             raise _explained(error, target) from error
         raise
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Writes a file of these bytes, or of this text as UTF-8, whole or not at all; see `atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+
+
+def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
+    """Writes a file of JSON values, two spaces per level, whole or not at all; see `atomic_file`."""
+    write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
 @dataclass(frozen=True)

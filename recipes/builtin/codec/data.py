@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hafm.errors import AudioContentError, AudioReadError, UsageError
+from hafm.files import write_whole
 
 __all__ = ["SoundFile", "list_sounds", "load_list", "read_part", "read_sound", "save_list"]
 
@@ -65,9 +66,7 @@ def list_sounds(folder: Path, *, sample_rate: int, limit: int | None = None) -> 
 
 def save_list(sounds: Sequence[SoundFile], path: Path) -> None:
     """Write a list, whole or not at all."""
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(json.dumps([asdict(sound) for sound in sounds], indent=1), encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, json.dumps([asdict(sound) for sound in sounds], indent=1))
 
 
 def load_list(path: Path) -> list[SoundFile]:

@@ -61,7 +61,7 @@ class DataShow(Command):
         from hafm.data.shards.contents import describe, look_at, read_rows
         from hafm.data.shards.folder import ShardFolder
         from hafm.errors import ShardsNotFound
-        from hafm.files import atomic_file
+        from hafm.files import write_whole
 
         if self.ledger:
             folder = ShardFolder(self.shards)
@@ -74,8 +74,7 @@ class DataShow(Command):
         contents = look_at(self.shards)
         description = describe(contents)
         if self.plot is not None:
-            with atomic_file(self.plot) as file:
-                file.write(_picture(contents, description))
+            write_whole(self.plot, _picture(contents, description))
         return Tables(values=description, show=lambda console: _show(description, console))
 
 

@@ -242,7 +242,7 @@ def _reporter(shown: "Display", *, listens: int) -> "OnProgress":
 
 
 def _write(folder: Path, parts: "FeatureParts", fitted: "Vocabularies") -> None:
-    from hafm.files import atomic_file
+    from hafm.files import write_whole
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -256,8 +256,7 @@ def _write(folder: Path, parts: "FeatureParts", fitted: "Vocabularies") -> None:
     rows += [(each.track_id, "", "", f"left out: {each.reason}") for each in fitted.sample.unusable]
     rows.insert(0, ("id", "sha256", "seconds", "used for"))
     table = "".join("\t".join(map(_cell, row)) + "\n" for row in rows)
-    with atomic_file(folder / SAMPLE_FILE) as file:
-        file.write(table.encode())
+    write_whole(folder / SAMPLE_FILE, table)
 
 
 def _cell(text: str) -> str:

@@ -6,7 +6,6 @@ The bundle is verified on the way, as it is before every generation. Its weights
 of parameters follows from the specs.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,10 +129,10 @@ def _streams(bundle: "Bundle") -> dict[str, dict[str, Any]]:
 
 def _codec(bundle: "Bundle") -> dict[str, Any]:
     from hafm.stages.bundle import CODEC_FOLDER
+    from hafm.tokens.codec.storage import read_config
 
     # As it describes itself: the codec of the paper is not in the bundle, and looking needs no network.
-    own = json.loads((bundle.folder / CODEC_FOLDER / "config.json").read_text(encoding="utf-8"))
-    return {**own, **bundle.config.codec}
+    return {**read_config(bundle.folder / CODEC_FOLDER), **bundle.config.codec}
 
 
 def _overview(description: Mapping[str, Any]) -> "Table":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hafm.errors import BundleMismatch, OutputError
-from hafm.files import atomic_file, replaced_folder
+from hafm.files import replaced_folder, write_whole
 from hafm.guide.analyser import Analyser
 from hafm.stages.analysers import ANALYSERS, AnalyserName, read_analyser, write_analyser
 from hafm.stages.bundle import (
@@ -146,8 +146,7 @@ def copy_bundle(bundle: Bundle, folder: str | os.PathLike[str], *, overwrite: bo
         for name in (*bundle.config.files, CARD_FILE, CONFIG_FILE):
             if (bundle.folder / name).is_file():
                 (staging / name).parent.mkdir(exist_ok=True)
-                with atomic_file(staging / name) as file:
-                    file.write((bundle.folder / name).read_bytes())
+                write_whole(staging / name, (bundle.folder / name).read_bytes())
 
     return _commit(Path(folder), fill, overwrite=overwrite)
 
@@ -194,11 +193,9 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
         files=_hashes(staging),
         analysers=analysers,
     )
-    with atomic_file(staging / CONFIG_FILE) as file:
-        file.write(config.to_json().encode())
+    write_whole(staging / CONFIG_FILE, config.to_json())
     if ingredients.card is not None:
-        with atomic_file(staging / CARD_FILE) as file:
-            file.write(ingredients.card(Bundle.read(staging)).encode())
+        write_whole(staging / CARD_FILE, ingredients.card(Bundle.read(staging)))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

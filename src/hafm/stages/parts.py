@@ -20,7 +20,6 @@ A folder of parts that is no bundle has its descriptions in `parts.json`:
      "fingerprints": {"codec": "<sha256>", "features_vocal": "<sha256>", ...}}       by `PART_NAMES`
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -30,11 +29,11 @@ from typing import Any, Self, TypeVar
 import torch
 
 from hafm.errors import BundleDamaged, BundleNotFound, UsageError
-from hafm.files import atomic_file
+from hafm.files import write_json
 from hafm.jsonfile import JsonFile
 from hafm.stages.bundle_config import SIDES
 from hafm.tokens.base import Codec, SemanticFeatures
-from hafm.tokens.codec.storage import read_config, write_config
+from hafm.tokens.codec.storage import CONFIG_FILE, read_config
 from hafm.tokens.fingerprint import require_same
 
 __all__ = [
@@ -148,7 +147,7 @@ def save_codec(codec: Codec, folder: Path, pinned: Pinned | None = None) -> dict
     if isinstance(codec, EncodecCodec) and pinned is not None:
         fields = {"bandwidth_kbps": codec.bandwidth_kbps, "fingerprint": codec.fingerprint()}
         folder.mkdir(parents=True, exist_ok=True)
-        write_config(folder, {**asdict(pinned), **fields})
+        write_json(folder / CONFIG_FILE, {**asdict(pinned), **fields})
         return {"kind": "encodec"}
     raise TypeError(f"a bundle cannot hold {type(codec).__name__} (pinned to {pinned})")
 
@@ -269,8 +268,7 @@ class PartsFile:
         Raises:
             OutputError: it cannot be written.
         """
-        with atomic_file(folder / PARTS_FILE) as file:
-            file.write((json.dumps({"format": _PARTS.format, **asdict(self)}, indent=2) + "\n").encode())
+        write_json(folder / PARTS_FILE, {"format": _PARTS.format, **asdict(self)})
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Self:

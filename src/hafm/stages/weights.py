@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hafm.errors import BundleDamaged
-from hafm.files import atomic_file
+from hafm.files import write_whole
 
 __all__ = ["Storage", "read_metadata", "read_weights", "stored", "write_weights"]
 
@@ -56,8 +56,7 @@ def write_weights(
     """
     header = json.dumps({"storage": storage, **metadata}, sort_keys=True)
     data = safetensors.torch.save(_encode(weights, storage), metadata={_METADATA_KEY: header})
-    with atomic_file(path) as file:
-        file.write(data)
+    write_whole(path, data)
 
 
 def read_weights(path: Path) -> dict[str, Float[Tensor, "..."]]:

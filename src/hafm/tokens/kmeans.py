@@ -26,7 +26,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hafm.errors import BundleDamaged, BundleNotFound
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.tokens.fingerprint import fingerprint, require_same
 
 __all__ = ["KMeans"]
@@ -124,8 +124,7 @@ class KMeans:
         data = save(
             {"centroids": self.centroids.cpu()}, metadata={"hafm": json.dumps(header, sort_keys=True)}
         )
-        with atomic_file(path) as file:
-            file.write(data)
+        write_whole(path, data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, feature_fingerprint: str | None = None) -> Self:

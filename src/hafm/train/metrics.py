@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hafm.errors import UsageError
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.train.heldout import HeldOut
 from hafm.train.recipe import Recipe
 from hafm.train.state import Position
@@ -56,8 +56,7 @@ class Metrics:
         path = run / METRICS_FILE
         if path.exists():
             kept = [line for line in read_metrics(run) if line["step"] <= step]
-            with atomic_file(path) as file:
-                file.write(b"".join(_encode(line) for line in kept))
+            write_whole(path, b"".join(_encode(line) for line in kept))
         self._file = path.open("ab", buffering=0)
 
     def __enter__(self) -> Self:

@@ -16,7 +16,6 @@ In: a folder. Out: the trained weights, how good they are, and what they were tr
 Index and parts are kept so that a bundle can be made when the shards are elsewhere. Tokens are not copied.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from torch import Tensor
 from hafm.data.shards.index import INDEX_FILE, PARTS_FOLDER, Index
 from hafm.data.shards.reader import Shards
 from hafm.errors import CheckpointDamaged, UsageError
-from hafm.files import atomic_file, replaced_folder
+from hafm.files import replaced_folder, write_whole
 from hafm.train.checkpoint import Checkpoint, Checkpoints
 from hafm.train.recipe import Recipe
 
@@ -42,7 +41,6 @@ __all__ = [
     "load_trained",
     "read_data",
     "record_data",
-    "write_json",
 ]
 
 RECIPE_FILE, OUTCOME_FILE = "recipe.json", "outcome.json"
@@ -100,16 +98,6 @@ def load_trained(run: Path, *, newest: bool = False) -> TrainedStage:
     )
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a file, whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with atomic_file(path) as file:
-        file.write((json.dumps(values, indent=2) + "\n").encode())
-
-
 def _best(checkpoints: Checkpoints, last: Checkpoint) -> Checkpoint:
     step = last.facts["position"]["best_step"]
     if step is None or step == last.step:
@@ -161,8 +149,7 @@ def record_data(run: Path, shards: Shards, *, replace: bool = False) -> None:
         return
     with replaced_folder(folder, parents=True) as staging:
         shutil.copytree(shards.parts_folder(), staging / PARTS_FOLDER)
-        with atomic_file(staging / INDEX_FILE) as file:
-            file.write(shards.index.to_json().encode())
+        write_whole(staging / INDEX_FILE, shards.index.to_json())
 
 
 def read_data(run: Path) -> TrainingData:

@@ -31,6 +31,7 @@ import torch
 
 from hafm.data.crops import Crops, Pairs
 from hafm.errors import CheckpointDamaged, HafmError, NonFinite, Stopped
+from hafm.files import write_json
 from hafm.model.training_attention import choose_attention
 from hafm.stages.stage_model import StageModel
 from hafm.train.checkpoint import Checkpoints
@@ -41,7 +42,7 @@ from hafm.train.metrics import Listener, Metrics, StepReport
 from hafm.train.optim import Ema, build_optimizers, set_rate_share
 from hafm.train.pieces import Piece, pieces_of_step, require_enough_clips
 from hafm.train.recipe import Recipe
-from hafm.train.run_folder import BATCH_FOLDER, OUTCOME_FILE, RECIPE_FILE, write_json
+from hafm.train.run_folder import BATCH_FOLDER, OUTCOME_FILE, RECIPE_FILE
 from hafm.train.state import Identity, Position, TrainState, require_same_run, seed_rng
 from hafm.train.stop import StopFlag
 from hafm.train.update import (

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.model.training_attention import AttentionKind
 from hafm.stages.stage_model import stage_loss
 from hafm.train.distributed import Ranks
@@ -252,8 +252,6 @@ def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int)
                 tensors[f"{number}.{name}"] = value
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}-rank-{rank}.safetensors"
-    with atomic_file(path) as file:
-        file.write(
-            safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
-        )
+    plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    write_whole(path, safetensors.torch.save(plain))
     return path

@@ -23,7 +23,7 @@ from safetensors.numpy import save
 
 from hafm.data.result import Ids, TrackTokens
 from hafm.errors import ShardsDamaged
-from hafm.files import atomic_file
+from hafm.files import write_whole
 
 __all__ = ["ShardArrays", "shard_name", "write_shard"]
 
@@ -68,8 +68,7 @@ def write_shard(path: str | os.PathLike[str], tokens: Sequence[TrackTokens]) -> 
         for kind in _DIMENSIONS
     }
     data = save(arrays)
-    with atomic_file(path) as file:
-        file.write(data)
+    write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

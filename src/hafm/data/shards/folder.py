@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hafm.errors import HafmError, ShardsDamaged, ShardsError, ShardsNotFound, UsageError
-from hafm.files import atomic_file
+from hafm.files import atomic_file, write_whole
 
 __all__ = [
     "FileEntry",
@@ -146,8 +146,7 @@ class ShardFolder:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.is_file():
                 fetched = self.local_path(name, entry)
-                with atomic_file(target) as file:
-                    file.write(fetched.read_bytes())
+                write_whole(target, fetched.read_bytes())
         return copy / next(iter(files)).partition("/")[0]
 
     def _open(self, name: str) -> Any:

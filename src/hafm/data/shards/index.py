@@ -34,7 +34,7 @@ from hafm.data.shards.guides import sheets_name
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import ShardsDamaged, ShardsNotFound
-from hafm.files import atomic_file
+from hafm.files import atomic_file, write_whole
 from hafm.jsonfile import JsonFile, digest
 
 __all__ = [
@@ -193,8 +193,7 @@ def write_index(
         codebooks=codebooks,
         files=files,
     )
-    with atomic_file(folder / INDEX_FILE) as file:
-        file.write(index.to_json().encode())
+    write_whole(folder / INDEX_FILE, index.to_json())
     return index
 
 

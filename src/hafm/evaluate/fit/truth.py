@@ -16,7 +16,7 @@ from typing import Any
 from hafm.errors import UsageError
 from hafm.evaluate.fit.chroma import Chord
 from hafm.evaluate.key import Key
-from hafm.files import atomic_file
+from hafm.files import write_whole
 
 __all__ = ["Truth", "read_truth", "write_truth"]
 
@@ -104,8 +104,7 @@ class Truth:
 def write_truth(path: Path, truth: Truth) -> None:
     """Writes a truth, which `read_truth` reads; its folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as file:
-        file.write(json.dumps(truth.to_dict()).encode())
+    write_whole(path, json.dumps(truth.to_dict()))
 
 
 def read_truth(path: str | os.PathLike[str]) -> Truth:

@@ -5,7 +5,6 @@ whose weights do not match it is refused (one flipped bit in a safetensors file 
 appears whole or not at all, the config last.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from hafm.errors import BundleDamaged, BundleNotFound
-from hafm.files import atomic_file
+from hafm.files import write_json, write_whole
 from hafm.jsonfile import JsonFile
 from hafm.tokens.codec.config import CodecConfig
 
-__all__ = ["CONFIG_FILE", "holds_codec", "read_codec", "read_config", "write_codec", "write_config"]
+__all__ = ["CONFIG_FILE", "holds_codec", "read_codec", "read_config", "write_codec"]
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "weights.safetensors"
 KIND = "hafm.tokens.codec.SpectralCodec"
@@ -47,9 +46,8 @@ def write_codec(folder: Path, config: CodecConfig, weights: Mapping[str, Tensor]
             f"cannot save the codec: {broken} hold values that float16 cannot; has training diverged?"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / WEIGHTS_FILE) as file:
-        file.write(safetensors.torch.save(halves))
-    write_config(folder, {"kind": KIND, "fingerprint": fingerprint, **config.to_json()})
+    write_whole(folder / WEIGHTS_FILE, safetensors.torch.save(halves))
+    write_json(folder / CONFIG_FILE, {"kind": KIND, "fingerprint": fingerprint, **config.to_json()})
 
 
 def read_codec(folder: Path) -> tuple[CodecConfig, dict[str, Tensor], str]:
@@ -80,16 +78,6 @@ def holds_codec(folder: Path) -> bool:
         return read_config(folder).get("kind") == KIND
     except BundleDamaged:
         return False
-
-
-def write_config(folder: Path, values: Mapping[str, Any]) -> None:
-    """Writes the `config.json` of a codec, of any kind.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with atomic_file(folder / CONFIG_FILE) as file:
-        file.write((json.dumps(values, indent=2) + "\n").encode())
 
 
 def read_config(folder: Path) -> dict[str, Any]:
