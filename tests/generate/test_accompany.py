@@ -355,7 +355,7 @@ def test_what_progress_raises_stops_the_run(tiny_accompanist: Accompanist) -> No
 
 
 @unchecked()
-def test_the_accompaniment_has_the_bundles_level(folder: Path, tmp_path: Path) -> None:
+def test_the_accompaniment_has_the_bundles_level(tmp_path: Path) -> None:
     ingredients = tiny_ingredients()
     for level in (-30.0, -16.0):
         generation = replace(ingredients.generation, level_lufs=level)
@@ -429,24 +429,24 @@ def test_a_codec_that_gives_nan_is_refused(
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:x", "", "meta", "xpu"])
-def test_unknown_devices(folder: Path, name: str) -> None:
+def test_unknown_devices(tiny_bundle: Path, name: str) -> None:
     with pytest.raises(DeviceError, match="give cpu, cuda, cuda:N or mps"):
-        Accompanist.from_pretrained(folder, device=name)
+        Accompanist.from_pretrained(tiny_bundle, device=name)
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
-def test_devices_that_are_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_devices_that_are_not_there(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="use cpu"):
-        Accompanist.from_pretrained(folder, device=name)
+        Accompanist.from_pretrained(tiny_bundle, device=name)
 
 
-def test_a_gpu_beyond_the_last(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_beyond_the_last(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(DeviceError, match="cuda:0 to cuda:1"):
-        Accompanist.from_pretrained(folder, device="cuda:2")
+        Accompanist.from_pretrained(tiny_bundle, device="cuda:2")
 
 
 def test_a_device_that_runs_out_of_memory(
