@@ -131,6 +131,6 @@ def test_folders_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         check_output_folder(tmp_path / "new")
     monkeypatch.undo()
     monkeypatch.setattr("hafm.files.shutil.disk_usage", lambda path: SimpleNamespace(free=999))
-    with pytest.raises(OutputError, match=r"0\.0 MB free, and 0\.0 MB are needed"):
+    with pytest.raises(OutputError, match=r"1\.0 kB free, and 1\.0 kB are needed"):
         check_output_folder(tmp_path / "new", needed_bytes=1000)
     check_output_folder(tmp_path / "new", needed_bytes=999)

@@ -6,37 +6,41 @@ A file is written under another name beside its target (on the same disk), flush
 renamed, which the file system does in one step. Whoever looks at the target sees the old bytes or the new
 ones. A folder is filled under another name, too:
 
-    OUT does not exist   .OUT.3f2a.part/results  is filled, and takes the name OUT in one step
-    OUT exists           OUT/.3f2a.part/results  is filled, and each file takes its place in OUT in one step
+    OUT does not exist   .OUT.hafm.part/results  is filled, and takes the name OUT in one step
+    OUT exists           OUT/.hafm.part/results  is filled, and each file takes its place in OUT in one step
 
-Either way what is written lies on the disk where it will stay (OUT may be the root of one).
+Either way what is written lies on the disk where it will stay (OUT may be the root of one). The hidden folder
+is locked (`locks.py`): a second process with the same aim is refused, and what a killed one left is removed.
 """
 
 import contextlib
 import errno
 import json
+import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hafm.errors import OutputError, UsageError
+from hafm.errors import OutputError
+from hafm.locks import claimed_place
 from hafm.words import size
 
 __all__ = [
     "StagedFolder",
     "atomic_file",
     "check_output_folder",
-    "locked_folder",
     "replaced_folder",
     "staged_folder",
     "write_json",
     "write_whole",
 ]
+
+_HIDDEN = "hafm.part"
 
 
 @contextlib.contextmanager
@@ -96,10 +100,16 @@ class StagedFolder:
     Args:
         staging: the folder to write to; there already.
         target: the folder that it is for.
+        finished: what stays should something later fail; see `finish`.
     """
 
     staging: Path
     target: Path
+    finished: list[Path] = field(default_factory=list)
+
+    def finish(self, path: Path) -> None:
+        """A file or folder below `staging` is whole: it is delivered though the rest cannot be written."""
+        self.finished.append(path)
 
     def final(self, path: Path) -> Path:
         """Where a file that was written below `staging` will be.
@@ -116,6 +126,7 @@ def staged_folder(
     target: str | os.PathLike[str],
     *,
     last: Collection[str] = (),
+    overwrite: bool = True,
     cleaning: Callable[[Callable[[], None]], AbstractContextManager[None]] | None = None,
     commit: AbstractContextManager[None] | None = None,
 ) -> Generator[StagedFolder]:
@@ -126,6 +137,7 @@ def staged_folder(
         last: names of files that vouch for the others. Where the folder exists, the old ones go before the
             first file is replaced; the new ones come when all others are there, that of the folder itself
             after those of folders in it.
+        overwrite: whether files that are there may be replaced. They may come while the block runs.
         cleaning: entered with what removes the staging folder, for those who must call it at other times too.
         commit: entered while the files take their places.
 
@@ -133,7 +145,9 @@ def staged_folder(
         The folder to fill.
 
     Raises:
-        OutputError: the disk is full, or the place not writable. Nothing new is left behind.
+        UsageError: another process fills one for the same place.
+        OutputError: the disk is full, or the place not writable, or in use. What was finished by then stays:
+            in its place if that can be, else beside it, and the message says where.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as parent:
@@ -144,32 +158,44 @@ def staged_folder(
     """
     target = Path(target)
     place = target.resolve()
-    mark = f"{secrets.token_hex(4)}.part"
-    around = place / f".{mark}" if place.exists() else place.with_name(f".{place.name[:100]}.{mark}")
-    staging = around / "results"
+    around = place / f".{_HIDDEN}" if place.exists() else place.with_name(f".{_short(place.name)}.{_HIDDEN}")
     made = _missing_folders(place.parent)
-
-    def clean_up() -> None:
-        shutil.rmtree(around, ignore_errors=True)
-        for folder in made:
-            with contextlib.suppress(OSError):  # it holds the result now, or was never made
-                folder.rmdir()
-
     with contextlib.ExitStack() as stack:
+        leave = stack.enter_context(claimed_place(around, shown=target))
+
+        def clean_up() -> None:
+            leave()
+            for folder in made:
+                with contextlib.suppress(OSError):  # it holds the result now, or was never made
+                    folder.rmdir()
+
         if cleaning is None:
             stack.callback(clean_up)
         else:
             stack.enter_context(cleaning(clean_up))
+        if not overwrite:
+            _require_unused(place, target)  # another process may just have filled it
+        folder = StagedFolder(staging=around / "results", target=target)
         try:
-            staging.mkdir(parents=True)
-            yield StagedFolder(staging=staging, target=target)
-            with commit or contextlib.nullcontext():
-                _put_in_place(staging, place, last)
+            folder.staging.mkdir()
+            yield folder
         except OSError as error:
+            if error.filename is None or not str(error.filename).startswith(str(around)):
+                raise
+            raise _explained(error, target) from error
+        except OutputError as error:
+            if not _keep_finished(folder):
+                raise
+            with commit or contextlib.nullcontext():
+                where = _delivered(folder, place, last, overwrite)
+            raise OutputError(f"{error}; what was finished is in '{where}'") from error
+        with commit or contextlib.nullcontext():
+            where = _delivered(folder, place, last, overwrite)
+        if where != target:
             raise OutputError(
-                f"cannot write to '{target}': {error.strerror or error}; make room there, or give another "
-                "folder with -o"
-            ) from error
+                f"'{target}' cannot take the results any more (other files or folders came into their "
+                f"places); they are in '{where}'"
+            )
 
 
 @contextlib.contextmanager
@@ -186,69 +212,34 @@ def replaced_folder(folder: Path, *, what: str = "", parents: bool = False) -> G
         The folder to fill, beside the target.
 
     Raises:
+        UsageError: another process makes one for the same place.
         OutputError: it cannot be written. The target is as it was.
     """
-    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
-    old = staging.with_suffix(".old")
+    place = folder.absolute()
+    around = place.with_name(f".{_short(place.name)}.{_HIDDEN}")
+    old = place.with_name(f".{_short(place.name)}.hafm.old")
     try:
-        staging.mkdir(parents=parents)
-        yield staging
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(staging, folder)
-        except BaseException:
-            if old.exists():
-                os.replace(old, folder)
-            raise
+        if not parents and not place.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place.parent))
+        with claimed_place(around, shown=folder):
+            if old.exists() and not place.exists():  # a process was killed between the two renames
+                os.replace(old, place)
+            staging = around / "results"
+            staging.mkdir()
+            yield staging
+            if place.exists():
+                os.replace(place, old)
+            try:
+                os.replace(staging, place)
+            except BaseException:
+                if old.exists():
+                    os.replace(old, place)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(
             f"cannot write {f'{what} ' if what else ''}'{folder}': {error.strerror or error}; write elsewhere"
         ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def locked_folder(folder: str | os.PathLike[str], *, name: str) -> Generator[None]:
-    """A folder that this process alone writes to while the block runs.
-
-    The lock is the system's own, so it goes with the process. The folder must lie on a disk of this machine:
-    locks do not work across a network.
-
-    Args:
-        folder: made if it is not there.
-        name: of the file that holds the lock, which stays.
-
-    Raises:
-        UsageError: another process writes to it.
-        OutputError: the folder cannot be made, or cannot be locked.
-    """
-    # Fetched here: a folder is locked once per run, and this module is imported with every command.
-    from filelock import FileLock, Timeout
-
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / name, timeout=0, thread_local=False)
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"another hafm writes to '{folder}'; wait until it is done, or give another folder with -o"
-        ) from None
-    except NotImplementedError as error:
-        raise OutputError(
-            f"'{folder}' cannot be locked; give a folder on a disk of this machine with -o"
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to '{folder}' ({error.strerror or error}); give another folder with -o"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_output_folder(
@@ -256,6 +247,8 @@ def check_output_folder(
     *,
     overwrite: bool = False,
     needed_bytes: int = 0,
+    largest_bytes: int = 0,
+    files: Collection[str] = (),
     source: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Refuse a folder that results must not or cannot go to, before any work is done. Creates nothing.
@@ -264,14 +257,16 @@ def check_output_folder(
         folder: where results are to go; need not exist.
         overwrite: whether results may go beside (and replace) what is there.
         needed_bytes: what will be written, 0 or more.
+        largest_bytes: of one file.
+        files: what will be written, as far as it is known: names below the folder.
         source: the file that came in, which must not lie in the folder: it could be replaced.
 
     Returns:
         The folder as a path.
 
     Raises:
-        OutputError: it is a file, holds files without `overwrite`, holds `source`, cannot be written to, or
-            its disk has too little room.
+        OutputError: it is a file, holds files without `overwrite`, holds `source`, has a folder where a file
+            should go, cannot be written to, or its disk has too little room, or the process a limit.
     """
     folder = Path(folder)
     try:
@@ -281,11 +276,8 @@ def check_output_folder(
             raise OutputError(
                 f"output folder '{folder}' is a link that points to nothing; give another name with -o"
             )
-        if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-            raise OutputError(
-                f"output folder '{folder}' already holds files; give another with -o, or allow replacing "
-                f"with --overwrite"
-            )
+        if not overwrite:
+            _require_unused(folder, folder)
         if source is not None and Path(source).resolve().parent == folder.resolve():
             raise OutputError(
                 f"output folder '{folder}' holds the vocal itself, which must not be replaced; give another "
@@ -298,9 +290,17 @@ def check_output_folder(
             )
         if not os.access(existing, os.W_OK | os.X_OK):
             raise OutputError(f"no permission to write to '{existing}'; give another folder with -o")
+        for name in files:
+            _require_place(folder, name)
         free = shutil.disk_usage(existing).free
     except OSError as error:
         raise _explained(error, folder) from error
+    limit = _file_limit()
+    if limit is not None and limit < largest_bytes:
+        raise OutputError(
+            f"this process may write files of at most {size(limit)} (ulimit -f), and {size(largest_bytes)} "
+            "are needed; raise that limit"
+        )
     if free < needed_bytes:
         raise OutputError(
             f"output folder '{folder}' is on a disk with {size(free)} free, and {size(needed_bytes)} are "
@@ -308,6 +308,43 @@ def check_output_folder(
             "make room or give another folder with -o"
         )
     return folder
+
+
+def _require_unused(folder: Path, shown: Path) -> None:
+    if folder.is_dir() and any(path.name != f".{_HIDDEN}" for path in folder.iterdir()):
+        raise OutputError(
+            f"output folder '{shown}' already holds files; give another with -o, or allow replacing "
+            f"with --overwrite"
+        )
+
+
+def _require_place(folder: Path, name: str) -> None:
+    path = folder / name
+    if path.is_dir():
+        raise OutputError(f"'{path}' is a folder, and a file of that name is to be written; move it away")
+    for around in path.relative_to(folder).parents:
+        inner = folder / around
+        if inner.exists() and not inner.is_dir():
+            raise OutputError(f"'{inner}' is a file, and a folder of that name is needed; move it away")
+        if inner.is_dir() and not os.access(inner, os.W_OK | os.X_OK):
+            raise OutputError(f"no permission to write to '{inner}'; give another folder with -o")
+
+
+def _file_limit() -> int | None:
+    """The most bytes that this process may write to one file; None without a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _short(name: str) -> str:
+    """A name that more can be added to."""
+    return (
+        name if len(name.encode()) <= 100 else f"{name[:20]}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    )
 
 
 def _missing_folders(folder: Path) -> list[Path]:
@@ -320,11 +357,41 @@ def _missing_folders(folder: Path) -> list[Path]:
     return missing
 
 
-def _put_in_place(staging: Path, place: Path, last: Collection[str]) -> None:
+def _keep_finished(folder: StagedFolder) -> bool:
+    """Removes what was not finished; whether anything is left."""
+    for path in sorted(folder.staging.rglob("*"), reverse=True):
+        if path.is_file() and not any(path == kept or kept in path.parents for kept in folder.finished):
+            path.unlink(missing_ok=True)
+    return any(path.is_file() for path in folder.staging.rglob("*"))
+
+
+def _delivered(folder: StagedFolder, place: Path, last: Collection[str], overwrite: bool) -> Path:
+    """Puts what is staged into its place, or beside it where that cannot be; says where it is."""
+    try:
+        _put_in_place(folder.staging, place, last, overwrite)
+        return folder.target
+    except OSError as error:
+        for number in range(1, 1000):
+            beside, inside = f"{place.name}-{number}", f"results-{number}"
+            for path, shown in (
+                (place.with_name(beside), folder.target.with_name(beside)),
+                (place / inside, folder.target / inside),
+            ):
+                if not path.exists():
+                    with contextlib.suppress(OSError):
+                        os.rename(folder.staging, path)
+                        return shown
+        raise _explained(error, folder.target) from error
+
+
+def _put_in_place(staging: Path, place: Path, last: Collection[str], overwrite: bool) -> None:
     if not place.exists():
         os.rename(staging, place)
         return
     files = [path.relative_to(staging) for path in sorted(staging.rglob("*")) if path.is_file()]
+    for name in files:
+        if (place / name).is_dir() or (not overwrite and (place / name).exists()):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place / name))
     for name in files:
         if name.name in last:
             (place / name).unlink(missing_ok=True)
@@ -334,7 +401,14 @@ def _put_in_place(staging: Path, place: Path, last: Collection[str]) -> None:
 
 
 def _explained(error: OSError, path: Path) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    path = _final(path)
+    if error.errno == errno.EFBIG:
+        limit = _file_limit()
+        most = "" if limit is None else f" of {size(limit)} (ulimit -f)"
+        return OutputError(
+            f"cannot write '{path}': it would exceed the limit{most} on the size of a file; raise that limit"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
             f"cannot write '{path}': the disk is full{_free(path)}; make room or write elsewhere"
         )
@@ -343,6 +417,26 @@ def _explained(error: OSError, path: Path) -> OutputError:
     if isinstance(error, FileNotFoundError):
         return OutputError(f"cannot write '{path}': there is no folder '{path.parent}'; create it first")
     return OutputError(f"cannot write '{path}': {error.strerror or error}; write elsewhere")
+
+
+def _final(path: Path) -> Path:
+    """Where a file of a staged folder was to go, for messages.
+
+    >>> _final(Path("/a/.out.hafm.part/results/mix.wav")).as_posix()
+    '/a/out/mix.wav'
+    >>> _final(Path("/a/out/.hafm.part/results/mix.wav")).as_posix()
+    '/a/out/mix.wav'
+    """
+    for around in path.parents:
+        if around.name == "results" and around.parent.name.endswith(f".{_HIDDEN}"):
+            hidden = around.parent
+            name = hidden.name.removesuffix(f".{_HIDDEN}").removeprefix(".")
+            return (
+                hidden.with_name(name) / path.relative_to(around)
+                if name
+                else hidden.parent / path.relative_to(around)
+            )
+    return path
 
 
 def _free(path: Path) -> str:

@@ -6,7 +6,7 @@ In: numbers, rows of text. Out: short texts for messages, tables and displays.
 import math
 from collections.abc import Sequence
 
-__all__ = ["clock", "columns", "duration", "plural", "size"]
+__all__ = ["clock", "columns", "duration", "plural", "readable", "size"]
 
 
 def clock(seconds: float) -> str:
@@ -56,10 +56,21 @@ def columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
     ]
 
 
+def readable(name: str) -> str:
+    """The name of a file as text that every program takes: bytes that are no UTF-8 are replaced.
+
+    >>> readable("lat\udce9in.wav")
+    'lat�in.wav'
+    """
+    return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= each <= "\udfff" else each for each in name)
+
+
 def size(num_bytes: int) -> str:
     """A number of bytes.
 
-    >>> size(1_400_000), size(5_000_000_000)
-    ('1.4 MB', '5.0 GB')
+    >>> size(20_480), size(1_400_000), size(5_000_000_000)
+    ('20.5 kB', '1.4 MB', '5.0 GB')
     """
+    if num_bytes < 1e5:
+        return f"{num_bytes / 1e3:.1f} kB"
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"

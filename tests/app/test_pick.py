@@ -212,3 +212,20 @@ def test_the_record_of_the_folder_itself_comes_last_and_the_old_one_goes_first(
     assert moved[-4:-1] == [f"take-{number}/generation.json" for number in TAKES]
     assert moved[-1] == "generation.json"
     assert set(moved[:-4]).isdisjoint(moved[-4:])
+
+
+def test_where_no_melody_is_heard_harmony_does_not_count(bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
+    noise = 0.1 * torch.randn(24_000, generator=torch.Generator().manual_seed(0))
+    soundfile.write(tmp_path / "noise.wav", noise.numpy(), 16_000)
+    ran = generate(hafm, tmp_path / "noise.wav", bundle, tmp_path / "out", "--pick", "best")
+    assert ran.code == 0, ran.err
+    assert "note: no pitch was found" in ran.err
+    lines = [line for line in ran.out.splitlines() if line.startswith(("best", "then"))]
+    assert len(lines) == 3
+    for line in lines:
+        assert line.endswith("(no melody was heard in the vocal, so key and harmony do not count)")
+        assert "key (" not in line
+        assert "harmony with" not in line
+    ranking = json.loads((tmp_path / "out" / "ranking.json").read_text())
+    assert set(ranking["measures"]) == {"beat_vocal", "onset_correlation"}
+    assert all(set(take["terms"]) == set(ranking["measures"]) for take in ranking["takes"])

@@ -2,14 +2,16 @@
 
 In: the words after `hafm`. Out: text, files, and an exit code: 0, 1 (a mistake of ours), 2 (one line says
 what, why and what to do), 75 (training was asked to stop, and goes on when started again), 130 and 143
-(stopped by Ctrl-C, by SIGTERM), 141 (nobody reads our output).
+(stopped by Ctrl-C, by SIGTERM; 129 and 131 by SIGHUP, SIGQUIT), 141 (nobody reads our output).
 
 Conventions: the result goes to stdout; what happens on the way, and what goes wrong, to stderr. With `--json`
 stdout holds one JSON object, and that is the error if there is one. Nothing heavy is imported here: a job
 imports what it needs.
 """
 
+import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,10 +32,12 @@ from hafm.app.generate import Generate
 from hafm.app.info import Info
 from hafm.app.interrupt import Interrupts
 from hafm.app.listen import ListenMake, ListenScore
+from hafm.app.narrow import NarrowGroup
 from hafm.app.prepare import Prepare
 from hafm.app.retrieve import Retrieve
 from hafm.app.retrieve_index import RetrieveIndex
 from hafm.app.separate import Separate
+from hafm.app.streams import discard_output, printing, repair_streams
 from hafm.app.train import Train
 from hafm.version import __version__
 
@@ -42,6 +46,7 @@ __all__ = ["app", "main", "run"]
 _OUTPUT_CLOSED = 141  # as a shell tells of a program that SIGPIPE ended
 
 app = typer.Typer(
+    cls=NarrowGroup,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -62,7 +67,12 @@ def _hafm(
 
     [bold]hafm generate vocal.wav -o out/[/bold]
     """
-    return (lambda _: print(f"hafm {__version__}")) if version else None
+    return _print_version if version else None
+
+
+def _print_version(interrupts: Interrupts) -> None:
+    with printing():
+        print(f"hafm {__version__}")
 
 
 # In the order in which `hafm --help` lists them.
@@ -79,12 +89,14 @@ register(app, Retrieve, "retrieve")
 register(app, Evaluate, "evaluate")
 register(app, Info, "info")
 
-_data = typer.Typer(rich_markup_mode="rich", help="Look at token shards.")
+_data = typer.Typer(cls=NarrowGroup, rich_markup_mode="rich", help="Look at token shards.")
 register(_data, DataShow, "show")
 register(_data, DataVerify, "verify")
 app.add_typer(_data, name="data")
 
-_listen = typer.Typer(rich_markup_mode="rich", help="Let people compare the systems of an evaluation, blind.")
+_listen = typer.Typer(
+    cls=NarrowGroup, rich_markup_mode="rich", help="Let people compare the systems of an evaluation, blind."
+)
 register(_listen, ListenMake, "make")
 register(_listen, ListenScore, "score")
 app.add_typer(_listen, name="listen")
@@ -111,10 +123,11 @@ def run(words: Sequence[str]) -> int:
             job = app(args=list(words) or ["--help"], prog_name="hafm", standalone_mode=False)
             if callable(job):  # else it was a request for help, which has been met
                 job(interrupts)
-            sys.stdout.flush()
+            with printing():  # what is left to flush
+                pass
         except (BrokenPipeError, SystemExit):
             # Who read our output has left (`hafm info | head -1`). typer and rich make a SystemExit of that.
-            _discard_output()
+            discard_output()
             return _OUTPUT_CLOSED
         except KeyboardInterrupt:
             pass
@@ -132,14 +145,28 @@ def run(words: Sequence[str]) -> int:
 
 def main() -> None:
     """The program `hafm`."""
-    for stream in (sys.stdout, sys.stderr):
-        # The name of a file need not be text in the terminal's encoding, nor in any.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    exit_code = run(sys.argv[1:])
+    words = sys.argv[1:]
+    repair_streams(quiet=bool({"-q", "--quiet"} & set(words)))
+    exit_code = run(words) if _has_working_folder() else 2
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_output()
     if exit_code > 128:
         # Stopped: leave at once, without what libraries do at the end of a process.
         os._exit(exit_code)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done, and what is left takes a moment
     sys.exit(exit_code)
+
+
+def _has_working_folder() -> bool:
+    """Whether there is one; libraries that are loaded where it was deleted end the process."""
+    try:
+        os.getcwd()
+    except OSError:
+        print("error: the working folder is not there any more; go to another one (cd)", file=sys.stderr)
+        return False
+    return True
 
 
 def _tell(failure: Failure, *, as_json: bool, error: Exception | None = None) -> None:
@@ -147,14 +174,5 @@ def _tell(failure: Failure, *, as_json: bool, error: Exception | None = None) ->
         traceback.print_exception(error)
     print(failure.line, file=sys.stderr, flush=True)
     if as_json:
-        print(failure.json, flush=True)
-
-
-def _discard_output() -> None:
-    """Point stdout and stderr at nothing, so that Python's last flush does not fail as well."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            os.dup2(nowhere, stream.fileno())
-        except (OSError, ValueError):  # captured by a test
-            continue
+        with contextlib.suppress(OSError):  # that stdout cannot be written may be what failed
+            print(failure.json, flush=True)

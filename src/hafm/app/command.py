@@ -22,6 +22,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -38,6 +39,8 @@ import typer
 from typer.models import OptionInfo
 
 from hafm.app.interrupt import Interrupts
+from hafm.app.narrow import NarrowCommand
+from hafm.app.streams import printing
 from hafm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -141,6 +144,12 @@ class Command:
                     limit.check(_spelling(field.name, metadata), value)
         self.check()
 
+    @property
+    def results(self) -> Path | None:
+        """Where what it makes lies; None where it makes no files."""
+        found: Path | None = getattr(self, "output", None)
+        return found
+
     def check(self) -> None:
         """Refuses values that do not go together.
 
@@ -182,12 +191,13 @@ class Command:
 
     def print(self, outcome: Any) -> None:
         """Prints an outcome: as JSON, or as notes and a summary, or (`--quiet`) not at all."""
-        if self.as_json:
-            print(json.dumps(outcome.to_json()))
-        elif not self.quiet:
-            for note in getattr(outcome, "notes", ()):  # JSON holds them already
-                print(f"note: {note}", file=sys.stderr)
-            print(outcome.summary())
+        with printing(self.results):
+            if self.as_json:
+                print(json.dumps(outcome.to_json()))
+            elif not self.quiet:
+                for note in getattr(outcome, "notes", ()):  # JSON holds them already
+                    print(f"note: {note}", file=sys.stderr)
+                print(outcome.summary())
 
 
 def register(app: typer.Typer, command: type[Command], name: str) -> None:
@@ -217,7 +227,7 @@ def register(app: typer.Typer, command: type[Command], name: str) -> None:
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     epilog = "\n\n".join(["[bold]Examples[/bold]", *command.examples]) if command.examples else None
-    app.command(name=name, epilog=epilog)(call)
+    app.command(name=name, epilog=epilog, cls=NarrowCommand)(call)
 
 
 def _described(command: type[Command]) -> list[tuple[Field[Any], tuple[Any, ...]]]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from hafm.data.shards.token_use import TokenUse
 from hafm.data.tokenising.clip_filter import ClipFilter
+from hafm.words import readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +111,16 @@ def draw_data(
 
 def _headline(figure: "Figure", title: str, subtitle: str) -> None:
     # Not as mathematics: a dollar in a file name is a dollar.
-    figure.text(0.06, 0.962, title, fontsize=16, fontweight="bold", color=_INK, va="center", parse_math=False)
+    figure.text(
+        0.06,
+        0.962,
+        readable(title),
+        fontsize=16,
+        fontweight="bold",
+        color=_INK,
+        va="center",
+        parse_math=False,
+    )
     figure.text(0.06, 0.926, subtitle, fontsize=10.5, color=_FAINT, va="center", parse_math=False)
 
 

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-__all__ = ["Display", "PlainDisplay", "SilentDisplay", "TerminalDisplay", "bar_between", "display", "writer"]
+__all__ = [
+    "Display",
+    "PlainDisplay",
+    "SilentDisplay",
+    "TerminalDisplay",
+    "bar_between",
+    "can_move",
+    "display",
+    "writer",
+]
 
 _PLAIN_SECONDS = 2.0
 _PLAIN_ITEMS_SECONDS = 30.0  # preparing a collection takes hours
@@ -190,11 +199,16 @@ def display(console: "Console", *, quiet: bool) -> Iterator[Display]:
     """
     if quiet:
         yield SilentDisplay()
-    elif not console.is_terminal:
+    elif not can_move(console):
         yield PlainDisplay(writer(console))
     else:
         with bar_between(console, "{task.description:<17}", "{task.fields[left]}", width=40) as bar:
             yield TerminalDisplay(bar, bar.add_task("", total=None, left="", visible=False))
+
+
+def can_move(console: "Console") -> bool:
+    """Whether lines can be written over: it is a terminal, and not a dumb one (`TERM=dumb`)."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def _name(stage: str) -> str:

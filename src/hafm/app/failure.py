@@ -7,18 +7,22 @@ In: any exception. Out: a `Failure`.
 | a `HafmError`, or a command line that cannot be parsed | `error: what, why, what to do` | 2 |
 | Ctrl-C, SIGTERM | `interrupted: nothing was written`, or what stays | 130, 143 |
 | training was asked to stop, and saved its state | `stopped by SIGTERM after step ...` | 75, 130 |
-| the memory is full | `error: ...` | 2 |
+| the memory is full, or a limit of it (`ulimit -v`) is reached | `error: ...` | 2 |
+| the system refuses something else: no room, too many open files | `error: ...` | 2 |
 | a mistake of ours | `internal error: ...` and how to report it | 1 |
 
 Convention: a traceback is shown with `--debug` and never without.
 """
 
+import errno
 import json
+import os
 from dataclasses import dataclass
 
 import typer
 
 from hafm.errors import HafmError, Stopped
+from hafm.words import size
 
 __all__ = ["Failure", "explain", "interrupted"]
 
@@ -28,8 +32,14 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 _RENAMED = {"--clips-a-song": "--clips-per-song"}
 """Options by their old spelling."""
 
-_OUT_OF_MEMORY = (
-    "the memory is full; give a shorter part with --seconds, ask for fewer --takes, or close other programs"
+_OUT_OF_MEMORY = "give a shorter part with --seconds, ask for fewer --takes, or close other programs"
+_MEMORY_WORDS = (  # of torch, of the linker, of C++, of numpy, of Python
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",
+    "bad_alloc",
+    "unable to allocate",
+    "can't start new thread",
 )
 
 
@@ -85,7 +95,9 @@ def explain(error: Exception) -> Failure:
     if isinstance(error, _CommandLineError):
         return Failure(kind="UsageError", message=_about_command_line(error), exit_code=2)
     if _is_out_of_memory(error):
-        return Failure(kind="OutOfMemory", message=_OUT_OF_MEMORY, exit_code=2)
+        return Failure(kind="OutOfMemory", message=_about_memory(), exit_code=2)
+    if isinstance(error, OSError) and error.errno is not None:
+        return Failure(kind="SystemError", message=_about_system(error), exit_code=2)
     what = _one_line(f"{kind}: {error}")
     return Failure(
         kind=kind,
@@ -114,12 +126,45 @@ def _about_command_line(error: Exception) -> str:
     return f"{message.rstrip('.')}; `{command} --help` lists what there is"
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # Torch has a class for its GPUs, and tells of the CPU in words alone.
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or one that it comes from, is about memory; libraries say so in words alone."""
+    while error is not None:
+        words = str(error).lower()
+        if (
+            isinstance(error, MemoryError)
+            or type(error).__name__ == "OutOfMemoryError"
+            or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+            or (
+                isinstance(error, RuntimeError | ImportError | OSError)
+                and any(sign in words for sign in _MEMORY_WORDS)
+            )
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _about_memory() -> str:
+    limit = _memory_limit()
+    if limit is None:
+        return f"the memory is full; {_OUT_OF_MEMORY}"
+    return f"this process may use {size(limit)} of memory (ulimit -v), which is too little; raise that limit"
+
+
+def _memory_limit() -> int | None:
+    """Bytes of address space that this process may use; None without a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _about_system(error: OSError) -> str:
+    place = "" if error.filename is None else f" '{os.fsdecode(error.filename)}'"
+    return _one_line(
+        f"the system refused{place}: {error.strerror or error}; put that right, and run it again"
     )
 
 

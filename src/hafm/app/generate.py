@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from hafm.app import options
 from hafm.app.command import Range, option
-from hafm.app.generate_result import GenerateOutcome, Take, put_best
+from hafm.app.generate_result import RANKING_FILE, GenerateOutcome, Take, put_best
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import MADE, SOUND, WRITTEN, separator_path, separator_threads
 from hafm.app.sheet_command import SheetCommand, SheetRequest
@@ -205,12 +205,9 @@ class Generate(SheetCommand):
     def run(self, shown: "Display", interrupts: Interrupts) -> GenerateOutcome:
         began = time.monotonic()
         shown.step("getting ready")
-        from hafm.audio.io import read_audio
         from hafm.device import find_device
-        from hafm.files import check_output_folder, staged_folder
+        from hafm.files import staged_folder
         from hafm.generate.accompaniment import RECORD_FILE
-        from hafm.generate.accompany import Accompanist
-        from hafm.generate.steps import require_guide
 
         if self.plot:
             from hafm.app.plot import check_matplotlib
@@ -219,9 +216,30 @@ class Generate(SheetCommand):
         plan = _plan(self)
         find_device(plan.device)
         _check_folders(plan)
+        with staged_folder(
+            self.output,
+            last=[RECORD_FILE],
+            overwrite=self.overwrite,
+            cleaning=interrupts.cleaning,
+            commit=interrupts.shield(),
+        ) as folder:
+            return self._make(plan, folder, shown, began)
+
+    def _make(self, plan: "_Plan", folder: "StagedFolder", shown: "Display", began: float) -> GenerateOutcome:
+        """All that is done once the output folder is ours."""
+        from hafm.audio.io import read_audio
+        from hafm.files import check_output_folder
+        from hafm.generate.accompany import Accompanist
+        from hafm.generate.steps import require_guide
+
         vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
         sheet = plan.sheet(vocal.seconds)
-        check_output_folder(self.output, overwrite=True, needed_bytes=_needed_bytes(plan, vocal))
+        check_output_folder(
+            self.output,
+            overwrite=True,
+            needed_bytes=_needed_bytes(plan, vocal),
+            largest_bytes=_BYTES_PER_SAMPLE * vocal.waveform.numel() if plan.format == "wav" else 0,
+        )
 
         separator = None if plan.separator is None else _open_separator(plan.separator)
         shown.step("opening the bundle")
@@ -239,21 +257,19 @@ class Generate(SheetCommand):
         ranked = time.monotonic()
 
         shown.step("writing")
-        with staged_folder(
-            self.output, last=[RECORD_FILE], cleaning=interrupts.cleaning, commit=interrupts.shield()
-        ) as folder:
-            takes = [
-                _save(accompaniment, number, len(accompaniments), folder, plan)
-                for number, accompaniment in enumerate(accompaniments, start=1)
-            ]
-            picked = None if ranking is None else put_best(ranking, takes, folder)
-            sheet_paths = _save_sheet(accompaniments[0].record.lead_sheet, folder)
+        notes = [*sheet.notes, *(note for each in accompaniments for note in each.notes)]
+        takes = [
+            _save(accompaniment, number, len(accompaniments), folder, plan, notes)
+            for number, accompaniment in enumerate(accompaniments, start=1)
+        ]
+        picked = None if ranking is None else put_best(ranking, takes, folder)
+        sheet_paths = _save_sheet(accompaniments[0].record.lead_sheet, folder)
         written = time.monotonic()
         return GenerateOutcome(
             takes=takes,
             vocal=vocal,
             record=accompaniments[0].record,
-            notes=tuple(dict.fromkeys([*sheet.notes, *(n for each in accompaniments for n in each.notes)])),
+            notes=tuple(dict.fromkeys(notes)),
             timings={
                 "prepare_seconds": ready - began,
                 "generate_seconds": generated - ready,
@@ -308,6 +324,11 @@ class _Plan:
 
             return SheetRequest(given=None, corrections=Corrections(), notes=())
         return self.request.sheet_request(duration_seconds)
+
+    @property
+    def format(self) -> str:
+        """Of the sounds."""
+        return str(self.save_options.get("format", "wav"))
 
     def generate(
         self,
@@ -441,7 +462,7 @@ def _check_folders(plan: _Plan) -> None:
     from hafm.files import check_output_folder
 
     output = plan.request.output
-    check_output_folder(output, overwrite=plan.request.overwrite)
+    check_output_folder(output, overwrite=plan.request.overwrite, files=_files(plan))
     for folder in options.take_folders(output, plan.request.takes):
         held = {"vocal": plan.vocal, "record": plan.request.replay, "guide": plan.request.guide}
         for name, path in held.items():
@@ -450,6 +471,20 @@ def _check_folders(plan: _Plan) -> None:
                     f"'{output}' holds the {name} itself ('{path}'), which must not be replaced; "
                     "give another folder with -o"
                 )
+
+
+def _files(plan: _Plan) -> list[str]:
+    """What will be written, below the output folder."""
+    from hafm.generate.accompaniment import RECORD_FILE
+    from hafm.guide.sheet_files import SHEET_FILES
+
+    sounds = ["accompaniment", "mix", *(["vocal"] if plan.separator is not None else [])]
+    names = [*(f"{sound}.{plan.format}" for sound in sounds), RECORD_FILE]
+    names += ["plot.png"] if plan.request.plot else []
+    best = [*names, RANKING_FILE] if plan.request.pick == "best" or plan.request.takes == 1 else []
+    takes = options.take_folders(Path(), plan.request.takes)[1:]
+    best += [SHEET_FILES["lead_sheet"], SHEET_FILES["midi"]]
+    return [*best, *((folder / name).as_posix() for folder in takes for name in names)]
 
 
 def _needed_bytes(plan: _Plan, vocal: "Audio") -> int:
@@ -490,11 +525,23 @@ def _rank(accompaniments: "Sequence[Accompaniment]", shown: "Display") -> "Ranki
     return pick_best(accompaniments)
 
 
-def _save(accompaniment: "Accompaniment", number: int, of: int, folder: "StagedFolder", plan: _Plan) -> Take:
+def _save(
+    accompaniment: "Accompaniment",
+    number: int,
+    of: int,
+    folder: "StagedFolder",
+    plan: _Plan,
+    notes: list[str],
+) -> Take:
     staging = folder.staging / f"take-{number}" if of > 1 else folder.staging
     paths, output = accompaniment.write(staging, **plan.save_options)
+    for path in paths.values():
+        folder.finish(path)
     if plan.request.plot:
-        paths["plot"] = _plot(accompaniment, staging, f"take {number} of {of}")
+        try:
+            paths["plot"] = _plot(accompaniment, staging, f"take {number} of {of}")
+        except Exception as error:  # whatever it is, the sound is worth more than its picture
+            notes.append(f"no plot of take {number} could be made ({type(error).__name__}: {error})")
     return Take(
         number=number,
         paths={name: folder.final(path) for name, path in paths.items()},

@@ -1,8 +1,9 @@
 """Ctrl-C and termination: the program ends within a second and leaves nothing half-written.
 
-In: SIGINT (Ctrl-C) or SIGTERM. Out: `KeyboardInterrupt` in the main thread at once, and the end of the
-process `GRACE_SECONDS` later if that was not enough. The exit code is 128 + the number of the signal: 130
-or 143.
+In: SIGINT (Ctrl-C), SIGTERM, SIGHUP (the terminal was lost) or SIGQUIT (Ctrl-\\). Out: `KeyboardInterrupt` in
+the main thread at once, and the end of the process `GRACE_SECONDS` later if that was not enough. The exit
+code is 128 + the number of the signal: 130, 143, 129 or 131. SIGHUP and SIGQUIT stay ignored where they were
+(`nohup`).
 
 Python runs a signal's handler between two steps of the interpreter. One long call into C (encoding ten
 minutes of sound) holds it back for seconds, and a library may swallow the exception on its way. So a second
@@ -31,11 +32,18 @@ GRACE_SECONDS = 0.5
 """How long the main thread may take to unwind before the watcher ends the process."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_IGNORABLE = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name))
 _SHOW_CURSOR = "\x1b[?25h"
 
 
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask a process for its end, without those that it was started to ignore."""
+    asked = (number for number in _IGNORABLE if signal.getsignal(number) is not signal.SIG_IGN)
+    return (*_SIGNALS, *asked)
+
+
 class Interrupts:
-    """Takes over SIGINT and SIGTERM while its block runs.
+    """Takes over the signals that ask for the end while its block runs.
 
     Outside the main thread, where Python takes no signals, it does nothing. A block within a block is not
     for this class.
@@ -68,7 +76,7 @@ class Interrupts:
         self._receiver, self._sender = socket.socketpair()
         self._sender.setblocking(False)
         self._wakeup_before = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, self._interrupt) for number in _SIGNALS}
+        self._before = {number: signal.signal(number, self._interrupt) for number in ending_signals()}
         threading.Thread(target=self._watch, name="hafm-interrupts", daemon=True).start()
         return self
 

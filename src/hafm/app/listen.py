@@ -198,11 +198,19 @@ class ListenMake(Command):
         design = run.design(self.plan, arm=self.arm, systems=named_systems(self.systems))
         seconds = sum(2 * run.seconds(trial.clip) for trial in design.trials)
         check_output_folder(
-            self.output, overwrite=self.overwrite, needed_bytes=math.ceil(seconds * _BYTES_PER_SECOND)
+            self.output,
+            overwrite=self.overwrite,
+            needed_bytes=math.ceil(seconds * _BYTES_PER_SECOND),
+            files=[KEY_FILE, PAGE_FILE],
         )
-        with one_thread():  # many short sums: threads would wait for each other
-            page = run.page(design, on_progress=shown.follow()).encode()
-        with staged_folder(self.output, cleaning=interrupts.cleaning, commit=interrupts.shield()) as folder:
+        with staged_folder(
+            self.output,
+            overwrite=self.overwrite,
+            cleaning=interrupts.cleaning,
+            commit=interrupts.shield(),
+        ) as folder:
+            with one_thread():  # many short sums: threads would wait for each other
+                page = run.page(design, on_progress=shown.follow()).encode()
             for name, content in ((KEY_FILE, design.to_json().encode()), (PAGE_FILE, page)):
                 with atomic_file(folder.staging / name) as file:
                     file.write(content)

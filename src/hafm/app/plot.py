@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hafm.app.chromagram import chromagram, outline
 from hafm.errors import UsageError
-from hafm.words import clock
+from hafm.words import clock, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +115,16 @@ def draw(
 
 def _headline(figure: "Figure", title: str, subtitle: str) -> None:
     # Not as mathematics: a dollar in a file name is a dollar.
-    figure.text(0.06, 0.962, title, fontsize=16, fontweight="bold", color=_INK, va="center", parse_math=False)
+    figure.text(
+        0.06,
+        0.962,
+        readable(title),
+        fontsize=16,
+        fontweight="bold",
+        color=_INK,
+        va="center",
+        parse_math=False,
+    )
     figure.text(0.06, 0.926, subtitle, fontsize=10.5, color=_FAINT, va="center", parse_math=False)
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hafm.audio.sound import Audio
     from hafm.evaluate.retrieval.index import RetrievalIndex
     from hafm.evaluate.retrieval.retrieve import Retrieved
+    from hafm.files import StagedFolder
     from hafm.generate.record import Output
 
 __all__ = ["RECORD_FILE", "Retrieve", "RetrieveOutcome", "RetrievedTake"]
@@ -180,36 +181,55 @@ class Retrieve(Command):
     def run(self, shown: "Display", interrupts: Interrupts) -> RetrieveOutcome:
         began = time.monotonic()
         shown.step("getting ready")
-        from hafm.audio.io import read_audio
         from hafm.device import one_thread
-        from hafm.evaluate.retrieval.retrieve import Retriever
         from hafm.evaluate.retrieval.transform import check_stretcher
-        from hafm.files import check_output_folder, staged_folder
+        from hafm.files import staged_folder
 
         self._check_folders()
         check_stretcher()
+        with (
+            one_thread(),
+            staged_folder(
+                self.output,
+                last=[RECORD_FILE],
+                overwrite=self.overwrite,
+                cleaning=interrupts.cleaning,
+                commit=interrupts.shield(),
+            ) as folder,
+        ):
+            return self._make(folder, shown, began)
+
+    def _make(self, folder: "StagedFolder", shown: "Display", began: float) -> RetrieveOutcome:
+        """All that is done once the output folder is ours."""
+        from hafm.audio.io import read_audio
+        from hafm.evaluate.retrieval.retrieve import Retriever
+        from hafm.files import check_output_folder
+
         retriever = Retriever.open(self.index, root=self.collection)
         vocal = read_audio(self.vocal, start_seconds=self.start, seconds=self.seconds)
-        check_output_folder(self.output, overwrite=True, needed_bytes=self._needed_bytes(vocal))
+        check_output_folder(
+            self.output,
+            overwrite=True,
+            needed_bytes=self._needed_bytes(vocal),
+            largest_bytes=_BYTES_PER_SAMPLE * vocal.waveform.numel() if self.format == "wav" else 0,
+        )
         ready = time.monotonic()
 
         shown.step("listening")
         excluded = tuple(self.exclude or ())
-        with one_thread():
-            ranking = retriever.rank(vocal.mono(), vocal.sample_rate, exclude_songs=excluded)
-            found = [retriever.render(ranking, self.rank - 1 + take) for take in range(self.takes)]
-            made = time.monotonic()
+        ranking = retriever.rank(vocal.mono(), vocal.sample_rate, exclude_songs=excluded)
+        found = [retriever.render(ranking, self.rank - 1 + take) for take in range(self.takes)]
+        made = time.monotonic()
 
-            shown.step("writing")
-            takes = []
-            with staged_folder(
-                self.output, last=[RECORD_FILE], cleaning=interrupts.cleaning, commit=interrupts.shield()
-            ) as folder:
-                for number, each in enumerate(found, start=1):
-                    staging = folder.staging / f"take-{number}" if len(found) > 1 else folder.staging
-                    paths, output = self._write(each, vocal, staging, identity=retriever.identity())
-                    final = {name: folder.final(path) for name, path in paths.items()}
-                    takes.append(RetrievedTake(number=number, paths=final, levels=output.levels, found=each))
+        shown.step("writing")
+        takes = []
+        for number, each in enumerate(found, start=1):
+            staging = folder.staging / f"take-{number}" if len(found) > 1 else folder.staging
+            paths, output = self._write(each, vocal, staging, identity=retriever.identity())
+            for path in paths.values():
+                folder.finish(path)
+            final = {name: folder.final(path) for name, path in paths.items()}
+            takes.append(RetrievedTake(number=number, paths=final, levels=output.levels, found=each))
         written = time.monotonic()
         return RetrieveOutcome(
             takes=takes,
@@ -228,7 +248,13 @@ class Retrieve(Command):
         """Refuses an output folder that cannot take results, or where one could replace vocal or index."""
         from hafm.files import check_output_folder
 
-        check_output_folder(self.output, overwrite=self.overwrite)
+        names = [f"accompaniment.{self.format}", f"mix.{self.format}", RECORD_FILE]
+        takes = options.take_folders(Path(), self.takes)[1:] or [Path()]
+        check_output_folder(
+            self.output,
+            overwrite=self.overwrite,
+            files=[(folder / name).as_posix() for folder in takes for name in names],
+        )
         for folder in options.take_folders(self.output, self.takes):
             if self.vocal.resolve().parent == folder.resolve():
                 raise OutputError(

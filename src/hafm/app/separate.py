@@ -210,7 +210,7 @@ class Separate(Command):
         report = _reporter(songs, shown)
         done: dict[int, SeparatedSong] = {}
         with contextlib.ExitStack() as stack:
-            staged = [_staged(folder, interrupts, stack) for folder in self.folders]
+            staged = [_staged(folder, interrupts, stack, overwrite=self.overwrite) for folder in self.folders]
             jobs = [
                 SongJob(number=number, song=song, folder=folder.staging, format=self.format)
                 for number, (song, (folder, _)) in enumerate(zip(songs, staged, strict=True))
@@ -262,9 +262,12 @@ class Separate(Command):
 
     def _check_folders(self) -> None:
         from hafm.files import check_output_folder
+        from hafm.separate.files import STEMS
 
         for song, folder in zip(self.songs, self.folders, strict=True):
-            check_output_folder(folder, overwrite=self.overwrite)
+            endings = {self.format, "wav"}
+            names = [f"{stem}.{ending}" for stem in STEMS for ending in endings]
+            check_output_folder(folder, overwrite=self.overwrite, files=names)
             if song.exists() and song.resolve().parent == folder.resolve():
                 raise OutputError(
                     f"'{folder}' holds the song itself ('{song}'), which must not be replaced; give another "
@@ -289,14 +292,14 @@ def _process_ended(job: "SongJob", reason: str) -> NoReturn:
 
 
 def _staged(
-    folder: Path, interrupts: Interrupts, stack: contextlib.ExitStack
+    folder: Path, interrupts: Interrupts, stack: contextlib.ExitStack, *, overwrite: bool
 ) -> "tuple[StagedFolder, Callable[[], None]]":
     """A folder to fill, and what puts it in place; `stack` clears away what was never put in place."""
     from hafm.files import staged_folder
 
     inner = contextlib.ExitStack()
     staged = inner.enter_context(
-        staged_folder(folder, cleaning=interrupts.cleaning, commit=interrupts.shield())
+        staged_folder(folder, overwrite=overwrite, cleaning=interrupts.cleaning, commit=interrupts.shield())
     )
     stack.push(inner)
     return staged, inner.close

@@ -10,7 +10,7 @@ Under `torchrun` every rank comes through here; rank 0 alone writes and prints.
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Train", "TrainOutcome"]
 
+_LOCK_FILE = ".hafm.lock"
 _LEARNT, _KEPT = "What is learnt, and how", "What is written"
 
 
@@ -193,6 +194,10 @@ class Train(Command):
         if self.sample_bundle is not None and self.sample_every is None:
             raise UsageError("--sample-bundle plays samples, and none are asked for; give --sample-every too")
 
+    @property
+    def results(self) -> Path | None:
+        return self.run_folder
+
     def job(self, interrupts: Interrupts) -> None:
         """Trains. A display of its own shows figures of the steps, and rank 0 alone prints."""
         from rich.console import Console
@@ -223,9 +228,11 @@ class Train(Command):
             join_ranks(self.device) as ranks,
             device_errors(ranks.device),
             training_display(console, quiet=self.quiet or not ranks.is_first) as listener,
+            ExitStack() as stack,
         ):
             recipe, training, held_out = _materials(self, listener)
             if not self.dry_run:
+                stack.enter_context(_alone(self, ranks))
                 trainer = _trainer(self, recipe, training, held_out, ranks, listener, run=self.run_folder)
                 with ranks.first_alone(f"write to '{self.run_folder}'"):
                     if ranks.is_first:
@@ -255,6 +262,27 @@ class Train(Command):
                 dry=found,
                 silent=not ranks.is_first,
             )
+
+
+@contextmanager
+def _alone(request: Train, ranks: "Ranks") -> Iterator[None]:
+    """The run's folder is written by these ranks alone, and what is read is not written to.
+
+    Raises:
+        UsageError: another training writes to it, or `hafm prepare` writes the shards.
+    """
+    from hafm.data.shards.folder import WRITER_LOCK
+    from hafm.locks import locked_folder, reading_folder, remove_leftovers
+
+    with ExitStack() as stack:
+        with ranks.first_alone(f"train in '{request.run_folder}'"):
+            if ranks.is_first:
+                if "://" not in request.data:
+                    stack.enter_context(reading_folder(Path(request.data), writer=WRITER_LOCK))
+                locked = locked_folder(request.run_folder, name=_LOCK_FILE, elsewhere="--run", stays=False)
+                stack.enter_context(locked)
+                remove_leftovers(request.run_folder)
+        yield
 
 
 def _materials(request: Train, listener: "Listener") -> "tuple[Recipe, Shards, Shards | None]":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hafm.app.display import bar_between, writer
+from hafm.app.display import bar_between, can_move, writer
 from hafm.train.heldout import HeldOut
 from hafm.train.metrics import Listener, StepReport
 from hafm.train.recipe import Recipe
@@ -142,7 +142,7 @@ def training_display(console: "Console", *, quiet: bool) -> Iterator[Listener]:
     """
     if quiet:
         yield SilentTraining(writer(console))
-    elif not console.is_terminal:
+    elif not can_move(console):
         yield PlainTraining(writer(console))
     else:
         with bar_between(console, "{task.description}", "{task.fields[figures]}", width=30) as bar:

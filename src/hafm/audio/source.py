@@ -9,6 +9,7 @@ Only regular files are opened: a pipe would wait for ever, and a device never en
 
 import contextlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Generator
@@ -22,6 +23,7 @@ __all__ = ["MAX_FILE_BYTES", "BinaryStream", "open_source"]
 MAX_FILE_BYTES = 4 << 30
 
 _COPY_BYTES = 1 << 20
+_ADDRESS = re.compile(r"^(https?|ftps?|sftp|file|s3|gs|rtm?s?p|data|blob):/+", re.IGNORECASE)
 
 
 @runtime_checkable
@@ -53,7 +55,7 @@ def open_source(source: str | os.PathLike[str] | BinaryStream) -> Generator[tupl
 
 @contextlib.contextmanager
 def _opened_path(source: str | os.PathLike[str]) -> Generator[tuple[IO[bytes], Path, str]]:
-    path, name = Path(source), _quoted(os.fspath(source))
+    path, name = Path(source), _quoted(_as_given(os.fspath(source)))
     with contextlib.ExitStack() as stack:
         try:
             status = path.stat()
@@ -92,13 +94,22 @@ def _unopened(error: OSError | ValueError, path: Path, name: str) -> AudioReadEr
         if path.is_symlink():
             return AudioReadError(f"{name} is a link to a file that does not exist; give the file itself")
         hint = "check the name and the folder"
-        if "://" in name:
+        if _ADDRESS.match(name.strip("'")):
             hint = "HAFM opens files, not addresses, so download it first"
         return AudioReadError(f"{name} does not exist; {hint}")
     if isinstance(error, PermissionError):
         return AudioReadError(f"no permission to read {name}; change it with chmod, or copy the file")
     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return AudioReadError(f"{name} cannot be opened ({why}); check the name")
+
+
+def _as_given(name: str) -> str:
+    """An address with both of its slashes, of which a `Path` keeps one.
+
+    >>> _as_given("https:/example.com/a.mp3"), _as_given("a:/b.wav")
+    ('https://example.com/a.mp3', 'a:/b.wav')
+    """
+    return _ADDRESS.sub(r"\1://", name)
 
 
 def _too_big(name: str) -> AudioContentError:

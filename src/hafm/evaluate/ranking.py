@@ -10,6 +10,9 @@ share of the singing that has no accompaniment beneath it: no take wins by falli
 silent beneath all of the singing comes last, and takes of equal scores keep their order. One thread, no
 random draws: the same sounds give the same ranking.
 
+Where the vocal has no pitch (`hafm.audio.checks`: a whisper, noise), key and harmony do not count: what they
+measure there is chance. The takes are ranked by beats and attacks alone, and every line says so.
+
 What a score is not: it compares takes of one vocal. Vocals differ in how much their own instrumental gets.
 
 How points are made of a measure's value:
@@ -42,6 +45,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from hafm.audio.checks import NO_PITCH, vocal_notes
 from hafm.audio.resample import resample
 from hafm.device import one_thread
 from hafm.errors import UsageError
@@ -134,6 +138,9 @@ CRITERIA = (
 )
 """What takes are ranked by, in the order of `MEASURES`."""
 
+_OF_MELODY = ("key_vocal", "chroma_vocal")
+_WITHOUT_MELODY = "no melody was heard in the vocal, so key and harmony do not count"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankedTake:
@@ -168,10 +175,12 @@ class Ranking:
     Args:
         takes: the best first; every take once.
         num_windows: stretches of the vocal in which somebody sings.
+        criteria: what they were ranked by.
     """
 
     takes: tuple[RankedTake, ...]
     num_windows: int
+    criteria: tuple[Criterion, ...] = CRITERIA
 
     @property
     def best(self) -> RankedTake:
@@ -199,7 +208,7 @@ class Ranking:
                     "unit": MEASURES[criterion.measure].unit,
                     **{name: value for name, value in asdict(criterion).items() if name != "measure"},
                 }
-                for criterion in CRITERIA
+                for criterion in self.criteria
             },
             "num_windows": self.num_windows,
         }
@@ -230,11 +239,16 @@ def pick_best(accompaniments: Sequence[Accompaniment]) -> Ranking:
             raise UsageError(
                 f"take {number} accompanies another vocal than take 1; rank only takes of one vocal"
             )
-    return rank_takes(vocal.mono(), [accompaniment.waveform[0] for accompaniment in accompaniments], rate)
+    takes = [accompaniment.waveform[0] for accompaniment in accompaniments]
+    return rank_takes(vocal.mono(), takes, rate, has_melody=NO_PITCH not in vocal_notes(vocal.waveform, rate))
 
 
 def rank_takes(
-    vocal: Float[Tensor, " T"], accompaniments: Sequence[Float[Tensor, " T"]], sample_rate: int
+    vocal: Float[Tensor, " T"],
+    accompaniments: Sequence[Float[Tensor, " T"]],
+    sample_rate: int,
+    *,
+    has_melody: bool = True,
 ) -> Ranking:
     """Ranks what was made for one vocal.
 
@@ -242,6 +256,7 @@ def rank_takes(
         vocal: finite samples, mono.
         accompaniments: one or more, as long as the vocal.
         sample_rate: of all, in hertz, 8000 or more.
+        has_melody: whether the vocal has a pitch; without one, key and harmony do not count.
 
     Raises:
         UsageError: no takes, or one that is not mono, not finite or of another length; it is named.
@@ -262,11 +277,13 @@ def rank_takes(
             Example(vocal=vocal, accompaniment=accompaniment, sample_rate=sample_rate)
         except UsageError as error:
             raise UsageError(f"take {number} cannot be ranked: {error}") from error
+    criteria = tuple(each for each in CRITERIA if has_melody or each.measure not in _OF_MELODY)
     with one_thread():
         heard = _at_analysis_rate(vocal, sample_rate)
         windows = _sung_windows(heard)
         measured = [
-            _measured(heard, _at_analysis_rate(take, sample_rate), windows) for take in accompaniments
+            _measured(heard, _at_analysis_rate(take, sample_rate), windows, criteria)
+            for take in accompaniments
         ]
     order = sorted(range(len(measured)), key=lambda index: measured[index].place(index))
     return Ranking(
@@ -277,11 +294,13 @@ def rank_takes(
                 terms=measured[index].terms,
                 values=measured[index].values,
                 silent=measured[index].silent,
-                why=f"{_called(measured, index)}: {_why(measured, index, sung=bool(windows))}",
+                why=f"{_called(measured, index)}: {_why(measured, index, criteria, sung=bool(windows))}"
+                + ("" if has_melody else f" ({_WITHOUT_MELODY})"),
             )
             for index in order
         ),
         num_windows=len(windows),
+        criteria=criteria,
     )
 
 
@@ -319,8 +338,10 @@ def _level(waveform: Tensor) -> float:
     return float(active_rms(waveform[None], sample_rate=_SAMPLE_RATE_HZ)[0])
 
 
-def _measured(vocal: Tensor, take: Tensor, windows: Sequence[slice]) -> _Measured:
-    names = [_DEAD_AIR, *(criterion.measure for criterion in CRITERIA)]
+def _measured(
+    vocal: Tensor, take: Tensor, windows: Sequence[slice], criteria: Sequence[Criterion]
+) -> _Measured:
+    names = [_DEAD_AIR, *(criterion.measure for criterion in criteria)]
     found = [
         measure(Example(vocal=vocal[window], accompaniment=take[window], sample_rate=_SAMPLE_RATE_HZ), names)
         for window in windows
@@ -328,7 +349,7 @@ def _measured(vocal: Tensor, take: Tensor, windows: Sequence[slice]) -> _Measure
     return _Measured(
         terms={
             criterion.measure: 0.0 if points is None else points
-            for criterion in CRITERIA
+            for criterion in criteria
             for points in [_mean([_points(criterion, values) for values in found])]
         },
         values={
@@ -354,7 +375,7 @@ def _called(measured: Sequence[_Measured], index: int) -> str:
     return f"take {index + 1}" if take.silent else f"take {index + 1}, {take.score:.2f} points"
 
 
-def _why(measured: Sequence[_Measured], index: int, *, sung: bool) -> str:
+def _why(measured: Sequence[_Measured], index: int, criteria: Sequence[Criterion], *, sung: bool) -> str:
     """What the take does better and worse than the others that play, the largest difference first."""
     take = measured[index]
     others = [other for number, other in enumerate(measured) if number != index and not other.silent]
@@ -367,7 +388,7 @@ def _why(measured: Sequence[_Measured], index: int, *, sung: bool) -> str:
     differences = {
         criterion.words: take.terms[criterion.measure]
         - math.fsum(other.terms[criterion.measure] for other in others) / len(others)
-        for criterion in CRITERIA
+        for criterion in criteria
     }
     than = "the other take" if len(others) == 1 else "the other takes"
     better = _listed({words: points for words, points in differences.items() if points > 0})

@@ -1,10 +1,12 @@
 """Being asked to stop: a signal only sets a flag, and the loop looks at it when a step is done.
 
-In: SIGTERM, SIGUSR1 or Ctrl-C. Out: `StopFlag.number`, and `Stopped`, by which the process ends.
+In: SIGTERM, SIGUSR1, SIGHUP, SIGQUIT or Ctrl-C. Out: `StopFlag.number`, and `Stopped`, by which the process
+ends.
 
 | signal | sent by | the run | exit code |
 |---|---|---|---|
 | SIGTERM, SIGUSR1 | Slurm, before the time is up | finishes the step, saves | 75: start it again |
+| SIGHUP, SIGQUIT | a lost terminal, Ctrl-\\ | the same; ignored where they were (`nohup`) | 75 |
 | SIGINT | Ctrl-C | finishes the step, saves | 130 |
 | SIGINT again | Ctrl-C, impatient | ends at once; the last checkpoint stays | 130 |
 
@@ -22,11 +24,12 @@ __all__ = ["StopFlag"]
 _IMPATIENT_SECONDS = (
     1.0  # torchrun sends on what the terminal has sent to its ranks already: that is no second
 )
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
+_IGNORABLE = ("SIGHUP", "SIGQUIT")
 
 
 class StopFlag:
-    """Takes over the three signals while its block runs; outside the main thread it does nothing.
+    """Takes over these signals while its block runs; outside the main thread it does nothing.
 
     >>> with StopFlag() as stop:
     ...     signal.raise_signal(signal.SIGTERM)
@@ -45,7 +48,7 @@ class StopFlag:
         if threading.current_thread() is threading.main_thread():
             # The command line watches signals through this descriptor, and would end the process.
             self._wakeup_before = signal.set_wakeup_fd(-1)
-            self._before = {number: signal.signal(number, self._set) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._set) for number in _signals()}
         return self
 
     def __exit__(
@@ -61,3 +64,12 @@ class StopFlag:
             self.number, self._came = number, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._came > _IMPATIENT_SECONDS:
             raise KeyboardInterrupt
+
+
+def _signals() -> list[signal.Signals]:
+    known = [getattr(signal, name) for name in (*_SIGNALS, *_IGNORABLE) if hasattr(signal, name)]
+    return [
+        number
+        for number in known
+        if number.name not in _IGNORABLE or signal.getsignal(number) is not signal.SIG_IGN
+    ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hafm.errors import OutputError
-from hafm.files import locked_folder
+from hafm.locks import locked_folder
 
 __all__ = ["Database", "damaged"]
 

@@ -39,6 +39,7 @@ from hafm.data.preparing.track_preparer import Opener, TrackEngine, TrackPrepare
 from hafm.data.result import Quarantined, TrackResult
 from hafm.data.shards.index import PARTS_FOLDER
 from hafm.errors import QuarantineLimit, UsageError
+from hafm.locks import require_no_readers
 from hafm.progress import OnProgress, Progress
 from hafm.workers import in_batches
 
@@ -95,6 +96,7 @@ class _Run:
         self._ledger = Ledger(config.out)
         self._counts = Counts()
         try:
+            require_no_readers(config.out)
             require_same_settings(self._ledger.fact("settings"), self._settings(), folder=config.out)
             remove_leftovers(config.out)
             preparer.save_parts(config.out / PARTS_FOLDER)

@@ -21,10 +21,14 @@ from hafm.errors import HafmError, ShardsDamaged, ShardsError, ShardsNotFound, U
 from hafm.files import atomic_file, write_whole
 
 __all__ = [
+    "WRITER_LOCK",
     "FileEntry",
     "ShardFolder",
     "default_cache_folder",
 ]
+
+WRITER_LOCK = "ledger.lock"
+"""Held by `hafm prepare`, which locks its ledger, while it writes to the folder."""
 
 _BLOCK_BYTES = 1 << 22
 

@@ -40,7 +40,8 @@ from hafm.evaluate.retrieval.tracks import (
     list_tracks,
     read_instrumental,
 )
-from hafm.files import atomic_file, locked_folder
+from hafm.files import atomic_file
+from hafm.locks import locked_folder
 from hafm.workers import Engine, Pool, SameProcess
 
 __all__ = ["DescriptorPreparer", "OpenDescriptorPreparer", "build_index"]

@@ -1,0 +1,277 @@
+"""What the system does to a process: closed and full streams, limits, a lost terminal, signals at once.
+
+Real processes, which get a real `/dev/full`; none is told that hafm has a mistake.
+"""
+
+import os
+import pty
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hafm.app.cli import run
+from hafm.app.failure import explain
+from tests.app.conftest import Hafm, tree
+
+HAFM = [sys.executable, "-m", "hafm"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+LIMIT_SECONDS = 120
+
+
+def program(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run(
+        [*HAFM, *map(str, words)], text=True, env=ENVIRONMENT, timeout=LIMIT_SECONDS, check=False, **options
+    )
+
+
+def closed(descriptor: int) -> Callable[[], None]:
+    return lambda: os.close(descriptor)
+
+
+def test_closed_streams_change_no_exit_code() -> None:
+    without = program("--version", preexec_fn=closed(1))
+    assert (without.returncode, without.stderr) == (
+        0,
+        "note: standard output is closed, so nothing is printed there\n",
+    )
+    assert program("--version", preexec_fn=closed(2)).stdout.startswith("hafm ")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a system without /dev/full")
+def test_a_full_stdout_is_said_in_one_line_and_a_full_stderr_stops_nothing() -> None:
+    with open("/dev/full", "w") as full:
+        ended = program("--version", stdout=full)
+        assert ended.returncode == 2
+        assert ended.stderr == (
+            "error: standard output cannot be written (No space left on device); print elsewhere\n"
+        )
+        assert program("--version", stderr=full).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a system without /dev/full")
+def test_results_stay_where_stdout_is_full(vocal: Path, bundle: Path, tmp_path: Path) -> None:
+    words = ("generate", vocal, "-o", tmp_path / "out", "--bundle", bundle, "--skip-fine", "--guidance", 1)
+    with open("/dev/full", "w") as full:
+        ended = program(*words, stdout=full)
+    assert ended.returncode == 2
+    assert f"what was made is in '{tmp_path / 'out'}'" in ended.stderr.splitlines()[-1]
+    assert set(tree(tmp_path)) == {
+        f"out/{name}" for name in ("accompaniment.wav", "mix.wav", "generation.json")
+    }
+
+
+def test_a_deleted_working_folder_is_said(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    ended = program("info", cwd=gone, preexec_fn=gone.rmdir)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: the working folder is not there any more; go to another one (cd)\n"
+
+
+def test_a_limit_of_file_size_is_refused_before_the_work(
+    hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20 << 10, before[1]))
+    try:
+        ran = hafm("generate", vocal, "-o", tmp_path / "out", "--bundle", bundle)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ran.code == 2
+    assert "files of at most 20.5 kB (ulimit -f)" in ran.error
+    assert "opening the bundle" not in ran.err
+    assert tree(tmp_path) == {}
+
+
+def test_a_folder_named_as_a_result_is_refused_before_the_work(
+    hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "mix.wav").mkdir(parents=True)
+    (tmp_path / "takes").mkdir()
+    (tmp_path / "takes" / "take-1").touch()
+    ran = hafm("generate", vocal, "-o", tmp_path / "out", "--bundle", bundle, "--overwrite")
+    assert (ran.code, "listening" in ran.err) == (2, False)
+    assert "mix.wav' is a folder, and a file of that name is to be written; move it away" in ran.error
+    words = ("-o", tmp_path / "takes", "--takes", 2, "--overwrite")
+    assert "take-1' is a file, and a folder" in hafm("generate", vocal, "--bundle", bundle, *words).error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libtorch.so: failed to map segment from shared object"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        MemoryError(),
+    ],
+)
+def test_memory_is_named_whoever_tells_of_it(error: Exception) -> None:
+    failure = explain(error)
+    assert (failure.kind, failure.exit_code) == ("OutOfMemory", 2)
+    wrapped = RuntimeError("a library failed")
+    wrapped.__cause__ = error
+    assert explain(wrapped).kind == "OutOfMemory"
+
+
+def test_a_limit_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (900_000 << 10, resource.RLIM_INFINITY))
+    assert "may use 921.6 MB of memory (ulimit -v)" in explain(MemoryError()).message
+
+
+def test_what_the_system_refuses_is_no_mistake_of_ours() -> None:
+    failure = explain(OSError(24, "Too many open files", "a.wav"))
+    assert failure.line == (
+        "error: the system refused 'a.wav': Too many open files; put that right, and run it again"
+    )
+    assert failure.exit_code == 2
+    assert explain(ValueError("x")).exit_code == 1, "the control"
+
+
+def test_ctrl_c_while_the_program_is_loaded() -> None:
+    """In the half second in which nothing of ours but `__main__` is there."""
+    slow = "import sys, time; sys.modules.pop('typer', None); sys.meta_path.insert(0, Slow())"
+    finder = (
+        "class Slow:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            print('loading', flush=True)\n"
+        "            time.sleep(60)\n"
+    )
+    code = f"{finder}{slow}; import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{code}from hafm.__main__ import main; main()"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=LIMIT_SECONDS)
+    assert (process.returncode, told) == (130, "interrupted: nothing was written\n")
+
+
+def test_a_dumb_terminal_gets_plain_lines(vocal: Path, tmp_path: Path) -> None:
+    """The vocal is taken, and there is no such bundle: two steps are said before that."""
+    ours, theirs = pty.openpty()
+    words = ["generate", str(vocal), "-o", "out", "--bundle", str(tmp_path / "none")]
+    process = subprocess.Popen(
+        [*HAFM, *words], stderr=theirs, env={**ENVIRONMENT, "TERM": "dumb"}, cwd=tmp_path
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            data = os.read(ours, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+    os.close(ours)
+    assert process.wait(timeout=LIMIT_SECONDS) == 2
+    lines = shown.decode().replace("\r", "").splitlines()
+    assert lines[:2] == ["hafm: getting ready", "hafm: opening the bundle"]
+    assert len(lines) == 3
+
+
+@pytest.mark.slow
+def test_work_goes_on_when_the_terminal_is_lost(vocal: Path, bundle: Path, tmp_path: Path) -> None:
+    """As under `nohup`: SIGHUP is ignored, and every write on the terminal fails."""
+    ours, theirs = pty.openpty()
+    words = ["generate", str(vocal), "-o", "out", "--bundle", str(bundle), "--skip-fine", "--guidance", "1"]
+    process = subprocess.Popen(
+        [*HAFM, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env={**ENVIRONMENT, "TERM": "xterm"},
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    os.close(theirs)
+    os.read(ours, 1)
+    os.close(ours)
+    assert process.wait(timeout=LIMIT_SECONDS) == 0
+    assert (tmp_path / "out" / "mix.wav").is_file()
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT"])
+def test_other_signals_end_a_run_and_leave_nothing(
+    vocal: Path, bundle: Path, tmp_path: Path, name: str
+) -> None:
+    process = subprocess.Popen(
+        [*HAFM, "generate", str(vocal), "-o", str(tmp_path / "new" / "out"), "--bundle", str(bundle)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert process.stderr is not None
+    while "listening" not in process.stderr.readline():
+        pass
+    assert (tmp_path / "new" / ".out.hafm.part").is_dir(), "the control: there is something to leave"
+    time.sleep(0.1)
+    process.send_signal(getattr(signal, name))
+    _, told = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 128 + getattr(signal, name)
+    assert told.splitlines()[-1] == "interrupted: nothing was written"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["generate"], ["evaluate"], ["train"], ["data", "show"], []])
+def test_help_at_twenty_columns_cuts_nothing(
+    words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run([*words, "--help"]) == 0
+    names = set(re.findall(r"^│.*?(--[a-z-]+)", capfd.readouterr().out, re.MULTILINE))
+    assert len(names) > 1
+    monkeypatch.setenv("COLUMNS", "20")
+    assert run([*words, "--help"]) == 0
+    text = capfd.readouterr().out
+    assert "…" not in text
+    assert {name for name in names if name not in text} == set()
+    assert [line for line in text.splitlines() if len(line.rstrip()) > 20 and " " in line.strip()[12:]] == []
+
+
+@pytest.mark.parametrize("command", [["generate"], ["retrieve", "--index", "none"], ["separate"]])
+def test_an_address_is_refused_as_it_was_given(hafm: Hafm, command: list[str], tmp_path: Path) -> None:
+    ran = hafm(*command, "https://example.com/a.mp3", "-o", tmp_path / "out")
+    assert ran.code == 2
+    if command == ["generate"]:
+        assert "'https://example.com/a.mp3' does not exist; HAFM opens files, not addresses" in ran.error
+    assert tree(tmp_path) == {}
+
+
+def test_a_plot_of_a_name_that_is_not_utf8(hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9in.wav")
+    os.link(vocal, odd)
+    words = ("-o", tmp_path / "out", "--bundle", bundle, "--skip-fine", "--guidance", 1, "--plot")
+    ran = hafm("generate", odd, *words)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "out" / "plot.png").read_bytes()[:4] == b"\x89PNG"
+    assert "note" not in ran.err
+
+
+def test_a_plot_that_fails_does_not_take_the_sound_with_it(
+    hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> bytes:
+        raise ValueError("no such font")
+
+    monkeypatch.setattr("hafm.app.plot.draw", fail)
+    words = ("-o", tmp_path / "out", "--bundle", bundle, "--skip-fine", "--guidance", 1, "--plot")
+    ran = hafm("generate", vocal, *words)
+    assert ran.code == 0, ran.err
+    assert "note: no plot of take 1 could be made (ValueError: no such font)" in ran.err
+    assert (tmp_path / "out" / "mix.wav").is_file()
