@@ -137,7 +137,7 @@ class _Flac:
     def _checked(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except soundfile.LibsndfileError as error:
+        except (soundfile.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
             raise self._target.error or error from error
         if self._target.error is not None:
             raise self._target.error
