@@ -134,7 +134,11 @@ def test_a_folder_has_one_writer(tmp_path: Path) -> None:
         again = locked_folder(tmp_path / "run", name=WRITER, elsewhere="--run")
         with pytest.raises(UsageError, match=r"another hafm writes to '.*run'; .* with --run"), again:
             pass
-    assert names(tmp_path) == ["run"]
+        (tmp_path / "run" / "result").touch()
+    assert names(tmp_path) == ["run", "run/result"]
+    with locked_folder(tmp_path / "deep" / "other", name=WRITER, stays=False):
+        pass
+    assert names(tmp_path) == ["run", "run/result"], "no empty folder is left"
     with locked_folder(tmp_path / "run", name=WRITER):
         pass
 

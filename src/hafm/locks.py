@@ -45,13 +45,14 @@ def locked_folder(
         folder: made if it is not there.
         name: of the file that holds the lock.
         elsewhere: the option that names another folder.
-        stays: whether the file stays when the block ends.
+        stays: whether the file stays when the block ends, and the folder if nothing came into it.
 
     Raises:
         UsageError: another process writes to it.
         OutputError: the folder cannot be made, or cannot be locked.
     """
     folder = Path(folder)
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     with _explained(folder, elsewhere):
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(folder / name)
@@ -66,6 +67,9 @@ def locked_folder(
         if not stays:
             _remove(folder / name)
         lock.release()
+        for place in [] if stays else missing:
+            with contextlib.suppress(OSError):  # it holds something now
+                place.rmdir()
 
 
 @contextlib.contextmanager

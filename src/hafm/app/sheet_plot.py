@@ -35,7 +35,7 @@ from hafm.guide.chord import NOTE_NAMES
 from hafm.guide.chord_symbol import symbol_of
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.summary import key_words, tempo_words
-from hafm.words import clock
+from hafm.words import clock, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,7 @@ def draw_sheet(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int, *
         bottom = 1 - (_HEAD + _ROW * (number + 1)) / height
         axes = figure.add_axes((0.055, bottom, 0.925, _ROW * 0.68 / height))
         _draw_row(axes, row, sheet, times, pitch, span)
-    _draw_head(figure, sheet, title, height)
+    _draw_head(figure, sheet, readable(title), height)
     png = io.BytesIO()
     with warnings.catch_warnings():
         # A file name may hold characters that the font lacks; a box in their place is good enough.
