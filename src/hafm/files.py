@@ -15,8 +15,8 @@ is locked (`locks.py`): a second process with the same aim is refused, and what 
 
 import contextlib
 import errno
-import json
 import hashlib
+import json
 import os
 import secrets
 import shutil
