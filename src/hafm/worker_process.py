@@ -25,7 +25,7 @@ from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from hafm.errors import HafmError
 
-__all__ = ["Failed", "Part", "Preparer", "Ready", "WorkerError", "parts_of", "serve"]
+__all__ = ["Failed", "Part", "Preparer", "Ready", "WorkerError", "end_with_parent", "parts_of", "serve"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -102,7 +102,7 @@ def serve(connection: Connection, opener: Callable[[], Preparer[Item, Result]]) 
         connection: to the pool.
         opener: of the preparer.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     batch: Sequence[Item] | None
     try:
         preparer = opener()
@@ -139,7 +139,8 @@ def _next(connection: Connection) -> Sequence[Item] | None:
         return None
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Waits for the end of the process that started this one, and ends this one. For a thread."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker has one"
     pipes.wait([parent.sentinel])

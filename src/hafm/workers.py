@@ -29,6 +29,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -43,7 +44,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 from hafm.errors import DeviceError, UsageError
 from hafm.worker_process import Failed, Part, Preparer, parts_of, serve
 
-__all__ = ["Engine", "Pool", "SameProcess", "in_batches"]
+__all__ = ["Engine", "Pool", "SameProcess", "in_batches", "start_process"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +52,8 @@ Result = TypeVar("Result")
 _MAX_DEATHS = 2
 _MAX_FALSE_STARTS = 3
 _LEAVE_SECONDS = 2.0
+_STARTING = threading.Lock()
+"""Held while a process starts: it inherits the environment of this one."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -265,15 +268,10 @@ class _Run(Generic[Item, Result]):
             yield [self._pool.give_up(item, reason) for item in given_up]
 
     def _start(self, queue: Sequence[_Batch[Item]]) -> None:
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(theirs, self._opener), name=self._pool.name, daemon=True
-        )
-        with _single_thread(), _sigint_blocked():
-            process.start()
-            # Before Ctrl-C can come: a process that is not listed would not be killed.
-            self._workers.append(_Worker(process, ours, deque(queue)))
-        theirs.close()  # so that the end of the process ends the pipe
+        def listed(process: SpawnProcess, connection: Connection) -> None:
+            self._workers.append(_Worker(process, connection, deque(queue)))
+
+        start_process(serve, self._opener, name=self._pool.name, listed=listed)
 
     def end(self) -> None:
         """Ends all processes at once; what they work on is lost."""
@@ -299,6 +297,36 @@ class _Run(Generic[Item, Result]):
         for worker in self._workers:
             worker.process.join()
             worker.connection.close()
+
+
+def start_process(
+    target: Callable[..., None],
+    *args: object,
+    name: str,
+    listed: Callable[[SpawnProcess, Connection], None] | None = None,
+) -> tuple[SpawnProcess, Connection]:
+    """Starts a process at the other end of a pipe, which computes on one thread and never sees Ctrl-C.
+
+    Args:
+        target: called in the process with its end of the pipe, and `args`.
+        args: they can be pickled.
+        name: of the process.
+        listed: called with the process and our end before Ctrl-C can come: a process that is not listed
+            would not be killed.
+
+    Returns:
+        The process, and our end of the pipe.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(
+        target=target, args=(theirs, *args), name=name, daemon=True
+    )
+    with _STARTING, _single_thread(), _sigint_blocked():
+        process.start()
+        if listed is not None:
+            listed(process, ours)
+    theirs.close()  # so that the end of the process ends the pipe
+    return process, ours
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ from hafm.app.retrieve_index import RetrieveIndex
 from hafm.app.separate import Separate
 from hafm.app.streams import discard_output, printing, repair_streams
 from hafm.app.train import Train
+from hafm.app.web import Web
 from hafm.version import __version__
 
 __all__ = ["app", "main", "run"]
@@ -79,6 +80,7 @@ def _print_version(interrupts: Interrupts) -> None:
 register(app, Generate, "generate")
 register(app, Analyse, "analyse")
 register(app, Arrange, "arrange")
+register(app, Web, "web")
 register(app, Separate, "separate")
 register(app, FitKMeans, "fit-kmeans")
 register(app, Prepare, "prepare")

@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.audio.resample import resample
+from hafm.audio.pitch import level_of, normalised_autocorrelation, pitch_frames
 from hafm.audio.sound import to_mono
 
 __all__ = ["NO_PITCH", "clarity", "vocal_notes"]
@@ -50,9 +50,6 @@ _RUMBLE_BELOW_HZ = 30.0
 _RUMBLE_SHARE = 0.5
 _SPECTRUM_SAMPLES = 1 << 15
 
-_PITCH_RATE_HZ = 8_000
-_FRAME, _HOP = 512, 256  # 64 ms, 32 ms
-_LAGS = (8, 120)  # 1,000 to 67 Hz
 _ACTIVE_BELOW_LOUD_DB = 30.0
 _CLEAR = 0.8
 _CLEAR_SHARE_OF_VOICES = 0.2
@@ -119,31 +116,14 @@ def clarity(mono: Float[Tensor, " T"], sample_rate: int) -> tuple[Float[Tensor, 
     Returns:
         The clarity of each frame, at most 1, and its level in dBFS.
     """
-    low = resample(mono[None], sample_rate, _PITCH_RATE_HZ)[0]
-    if len(low) < _FRAME:
-        return low.new_zeros(0), low.new_zeros(0)
-    frames = low.unfold(0, _FRAME, _HOP)
+    frames = pitch_frames(mono, sample_rate)
     found = [_clarity(part) for part in frames.split(_FRAMES_AT_ONCE)]
-    level = 10 * torch.log10(frames.square().mean(dim=1).clamp_min(1e-12))
-    return torch.cat(found), level
+    return torch.cat(found), level_of(frames)
 
 
 def _clarity(frames: Float[Tensor, "F N"]) -> Float[Tensor, " F"]:
     """The best peak of the normalised autocorrelation behind its first zero."""
-    N = frames.shape[1]
-    spectrum = torch.fft.rfft(frames, n=2 * N)
-    correlation = torch.fft.irfft(spectrum.abs().square(), n=2 * N)[:, :N]
-    energy = frames.square().cumsum(dim=1)
-    total = energy[:, -1:]
-    # Of the two stretches that a lag compares: all but the last, and all but the first samples.
-    kept = torch.cat([total, energy[:, :-1].flip(1)], dim=1) + torch.cat(
-        [total, total - energy[:, :-1]], dim=1
-    )
-    normalised = 2 * correlation / kept.clamp_min(1e-9)
-    behind_zero = (normalised < 0).cumsum(dim=1) > 0
-    lag = torch.arange(N)
-    usable = behind_zero & (lag >= _LAGS[0]) & (lag <= _LAGS[1])
-    best: Tensor = torch.where(usable, normalised, 0.0).amax(dim=1)
+    best: Tensor = normalised_autocorrelation(frames).amax(dim=1)
     return best
 
 

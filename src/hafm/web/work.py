@@ -1,0 +1,332 @@
+"""What the studio's workers do: hear a recording, make takes, pack a zip.
+
+In: a task, which names the folder of a project. Out: files in it, and a few values for `project.json`.
+
+    Listen    upload -> vocal.wav, hearing.json, heard.json, lead-sheet.json       the gateway, the analyser
+    Play      vocal.wav + a lead sheet -> takes/NNN/                               the model
+    Export    a take -> export.zip                                                 `web/export.py`
+
+Conventions: a task reports how far it is, and what that raises ends it; so it is cancelled. Whatever is
+raised, files are whole and a folder of a take is there with all its files or not at all.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hafm.estimate import Estimator
+from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
+from hafm.web.store import Vocal, Warning
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from hafm.audio.sound import Audio
+    from hafm.generate.accompany import Accompaniment
+    from hafm.guide.lead_sheet import LeadSheet
+    from hafm.progress import Progress
+
+__all__ = ["Export", "Listen", "Play", "Report", "Studio", "Task"]
+
+Report: TypeAlias = Callable[[str, float, float | None], None]
+"""Called with the name of a step, the share of the task that is done, and the seconds left where known."""
+
+_PEAKS_PER_SECOND = 50
+_MOST_PEAKS = 12_000
+_WARNINGS = (
+    ("it is clipped", "clipped"),
+    ("more than one voice", "music"),
+    ("no pitch was found", "no_pitch"),
+    ("below 30 Hz", "rumble"),
+    ("channel is silent", "silent_channel"),
+    ("cancel each other", "inverted"),
+    ("offset", "offset"),
+    ("hardly any sound", "quiet"),
+    ("ends early", "cut"),
+    ("damaged", "cut"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listen:
+    """Hear a recording, or hear it again.
+
+    Args:
+        folder: of the project.
+        sound_seconds: that it may last.
+        given: what is known already, as JSON; it is kept.
+        tempo_bpm: about how fast it goes, if that is known and no beats are.
+    """
+
+    folder: Path
+    sound_seconds: float
+    given: str | None = None
+    tempo_bpm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """Make takes.
+
+    Args:
+        folder: of the project.
+        sheet: the lead sheet, as JSON.
+        first_number: of the takes.
+        takes: how many.
+        seed: another number, other takes.
+        temperature, guidance, guide_guidance: None for the bundle's.
+        skip_fine: quicker and coarser.
+        balance_db: of the mix.
+    """
+
+    folder: Path
+    sheet: str
+    first_number: int
+    takes: int
+    seed: int
+    temperature: float | None = None
+    guidance: float | None = None
+    guide_guidance: float | None = None
+    skip_fine: bool = False
+    balance_db: float = -3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Pack a zip.
+
+    Args:
+        folder: of the project.
+        name: that its files begin with.
+        take: its number; None for the vocal and the lead sheet alone.
+        format: of the sounds, `wav` or `flac`.
+    """
+
+    folder: Path
+    name: str
+    take: int | None
+    format: str
+
+
+Task: TypeAlias = Listen | Play | Export
+
+
+class Studio:
+    """Does tasks with one bundle.
+
+    Args:
+        bundle: its name, folder or hub id.
+        device: where to compute.
+    """
+
+    def __init__(self, bundle: str, device: str) -> None:
+        from hafm.generate.accompany import Accompanist
+
+        self._accompanist: Accompanist = Accompanist.from_pretrained(bundle, device=device)
+
+    def do(self, task: Task, report: Report) -> dict[str, Any]:
+        """Does a task.
+
+        Returns:
+            Values for `project.json` and for whoever asked.
+
+        Raises:
+            HafmError: it cannot be done; the message says why.
+        """
+        if isinstance(task, Listen):
+            return self._listen(task, report)
+        if isinstance(task, Play):
+            return self._play(task, report)
+        from hafm.web.export import pack
+
+        return pack(task, report)
+
+    # ---- hearing
+
+    def _listen(self, task: Listen, report: Report) -> dict[str, Any]:
+        from hafm.audio.checks import vocal_notes
+        from hafm.audio.io import read_audio
+
+        report("reading", 0.0, None)
+        folder, vocal_path = task.folder, task.folder / "vocal.wav"
+        if vocal_path.exists():
+            audio, notes = read_audio(vocal_path), None
+        else:
+            audio = read_audio(folder / "upload", max_seconds=task.sound_seconds)
+            notes = audio.notes + vocal_notes(audio.waveform, audio.sample_rate)
+            audio = _kept_as_vocal(audio, vocal_path)
+        report("hearing", 0.3, None)
+        _write_json(folder / "hearing.json", _hearing(audio))
+        report("hearing", 0.5, None)
+        given = None if task.given is None else lead_sheet_from_json(task.given, where="the given lead sheet")
+        if given is not None and given.beats and given.beats[-1].seconds >= audio.seconds:
+            given = given.cropped(0.0, audio.seconds)
+        elif given is not None:
+            given = replace(given, duration_seconds=audio.seconds)
+        sheet = self._heard(audio, given, task.tempo_bpm)
+        text = lead_sheet_to_json(sheet).encode()
+        for name in ("heard.json", "lead-sheet.json"):
+            _write(folder / name, text)
+        vocal = Vocal(
+            seconds=audio.seconds,
+            sample_rate_hz=audio.sample_rate,
+            num_channels=audio.num_channels,
+            num_samples=audio.num_samples,
+        )
+        found: dict[str, Any] = {"vocal": vocal}
+        if notes is not None:
+            found["warnings"] = tuple(_warning(note) for note in notes)
+        return found
+
+    def _heard(self, audio: "Audio", given: "LeadSheet | None", tempo_bpm: float | None) -> "LeadSheet":
+        from hafm.guide.lead_sheet import LeadSheet
+
+        if "vocal" not in self._accompanist.bundle.config.analysers:
+            return LeadSheet(duration_seconds=audio.seconds) if given is None else given
+        return self._accompanist.analyse(
+            audio.waveform, sample_rate=audio.sample_rate, given=given, tempo_bpm=tempo_bpm
+        )
+
+    # ---- takes
+
+    def _play(self, task: Play, report: Report) -> dict[str, Any]:
+        from hafm.generate.phases import phases
+        from hafm.generate.vocal import read_vocal
+
+        report("opening", 0.0, None)
+        vocal = task.folder / "vocal.wav"
+        seconds = read_vocal(vocal).seconds
+        bundle = self._accompanist.bundle
+        names = ["semantic", "coarse"] if task.skip_fine else ["semantic", "coarse", "fine"]
+        parts = phases([bundle.spec(name) for name in names], seconds)
+        frames = {part.name: part.frames for part in parts}
+        estimator = Estimator(parts)
+        estimator.start(now=time.monotonic())
+
+        def on_progress(progress: "Progress") -> None:
+            done = round(frames[progress.step] * progress.done / progress.total)
+            found = estimator.update(progress.step, done=done, now=time.monotonic())
+            report(progress.step, 0.95 * found.share, found.seconds_left)
+
+        from hafm.generate.steps import follows_sheets
+
+        sheet = lead_sheet_from_json(task.sheet, where="the lead sheet")
+        takes = self._accompanist.generate_takes(
+            vocal,
+            takes=task.takes,
+            seed=task.seed,
+            temperature=task.temperature,
+            guidance=task.guidance,
+            guide_guidance=task.guide_guidance,
+            guide=sheet if follows_sheets(bundle) else None,
+            skip_fine=task.skip_fine,
+            on_progress=on_progress,
+        )
+        report("comparing", 0.95, None)
+        scores = _scores(takes)
+        report("writing", 0.97, None)
+        numbers = range(task.first_number, task.first_number + len(takes))
+        for number, take, score in zip(numbers, takes, scores, strict=True):
+            _save(take, task, number, {"seed": task.seed, "skip_fine": task.skip_fine, **score})
+            report("writing", 0.97 + 0.03 * (number - task.first_number + 1) / len(takes), None)
+        return {"takes": list(numbers)}
+
+
+def _scores(takes: "list[Accompaniment]") -> list[dict[str, Any]]:
+    from hafm.evaluate.ranking import pick_best
+
+    if len(takes) == 1:
+        return [{}]
+    ranking = pick_best(takes)
+    ranked = {take.index: (place, take) for place, take in enumerate(ranking.takes, 1)}
+    found = []
+    for index in range(len(takes)):
+        place, take = ranked[index]
+        terms = {name: value if math.isfinite(value) else None for name, value in take.terms.items()}
+        found.append({"place": place, "of": len(takes), "score": take.score, "terms": terms})
+    return found
+
+
+def _save(take: "Accompaniment", task: Play, number: int, about: dict[str, Any]) -> None:
+    from hafm.files import staged_folder
+
+    with staged_folder(task.folder / "takes" / f"{number:03d}", last=["take.json"]) as folder:
+        _, output = take.write(folder.staging, balance_db=task.balance_db)
+        values = {
+            "number": number,
+            "made": time.time(),
+            "take": take.record.settings.take,
+            "bars": None,
+            "of_take": None,
+            "balance_db": task.balance_db,
+            "levels": dict(output.levels),
+            **about,
+        }
+        _write_json(folder.staging / "take.json", values)
+        _write(folder.staging / "lead-sheet.json", task.sheet.encode())
+
+
+def _kept_as_vocal(audio: "Audio", path: Path) -> "Audio":
+    """Writes what was decoded, and reads it again: from here on it is the recording, whatever came."""
+    from hafm.audio.io import read_audio
+    from hafm.audio.write_blocks import write_blocks
+
+    write_blocks(
+        path,
+        [audio.waveform],
+        audio.sample_rate,
+        num_channels=audio.num_channels,
+        num_samples=audio.num_samples,
+        encoding="wav" if float(audio.waveform.abs().max()) <= 1.0 else "wav-float",
+    )
+    return read_audio(path)
+
+
+def _warning(note: str) -> Warning:
+    """A note of the gateway with the code of its words.
+
+    >>> _warning("it is clipped (3.1 % of ...); record it again at a lower level").code
+    'clipped'
+    """
+    return Warning(code=next((code for mark, code in _WARNINGS if mark in note), "other"), message=note)
+
+
+def _hearing(audio: "Audio") -> dict[str, Any]:
+    from hafm.audio.pitch import pitch_curve
+
+    mono = audio.mono()
+    curve = pitch_curve(mono, audio.sample_rate)
+    peaks = _peaks(mono, audio.seconds)
+    return {
+        "peaks": [round(value, 4) for value in peaks.tolist()],
+        "pitch": {
+            "start_seconds": curve.start_seconds,
+            "hop_seconds": curve.hop_seconds,
+            "hertz": [round(value, 1) for value in curve.hertz.tolist()],
+        },
+    }
+
+
+def _peaks(mono: "Float[Tensor, ' T']", seconds: float) -> "Float[Tensor, ' P']":
+    """The largest magnitude of each stretch, for a picture."""
+    import torch
+    from torch.nn.functional import adaptive_max_pool1d
+
+    number = max(1, min(_MOST_PEAKS, round(seconds * _PEAKS_PER_SECOND), len(mono)))
+    return torch.as_tensor(adaptive_max_pool1d(mono.abs()[None], number)[0])
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    _write(path, json.dumps(values, allow_nan=False).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    from hafm.files import atomic_file
+
+    with atomic_file(path) as file:
+        file.write(data)
