@@ -13,7 +13,7 @@ raised, files are whole and a folder of a take is there with all its files or no
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hafm.guide.lead_sheet import LeadSheet
     from hafm.progress import Progress
 
-__all__ = ["Export", "Listen", "Play", "Report", "Studio", "Task"]
+__all__ = ["Export", "Listen", "Play", "Report", "Studio", "Task", "write_take"]
 
 Report: TypeAlias = Callable[[str, float, float | None], None]
 """Called with the name of a step, the share of the task that is done, and the seconds left where known."""
@@ -232,7 +232,7 @@ class Studio:
         report("writing", 0.97, None)
         numbers = range(task.first_number, task.first_number + len(takes))
         for number, take, score in zip(numbers, takes, scores, strict=True):
-            _save(take, task, number, {"seed": task.seed, "skip_fine": task.skip_fine, **score})
+            _save(take, task, number, score)
             report("writing", 0.97 + 0.03 * (number - task.first_number + 1) / len(takes), None)
         return {"takes": list(numbers)}
 
@@ -252,23 +252,39 @@ def _scores(takes: "list[Accompaniment]") -> list[dict[str, Any]]:
     return found
 
 
-def _save(take: "Accompaniment", task: Play, number: int, about: dict[str, Any]) -> None:
+def _save(take: "Accompaniment", task: Play, number: int, about: Mapping[str, Any]) -> None:
     from hafm.files import staged_folder
 
     with staged_folder(task.folder / "takes" / f"{number:03d}", last=["take.json"]) as folder:
         _, output = take.write(folder.staging, balance_db=task.balance_db)
-        values = {
-            "number": number,
-            "made": time.time(),
-            "take": take.record.settings.take,
-            "bars": None,
-            "of_take": None,
-            "balance_db": task.balance_db,
-            "levels": dict(output.levels),
-            **about,
-        }
-        _write_json(folder.staging / "take.json", values)
-        _write(folder.staging / "lead-sheet.json", task.sheet.encode())
+        write_take(folder.staging, task, number, levels=output.levels, about=about)
+
+
+def write_take(
+    folder: Path, task: Play, number: int, *, levels: Mapping[str, float | None], about: Mapping[str, Any]
+) -> None:
+    """Writes what a take says of itself, and the lead sheet that it was made from.
+
+    Args:
+        folder: of the take; nobody reads it yet.
+        task: that it was made by.
+        number: of the take.
+        levels: of its mix, as `hafm.audio.mixdown.Levels` has them.
+        about: its place among the takes that were made with it, and why.
+    """
+    values = {
+        "number": number,
+        "made": time.time(),
+        "seed": task.seed,
+        "skip_fine": task.skip_fine,
+        "balance_db": task.balance_db,
+        "levels": dict(levels),
+        "of_take": None,
+        "bars": None,
+        **about,
+    }
+    _write_json(folder / "take.json", values)
+    _write(folder / "lead-sheet.json", task.sheet.encode())
 
 
 def _kept_as_vocal(audio: "Audio", path: Path) -> "Audio":
