@@ -9,10 +9,11 @@ WORKERS ?= 2
 BIN    := .venv/bin
 PIP    := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+AXE    := .venv/axe/node_modules/axe-core/axe.min.js
 VOCAL  := src/hafm/assets/demo_vocal.flac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-full lint format clean
+.PHONY: help demo test test-web check check-full lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +23,9 @@ demo: .venv/user.stamp  ## turn the bundled vocal into an accompaniment and a mi
 
 test: .venv/dev.stamp  ## run the tests that take seconds
 	$(PYTEST)
+
+test-web: .venv/web.stamp  ## run the studio in Chromium (installs selenium, axe-core, and Chromium with apt-get)
+	OMP_NUM_THREADS=1 AXE=$(AXE) $(BIN)/python -m pytest -q -m "slow or not slow" tests/web/browser
 
 check: lint test  ## what CI runs: lint, tests, demo
 	$(MAKE) --no-print-directory demo
@@ -51,12 +55,19 @@ clean:  ## remove the environment, caches and out/
 	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 .venv/user.stamp: pyproject.toml constraints.txt | .venv/bin/pip
-	$(PIP) -e '.[plot]'
+	$(PIP) -e '.[plot,web]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/pip
 	$(PIP) -e '.[dev]'
 	@touch $@ .venv/user.stamp
+
+.venv/web.stamp: .venv/dev.stamp
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v npm >/dev/null || \
+	  { apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver npm; }
+	$(PIP) selenium
+	npm install --silent --no-save --ignore-scripts --prefix .venv/axe axe-core@4.14.1
+	@touch $@
 
 .venv/full.stamp: .venv/dev.stamp
 	$(PIP) -e '.[dev,cluster]'

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pydantic
 import pytest
 import soundfile
 import typer
@@ -84,6 +86,8 @@ def check_command(words: list[str]) -> None:
         check_command(started.split())
     elif program == "hafm":
         parse_hafm(arguments)
+    elif program == "curl":
+        check_request(arguments)
     elif program == "python" and arguments[0] == "-m":
         module = (ROOT / Path(*arguments[1].split("."))).with_suffix(".py")
         assert module.is_file(), arguments[1]
@@ -94,6 +98,28 @@ def check_command(words: list[str]) -> None:
         assert (ROOT / arguments[0]).is_file(), arguments[0]
     else:
         assert program in {"pip", "git", "apt"}, f"this test does not know how to check {program!r}"
+
+
+def check_request(arguments: list[str]) -> None:
+    """Raises if a documented request is of no route of the studio, or has a body that it would refuse."""
+    from hafm.web import schema
+    from hafm.web.edits import Edit
+
+    (address,) = [word for word in arguments if word.startswith("http://127.0.0.1:8642/v1")]
+    path = re.sub(r"/[0-9a-f]{16}(?=/|$)", "/ID", address.partition("8642")[2].partition("?")[0])
+    path = re.sub(r"/\d+(?=/)", "/N", path)
+    bodies = {
+        "/v1/projects/ID/lead-sheet/edits": schema.EditRequest,
+        "/v1/projects/ID/takes": schema.TakesRequest,
+        "/v1/projects/ID/exports": schema.ExportRequest,
+    }
+    others = {"/v1/projects", "/v1/projects/ID/lead-sheet", "/v1/jobs/ID", "/v1/projects/ID/export.zip"}
+    assert path in {*bodies, *others, "/v1/projects/ID/takes/N/mix"}, f"no route {path}"
+    if "-d" in arguments:
+        values = json.loads(arguments[arguments.index("-d") + 1])
+        bodies[path].model_validate(values)
+        if path.endswith("edits"):
+            pydantic.TypeAdapter(Edit).validate_python(values["edit"])
 
 
 @page

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from hafm.errors import UsageError
-from hafm.web.work import Export, Report
+from hafm.web.tasks import Export, Report
 
 
 class Quick:

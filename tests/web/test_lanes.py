@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hafm.web.lane import Full, Job, Lane
-from hafm.web.work import Export
+from hafm.web.tasks import Export
 from tests.web.conftest import until
 from tests.web.quick import Broken, Quick
 

@@ -105,7 +105,7 @@ def test_a_take_is_carried_home(studio: Singer) -> None:
         job = studio.ask("POST", f"/projects/{project}/exports", status=202, json=wanted)
         assert studio.finished(job)["state"] == "done"
         answer = studio.ask("GET", f"/projects/{project}/export.zip")
-        assert 'filename="Blue sky.zip"' in answer.headers["content-disposition"]
+        assert "Blue%20sky.zip" in answer.headers["content-disposition"]
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             assert archive.testzip() is None
             assert sorted(archive.namelist()) == sorted(

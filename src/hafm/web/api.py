@@ -30,20 +30,19 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi import Path as InPath
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import TypeAdapter, ValidationError
-from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
 from hafm.errors import HafmError
 from hafm.guide.lead_sheet import PLAYERS, STYLES
 from hafm.version import __version__
-from hafm.web.desk import Desk, Problem
+from hafm.web.desk import Desk
 from hafm.web.edits import Edit, edited
-from hafm.web.gate import Gate, TooLargeError, TooSlowError
+from hafm.web.gate import Gate, TooSlowError
 from hafm.web.lane import Job
+from hafm.web.problem import Problem, add_errors, first_complaint
 from hafm.web.schema import (
     About,
     AnalyseRequest,
@@ -107,7 +106,7 @@ def make_service(desk: Desk) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    _add_errors(app)
+    add_errors(app)
     router = APIRouter(prefix="/v1", responses=_ERRORS)
     _add_projects(router, desk)
     _add_sheet(router, desk)
@@ -116,42 +115,6 @@ def make_service(desk: Desk) -> FastAPI:
     app.include_router(router)
     _add_page(app)
     return app
-
-
-# ---- errors
-
-
-def _add_errors(app: FastAPI) -> None:
-    def answer(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse({"error": {"kind": kind, "message": message}}, status, headers)
-
-    @app.exception_handler(Problem)
-    async def problem(request: Request, error: Problem) -> JSONResponse:
-        headers = None
-        if error.retry_seconds is not None:
-            headers = {"retry-after": str(max(1, round(error.retry_seconds)))}
-        return answer(error.status, error.kind, error.message, headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(422, "UsageError", _first_complaint(error.errors()))
-
-    @app.exception_handler(StarletteHTTPException)
-    async def http(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        return answer(error.status_code, "Refused", str(error.detail), dict(error.headers or {}))
-
-    async def body(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, TooLargeError | TooSlowError), "it is handled here alone"
-        return answer(error.status, "Refused", error.text, {"connection": "close"})
-
-    app.add_exception_handler(TooLargeError, body)
-    app.add_exception_handler(TooSlowError, body)
-
-
-def _first_complaint(errors: Any) -> str:
-    first = errors[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return f"{place or 'the body'}: {first['msg']}"[:500]
 
 
 # ---- projects
@@ -302,7 +265,7 @@ def _add_sheet(router: APIRouter, desk: Desk) -> None:
         try:
             new = edited(old, _EDITS.validate_python(wanted.edit))
         except ValidationError as error:
-            raise Problem(422, "UsageError", _first_complaint(error.errors())) from error
+            raise Problem(422, "UsageError", first_complaint(error.errors())) from error
         except HafmError as error:
             raise Problem.of(error) from error
         revision = desk.put_sheet(project_id, new, revision if wanted.revision is None else wanted.revision)

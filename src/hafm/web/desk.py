@@ -22,34 +22,16 @@ from hafm.guide.sheet_files import fitted
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.web.lane import Full, Job, Lane
 from hafm.web.limits import Limits
+from hafm.web.problem import Problem
 from hafm.web.schema import ProjectChange, TakesRequest
 from hafm.web.store import Project, Store, clean_name
-from hafm.web.work import Export, Listen, Play, Studio
+from hafm.web.tasks import Export, Listen, Play
+from hafm.web.work import Studio
 
-__all__ = ["Desk", "Problem"]
+__all__ = ["Desk"]
 
 _SWEEPS_PER_LIFETIME = 20
 _SWEEP_SECONDS = (0.2, 60.0)
-
-
-class Problem(Exception):
-    """A request that cannot be met.
-
-    Args:
-        status: of HTTP.
-        kind: for programs.
-        message: for people.
-        retry_seconds: when to come back; None for never.
-    """
-
-    def __init__(self, status: int, kind: str, message: str, *, retry_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.status, self.kind, self.message, self.retry_seconds = status, kind, message, retry_seconds
-
-    @classmethod
-    def of(cls, error: HafmError) -> "Problem":
-        """An error that the user can put right."""
-        return cls(422, type(error).__name__, str(error))
 
 
 class Desk:

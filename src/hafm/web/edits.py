@@ -4,7 +4,7 @@ In: a `LeadSheet` and an edit, as it comes over HTTP. Out: the sheet with it, or
 
 | edit | values | does |
 |---|---|---|
-| `tempo` | `bpm`, `first_beat`? | exactly this tempo; chords go with their bars |
+| `tempo` | `bpm`, `first_beat`? | exactly this tempo; given chords stay in their bars |
 | `double_time`, `half_time` | | twice, half the tempo |
 | `first_beat` | `seconds` | the first bar begins there |
 | `meter` | `meter` | the same beats, counted otherwise |
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hafm.errors import LeadSheetError
 from hafm.guide.bars import Bar, bars_of
-from hafm.guide.chart import parse_chart, put_on
+from hafm.guide.chart import chart_of, parse_chart, put_on
 from hafm.guide.chord import parse_note
 from hafm.guide.corrections import Corrections, corrected, parse_key
 from hafm.guide.grid import moved_spans
@@ -137,9 +137,9 @@ def edited(sheet: LeadSheet, edit: Edit) -> LeadSheet:
     """
     if isinstance(edit, Tempo):
         first = 0.0 if edit.first_beat is None and not sheet.beats else edit.first_beat
-        return _given(corrected(sheet, Corrections(bpm=edit.bpm, first_beat=first)), "beats")
+        return _in_bars_of(sheet, corrected(sheet, Corrections(bpm=edit.bpm, first_beat=first)))
     if isinstance(edit, TimesTwo):
-        return _given(corrected(sheet, Corrections(**{edit.edit: True})), "beats")
+        return _in_bars_of(sheet, corrected(sheet, Corrections(**{edit.edit: True})))
     if isinstance(edit, FirstBeat):
         return _given(corrected(sheet, Corrections(first_beat=edit.seconds)), "beats")
     if isinstance(edit, Meter):
@@ -161,6 +161,15 @@ def edited(sheet: LeadSheet, edit: Edit) -> LeadSheet:
 
 def _given(sheet: LeadSheet, part: PartName) -> LeadSheet:
     return replace(sheet, origins={**sheet.origins, part: Origin()})
+
+
+def _in_bars_of(before: LeadSheet, after: LeadSheet) -> LeadSheet:
+    """A sheet whose beats changed: given chords stay in their bars, guessed ones in their time."""
+    after = _given(after, "beats")
+    if not before.beats or not before.chords or before.origin("chords").source == "estimated":
+        return after
+    chart = parse_chart(chart_of(before))
+    return put_on(after, replace(chart, bars=chart.bars[: len(bars_of(after))]))
 
 
 def _bar(sheet: LeadSheet, number: int) -> Bar:

@@ -33,7 +33,7 @@ from hafm.guide.text_files import chords_to_lab
 from hafm.web.names import file_name
 
 if TYPE_CHECKING:
-    from hafm.web.work import Export, Report
+    from hafm.web.tasks import Export, Report
 
 __all__ = ["click_track", "pack"]
 

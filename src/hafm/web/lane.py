@@ -23,7 +23,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Literal, TypeAlias
 
 from hafm.errors import HafmError
-from hafm.web.work import Studio, Task
+from hafm.web.tasks import Task
+from hafm.web.work import Studio
 from hafm.web.worker import Ended, Reported, serve_tasks
 from hafm.worker_process import Failed
 from hafm.workers import start_process

@@ -13,14 +13,15 @@ raised, files are whole and a folder of a take is there with all its files or no
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from hafm.estimate import Estimator
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.web.store import Vocal, Warning
+from hafm.web.tasks import Listen, Play, Report, Task
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
     from hafm.guide.lead_sheet import LeadSheet
     from hafm.progress import Progress
 
-__all__ = ["Export", "Listen", "Play", "Report", "Studio", "Task", "write_take"]
-
-Report: TypeAlias = Callable[[str, float, float | None], None]
-"""Called with the name of a step, the share of the task that is done, and the seconds left where known."""
+__all__ = ["Studio", "write_take"]
 
 _PEAKS_PER_SECOND = 50
 _MOST_PEAKS = 12_000
@@ -50,70 +48,6 @@ _WARNINGS = (
     ("ends early", "cut"),
     ("damaged", "cut"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listen:
-    """Hear a recording, or hear it again.
-
-    Args:
-        folder: of the project.
-        sound_seconds: that it may last.
-        given: what is known already, as JSON; it is kept.
-        tempo_bpm: about how fast it goes, if that is known and no beats are.
-    """
-
-    folder: Path
-    sound_seconds: float
-    given: str | None = None
-    tempo_bpm: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Play:
-    """Make takes.
-
-    Args:
-        folder: of the project.
-        sheet: the lead sheet, as JSON.
-        first_number: of the takes.
-        takes: how many.
-        seed: another number, other takes.
-        temperature, guidance, guide_guidance: None for the bundle's.
-        skip_fine: quicker and coarser.
-        balance_db: of the mix.
-    """
-
-    folder: Path
-    sheet: str
-    first_number: int
-    takes: int
-    seed: int
-    temperature: float | None = None
-    guidance: float | None = None
-    guide_guidance: float | None = None
-    skip_fine: bool = False
-    balance_db: float = -3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """Pack a zip.
-
-    Args:
-        folder: of the project.
-        name: that its files begin with.
-        take: its number; None for the vocal and the lead sheet alone.
-        format: of the sounds, `wav` or `flac`.
-    """
-
-    folder: Path
-    name: str
-    take: int | None
-    format: str
-
-
-Task: TypeAlias = Listen | Play | Export
 
 
 class Studio:

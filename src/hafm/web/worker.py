@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hafm.web.work import Report, Studio, Task
+from hafm.web.tasks import Report, Task
+from hafm.web.work import Studio
 from hafm.worker_process import Failed, end_with_parent
 
 __all__ = ["Ended", "Reported", "serve_tasks"]

@@ -233,11 +233,24 @@ async function edit(values) {
     state.undo.push(before);
     state.redo = [];
     showSheet(sheet);
+    const moves = ["tempo", "double_time", "half_time", "first_beat", "meter"].includes(values.edit);
+    if (moves && sheet.sheet.origins?.chords?.source === "estimated") await guessAgain(sheet.sheet);
   } catch (error) {
     showSheet(state.sheet); // what was dragged goes back
     throw error;
   }
 }
+// Chords that were guessed are guessed again in bars that moved; what the singer gave is kept.
+async function guessAgain(sheet, tempo_bpm = null) {
+  const given = { ...sheet };
+  const guessed = (part) => sheet.origins?.[part]?.source === "estimated";
+  if (guessed("chords")) delete given.chords;
+  if (guessed("key")) delete given.keys;
+  given.origins = Object.fromEntries(Object.entries(sheet.origins ?? {}).filter(([part]) => !guessed(part)));
+  await work(await service.analyse(state.project.id, { given, tempo_bpm }));
+  showSheet(await service.sheet(state.project.id));
+}
+
 view.addEventListener("edit", (event) => guarded(edit)(event.detail));
 
 async function restore(from, to) {
@@ -259,16 +272,15 @@ on("style", "change", () => edit({ edit: "style", style: $("style").value || nul
 on("chart-set", "click", () => edit({ edit: "chart", chords: $("chart").value }));
 on("listen-again", "click", async () => {
   const before = state.sheet.sheet;
-  const { beats, meters, ...kept } = before;
-  if (kept.origins?.chords?.source === "estimated") delete kept.chords;
-  if (kept.origins?.key?.source === "estimated") delete kept.keys;
-  delete kept.arrangement;
-  kept.origins = Object.fromEntries(Object.entries(kept.origins ?? {}).filter(([part]) => part === "style"));
+  const { beats, meters, arrangement, ...kept } = before;
+  const origins = { ...kept.origins };
+  delete origins.beats;
+  delete origins.arrangement;
   const bpm = Number($("tempo").value);
-  await work(await service.analyse(state.project.id, { given: kept, tempo_bpm: bpm >= 20 && bpm <= 400 ? bpm : null }));
+  await guessAgain({ ...kept, origins }, bpm >= 20 && bpm <= 400 ? bpm : null);
   state.undo.push(before);
   state.redo = [];
-  showSheet(await service.sheet(state.project.id));
+  showSheet(state.sheet);
 });
 
 const tap = tapper(guarded(async (bpm, firstSeconds) => {

@@ -1,0 +1,78 @@
+"""What a lane's worker is asked to do, and how it says how far it is.
+
+In: values that go through a pipe. Out: the same on the other side; `hafm.web.work` does what they say.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+__all__ = ["Export", "Listen", "Play", "Report", "Task"]
+
+Report: TypeAlias = Callable[[str, float, float | None], None]
+"""Called with the name of a step, the share of the task that is done, and the seconds left where known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listen:
+    """Hear a recording, or hear it again.
+
+    Args:
+        folder: of the project.
+        sound_seconds: that it may last.
+        given: what is known already, as JSON; it is kept.
+        tempo_bpm: about how fast it goes, if that is known and no beats are.
+    """
+
+    folder: Path
+    sound_seconds: float
+    given: str | None = None
+    tempo_bpm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """Make takes.
+
+    Args:
+        folder: of the project.
+        sheet: the lead sheet, as JSON.
+        first_number: of the takes.
+        takes: how many.
+        seed: another number, other takes.
+        temperature, guidance, guide_guidance: None for the bundle's.
+        skip_fine: quicker and coarser.
+        balance_db: of the mix.
+    """
+
+    folder: Path
+    sheet: str
+    first_number: int
+    takes: int
+    seed: int
+    temperature: float | None = None
+    guidance: float | None = None
+    guide_guidance: float | None = None
+    skip_fine: bool = False
+    balance_db: float = -3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Pack a zip.
+
+    Args:
+        folder: of the project.
+        name: that its files begin with.
+        take: its number; None for the vocal and the lead sheet alone.
+        format: of the sounds, `wav` or `flac`.
+    """
+
+    folder: Path
+    name: str
+    take: int | None
+    format: str
+
+
+Task: TypeAlias = Listen | Play | Export
