@@ -14,6 +14,7 @@ from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.pattern import Pattern
+from tests.crossed import crossed
 from tests.stages.small_stages import (
     CONDITIONINGS,
     STAGES,
@@ -30,7 +31,6 @@ from tests.unchecked import unchecked
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
 BOTH_PATTERNS = pytest.mark.parametrize("pattern", STEPWISE)
-GUIDANCE = pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
 
 
 def takes(*seeds: int) -> list[torch.Generator]:
@@ -89,10 +89,7 @@ def cached_logits(
 # ---- the cache
 
 
-@ALL_STAGES
-@BOTH_WAYS
-@BOTH_PATTERNS
-@GUIDANCE
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE, guidance=(0.0, 1.0, 3.0))
 @unchecked()
 def test_cached_equals_uncached_everywhere(
     stage: StageSpec, conditioning: Conditioning, pattern: Pattern, guidance: float
@@ -122,9 +119,7 @@ def test_cached_equals_uncached_with_rotary_positions(stage: StageSpec, pattern:
         torch.testing.assert_close(found[later], expected[later], rtol=1e-3, atol=1e-3)
 
 
-@ALL_STAGES
-@BOTH_WAYS
-@BOTH_PATTERNS
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
 @unchecked()
 def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditioning, pattern: Pattern) -> None:
     """One token at a time, each from a run over the whole sequence with junk where nothing is known yet."""
@@ -269,10 +264,7 @@ def test_a_guide_in_which_nothing_is_known_is_none() -> None:
 # ---- takes
 
 
-@ALL_STAGES
-@BOTH_WAYS
-@BOTH_PATTERNS
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE, guidance=(1.0, 3.0))
 @unchecked()
 def test_logits_of_a_take_are_the_same_alone_and_in_company(
     stage: StageSpec, conditioning: Conditioning, pattern: Pattern, guidance: float
@@ -338,9 +330,7 @@ def test_a_generator_moves_on_by_one_number_a_token(pattern: Pattern) -> None:
 # ---- prompts
 
 
-@ALL_STAGES
-@BOTH_WAYS
-@BOTH_PATTERNS
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
 @unchecked()
 def test_a_prompt_is_kept_and_continued_as_if_it_had_been_drawn(
     stage: StageSpec, conditioning: Conditioning, pattern: Pattern

@@ -21,6 +21,7 @@ from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.pattern import Pattern
+from tests.crossed import crossed
 from tests.stages.small_stages import (
     CONDITIONINGS,
     STAGES,
@@ -136,10 +137,7 @@ def run(model: StageModel, conditions: tuple[Tensor, ...], target_frames: int, *
     )
 
 
-@ALL_STAGES
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-@BOTH_PATTERNS
-@pytest.mark.parametrize("missing", [0, 1, 5])
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE, missing=(0, 1, 5))
 @unchecked()
 def test_windowed_equals_whole_where_one_window_covers_it(
     stage: StageSpec, conditioning: Conditioning, pattern: Pattern, missing: int
@@ -152,9 +150,7 @@ def test_windowed_equals_whole_where_one_window_covers_it(
     assert torch.equal(run(model, conditions, frames), whole)
 
 
-@ALL_STAGES
-@BOTH_PATTERNS
-@pytest.mark.parametrize("frames", [23, 24])
+@crossed(stage=STAGES, pattern=STEPWISE, frames=(23, 24))
 @unchecked()
 def test_every_window_gets_its_slice_and_what_was_generated(
     stage: StageSpec, pattern: Pattern, frames: int, monkeypatch: pytest.MonkeyPatch

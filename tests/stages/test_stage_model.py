@@ -12,6 +12,7 @@ from hafm.stages.guide import drop_groups
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.pattern import Pattern
+from tests.crossed import crossed
 from tests.stages.small_stages import (
     CONDITIONINGS,
     STAGES,
@@ -85,9 +86,7 @@ def test_initialisation(embedding_std: float) -> None:
 # ---- what sees what
 
 
-@ALL_STAGES
-@BOTH_WAYS
-@BOTH_PATTERNS
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
 def test_causality_by_gradient(stage: StageSpec, conditioning: Conditioning, pattern: Pattern) -> None:
     """The scores of a token move with the steps before it, and with every frame of every source.
 
@@ -289,9 +288,7 @@ def test_a_dropped_row_knows_nothing_of_its_condition(
 # ---- heads
 
 
-@ALL_STAGES
-@BOTH_WAYS
-@BOTH_PATTERNS
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
 def test_every_codebook_has_its_own_head(
     stage: StageSpec, conditioning: Conditioning, pattern: Pattern
 ) -> None:
