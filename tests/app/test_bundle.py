@@ -192,6 +192,7 @@ def test_a_bundle_is_replaced_only_on_demand(hafm: Hafm, runs: dict[str, Path], 
     assert tree(tmp_path).keys() == {f"b/{name}" for name in before}
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_bundle(
     hafm: Hafm, runs: dict[str, Path], tiny_shards: Path, tmp_path: Path
 ) -> None:

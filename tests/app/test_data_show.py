@@ -132,6 +132,7 @@ def test_the_picture(shards: Path, hafm: Hafm, tmp_path: Path) -> None:
     assert matplotlib.image.imread(picture).shape[:2] == (1320, 1800)
 
 
+@pytest.mark.slow
 def test_dropped_clips_have_a_colour_of_their_own() -> None:
     """Bars at +20 dB and -10 dB: orange right of the line, blue left of it."""
     rng = np.random.default_rng(0)

@@ -73,6 +73,7 @@ def test_a_folder_of_parts_comes_out_the_same_every_time(
     assert [line.split("\t")[3] for line in table[1:]] == ["fit", "held out", *["fit"] * 4]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_kmeans(music: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     assert run(words(music, tiny_bundle, tmp_path / "a", "--quiet")) == 0
     assert run(words(music, tiny_bundle, tmp_path / "b", "--quiet", "--seed", "1", "--augment")) == 0
@@ -81,6 +82,7 @@ def test_another_seed_gives_another_kmeans(music: Path, tiny_bundle: Path, tmp_p
     assert other.notes["settings"]["augment"] is not None
 
 
+@pytest.mark.slow
 def test_its_parts_are_parts_to_fit_again(music: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     assert run(words(music, tiny_bundle, tmp_path / "a", "--quiet")) == 0
     assert run(words(music, tmp_path / "a", tmp_path / "b", "--quiet")) == 0

@@ -61,6 +61,7 @@ def test_a_replay_gives_the_same_bytes(made: Path, bundle: Path, hafm: Hafm, tmp
     assert tree(tmp_path / "again") == tree(made)
 
 
+@pytest.mark.slow
 def test_a_replay_of_a_moved_vocal_and_bundle(
     made: Path, vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_every_option_of_a_replay_comes_back(vocal: Path, bundle: Path, hafm: Ha
     assert soundfile.info(tmp_path / "again" / "mix.flac").frames == RATE // 2
 
 
+@pytest.mark.slow
 def test_a_take_does_not_depend_on_its_companions(
     vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_take_does_not_depend_on_its_companions(
     assert len({three[f"take-{number}/accompaniment.wav"] for number in (1, 2, 3)}) == 3
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_accompaniment(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
     for seed in (1, 2):
         assert quick(hafm, vocal, bundle, tmp_path / str(seed), "--seed", seed).code == 0
@@ -167,6 +170,7 @@ def test_overwriting_keeps_what_is_not_ours(vocal: Path, bundle: Path, hafm: Haf
     assert files["out/mix.wav"] != b"old"
 
 
+@pytest.mark.slow
 def test_an_empty_folder_may_be_filled_and_missing_ones_are_made(
     vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:
@@ -177,6 +181,7 @@ def test_an_empty_folder_may_be_filled_and_missing_ones_are_made(
     assert set(tree(tmp_path / "a")) == {f"b/c/{name}" for name in NAMES}
 
 
+@pytest.mark.slow
 def test_odd_names_are_no_trouble(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
     odd = tmp_path / "ünï $x$ [bold]'\"\n音.wav"
     odd.write_bytes(vocal.read_bytes())

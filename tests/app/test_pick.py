@@ -98,7 +98,7 @@ def test_the_best_can_be_replayed_from_the_folder_itself(made: Path, hafm: Hafm,
     assert tree(tmp_path / "again") == {name: picked[name] for name in NAMES}
 
 
-@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("number", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_is_the_take_that_sounds(
     number: int, vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path, audible: Callable[[int], None]
 ) -> None:
@@ -176,6 +176,7 @@ def test_a_replay_and_other_words_are_refused(made: Path, vocal: Path, hafm: Haf
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_nothing_is_delivered_if_the_ranking_cannot_be_written(
     vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ def test_nothing_is_delivered_if_the_ranking_cannot_be_written(
     assert "No space left" in ran.error or "full" in ran.error
 
 
+@pytest.mark.slow
 def test_the_record_of_the_folder_itself_comes_last_and_the_old_one_goes_first(
     vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_the_picture_is_a_png_of_the_promised_size() -> None:
     assert struct.unpack(">II", png[16:24]) == (1800, 1320)
 
 
+@pytest.mark.slow
 def test_both_sounds_are_in_the_picture() -> None:
     import matplotlib.image
 

@@ -66,6 +66,7 @@ def test_an_accompaniment(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -
     assert record["match"]["why"] in ran.out
 
 
+@pytest.mark.slow
 def test_the_same_again(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     for name in ("one", "two"):
         words = ["retrieve", sung, "--index", index, "-o", tmp_path / name, "--start", 1, "--seconds", 5]
@@ -92,6 +93,7 @@ def test_takes_are_ranks(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) ->
     assert told["vocal"]["num_samples"] == 6 * 22_050
 
 
+@pytest.mark.slow
 def test_the_balance_reaches_the_mix(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     words = ["retrieve", sung, "--index", index, "-o", tmp_path / "out", "--balance", 0, "--loudness", -30]
     levels = hafm(*words, "--json").json["takes"][0]["levels"]

@@ -64,6 +64,7 @@ def test_it_is_the_vocal_that_is_mixed(made: Path) -> None:
     assert set(output["files"]) == NAMES - {"generation.json"}
 
 
+@pytest.mark.slow
 def test_it_is_the_vocal_that_hafm_separate_writes(
     song: Path, model: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_it_is_the_vocal_that_hafm_separate_writes(
     assert (tmp_path / "out/vocal.wav").read_bytes() == (tmp_path / "apart/vocal.wav").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_replay_gives_the_same_bytes(made: Path, hafm: Hafm, tmp_path: Path) -> None:
     ran = hafm("generate", "--replay", made / "take-2/generation.json", "-o", tmp_path / "again")
     assert ran.code == 0, ran.err

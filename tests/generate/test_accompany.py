@@ -161,6 +161,7 @@ def test_a_take_alone_is_the_take_of_many(tiny_accompanist: Accompanist) -> None
     assert not takes[0].tokens.codes.equal(takes[1].tokens.codes)
 
 
+@pytest.mark.slow
 def test_a_vocal_of_a_batch_is_as_if_alone(tiny_accompanist: Accompanist) -> None:
     vocals = [sung(0.6), sung(0.6).flip(-1)]
     batch = tiny_accompanist.generate_batch(vocals, sample_rate=RATE, takes=2, seed=4)

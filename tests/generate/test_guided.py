@@ -86,7 +86,7 @@ def test_takes_share_the_sheet_and_one_alone_is_the_same(
     assert [take.record.lead_sheet for take in takes] == [sheet(), sheet()]
 
 
-@pytest.mark.parametrize("guide_guidance", [None, 2.0])
+@pytest.mark.parametrize("guide_guidance", [None, pytest.param(2.0, marks=pytest.mark.slow)])
 @unchecked()
 def test_vocals_of_a_batch_have_sheets_of_their_own(
     accompanist: Accompanist, guide_guidance: float | None
@@ -104,6 +104,7 @@ def test_vocals_of_a_batch_have_sheets_of_their_own(
         assert made.record.lead_sheet == guide
 
 
+@pytest.mark.slow
 @unchecked()
 def test_long_vocals_keep_to_the_sheet_beyond_the_first_window(accompanist: Accompanist) -> None:
     """Sheets that agree for two seconds give the same band for that long, and another one later."""

@@ -46,7 +46,10 @@ CASES = [
 
 
 @unchecked()
-@pytest.mark.parametrize(("stage", "optimizer"), CASES)
+@pytest.mark.parametrize(
+    ("stage", "optimizer"),
+    [pytest.param(*case, marks=pytest.mark.slow if case[0] in ("coarse", "fine") else ()) for case in CASES],
+)
 def test_fifty_losses_are_the_golden_ones(tmp_path, stage, optimizer):
     golden = json.loads(GOLDEN.read_text())[stage]
     found = fifty(tmp_path / "one", stage, optimizer)

@@ -98,7 +98,12 @@ def go_on(folder: Path, recipe=FULL, **options) -> Recorder:
 
 
 @pytest.mark.parametrize(
-    "recipe", [FULL, PLAIN, replace(FULL, spec=GUIDED)], ids=["everything", "paper's optimiser", "guided"]
+    "recipe",
+    [
+        pytest.param(FULL, id="everything"),
+        pytest.param(PLAIN, id="paper's optimiser", marks=pytest.mark.slow),
+        pytest.param(replace(FULL, spec=GUIDED), id="guided", marks=pytest.mark.slow),
+    ],
 )
 def test_losses_are_hexadecimally_those_of_an_unbroken_run(tmp_path, unbroken, recipe):
     expected = whole(unbroken if recipe is FULL else tmp_path / "whole", recipe)

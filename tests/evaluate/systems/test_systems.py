@@ -168,6 +168,7 @@ def test_what_a_system_lacks_is_named(run: RunFolder, names: list[str], message:
         open_systems(names, run)
 
 
+@pytest.mark.slow
 def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
     tmp_path: Path, tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
