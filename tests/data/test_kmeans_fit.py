@@ -16,7 +16,7 @@ from hafm.data.collection.intake import Stems
 from hafm.data.collection.track import SoundPart, Track
 from hafm.data.tokenising import kmeans_fit as module
 from hafm.data.tokenising.kmeans_fit import CentroidFit, KMeansSettings, measure
-from hafm.data.tokenising.kmeans_sample import Hearing, Reservoir, draw_sample, train_tracks
+from hafm.data.tokenising.kmeans_sample import FrameReader, Reservoir, draw_sample, train_tracks
 from hafm.data.tokenising.vocabulary import Vocabularies, VocabularySettings, fit_vocabularies
 from hafm.errors import AudioReadError, HafmError, QuarantineLimit, UsageError
 from hafm.stages.token_parts import FeatureParts
@@ -331,11 +331,11 @@ def test_the_limit_stops_a_long_run_early(songs: list[Track]) -> None:
             raise AudioReadError("no")
         return stems_of(2400)
 
-    hearing = Hearing(parts=parts(), read=bad, seed=0, augment=False, noise_sigma=0.01)
+    reader = FrameReader(parts=parts(), read=bad, seed=0, augment=False, noise_sigma=0.01)
     with pytest.raises(QuarantineLimit):
         draw_sample(
             many,
-            hearing,
+            reader,
             hours=1.0,
             shared=False,
             max_bytes=1 << 16,

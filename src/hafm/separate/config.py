@@ -9,14 +9,14 @@ Out: a `SeparatorConfig`, checked. An `.onnx` knows the shape of its input and n
 it mean; a wrong `n_fft` or `hop` separates, and separates badly. So no value has a default, and every unknown
 or missing key is an error.
 
-One pass of the net hears one chunk of `hop * (dim_t - 1)` samples: of a centred transform, that makes `dim_t`
+One pass of the net takes one chunk of `hop * (dim_t - 1)` samples: of a centred transform, that makes `dim_t`
 frames. What is used of it:
 
     |<- margin ->|<- fade ->|              |<- fade ->|<- margin ->|          all in whole hops
     |   unused   |  shared with the last   |  shared with the next |  unused
     |            |<------- step ---------->|                       |
 
-Half a window is mirrored at each end of a chunk, so frames near an end hear what is not there, and they sound
+Half a window is mirrored at each end of a chunk, so frames near an end see what is not there, and they sound
 up to one window into the chunk: that is the margin. Behind it, and because a step is whole hops, two chunks
 see the same frames. A net that treats each frame by itself therefore gives the same in both, and overlap-add
 is exactly one transform over the whole sound. What other nets know of the time around differs, so they fade.
@@ -95,7 +95,7 @@ class SeparatorConfig:
 
     @property
     def chunk_samples(self) -> int:
-        """Samples that one pass of the net hears."""
+        """Samples that one pass of the net takes."""
         return self.hop * (self.dim_t - 1)
 
     @property

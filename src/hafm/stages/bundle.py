@@ -5,7 +5,7 @@ In: a source (`hafm.stages.hub`). Out: its parts, each verified, loaded when it 
     config.json                             what it is, and every hash (`hafm.stages.bundle_config`)
     semantic|coarse|fine.safetensors        the stages' weights (`hafm.stages.weights`)
     kmeans_vocal|instrumental.safetensors   centroids
-    analyser/vocal|band.safetensors         what hears lead sheets, if it has any (`hafm.stages.analysers`)
+    analyser/vocal|band.safetensors         what estimates lead sheets, if any (`hafm.stages.analysers`)
     codec/                                  the codec, or its name and pinned revision (`hafm.stages.parts`)
     README.md                               model card
 
@@ -172,7 +172,7 @@ class Bundle:
         return codec
 
     def load_analyser(self, name: AnalyserName) -> Analyser:
-        """What hears the lead sheet of a `"vocal"` or a `"band"`.
+        """What estimates the lead sheet of a `"vocal"` or a `"band"`.
 
         Raises:
             UsageError: the bundle has none.

@@ -61,7 +61,7 @@ class Ingredients:
         generation: defaults of generation.
         measured: figures that describe its quality; JSON values.
         vocal_noise_sigma: noise that vocals were given before tokenisation in training.
-        analysers: what hears lead sheets, by name; may be none. They are stored as int8.
+        analysers: what estimates lead sheets, by name; may be none. They are stored as int8.
         card: text of the model card, from the finished bundle; it may quote sizes and fingerprints.
     """
 

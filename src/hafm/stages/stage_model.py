@@ -71,7 +71,7 @@ class StageModel(nn.Module):
                 spec.encoder_layers, causal=False, max_distance=max(spec.source_frames(spec.target_frames))
             )
             # A norm's output has unit size, which drowns token embeddings of the paper's size: the stage
-            # would not see what it has played. Much smaller than they are, it would not hear its condition.
+            # would not see its own output. Much smaller than they are, it would not use its condition.
             nn.init.constant_(self.encoder.norm.weight, 2.5 * spec.embedding_std)
         self.transformer = self._transformer(
             spec.num_layers, causal=spec.pattern != "parallel", max_distance=spec.sequence_length

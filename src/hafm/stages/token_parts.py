@@ -15,8 +15,8 @@ In: a name. Out: the parts, on the CPU, verified; and a folder that holds them.
 `FeatureParts` are what a k-means is fitted on; `TokenParts` have the k-means too.
 
 Conventions: fingerprints have the names of `BundleConfig.fingerprints`. The built-in codec was trained on
-sound of about -20 dBFS, so instrumentals are brought to that level before it hears them; EnCodec gets them as
-they are.
+sound of about -20 dBFS, so instrumentals are brought to that level before it encodes them; EnCodec gets them
+as they are.
 
 Source: paper 3.2; what the built-in parts put in place of HuBERT and EnCodec is ours.
 """
@@ -338,10 +338,10 @@ def _load_features(
 ) -> FeatureParts:
     """Features and codec of their descriptions. Sides of one description share one object: HuBERT is big."""
     vocal, instrumental = features["vocal"], features["instrumental"]
-    heard = load_features(vocal)
+    features_of_vocal = load_features(vocal)
     return FeatureParts(
-        vocal_features=heard,
-        instrumental_features=heard if instrumental == vocal else load_features(instrumental),
+        vocal_features=features_of_vocal,
+        instrumental_features=features_of_vocal if instrumental == vocal else load_features(instrumental),
         codec=load_codec(codec, folder),
         instrumental_rms=rms,
         pinned=read_pinned(vocal, codec, folder),

@@ -116,7 +116,7 @@ def prepare_vocal(
     generator: torch.Generator,
     sigma: float = NOISE_SIGMA,
 ) -> Float[Tensor, "B T"]:
-    """The vocal as the semantic features get to hear it: levelled, then noisy.
+    """The vocal as the semantic features get it: levelled, then noisy.
 
     Args:
         waveform: one vocal per row.

@@ -3,7 +3,7 @@
 In: pairs. Out: counts of every codebook, and what they say: ids that never occur, entropy, perplexity.
 
 A codebook of which few ids are used, or one of them most of the time, says little: a k-means with dead
-clusters, a codec that hears silence. The perplexity 2^H is the number of ids that would have the same entropy
+clusters, a codec that gets silence. The perplexity 2^H is the number of ids that would have the same entropy
 H if all were equally frequent.
 """
 

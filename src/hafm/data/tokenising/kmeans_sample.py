@@ -1,6 +1,6 @@
 """The frames that a semantic vocabulary is fitted to: features of a seeded sample of a collection.
 
-In: tracks, and how to read and hear one. Out: frames in memory, a bounded number of them, evenly drawn;
+In: tracks, and how one becomes frames. Out: frames in memory, a bounded number of them, evenly drawn;
 others that are held out; and the list of what they come from.
 
     train tracks --shuffled by the seed--> N hours --features--> frames --silence thinned--> reservoirs
@@ -8,7 +8,7 @@ others that are held out; and the list of what they come from.
                            of every tenth track: held out, to measure on; of the others: to fit on -+
 
 Frames in which a stem is silent are all alike, and must not take centroids: of those `SILENT_SHARE` stays.
-Vocals are heard as training hears them: at one level, noisy, augmented if that is asked for
+Vocals are encoded as in training: at one level, noisy, augmented if that is asked for
 (`hafm.data.tokenising.views`).
 
 Source: Vitter, "Random Sampling with a Reservoir" (1985), algorithm R: frame number n (from 0) enters with
@@ -38,7 +38,7 @@ from hafm.errors import AudioContentError, AudioError, QuarantineLimit, UsageErr
 from hafm.stages.token_parts import FeatureParts
 from hafm.tokens.level import active_rms
 
-__all__ = ["Hearing", "Reservoir", "Sample", "SampledTrack", "draw_sample", "train_tracks"]
+__all__ = ["FrameReader", "Reservoir", "Sample", "SampledTrack", "draw_sample", "train_tracks"]
 
 
 class Reservoir:
@@ -87,7 +87,7 @@ class Reservoir:
 
 
 SILENT_DB = -40.0
-"""Below a stem's active RMS: then the noise that vocals are given is all there is to hear."""
+"""Below a stem's active RMS: then there is nothing but the noise that vocals are given."""
 
 SILENT_SHARE = 0.02
 HOLD_OUT_EVERY = 10
@@ -98,7 +98,7 @@ ReadStems: TypeAlias = Callable[[Track], Stems]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hearing:
+class FrameReader:
     """How a track becomes frames.
 
     Args:
@@ -125,7 +125,7 @@ class Hearing:
         """
         stems = self.read(track)
         rated = RatedStems(vocal=stems.vocal, instrumental=stems.instrumental, sample_rate=stems.sample_rate)
-        heard: dict[Side, Tensor] = {
+        sounds: dict[Side, Tensor] = {
             "vocal": rated.vocal_view(
                 self.parts.vocal_features.sample_rate,
                 track_id=track.id,
@@ -140,7 +140,7 @@ class Hearing:
         }
         frames = {
             side: self._thinned(track, side, sound, rated.at(side, self.parts.features[side].sample_rate))
-            for side, sound in heard.items()
+            for side, sound in sounds.items()
         }
         return frames, stems.seconds
 
@@ -227,7 +227,7 @@ def train_tracks(tracks: Iterable[Track], *, seed: int) -> list[Track]:
 
 def draw_sample(
     tracks: Sequence[Track],
-    hearing: Hearing,
+    reader: FrameReader,
     *,
     hours: float,
     shared: bool,
@@ -239,7 +239,7 @@ def draw_sample(
 
     Args:
         tracks: in the order in which they are taken.
-        hearing: how a track becomes frames.
+        reader: how a track becomes frames.
         hours: of sound to read, above 0.
         shared: whether both sides share one vocabulary.
         max_bytes: of frames to fit on, a vocabulary.
@@ -251,8 +251,8 @@ def draw_sample(
         UsageError: there is none to fit on, or none to measure on.
     """
     sample = Sample(
-        fit=_reservoirs(hearing, shared, max_bytes, 0),
-        held_out=_reservoirs(hearing, shared, int(max_bytes * HELD_OUT_MEMORY_SHARE), 1),
+        fit=_reservoirs(reader, shared, max_bytes, 0),
+        held_out=_reservoirs(reader, shared, int(max_bytes * HELD_OUT_MEMORY_SHARE), 1),
     )
     seconds = 0.0
     for number, track in enumerate(tracks):
@@ -263,7 +263,7 @@ def draw_sample(
             sha256 = hash_track(track)
             if isinstance(sha256, ScanFailure):
                 raise AudioError(sha256.reason)
-            frames, duration = hearing.frames(track)
+            frames, duration = reader.frames(track)
         except (AudioError, OSError) as error:
             sample.unusable.append(Quarantined(track_id=track.id, reason=str(error)))
             if number + 1 >= _JUDGED_FROM:
@@ -283,11 +283,9 @@ def draw_sample(
     return sample
 
 
-def _reservoirs(hearing: Hearing, shared: bool, max_bytes: int, number: int) -> dict[Side, Reservoir]:
+def _reservoirs(reader: FrameReader, shared: bool, max_bytes: int, number: int) -> dict[Side, Reservoir]:
     vocal, instrumental = (
-        Reservoir(
-            dim=hearing.parts.features[side].dim, max_bytes=max_bytes, seed=(hearing.seed, number, place)
-        )
+        Reservoir(dim=reader.parts.features[side].dim, max_bytes=max_bytes, seed=(reader.seed, number, place))
         for place, side in enumerate(SIDES)
     )
     return {"vocal": vocal, "instrumental": vocal if shared else instrumental}

@@ -1,4 +1,4 @@
-"""The waveforms of a track as the models hear them.
+"""The waveforms of a track as the models get them.
 
 In: a vocal and its instrumental, `[T]` each, at one rate. Out: both at the rates of the models; and views
 of the vocal.

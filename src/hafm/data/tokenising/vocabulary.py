@@ -22,7 +22,7 @@ import torch
 from hafm.data.collection.track import Track
 from hafm.data.tokenising.augment import AUGMENT_VERSION
 from hafm.data.tokenising.kmeans_fit import CentroidFit, Frames, KMeansSettings, Quality, measure
-from hafm.data.tokenising.kmeans_sample import Hearing, ReadStems, Sample, draw_sample
+from hafm.data.tokenising.kmeans_sample import FrameReader, ReadStems, Sample, draw_sample
 from hafm.data.tokenising.views import SIDES, Side
 from hafm.errors import HafmError, UsageError
 from hafm.stages.token_parts import FeatureParts
@@ -125,10 +125,10 @@ def fit_vocabularies(
     prints = parts.fingerprints()
     if settings.shared and prints["features_vocal"] != prints["features_instrumental"]:
         raise UsageError(
-            "these parts hear vocals and instrumentals by different features, which cannot share a k-means; "
+            "these parts have different features for vocals and instrumentals, which cannot share a k-means; "
             "leave out --shared"
         )
-    hearing = Hearing(
+    reader = FrameReader(
         parts=parts.to(device),
         read=read,
         seed=settings.kmeans.seed,
@@ -138,14 +138,14 @@ def fit_vocabularies(
     )
     sample = draw_sample(
         tracks,
-        hearing,
+        reader,
         hours=settings.hours,
         shared=settings.shared,
         max_bytes=settings.max_bytes,
         unusable_limit=settings.unusable_limit,
         on_progress=lambda share: on_progress("listening", share),
     )
-    centroids = _fit(sample, hearing, settings, on_progress)
+    centroids = _fit(sample, reader, settings, on_progress)
     kmeans: dict[Side, KMeans] = {}
     quality: dict[Side, dict[str, Quality]] = {}
     for side in SIDES:
@@ -163,7 +163,7 @@ def fit_vocabularies(
 
 
 def _fit(
-    sample: Sample, hearing: Hearing, settings: VocabularySettings, on_progress: OnProgress
+    sample: Sample, reader: FrameReader, settings: VocabularySettings, on_progress: OnProgress
 ) -> dict[Side, Frames]:
     """Centroids of each side."""
     sides: list[Side] = ["vocal"] if settings.shared else list(SIDES)
@@ -175,7 +175,7 @@ def _fit(
         again = [sampled.track for sampled in sample.tracks if not sampled.held_out]
         for number, track in enumerate(again):
             on_progress("listening again", number / len(again))
-            frames = _heard_again(hearing, track)
+            frames = _frames_again(reader, track)
             for side in SIDES:
                 if not sample.fit[side].is_whole:
                     fits["vocal" if settings.shared else side].feed(frames[side])
@@ -183,9 +183,9 @@ def _fit(
     return {side: found["vocal" if settings.shared else side] for side in SIDES}
 
 
-def _heard_again(hearing: Hearing, track: Track) -> dict[Side, Frames]:
+def _frames_again(reader: FrameReader, track: Track) -> dict[Side, Frames]:
     try:
-        return hearing.frames(track)[0]
+        return reader.frames(track)[0]
     except OSError as error:
         raise HafmError(
             f"track {track.id!r} was read and cannot be read again: {error}; start again"
