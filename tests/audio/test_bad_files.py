@@ -341,7 +341,13 @@ MUTATED = {
 }
 
 
-@pytest.mark.parametrize("name", MUTATED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("a.wav", "a.mp3", "a.ogg") else pytest.mark.slow)
+        for name in MUTATED
+    ],
+)
 def test_mutated_files_are_refused_or_sound(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,7 +64,7 @@ def test_a_bundle_of_other_patterns_plays_in_windows_take_by_take(patterned: Acc
         assert made.waveform.shape == vocal.shape
         assert made.tokens.codes.shape == (CODEBOOKS, 203)
         assert same(made, patterned.generate(vocal, sample_rate=RATE, take=number))
-        assert same(made, patterned.replay(made.record, vocal=vocal, sample_rate=RATE))
+    assert same(takes[1], patterned.replay(takes[1].record, vocal=vocal, sample_rate=RATE))
     assert not same(*takes)
     assert [(each.done, each.total) for each in seen if each.step == "fine"][-1] == (203, 203)
 
@@ -91,7 +91,11 @@ def test_a_parallel_stage_takes_the_likeliest_codes_whatever_the_settings(
 
 @pytest.mark.parametrize(
     ("sample_rate", "num_samples", "channels"),
-    [(24_000, 12_000, 1), (44_100, 26_461, 2), (8_000, 4_003, 1)],
+    [
+        pytest.param(24_000, 12_000, 1, marks=pytest.mark.slow),
+        (44_100, 26_461, 2),
+        pytest.param(8_000, 4_003, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_as_long_as_the_vocal_at_its_own_rate(
     tiny_accompanist: Accompanist, sample_rate: int, num_samples: int, channels: int
