@@ -21,7 +21,7 @@ from hafm.evaluate.retrieval import building
 from hafm.evaluate.retrieval.building import build_index
 from hafm.evaluate.retrieval.descriptors import Descriptors
 from hafm.evaluate.retrieval.index import RetrievalIndex
-from hafm.files import locked_folder
+from hafm.locks import locked_folder
 from tests.evaluate.fit.band import RATE
 from tests.evaluate.retrieval.songs import band, write_collection
 
