@@ -113,7 +113,7 @@ class Web(Command):
         if find_spec("fastapi") is None or find_spec("uvicorn") is None:
             raise UsageError("the studio needs fastapi and uvicorn; install them: pip install 'hafm[web]'")
         from hafm.device import find_device
-        from hafm.files import locked_folder
+        from hafm.locks import locked_folder
         from hafm.web.gate import is_loopback
         from hafm.web.limits import Limits
         from hafm.web.server import LOCK, listen, serve
@@ -139,7 +139,10 @@ class Web(Command):
             ) from error
         shown.step("opening the bundle")
         _check_bundle(self.bundle)
-        with locked_folder(folder, name=LOCK), listen(self.host, self.port) as (socket, address):
+        with (
+            locked_folder(folder, name=LOCK, elsewhere="--folder"),
+            listen(self.host, self.port) as (socket, address),
+        ):
             self._say(address)
             interrupts.left = f"the studio is closed; its projects are in '{folder}'"
             serve(
