@@ -35,7 +35,7 @@ from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
 from hafm.guide.corrections import Corrections, corrected
 from hafm.guide.frames import guide_frames
-from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.lead_sheet import PLAYERS, LeadSheet, PlayingSpan
 from hafm.progress import OnProgress
 from hafm.rates import SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
@@ -164,6 +164,9 @@ def show(
 ) -> Float[Tensor, "V F50 G"] | None:
     """The guide of each vocal's lead sheet; None if there is none.
 
+    Where a sheet does not say who plays, the whole band does: a stage that learnt from sub-mixes too would
+    otherwise leave players out at random.
+
     Args:
         bundle: the model.
         sheets: one a vocal, or None for all of them.
@@ -189,8 +192,19 @@ def show(
                 "give the sheet of this part"
             )
     num_frames = frames_for(vocal.num_samples, sample_rate=vocal.sample_rate, frame_rate=SEMANTIC_RATE)
-    frames = [torch.from_numpy(guide_frames(sheet, num_frames=num_frames)) for sheet in given]
+    frames = [torch.from_numpy(guide_frames(_in_full(sheet), num_frames=num_frames)) for sheet in given]
     return torch.stack(frames).to(device)
+
+
+def _in_full(sheet: LeadSheet) -> LeadSheet:
+    """The sheet with the whole band in it, if it has no arrangement.
+
+    >>> _in_full(LeadSheet(duration_seconds=2.0)).arrangement[0].players
+    ('drums', 'bass', 'harmony', 'melody')
+    """
+    if sheet.arrangement:
+        return sheet
+    return replace(sheet, arrangement=(PlayingSpan.of(0.0, sheet.duration_seconds, PLAYERS),))
 
 
 def play(
