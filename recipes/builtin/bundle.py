@@ -300,14 +300,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", default=BundleRecipe.version)
     parser.add_argument("--temperature", type=float, default=default.temperature)
     parser.add_argument("--top-k", type=int, default=default.top_k)
-    parser.add_argument("--guidance", type=float, default=default.guidance)
+    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--coarse-guidance", type=float, default=1.0)
     parser.add_argument("--level-lufs", type=float, default=default.level_lufs)
     parser.add_argument("--threads", type=int, default=1)
     values = vars(parser.parse_args(arguments))
     torch.set_num_threads(values.pop("threads"))
     try:
         generation = GenerationDefaults(
-            **{name: values.pop(name) for name in ("temperature", "top_k", "guidance", "level_lufs")}
+            **{
+                name: values.pop(name)
+                for name in ("temperature", "top_k", "guidance", "coarse_guidance", "level_lufs")
+            }
         )
         print(summary(make_bundle(BundleRecipe(generation=generation, **values))))
     except (ValueError, HafmError) as error:
