@@ -8,7 +8,8 @@ Conventions: a periodic Hann window; frames are centred on samples 0, hop, 2 hop
 mirrored at each end; no scaling. Bins from `dim_f` on are dropped on the way in and zero on the way out. The
 way back is weighted least squares, so that without dropped bins it is exact.
 
-Source: Kim et al., "KUIELab-MDX-Net" (2021); Griffin & Lim (1984), eq. 6.
+Source: Kim et al., "KUIELab-MDX-Net" (2021); Griffin & Lim (1984), eq. 6. A file of its own: it is a
+transform, with an oracle in the tests, and knows nothing of nets.
 """
 
 import torch

@@ -10,6 +10,8 @@ In: the stage, as far as it is; a held-out clip; the parts. Out: a sound file of
 
 So a sample shows this stage alone. `truth.wav` beside the samples is what the codec makes of the true
 codes: no sample can sound better. The semantic stage has no sound of its own; without a bundle it is refused.
+
+A file of its own: it alone of training needs generation and audio.
 """
 
 from pathlib import Path

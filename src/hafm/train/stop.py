@@ -10,7 +10,8 @@ ends.
 | SIGINT | Ctrl-C | finishes the step, saves | 130 |
 | SIGINT again | Ctrl-C, impatient | ends at once; the last checkpoint stays | 130 |
 
-75 is EX_TEMPFAIL of sysexits.h: "try again later".
+75 is EX_TEMPFAIL of sysexits.h: "try again later". A file of its own: it holds the process's signals, of
+which the loop knows a flag.
 """
 
 import signal
