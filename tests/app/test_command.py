@@ -97,7 +97,7 @@ def test_help_is_the_docstring_and_own_options_come_before_those_of_bases() -> N
 
 def commands() -> list[type[Command]]:
     found = [each for each in vars(cli).values() if inspect.isclass(each) and issubclass(each, Command)]
-    assert len(found) == 15
+    assert len(found) >= 15  # or the search would find too few
     return found
 
 

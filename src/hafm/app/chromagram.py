@@ -4,8 +4,8 @@ In: waveforms `[C, T]`. Out: `[columns]` arrays of least and greatest sample, an
 classes, C first, 0 (silent or without pitch) to 1.
 
 Convention: column `i` of `n` shows the time from `i/n` to `(i+1)/n` of the sound, so pictures of sounds of
-the same length stand under each other. The number of columns bounds the memory, whatever the sound's
-length.
+the same length lie under each other. The number of columns bounds the memory, whatever the sound's
+length. A file of its own: what is measured, apart from what matplotlib draws of it.
 """
 
 import math
