@@ -137,6 +137,16 @@ for module in sys.argv[1:]:
 """
 
 
+@pytest.mark.parametrize("module", ["fcntl", "resource", "termios", "pwd", "grp"])
+def test_no_module_needs_posix_to_be_imported(module: str) -> None:
+    """What the source says; below, what an import does."""
+    needing = re.compile(rf"^(import|from) {module}\b", re.MULTILINE)
+    assert needing.search("import torch\nimport " + module)
+    sources = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
+    assert [path for path, source in sources.items() if needing.search(source)] == []
+
+
+@pytest.mark.slow
 def test_every_module_can_be_imported_where_there_is_no_posix(tmp_path: Path) -> None:
     """As on Windows. The control: a module that does import one of them is named."""
     (tmp_path / "control.py").write_text("import fcntl")
