@@ -220,6 +220,8 @@ def mpeg_layout(data: mmap.mmap) -> Layout:
     if first is None:  # another layer, or free bit rates
         return Layout.whole(len(data))
     runs, junk_bytes = _runs(data, first)
+    if not runs:  # an index, and no sound behind it
+        return Layout.whole(len(data))
     if len(runs) == 1 and _is_healthy(runs[0], first == skip_tags(data, 0)):
         return Layout.whole(len(data))
     notes = tuple(

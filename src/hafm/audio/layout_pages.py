@@ -30,6 +30,7 @@ _FIRST, _LAST = 2, 4
 _STREAM_HEADS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 _SAMPLES_MASK = (1 << 36) - 1
 _LONGEST_FRAME = 1 << 17
+_LEAST_FRAME_HEAD = 6
 _ZEROS = 64  # in a row, which no frame ends with
 
 
@@ -139,6 +140,8 @@ def _last_sample(data: mmap.mmap, begin: int, end: int) -> int | None:
 
 def _frame(head: bytes, block_size: int) -> int | None:
     """The sample behind the frame that has this head; None if it is not the head of a frame."""
+    if len(head) < _LEAST_FRAME_HEAD:
+        return None
     size_code, rate_code = head[2] >> 4, head[2] & 15
     ones = 8 - (head[4] ^ 0xFF).bit_length()  # leading ones of the number's first byte
     if ones in (1, 8):

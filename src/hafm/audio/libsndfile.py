@@ -22,7 +22,7 @@ import numpy.typing as npt
 import soundfile
 
 from hafm.audio.layout import Layout, Link
-from hafm.audio.sniff import MP3, OGG, WAV, Kind
+from hafm.audio.sniff import FLAC, MP3, OGG, WAV, Kind
 from hafm.audio.stream import DecodedStream, without_first
 from hafm.errors import AudioContentError, AudioReadError
 from hafm.words import clock
@@ -31,7 +31,9 @@ __all__ = ["NotDecodable", "open_libsndfile"]
 
 _BLOCK_FRAMES = 4096
 _WAV_BLOCK_FRAMES = 1 << 16  # its claim is never too long; a call costs as much as decoding 4096 frames
+_LAST_FRAMES = 64  # of a FLAC, once a block of it failed
 _UNKNOWN_FRAMES = 1 << 40
+_UNREAD = "{count} of the recordings that the file joins cannot be decoded and were left out"
 _PLAIN_REASONS = (  # where libsndfile's own words mislead
     ("SF_INFO struct incomplete", "its header gives an impossible sample rate"),
     ("File does not exist", "it holds no sound"),
@@ -68,7 +70,7 @@ def open_libsndfile(
     with contextlib.ExitStack() as stack:
         if kind is MP3:
             stack.enter_context(_silent_stderr())
-        decoder = stack.enter_context(_decoder(file, layout.links[0], kind=kind, name=name))
+        decoder, further, unread = _first_decoder(file, layout, stack, kind=kind, name=name)
         claimed = decoder.frames if decoder.frames < _UNKNOWN_FRAMES and len(layout.links) == 1 else None
         start = round(start_seconds * decoder.samplerate)
         if claimed is not None and start >= claimed and start:
@@ -80,11 +82,11 @@ def open_libsndfile(
         if seeks and start:
             _seek(decoder, start, name)
         complaints: list[str] = []
-        damage = list(layout.damage)
+        damage = [*layout.damage, *unread]
         blocks = _blocks(decoder, complaints, kind)
-        if len(layout.links) > 1:
-            further = (_decoder(file, link, kind=kind, name=name) for link in layout.links[1:])
-            blocks = itertools.chain(blocks, _joined(decoder, further, complaints, damage, kind))
+        if further:
+            opening = (_decoder(file, link, kind=kind, name=name) for link in further)
+            blocks = itertools.chain(blocks, _joined(decoder, opening, complaints, damage, kind))
         yield DecodedStream(
             sample_rate=decoder.samplerate,
             num_channels=decoder.channels,
@@ -95,6 +97,27 @@ def open_libsndfile(
             damage=lambda: tuple(damage),
             is_impatient=kind is MP3,
         )
+
+
+def _first_decoder(
+    file: IO[bytes], layout: Layout, stack: contextlib.ExitStack, *, kind: Kind, name: str
+) -> tuple[soundfile.SoundFile, tuple[Link, ...], list[str]]:
+    """The first link that decodes, the links behind it, and what is to be said of those before.
+
+    Raises:
+        NotDecodable: none decodes; of the first link.
+    """
+    refusal: NotDecodable | None = None
+    for number, link in enumerate(layout.links):
+        try:
+            decoder = stack.enter_context(_decoder(file, link, kind=kind, name=name))
+        except NotDecodable as error:
+            refusal = refusal or error
+            continue
+        unread = [_UNREAD.format(count=number)] if number else []
+        return decoder, layout.links[number + 1 :], unread
+    assert refusal is not None, "a layout has a link"
+    raise refusal
 
 
 @contextlib.contextmanager
@@ -127,8 +150,14 @@ def _joined(
     kind: Kind,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """The blocks of the links behind the first, as long as they have its rate and channels."""
+    unread = 0
     for number, opening in enumerate(further, start=2):
-        with opening as decoder:
+        with contextlib.ExitStack() as stack:
+            try:
+                decoder = stack.enter_context(opening)
+            except NotDecodable:  # a head that was cut off, or junk that looks like one
+                unread += 1
+                continue
             if (decoder.samplerate, decoder.channels) != (first.samplerate, first.channels):
                 damage.append(
                     f"the file joins recordings of different kinds, and what follows the first {number - 1} "
@@ -137,6 +166,8 @@ def _joined(
                 )
                 return
             yield from _blocks(decoder, complaints, kind)
+    if unread:
+        damage.append(_UNREAD.format(count=unread))
 
 
 class _OnwardFile(soundfile.SoundFile):  # type: ignore[misc] # it has no types
@@ -165,14 +196,21 @@ def _blocks(
     decoder: soundfile.SoundFile, complaints: list[str], kind: Kind
 ) -> Iterator[npt.NDArray[np.float32]]:
     block_frames = _WAV_BLOCK_FRAMES if kind is WAV else _BLOCK_FRAMES
+    place = decoder.tell() if kind is FLAC else 0
     while True:
         try:
             block = decoder.read(block_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
+            if kind is FLAC and block_frames > _LAST_FRAMES:  # what it held before the damage is not lost
+                block_frames = _LAST_FRAMES
+                with contextlib.suppress(soundfile.LibsndfileError):
+                    decoder.seek(place)
+                    continue
             complaints.append(_reason(error))
             return
         if not len(block):
             return
+        place += len(block)
         yield block
 
 

@@ -1,0 +1,246 @@
+"""Broken sound files, made of whole ones, and the rule that reading them must keep.
+
+    python -m tests.audio.fuzz COUNT FORMAT...      two lines of JSON per file: which it is; what came of it
+
+A file is a pure function of its format and number: bytes flipped, sizes overwritten, stretches repeated,
+dropped, zeroed or cut off, junk put in, two files joined. The rule:
+
+    taken     with at least as many samples as libsndfile alone finds there, at the same rate and channels
+    refused   by an `AudioError` of one line; where libsndfile finds a sound that is fit, that is wrong
+    never     another exception, the end of the process, over 10 s, over 200 MB more than the sound, a file
+              that is left behind
+
+What reads a file runs in this process, which `tests.audio.test_fuzz` watches from outside.
+"""
+
+import io
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+__all__ = ["FORMATS", "broken", "verdict"]
+
+RATE = 24_000
+SECONDS = 0.8
+LIMIT_SECONDS = 10.0
+LIMIT_BYTES = 200 << 20
+_EXCUSED = {".mp3": 1_200, "": 64}
+"""Samples: of MP3 the delay that an index states, which libsndfile takes for sound where it finds none; of
+others the head of a joined file, likewise."""
+SIZES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
+
+
+def _tone() -> np.ndarray:
+    time_ = np.arange(round(SECONDS * RATE)) / RATE
+    return 0.4 * np.sin(2 * np.pi * (220 + 200 * time_) * time_)
+
+
+def _encoded(format: str, subtype: str | None = None, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, _tone(), RATE, format=format, subtype=subtype, **options)
+    return buffer.getvalue()
+
+
+def _without_index() -> bytes:
+    data = _encoded("MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    return data[data.index(data[:2], 64) :]
+
+
+def _by_ffmpeg(ending: str, codec: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "a.wav"), Path(folder, f"b.{ending}")
+        soundfile.write(source, _tone(), RATE)
+        words = ["ffmpeg", "-nostdin", "-v", "error", "-i", source, "-c:a", codec, target]
+        subprocess.run(words, check=True)
+        return target.read_bytes()
+
+
+FORMATS: dict[str, Callable[[], bytes]] = {
+    "wav": lambda: _encoded("WAV", "PCM_16"),
+    "wav-float": lambda: _encoded("WAV", "FLOAT"),
+    "rf64": lambda: _encoded("RF64", "PCM_16"),
+    "w64": lambda: _encoded("W64", "PCM_16"),
+    "aiff": lambda: _encoded("AIFF", "PCM_16"),
+    "au": lambda: _encoded("AU", "PCM_16"),
+    "caf": lambda: _encoded("CAF", "PCM_16"),
+    "flac": lambda: _encoded("FLAC"),
+    "vorbis": lambda: _encoded("OGG", "VORBIS"),
+    "opus": lambda: _encoded("OGG", "OPUS"),
+    "mp3": lambda: _encoded("MP3"),
+    "mp3-without-index": _without_index,
+}
+if shutil.which("ffmpeg"):
+    FORMATS |= {
+        "m4a": lambda: _by_ffmpeg("m4a", "aac"),
+        "webm": lambda: _by_ffmpeg("webm", "libopus"),
+    }
+
+
+# ---- what is done to a file
+
+
+def broken(whole: bytes, number: int) -> bytes:
+    """The broken file of a number: one to four changes, half of them near the beginning, among headers."""
+    chance = random.Random(number)
+    data = bytearray(whole)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        near = chance.random() < 0.5
+        place = chance.randrange(min(len(data), 128) if near else len(data)) if data else 0
+        length = chance.choice((1, 4, 16, 256, 4096))
+        chance.choice(_CHANGES)(data, place, length, chance)
+    return bytes(data)
+
+
+def _flip(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    for at in range(place, min(place + min(length, 16), len(data))):
+        data[at] ^= 1 << chance.randrange(8)
+
+
+def _random(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    end = min(place + length, len(data))
+    data[place:end] = chance.randbytes(end - place)
+
+
+def _size(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    width = chance.choice((2, 4, 8))
+    size = chance.choice((*SIZES, chance.randrange(1 << 32), len(data))) % (1 << (8 * width))
+    data[place : place + width] = size.to_bytes(width, chance.choice(("little", "big")))
+
+
+def _repeat(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    data[place:place] = data[place : place + length] * chance.choice((1, 1, 3))
+
+
+def _drop(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    del data[place : place + length]
+
+
+def _zero(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    end = min(place + length, len(data))
+    data[place:end] = bytes(end - place)
+
+
+def _insert(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    data[place:place] = chance.randbytes(length) if chance.random() < 0.5 else bytes(length)
+
+
+def _cut(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    del data[chance.randrange(len(data) + 1) :]
+
+
+def _join(data: bytearray, place: int, length: int, chance: random.Random) -> None:
+    data += data[: chance.choice((len(data), place))]
+
+
+_CHANGES = (_flip, _random, _size, _size, _repeat, _drop, _zero, _insert, _cut, _join)
+
+
+# ---- the rule
+
+
+def verdict(path: Path) -> tuple[str, str]:
+    """What came of a file, and what is wrong with that; empty if nothing is."""
+    from hafm.audio.io import read_audio
+    from hafm.errors import AudioContentError, AudioError
+
+    before = _peak_bytes(reset=True)
+    began = time.process_time()
+    size, outcome, wrong = 0, "taken", ""
+    try:
+        audio = read_audio(path, min_seconds=0.05, allow_silence=True)
+        size = 4 * audio.waveform.numel()
+        wrong = _less_than_libsndfile(path, audio.num_samples, audio.sample_rate, audio.file_channels)
+    except AudioError as error:
+        outcome = f"refused: {error}"
+        if "\n" in str(error) or not str(error).strip():
+            wrong = "not one line"
+        elif not isinstance(error, AudioContentError):
+            wrong = _fit_for_libsndfile(path)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        outcome, wrong = "raised", f"{type(error).__name__}: {error} in {last.name}, line {last.lineno}"
+    spent = time.process_time() - began
+    if not wrong and spent > LIMIT_SECONDS:
+        wrong = f"{spent:.1f} s"
+    grown = _peak_bytes() - before - size
+    if not wrong and grown > LIMIT_BYTES:
+        wrong = f"{grown / 1e6:.0f} MB more than the sound"
+    return outcome, wrong
+
+
+def _by_libsndfile(path: Path) -> tuple[int, int, int] | None:
+    """Samples, rate and channels that libsndfile finds, block by block; None if it does not open the file."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            count = 0
+            try:
+                while len(block := file.read(4096, dtype="float32", always_2d=True)):
+                    count += len(block)
+                    if count > 1_000_000 or not np.isfinite(block).all():
+                        break
+            except soundfile.LibsndfileError:
+                pass
+            return count, file.samplerate, file.channels
+    except (soundfile.LibsndfileError, ValueError, RuntimeError):
+        return None
+
+
+def _less_than_libsndfile(path: Path, samples: int, rate: int, channels: int) -> str:
+    found = _by_libsndfile(path)
+    if found is None or found[1:] != (rate, channels) or found[0] <= samples + _EXCUSED[path.suffix]:
+        return ""
+    return f"{samples} samples were taken, and libsndfile alone finds {found[0]}"
+
+
+def _fit_for_libsndfile(path: Path) -> str:
+    found = _by_libsndfile(path)
+    if found is None or found[0] < RATE // 10 or not 8_000 <= found[1] <= 192_000 or found[2] > 8:
+        return ""
+    return f"libsndfile finds {found[0]} samples at {found[1]} Hz, {found[2]} channels"
+
+
+def _peak_bytes(*, reset: bool = False) -> int:
+    """The most memory that this process had; 0 where the system does not say."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def main() -> None:
+    """The command."""
+    count, names = int(sys.argv[1]), sys.argv[2:]
+    wholes = {name: FORMATS[name]() for name in names}
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where decoders complain
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        for name, number in itertools.product(names, range(count)):
+            which = {"format": name, "number": number}
+            path = Path(folder, "a.mp3" if name.startswith("mp3") else "a")
+            path.write_bytes(broken(wholes[name], number))
+            print(json.dumps(which), flush=True)  # which one, should it end this process
+            outcome, wrong = verdict(path)
+            path.unlink()
+            left = os.listdir(folder)
+            if left and not wrong:
+                wrong = f"left behind: {left}"
+            print(json.dumps({**which, "outcome": outcome, "wrong": wrong}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Broken files of every container keep the rule of `tests.audio.fuzz`: all that decodes, or one line.
+
+They are read in a process of their own: one that crashes or hangs is a failure here, and not the end of the
+tests.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hafm.errors import AudioReadError
+from tests.audio.fuzz import FORMATS, broken, verdict
+
+SECONDS_PER_FILE = 10
+"""On average, on a busy machine; that no file takes as much alone is measured there, as computing time."""
+
+
+def failures(count: int, *formats: str) -> list[str]:
+    """What is wrong with the first `count` broken files of each format."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.audio.fuzz", str(count), *formats],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60 + SECONDS_PER_FILE * count * len(formats),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    wrong = [f"{_which(line)}: {line['wrong']} ({line['outcome']})" for line in lines if line.get("wrong")]
+    if ended.returncode:
+        wrong.append(f"{_which(lines[-1]) if lines else ''}: the process ended with {ended.returncode}")
+    else:
+        assert len(lines) == 2 * count * len(formats)
+    return wrong
+
+
+def _which(line: dict[str, object]) -> str:
+    return f"{line['format']} {line['number']}"
+
+
+def test_fifty_broken_files_of_each_format_keep_the_rule() -> None:
+    assert failures(50, *FORMATS) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+def test_two_thousand_broken_files_keep_the_rule(format: str) -> None:
+    assert failures(2000, format) == []
+
+
+def test_the_rule_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: readers that lose half, refuse what is fit, raise what they like."""
+    import hafm.audio.io
+
+    path = tmp_path / "a"
+    path.write_bytes(FORMATS["wav"]())
+    assert verdict(path) == ("taken", "")
+    whole = hafm.audio.io.read_audio(path)
+
+    def half(*_: object, **__: object) -> object:
+        return type(whole)(waveform=whole.waveform[:, ::2], sample_rate=24_000, sha256="", file_channels=1)
+
+    def refuse(*_: object, **__: object) -> object:
+        raise AudioReadError("no")
+
+    def fail(*_: object, **__: object) -> object:
+        raise KeyError("x")
+
+    for reader, said in ((half, "libsndfile alone finds 19200"), (refuse, "finds 19200"), (fail, "KeyError")):
+        monkeypatch.setattr(hafm.audio.io, "read_audio", reader)
+        assert said in verdict(path)[1]
+
+
+def test_a_broken_file_is_a_function_of_its_number() -> None:
+    whole = FORMATS["wav"]()
+    assert broken(whole, 7) == broken(whole, 7) != broken(whole, 8)
