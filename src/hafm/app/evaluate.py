@@ -46,6 +46,7 @@ class EvaluateOutcome:
         report: the page.
         comparison: with the older run, if one was named.
         seconds: that it took.
+        changed: what happened to the collection since the run began.
     """
 
     run: Path
@@ -53,11 +54,12 @@ class EvaluateOutcome:
     report: Path
     comparison: "Comparison | None"
     seconds: float
+    changed: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know."""
-        return self.results.notes
+        return self.changed + self.results.notes
 
     def summary(self) -> str:
         """For people: one line a system, and where the rest is."""
@@ -297,6 +299,7 @@ class Evaluate(Command):
         from hafm.data.collection.sources import guess_kind, open_source
         from hafm.device import find_device, one_thread
         from hafm.evaluate.embeddings import open_embedding
+        from hafm.evaluate.run.changes import changes, forget_if_nothing_came
         from hafm.evaluate.run.clips import build_test_set
         from hafm.evaluate.run.evaluate import Settings, evaluate
         from hafm.evaluate.run.folder import RunFolder
@@ -318,6 +321,7 @@ class Evaluate(Command):
         accompanist = self._accompanist()
 
         interrupts.left = "what is done is kept; run the same command to go on"
+        forget_if_nothing_came(run, source)
         build_test_set(run, source, self._protocol(), separator=separator, on_progress=shown.follow())
         with one_thread():
             results = evaluate(
@@ -346,6 +350,7 @@ class Evaluate(Command):
             results=results,
             report=self._report(run, results, shown),
             comparison=comparison,
+            changed=changes(run, source),
             seconds=time.monotonic() - began,
         )
 

@@ -31,6 +31,7 @@ from hafm.data.collection.intake import MAX_SECONDS, Stems, read_lead_sheet, rea
 from hafm.data.collection.track import Source, Track
 from hafm.errors import AudioError, LeadSheetError, UsageError
 from hafm.evaluate.fit.truth import read_truth, write_truth
+from hafm.evaluate.run.changes import remember
 from hafm.evaluate.run.folder import BOTH_ARMS, MANIFEST_FILE, Made, RunFolder
 from hafm.evaluate.testset.activity import activity_share, sings
 from hafm.evaluate.testset.clip import Clip, LeftOut, Manifest, Protocol, clip_id
@@ -100,6 +101,7 @@ def build_test_set(
         left_out=tuple(left_out),
         separator=fingerprint,
     )
+    remember(run, source)
     run.write(MANIFEST_FILE, manifest.to_json())
     return manifest
 

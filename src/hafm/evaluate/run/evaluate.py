@@ -39,6 +39,8 @@ from hafm.stages.bundle import Bundle
 
 __all__ = ["BEST_OF", "Settings", "evaluate"]
 
+_FEWEST_SONGS_OF_DISTANCES = 20
+
 BEST_OF = (4, 8)
 """There is a row for the best of each of these numbers of takes, as far as there are as many."""
 
@@ -125,7 +127,8 @@ def evaluate(
         fit=tuple(fit_rows(clips)),
         clips=tuple(clips),
         worth=worth,
-        notes=tuple(
+        notes=_few_songs(len(manifest.songs))
+        + tuple(
             f"Two halves of the true {what} are {floor:.2f} apart in {embedding.name}: with half the songs, "
             "a distance of that size means no difference."
             for embedding in embeddings
@@ -135,6 +138,21 @@ def evaluate(
     )
     run.write(RESULTS_FILE, results.to_json())
     return results
+
+
+def _few_songs(count: int) -> tuple[str, ...]:
+    """A warning, where distances rest on next to nothing.
+
+    >>> _few_songs(50), len(_few_songs(2))
+    ((), 1)
+    """
+    if count >= _FEWEST_SONGS_OF_DISTANCES:
+        return ()
+    return (
+        f"The Fréchet distances rest on {count} songs, and say next to nothing: of fewer than "
+        f"{_FEWEST_SONGS_OF_DISTANCES}, noise or a random pairing may come out as near as the truth. Take "
+        "more songs.",
+    )
 
 
 def _rehearse(run: RunFolder, embeddings: Sequence[Embedding]) -> None:
