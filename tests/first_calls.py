@@ -15,7 +15,7 @@ import jaxtyping
 
 __all__ = ["CHECKED_CALLS", "begin_test", "install"]
 
-CHECKED_CALLS = 5
+CHECKED_CALLS = 3
 """Of a function, in each test."""
 
 _jaxtyped: Any = jaxtyping.jaxtyped

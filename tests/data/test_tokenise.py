@@ -103,7 +103,7 @@ def tokeniser(parts: TokenParts, **settings: Any) -> Tokeniser:
     return Tokeniser(parts=parts, settings=TokeniseSettings(**settings))
 
 
-@pytest.mark.parametrize("name", ["spectral", "paper"])
+@pytest.mark.parametrize("name", ["spectral", pytest.param("paper", marks=pytest.mark.slow)])
 def test_ids_do_not_depend_on_the_batch(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_condition_that_is_a_frame_short_repeats_its_last() -> None:
     assert {there - have for have, there in needed} == {0, 1}
 
 
+@pytest.mark.slow
 @unchecked()
 def test_a_vocal_longer_than_the_windows(tiny_accompanist: Accompanist) -> None:
     told: list[Progress] = []

@@ -300,6 +300,7 @@ def test_the_truth_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(read_wav(tmp_path / "000007.vocal.wav"), pair.vocal, atol=2 / 32767)
 
 
+@pytest.mark.slow
 def test_rendering_resumes_and_equals_one_run(tmp_path: Path) -> None:
     whole = config(tmp_path / "whole")
     assert render(whole, opener=open_tiny) == 3
@@ -319,6 +320,7 @@ def test_rendering_resumes_and_equals_one_run(tmp_path: Path) -> None:
         assert (whole.folder / name).read_bytes() == (parts.folder / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_stems_are_added_to_a_corpus_without_them(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     pair = make_pair(tiny_sources(), seed=0, split="train", index=0, seconds=SECONDS)
@@ -327,6 +329,7 @@ def test_stems_are_added_to_a_corpus_without_them(tmp_path: Path) -> None:
     assert (tmp_path / "train" / "000000.drums.wav").is_file()
 
 
+@pytest.mark.slow
 def test_failures_are_named_and_too_many_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no song belongs to the split 'train'"):
         render(config(tmp_path, hours=10 * SECONDS / 3600), opener=open_failing)

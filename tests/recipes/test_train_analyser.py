@@ -81,6 +81,7 @@ def training() -> Training:
     return Training(name="vocal", examples=[example()], transitions=transitions, steps=3, rate=1e-3, seed=5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     whole, first = training(), training()
     for _ in range(3):

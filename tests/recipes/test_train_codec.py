@@ -387,7 +387,13 @@ def _with_bypass(init):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.usefixtures("short_bypass")
-@pytest.mark.parametrize("more", [(), ("--adversarial-from", "4")], ids=["plain", "adversarial"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param((), id="plain"),
+        pytest.param(("--adversarial-from", "4"), id="adversarial", marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_run_is_the_uninterrupted_one(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
@@ -445,6 +451,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, *, step: int) -> None:
     monkeypatch.setattr(CodecTrainer, "take_step", take_and_stop)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_losses_and_uses_entries(pairs: Path) -> None:
     config = TrainingConfig(
         batch_size=4, crop_frames=40, bypass_steps=10, warm_up_steps=5, learning_rate=3e-3
@@ -502,6 +509,7 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Pat
     assert older.name == "step-00000002"
 
 
+@pytest.mark.slow
 def test_training_needs_no_audio_packages() -> None:
     """A machine that only trains has torch, numpy and safetensors."""
     code = (
