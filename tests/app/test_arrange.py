@@ -9,7 +9,7 @@ import soundfile
 from symusic import Score
 
 from hafm.arrange.record import ArrangementRecord
-from hafm.guide.sheet_json import lead_sheet_to_json
+from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from tests.app.conftest import Hafm, tree
 from tests.arrange.songs import small_soundfont, song
 
@@ -56,7 +56,9 @@ def test_a_sheet_becomes_midi_and_stereo_sound(hafm: Hafm, sheet: Path, font: Pa
     stems = [soundfile.read(path, dtype="int32")[0] for path in sorted((tmp_path / "out/stems").iterdir())]
     assert np.abs(sum(stems) - whole).max() <= 3 * 256  # steps of 24 bits
     assert Score(tmp_path / "out/arrangement.mid").tracks
-    assert (tmp_path / "out/lead-sheet.json").read_text() == sheet.read_text()
+    played = lead_sheet_from_json((tmp_path / "out/lead-sheet.json").read_bytes(), where="it")
+    assert played.style == "folk"
+    assert (played.beats, played.chords) == (song(10.0).beats, song(10.0).chords)
 
 
 def test_a_vocal_gets_a_mix_of_its_own_length_and_is_replayed_to_the_byte(
@@ -127,6 +129,9 @@ def test_chords_and_beats_and_midi_files_are_sheets_by_themselves(
         (["SHEET", "--seed", "-1"], "--seed is -1; give a number from 0"),
         (["SHEET", "--start", "1"], "--start is for a vocal"),
         (["SHEET", "--balance", "0"], "--balance is for a vocal"),
+        (["SHEET", "--bpm", "92"], "--bpm contradicts the beats of"),
+        (["CHART"], "is a chart, which has no tempo; give one"),
+        (["CHART", "--bpm", "60", "--chords", "C"], "is a chart, and --chords is another"),
         (["SHEET", "--soundfont", "SHEET"], "is no SoundFont"),
         (["SHEET", "--soundfont", "none.sf2"], "'none.sf2' cannot be read"),
         (["SHEET", "--replay", "SHEET", "--seed", "1"], "--seed cannot stand beside --replay"),
@@ -154,6 +159,8 @@ def test_what_cannot_work_is_refused_in_one_line_and_nothing_is_written(
     ):
         given[name] = sheet.parent / f"{name}.json"
         given[name].write_text(text)
+    given["CHART"] = sheet.parent / "song.chart"
+    given["CHART"].write_text("| Am | F |")
     given["MIDI"] = sheet.parent / "not.mid"
     given["MIDI"].write_bytes(b"MThd nonsense")
     before = tree(tmp_path)
@@ -161,6 +168,23 @@ def test_what_cannot_work_is_refused_in_one_line_and_nothing_is_written(
     assert (ran.code, ran.out) == (2, "")
     assert expected in ran.error
     assert tree(tmp_path) == before
+
+
+def test_what_is_known_better_holds(hafm: Hafm, sheet: Path, sung: Path, font: Path, tmp_path: Path) -> None:
+    (font.parent / "song.chart").write_text("| Am | F | C  G/B | % |")
+    ran = hafm("arrange", font.parent / "song.chart", "--bpm", 96, "-o", tmp_path / "a", "--soundfont", font)
+    assert ran.code == 0, ran.err
+    assert "rock, 96.0 bpm, 4/4, 4 bars, 10.0 s" in ran.out
+    ran = hafm("arrange", sheet, "--transpose-chords", 2, "-o", tmp_path / "b", "--soundfont", font)
+    assert ran.code == 0, ran.err
+    labels = [row[2] for row in json.loads((tmp_path / "b/lead-sheet.json").read_text())["chords"]]
+    assert labels[:4] == ["B:min", "G:maj", "D:maj", "A:maj"]
+    words = ["--bpm", 120, "--first-beat", 0.5, "--chords", "| Dm | A7 |", "--style", "pop"]
+    ran = hafm("arrange", sung, *words, "-o", tmp_path / "c", "--soundfont", font)
+    assert ran.code == 0, ran.err
+    read = json.loads((tmp_path / "c/lead-sheet.json").read_text())
+    assert [row[0] for row in read["beats"] if row[1] == 1][:3] == [0.5, 2.5, 4.5]
+    assert read["chords"][0][2] == "D:min"
 
 
 def test_another_vocal_or_soundfont_is_not_replayed(

@@ -13,67 +13,53 @@ The work itself is that of `hafm.arrange.arranger`; start to read there.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from hafm.app import options
 from hafm.app.arrange_job import is_sheet, job_of
 from hafm.app.arrange_result import ArrangeOutcome, notes_on
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Range, option
 from hafm.app.interrupt import Interrupts
+from hafm.app.sheet_command import SheetCommand
 from hafm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
+    from hafm.guide.corrections import Corrections
 
-__all__ = ["SETTLED_BY_REPLAY", "Arrange"]
+__all__ = ["Arrange"]
 
-SETTLED_BY_REPLAY = (
-    "--style",
-    "--seed",
-    "--start",
-    "--seconds",
-    "--format",
-    "--stems",
-    "--balance",
-    "--loudness",
-    "--excerpt",
-    "--bundle",
+_BESIDE_REPLAY = frozenset(
+    {"--source", "--output", "--overwrite", "--soundfont", "--json", "--quiet", "--debug"}
 )
-"""What a record settles, and so cannot be given beside it."""
+"""What can be given beside a record, which settles all else."""
 
 _BYTES_PER_FRAME = 6  # stereo, 24 bits
 _BYTES_BESIDE = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrange(Command):
+class Arrange(SheetCommand):
     """Arrange a band for a vocal, or for a lead sheet alone: MIDI and stereo sound, in seconds.
 
     Writes lead-sheet.json, arrangement.mid, accompaniment.wav, of a vocal mix.wav too, and arrangement.json,
     which holds all that --replay needs.
 
-    The chords and beats of a vocal are estimated; a lead sheet (json, mid, lab, beats) is played as it is.
+    The chords and beats of a vocal are estimated; a lead sheet (json, mid, lab, beats, or a chart and --bpm)
+    is played as it is. Either way, what you know better holds.
     """
 
     source: Annotated[
         Path | None,
         options.argument(
-            "A recording of one voice (wav, flac, mp3, ...), or a lead sheet (.json, .mid, .lab, .beats).",
+            "A recording of one voice (wav, flac, mp3, ...), or a lead sheet (json, mid, lab, beats, chart).",
             "[VOCAL|SHEET]",
         ),
     ] = None
     start: options.Start = None
     seconds: options.Seconds = None
-    guide: Annotated[
-        Path | None,
-        option(
-            "Play this lead sheet to the vocal, not what is heard in it: a .json, .mid, .lab or .beats.",
-            metavar="FILE",
-            panel=options.SOUND,
-            default=False,
-        ),
-    ] = None
     excerpt: Annotated[
         bool,
         option(
@@ -132,39 +118,42 @@ class Arrange(Command):
     examples: ClassVar = (
         "hafm arrange vocal.wav -o out/ --style bossa",
         "hafm arrange song.json -o out/ --stems --format flac",
-        "hafm arrange vocal.wav --guide lead-sheet.json -o out/ --seed 7",
+        'hafm arrange vocal.wav -o out/ --bpm 92 --chords "| Am | F | C  G/B | % |" --seed 7',
+        "hafm arrange song.chart --bpm 120 -o out/ --style disco",
         "hafm arrange --replay out/arrangement.json -o again/",
     )
 
     def check(self) -> None:
-        from hafm.arrange.style_choice import check_style
-
         if self.source is None and self.replay is None:
             raise UsageError(
                 "no vocal and no lead sheet was given; name one, as in: hafm arrange vocal.wav -o out/"
             )
         if self.style is not None:
+            from hafm.arrange.style_choice import check_style
+
             check_style(self.style)
+        super().check()
         if self.source is not None and is_sheet(self.source):
-            for name, value in (
-                ("--guide", self.guide),
-                ("--start", self.start),
-                ("--seconds", self.seconds),
-                ("--balance", self.balance),
-                ("--loudness", self.loudness),
-            ):
-                if value is not None:
+            for name in ("guide", "start", "seconds", "balance", "loudness"):
+                if getattr(self, name) is not None:
                     raise UsageError(
-                        f"{name} is for a vocal, and '{self.source}' is a lead sheet; leave it out"
+                        f"--{name} is for a vocal, and '{self.source}' is a lead sheet; leave it out"
                     )
 
     def check_given(self, names: Sequence[str]) -> None:
-        settled = [name for name in (*SETTLED_BY_REPLAY, "--guide") if name in names]
+        settled = [name for name in names if name not in _BESIDE_REPLAY]
         if self.replay is not None and settled:
             raise UsageError(
                 f"{', '.join(settled)} cannot stand beside --replay, which takes all of that from the "
                 "record; leave out the one or the other"
             )
+
+    @cached_property
+    def corrections(self) -> "Corrections":
+        """See `SheetCommand`; `pop` is a style of arrangements alone."""
+        if self.style == "pop":
+            return replace(self, style=None).corrections
+        return super().corrections
 
     def run(self, shown: "Display", interrupts: Interrupts) -> ArrangeOutcome:
         began = time.monotonic()
@@ -181,6 +170,7 @@ class Arrange(Command):
             start=self.start,
             seconds=self.seconds,
             guide=self.guide,
+            sheet_request=self.sheet_request,
             replay=self.replay,
             soundfont=self.soundfont,
             style=self.style,
@@ -249,7 +239,7 @@ class Arrange(Command):
                 "write_seconds": written - made,
                 "total_seconds": written - began,
             },
-            notes=notes_on(sheet, job.vocal),
+            notes=(*job.notes, *notes_on(sheet, job.vocal)),
         )
 
     def _check_place(self, inputs: Sequence[Path]) -> None:

@@ -5,23 +5,26 @@ or a refusal.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hafm.errors import AudioContentError, SoundfontError
+from hafm.errors import AudioContentError, SoundfontError, UsageError
 
 if TYPE_CHECKING:
     from hafm.app.options import SoundFormat
+    from hafm.app.sheet_command import SheetRequest
     from hafm.arrange.record import ArrangementRecord
     from hafm.arrange.soundfont import Soundfont
     from hafm.audio.sound import Audio
+    from hafm.guide.corrections import Corrections
     from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["Job", "is_sheet", "job_of"]
 
 _SHEET_RATE = 48_000
+_LONGEST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,9 @@ class Job:
         seconds: of the sound.
         soundfont: the instruments.
         inputs: files that came in.
+        corrections: of what is heard.
+        known: of a vocal's sheet, before it is heard.
+        notes: what a user should know.
     """
 
     record: "ArrangementRecord"
@@ -43,6 +49,9 @@ class Job:
     seconds: float
     soundfont: "Soundfont"
     inputs: Sequence[Path]
+    corrections: "Corrections | None" = None
+    known: "LeadSheet | None" = None
+    notes: tuple[str, ...] = ()
 
     def heard(self, bundle: str) -> "LeadSheet":
         """The lead sheet that a bundle's analyser hears in the vocal."""
@@ -50,7 +59,7 @@ class Job:
         from hafm.stages.bundle import Bundle
 
         assert self.vocal is not None, "a sheet or a vocal was given"
-        return analyse(Bundle.open(bundle), self.vocal)
+        return analyse(Bundle.open(bundle), self.vocal, given=self.known, corrections=self.corrections)
 
 
 def is_sheet(path: Path) -> bool:
@@ -66,6 +75,7 @@ def job_of(
     start: float | None,
     seconds: float | None,
     guide: Path | None,
+    sheet_request: "Callable[[float], SheetRequest]",
     replay: Path | None,
     soundfont: Path | None,
     style: str | None,
@@ -89,22 +99,22 @@ def job_of(
     from hafm.arrange.files import rate_for
     from hafm.arrange.record import ArrangementRecord, Inputs, Settings, here
     from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS
+    from hafm.guide.corrections import corrected
     from hafm.guide.lead_sheet import LeadSheet
-    from hafm.guide.sheet_files import read_lead_sheet
 
     assert source is not None, "a request has a source or a record"
     instruments, used = _soundfont(soundfont)
     vocal, sheet, sha256 = None, None, ""
     if is_sheet(source):
-        sheet = read_lead_sheet(source, duration_seconds=None)
-        _check_seconds(source, sheet.duration_seconds)
+        sheet, asked = _sheet_alone(source, sheet_request)
         lasts, rate = sheet.duration_seconds, _SHEET_RATE
         sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
     else:
         vocal = _vocal(source, start, seconds)
         lasts, rate, sha256 = vocal.seconds, rate_for(vocal.sample_rate), vocal.sha256
-        if guide is not None:
-            sheet = read_lead_sheet(guide, duration_seconds=lasts)
+        asked = sheet_request(lasts)
+        if asked.given is not None and _is_complete(asked.given):
+            sheet = corrected(asked.given, asked.corrections)
     if sheet is not None:
         from hafm.arrange.song import Song
 
@@ -133,7 +143,66 @@ def job_of(
         lead_sheet=sheet or LeadSheet(duration_seconds=lasts),
     )
     inputs = [path for path in (source, guide) if path is not None]
-    return Job(record=record, sheet=sheet, vocal=vocal, seconds=lasts, soundfont=instruments, inputs=inputs)
+    return Job(
+        record=record,
+        sheet=sheet,
+        vocal=vocal,
+        seconds=lasts,
+        soundfont=instruments,
+        inputs=inputs,
+        corrections=asked.corrections,
+        known=asked.given,
+        notes=asked.notes,
+    )
+
+
+def _sheet_alone(
+    path: Path, sheet_request: "Callable[[float], SheetRequest]"
+) -> "tuple[LeadSheet, SheetRequest]":
+    """The sheet of a file, or of a chart at a tempo, as it is corrected; as long as it says itself."""
+    from hafm.guide.corrections import corrected
+    from hafm.guide.lead_sheet import LeadSheet
+    from hafm.guide.sheet_files import read_chart, read_lead_sheet
+
+    chart = read_chart(path)
+    if chart is None:
+        sheet = read_lead_sheet(path, duration_seconds=None)
+        _check_seconds(path, sheet.duration_seconds)
+        asked = sheet_request(sheet.duration_seconds)
+        if sheet.beats and asked.corrections.bpm is not None:
+            raise UsageError(
+                f"--bpm contradicts the beats of '{path}'; leave it out (--half-time and --first-beat change "
+                "them)"
+            )
+        return corrected(sheet, asked.corrections), asked
+    seconds = _chart_seconds(path, chart, sheet_request(_LONGEST_SECONDS).corrections)
+    _check_seconds(path, seconds)
+    asked = sheet_request(seconds)
+    first_beat = asked.corrections.first_beat or 0.0
+    with_chart = replace(asked.corrections, chords=chart, first_beat=first_beat)
+    return corrected(LeadSheet(duration_seconds=seconds), with_chart), asked
+
+
+def _chart_seconds(path: Path, chart: str, corrections: "Corrections") -> float:
+    """How long a chart lasts at a tempo.
+
+    Raises:
+        UsageError: there is no tempo, or other chords.
+    """
+    from hafm.guide.chart import parse_chart
+
+    if corrections.chords is not None:
+        raise UsageError(f"'{path}' is a chart, and --chords is another; leave one out")
+    if corrections.bpm is None:
+        raise UsageError(f"'{path}' is a chart, which has no tempo; give one, as in --bpm 92")
+    beats_per_bar = corrections.meters[0][1].beats_per_bar if corrections.meters else 4
+    beats = len(parse_chart(chart).bars) * beats_per_bar
+    return (corrections.first_beat or 0.0) + beats * 60 / corrections.bpm
+
+
+def _is_complete(sheet: "LeadSheet") -> bool:
+    """Whether nothing of it is left to be heard."""
+    return bool(sheet.beats and sheet.chords and sheet.keys)
 
 
 def _replayed(path: Path, *, source: Path | None, soundfont: Path | None) -> Job:

@@ -17,7 +17,7 @@ from hafm.app import options
 from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError, UsageError
-from hafm.evaluate.systems import GUIDED, SYSTEMS, WITH_BUNDLE, require_systems
+from hafm.evaluate.systems import ARRANGED, GUIDED, SYSTEMS, WITH_BUNDLE, require_systems
 from hafm.words import columns as columns_of
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ class Evaluate(Command):
         """The systems to compare; without a choice those without lead sheets, and retrieval with an index."""
         if self.systems is not None:
             return require_systems(name.strip() for name in self.systems.split(",") if name.strip())
-        wanted = (name for name in SYSTEMS if name not in GUIDED)
+        wanted = (name for name in SYSTEMS if name not in (*GUIDED, *ARRANGED))
         return tuple(name for name in wanted if name != "retrieval" or self.index is not None)
 
     def run(self, shown: "Display", interrupts: Interrupts) -> EvaluateOutcome:

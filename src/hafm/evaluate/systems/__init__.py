@@ -8,6 +8,8 @@ In: names, as they are given on a command line, and what the systems need. Out: 
     model-given      the bundle, given the true lead sheet of each clip
     model-estimated  the bundle, given what its own analyser hears in the vocal
     model-other      the bundle, given the lead sheet of another song: the floor of what a sheet can do
+    arrangement      a band of samples that plays what the bundle's analyser hears; `systems.arrangement`
+    arrangement-given   the same, given the true lead sheet of each clip
     retrieval        the training song that fits best, transposed and stretched; `systems.retrieval`
     random           another song's instrumental; `systems.controls`
     noise            pink noise
@@ -30,15 +32,18 @@ if TYPE_CHECKING:
     from hafm.generate.accompany import Accompanist
     from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["GUIDED", "SYSTEMS", "WITH_BUNDLE", "open_systems", "require_systems"]
+__all__ = ["ARRANGED", "GUIDED", "SYSTEMS", "WITH_BUNDLE", "open_systems", "require_systems"]
 
 GUIDED = ("model-none", "model-given", "model-estimated", "model-other")
 """Those that need lead sheets, and a bundle that follows them."""
 
-SYSTEMS = ("codec", "model", *GUIDED, "retrieval", "random", "noise", "silence")
+ARRANGED = ("arrangement", "arrangement-given")
+"""Those that play lead sheets without a model."""
+
+SYSTEMS = ("codec", "model", *GUIDED, *ARRANGED, "retrieval", "random", "noise", "silence")
 """Every name, in the order of the tables."""
 
-WITH_BUNDLE = frozenset({"codec", "model", *GUIDED})
+WITH_BUNDLE = frozenset({"codec", "model", *GUIDED, "arrangement"})
 """Those that need a bundle."""
 
 
@@ -48,6 +53,8 @@ _TITLES = {
     "model-given": "model, given the lead sheet",
     "model-estimated": "model, given the lead sheet estimated from the vocal",
     "model-other": "model, given another song's lead sheet",
+    "arrangement": "arrangement of the lead sheet estimated from the vocal",
+    "arrangement-given": "arrangement of the lead sheet",
 }
 
 
@@ -109,18 +116,18 @@ def open_systems(
         sheet = run.sheet(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id))
         if sheet is None:
             raise UsageError(
-                f"there is no lead sheet of clip {clip.id!r}; give rendered pairs, or leave out model-given "
-                "and model-other"
+                f"there is no lead sheet of clip {clip.id!r}; give rendered pairs, or leave out "
+                "model-given, model-other and arrangement-given"
             )
         return sheet
 
     def sheets(name: str) -> "Callable[[ClipSound], LeadSheet] | None":
-        if name == "model-given":
+        if name in ("model-given", "arrangement-given"):
             return lambda each: sheet_of(each.clip)
         rate = run.manifest.protocol.sample_rate
         if name == "model-none":
             return lambda each: LeadSheet(duration_seconds=each.clip.num_samples / rate)
-        if name == "model-estimated":
+        if name in ("model-estimated", "arrangement"):
             assert accompanist is not None
             analyser = accompanist.bundle.load_analyser("vocal")
             return lambda each: analyser.analyse(each.vocal, rate)
@@ -154,6 +161,13 @@ def open_systems(
                     skip_fine=skip_fine,
                 )
             )
+        elif name in ARRANGED:
+            from hafm.evaluate.systems.arrangement import Arranged
+
+            chosen = sheets(name)
+            assert chosen is not None, "these are played from sheets"
+            guide = "given" if name == "arrangement-given" else "estimated"
+            found.append(Arranged(name=name, title=_TITLES[name], sheets=chosen, guide=guide, seed=seed))
         elif name == "retrieval":
             from hafm.evaluate.retrieval.retrieve import Retriever
             from hafm.evaluate.systems.retrieval import Retrieval
