@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Arrange"]
 
 _BESIDE_REPLAY = frozenset(
-    {"--source", "--output", "--overwrite", "--soundfont", "--json", "--quiet", "--debug"}
+    {"--source", "--replay", "--output", "--overwrite", "--soundfont", "--json", "--quiet", "--debug"}
 )
 """What can be given beside a record, which settles all else."""
 
