@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from hafm.errors import OutputError
-from hafm.files import atomic_file, check_output_folder
+from hafm.files import atomic_file, check_output_folder, replaced_folder
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -134,3 +134,37 @@ def test_folders_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(OutputError, match=r"1\.0 kB free, and 1\.0 kB are needed"):
         check_output_folder(tmp_path / "new", needed_bytes=1000)
     check_output_folder(tmp_path / "new", needed_bytes=999)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EFBIG, "limit .*size")]
+)
+def test_a_folder_that_cannot_be_replaced_for_want_of_room(number: int, says: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").write_text("old")
+
+    def fill() -> None:
+        with replaced_folder(tmp_path / "data") as staging:
+            (staging / "a").write_text("half")
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OutputError, match=says) as caught:
+        fill()
+    assert len(str(caught.value)) < 300
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "a"]
+    assert (tmp_path / "data" / "a").read_text() == "old"
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").write_text("old")
+    with replaced_folder(tmp_path / "data") as staging:
+        (staging / "b").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "b"]
+    (tmp_path / "data").rename(
+        tmp_path / ".data.hafm.old"
+    )  # as a process leaves it that is killed in between
+    again = replaced_folder(tmp_path / "data")
+    with pytest.raises(ValueError, match="no"), again:
+        raise ValueError("no")
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "b"]

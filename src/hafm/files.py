@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _HIDDEN = "hafm.part"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -237,6 +238,8 @@ def replaced_folder(folder: Path, *, what: str = "", parents: bool = False) -> G
                 raise
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _explained(error, folder) from error
         raise OutputError(
             f"cannot write {f'{what} ' if what else ''}'{folder}': {error.strerror or error}; write elsewhere"
         ) from error

@@ -188,7 +188,13 @@ class Checkpoints:
 
     def _explained(self, error: OSError, needed: int) -> OutputError:
         kept = ", ".join(str(step) for step in self.steps()) or "none yet"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno == errno.EFBIG:
+            return OutputError(
+                f"cannot write a checkpoint to '{self.folder}': {needed / 1e6:.1f} MB are needed, more than "
+                f"this process may write to one file (ulimit -f); raise that limit and run the same command "
+                f"again (intact checkpoints: {kept})"
+            )
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             with contextlib.suppress(OSError):
                 free = shutil.disk_usage(self.folder).free
                 return OutputError(

@@ -148,8 +148,19 @@ def record_data(run: Path, shards: Shards, *, replace: bool = False) -> None:
     if folder.is_dir() and not (replace and read_data(run).index.digest() != shards.fingerprint()):
         return
     with replaced_folder(folder, parents=True) as staging:
-        shutil.copytree(shards.parts_folder(), staging / PARTS_FOLDER)
+        _copy_files(shards.parts_folder(), staging / PARTS_FOLDER)
         write_whole(staging / INDEX_FILE, shards.index.to_json())
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """A folder's files, one by one: the first that fails says why, and `shutil.copytree` would list all."""
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir(exist_ok=True)
+        else:
+            shutil.copyfile(path, copy)
 
 
 def read_data(run: Path) -> TrainingData:
