@@ -16,6 +16,7 @@ gc.disable()  # on again when all is imported, see pytest_collection_finish
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_variable] = "1"  # read when numpy and torch are imported, so it comes before the imports
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HAFM_ENGINE"] = "torch"  # in the place of `auto`: tests of the other engine ask for it
 os.environ["MPLBACKEND"] = "Agg"
 
 import random

@@ -33,6 +33,7 @@ from hafm.words import size
 __all__ = [
     "StagedFolder",
     "atomic_file",
+    "cache_folder",
     "check_output_folder",
     "replaced_folder",
     "staged_folder",
@@ -42,6 +43,12 @@ __all__ = [
 
 _HIDDEN = "hafm.part"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cache_folder(name: str) -> Path:
+    """Where files go that can be had again: `hafm/NAME` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hafm" / name
 
 
 @contextlib.contextmanager

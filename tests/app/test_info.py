@@ -8,7 +8,10 @@ import pytest
 from hafm.stages.bundle import Bundle
 from tests.app.conftest import Hafm
 
-KEYS = "name version licence data folder fingerprint bytes stages features codec streams generation measured"
+KEYS = (
+    "name version licence data folder fingerprint bytes engine stages features codec streams generation "
+    "measured"
+)
 
 
 def test_json_tells_the_truth(bundle: Path, hafm: Hafm) -> None:
@@ -16,6 +19,7 @@ def test_json_tells_the_truth(bundle: Path, hafm: Hafm) -> None:
     opened = Bundle.open(bundle)
     assert list(told) == [*KEYS.split(), "fingerprints", "files"]
     assert told["fingerprint"] == opened.fingerprint
+    assert told["engine"] == {"name": "torch", "why": "HAFM_ENGINE says so"}
     assert told["bytes"] == sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     for name, stage in told["stages"].items():
         assert stage["parameters"] == opened.load_stage(name).num_parameters()

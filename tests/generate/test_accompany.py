@@ -126,11 +126,11 @@ def test_lengths_at_which_the_rates_round_differently(
 
 def test_a_condition_that_is_a_frame_short_repeats_its_last() -> None:
     ids = torch.tensor([[[1, 2, 3]]])
-    assert steps._fit(ids, 3) is ids
-    assert steps._fit(ids, 4).tolist() == [[[1, 2, 3, 3]]]
+    assert steps.fit_frames(ids, 3) is ids
+    assert steps.fit_frames(ids, 4).tolist() == [[[1, 2, 3, 3]]]
     for wrong in (2, 5):
         with pytest.raises(AssertionError):
-            steps._fit(ids, wrong)
+            steps.fit_frames(ids, wrong)
     needed = [
         (
             frames_for(n, sample_rate=RATE, frame_rate=SEMANTIC_RATE),

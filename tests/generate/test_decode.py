@@ -154,7 +154,7 @@ def test_guidance_1_is_the_condition_alone(stage: StageSpec, conditioning: Condi
         rows = [
             Stepper(
                 model, conditions, target_frames=target.shape[2], guidance=Guidance(sources=guidance)
-            ).cache.keys.shape[1]
+            ).scores.cache.keys.shape[1]  # type: ignore[attr-defined]
             for guidance in (1.0, 3.0)
         ]
         expected = model(target, conditions)[:, -1, -1]

@@ -383,7 +383,8 @@ class Evaluate(Command):
             return None
         from hafm.generate.accompany import Accompanist
 
-        return Accompanist.from_pretrained(self.bundle, device=self.device)
+        # What is judged is the bundle, in what it was trained in.
+        return Accompanist.from_pretrained(self.bundle, device=self.device, engine="torch")
 
     def _report(self, run: "RunFolder", results: "Results", shown: "Display") -> Path:
         from hafm.evaluate.report.page import table_markdown, write_report

@@ -64,6 +64,7 @@ SETTLED_BY_REPLAY = (
     "--guide",
     "--no-guide",
     "--guide-strength",
+    "--engine",
 )
 """What a record settles, and so cannot be given beside it."""
 
@@ -161,6 +162,7 @@ class Generate(SheetCommand):
     ] = None
     skip_fine: options.SkipFine = False
     device: options.DeviceOfRecord = None
+    engine: options.EngineOfRecord = None
 
     examples: ClassVar = (
         "hafm generate vocal.wav -o out/",
@@ -243,9 +245,13 @@ class Generate(SheetCommand):
 
         separator = None if plan.separator is None else _open_separator(plan.separator)
         shown.step("opening the bundle")
-        accompanist = Accompanist.from_pretrained(plan.bundle, device=plan.device, revision=plan.revision)
+        accompanist = Accompanist.from_pretrained(
+            plan.bundle, device=plan.device, engine=plan.engine, revision=plan.revision
+        )
         if not sheet.is_empty:
             require_guide(accompanist.bundle)
+        shown.step("opening the engine")
+        accompanist.open_engine()
         ready = time.monotonic()
 
         shown.step("listening")
@@ -296,6 +302,7 @@ class _Plan:
         start_seconds, seconds: the part of it.
         bundle, revision: the model.
         device: where to compute.
+        engine: what runs the stages; None for what the environment says.
         skip_fine: leave out the last stage.
         separator: the `.onnx` that takes the vocal out of the recording; None if that is the vocal.
         save_options: for `Accompaniment.write`.
@@ -309,6 +316,7 @@ class _Plan:
     bundle: str
     revision: str | None
     device: str
+    engine: Literal["auto", "torch", "onnx"] | None
     skip_fine: bool
     separator: Path | None
     save_options: Mapping[str, Any]
@@ -395,6 +403,7 @@ def _plan(request: Generate) -> _Plan:
         bundle="builtin" if request.bundle is None else request.bundle,
         revision=None,
         device="cpu" if request.device is None else request.device,
+        engine=request.engine,
         skip_fine=request.skip_fine,
         separator=separator_path(request.separator, spelling="--separator") if request.separate else None,
         save_options={"format": request.format, **options.levels(request.balance, request.loudness)},
@@ -421,6 +430,7 @@ def _plan_of_replay(request: Generate, replay: Path) -> _Plan:
         bundle=record.bundle.source if request.bundle is None else request.bundle,
         revision=record.bundle.revision if request.bundle is None else None,
         device=record.environment.device if request.device is None else request.device,
+        engine=record.settings.engine,
         skip_fine=record.settings.skip_fine,
         separator=_separator_of_replay(request, record),
         save_options=record.save_options(),

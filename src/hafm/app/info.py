@@ -47,8 +47,8 @@ def describe(source: str) -> dict[str, Any]:
         source: `builtin`, a folder, or a hub id.
 
     Returns:
-        Keys: name, version, licence, data, folder, fingerprint, bytes, stages, features, codec, streams,
-        generation, measured, fingerprints, files.
+        Keys: name, version, licence, data, folder, fingerprint, bytes, engine, stages, features, codec,
+        streams, generation, measured, fingerprints, files.
 
     Raises:
         BundleError: there is none, or it is damaged, or its parts do not belong together.
@@ -65,6 +65,7 @@ def describe(source: str) -> dict[str, Any]:
         "folder": str(bundle.folder),
         "fingerprint": bundle.fingerprint,
         "bytes": bundle.num_bytes,
+        "engine": _engine(bundle),
         "stages": {name: _stage(bundle, name) for name in config.stages},
         "features": {side: dict(features) for side, features in config.features.items()},
         "codec": _codec(bundle),
@@ -113,6 +114,16 @@ def _stage(bundle: "Bundle", name: str) -> dict[str, Any]:
     }
 
 
+def _engine(bundle: "Bundle") -> dict[str, str]:
+    """What would run the stages on this machine's processor, and why."""
+    import torch
+
+    from hafm.generate.engine import foreseen_engine
+
+    name, why = foreseen_engine(bundle, torch.device("cpu"))
+    return {"name": name, "why": why}
+
+
 def _streams(bundle: "Bundle") -> dict[str, dict[str, Any]]:
     """Every kind of token that a stage reads or writes, by name."""
     specs = bundle.config.stages.values()
@@ -149,6 +160,8 @@ def _overview(description: Mapping[str, Any]) -> "Table":
     table.add_row("codec", f"{codec['kind']}{at}")
     kinds = [f"{features['kind']} ({side})" for side, features in description["features"].items()]
     table.add_row("features", ", ".join(kinds))
+    engine = description["engine"]
+    table.add_row("engine", f"{engine['name']}: {engine['why']}")
     defaults = description["generation"]
     table.add_row("defaults", ", ".join(f"{_words(name)} {value}" for name, value in defaults.items()))
     return table

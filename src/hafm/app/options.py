@@ -30,6 +30,7 @@ __all__ = [
     "BundleOfRecord",
     "Device",
     "DeviceOfRecord",
+    "EngineOfRecord",
     "Format",
     "Guidance",
     "Kind",
@@ -174,6 +175,18 @@ SkipFine: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[str, option(_DEVICE, metavar="NAME", panel=RUN)]
 DeviceOfRecord: TypeAlias = Annotated[
     str | None, option(_DEVICE, metavar="NAME", panel=RUN, default="cpu, or the record's")
+]
+
+EngineOfRecord: TypeAlias = Annotated[
+    Literal["auto", "torch", "onnx"] | None,
+    option(
+        "What runs the stages: torch; onnx, several times as fast on a processor (needs hafm\\[fast]); auto: "
+        "onnx where it works.",
+        "--engine",
+        metavar="auto|torch|onnx",
+        panel=RUN,
+        default="auto, or the record's",
+    ),
 ]
 
 # ---- collections

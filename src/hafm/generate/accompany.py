@@ -25,7 +25,7 @@ Source: paper 3 (Fig. 1), 3.5 "Inference".
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +36,7 @@ from hafm.audio.sound import Audio
 from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
+from hafm.generate.engine import Engine, EngineChoice, EngineName, default_choice, open_engine
 from hafm.generate.pipeline import OnSheet, accompany
 from hafm.generate.record import (
     BundleUsed,
@@ -44,6 +45,7 @@ from hafm.generate.record import (
     Settings,
 )
 from hafm.generate.steps import analyse
+from hafm.generate.stream import Part, stream
 from hafm.generate.vocal import read_vocal
 from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
@@ -53,7 +55,7 @@ from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import copy_bundle
 from hafm.stages.hub import BUILTIN, push_folder
 
-__all__ = ["Accompaniment", "Accompanist"]
+__all__ = ["Accompaniment", "Accompanist", "Part"]
 
 
 class Accompanist:
@@ -62,10 +64,12 @@ class Accompanist:
     Args:
         bundle: the model.
         device: what it runs on: `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: what runs the stages, see `hafm.generate.engine`; None for what HAFM_ENGINE says, or `auto`.
         source, revision: where the bundle came from, for the record.
 
     Raises:
         DeviceError: the device is not there.
+        UsageError: HAFM_ENGINE names no engine.
 
     >>> accompanist = Accompanist.from_pretrained("builtin")                        # doctest: +SKIP
     >>> accompanist.generate("vocal.wav", seed=1).save("out")                       # doctest: +SKIP
@@ -76,11 +80,14 @@ class Accompanist:
         *,
         bundle: Bundle,
         device: str | torch.device = "cpu",
+        engine: EngineChoice | None = None,
         source: str | None = None,
         revision: str | None = None,
     ) -> None:
         self.bundle = bundle
         self.device = find_device(device)
+        self.engine_choice = default_choice() if engine is None else engine
+        self._engines: dict[EngineChoice, Engine] = {}
         self.source = str(bundle.folder) if source is None else source
         self.revision = revision
 
@@ -90,6 +97,7 @@ class Accompanist:
         source: str | os.PathLike[str] = "builtin",
         *,
         device: str | torch.device = "cpu",
+        engine: EngineChoice | None = None,
         revision: str | None = None,
     ) -> Self:
         """Opens a bundle.
@@ -97,6 +105,8 @@ class Accompanist:
         Args:
             source: `"builtin"`, a folder, or a hub id `owner/name[@revision]`.
             device: `cpu`, `cuda`, `cuda:N` or `mps`.
+            engine: `auto`, `torch` or `onnx`, see `hafm.generate.engine`; None for what HAFM_ENGINE says, or
+                `auto`.
             revision: branch, tag or commit of a hub id.
 
         Raises:
@@ -109,7 +119,22 @@ class Accompanist:
         bundle, name = Bundle.open(source, revision=revision), os.fspath(source)
         if name != BUILTIN and os.path.exists(name):
             name = os.path.abspath(name)  # a record that names it is read from other places
-        return cls(bundle=bundle, device=found, source=name, revision=revision)
+        return cls(bundle=bundle, device=found, engine=engine, source=name, revision=revision)
+
+    def open_engine(self, choice: EngineChoice | None = None) -> Engine:
+        """What runs the stages. `generate` opens it by itself; the first time for a bundle takes seconds.
+
+        Args:
+            choice: None for the one that the accompanist was made with.
+
+        Raises:
+            UsageError: `onnx` cannot run here, or failed its test with this bundle.
+            OutputError: the cache of engine `onnx` cannot be written.
+        """
+        chosen = self.engine_choice if choice is None else choice
+        if chosen not in self._engines:
+            self._engines[chosen] = open_engine(chosen, self.bundle, self.device)
+        return self._engines[chosen]
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes the bundle to a folder, whole or not at all.
@@ -242,6 +267,55 @@ class Accompanist:
         )
         return accompaniment
 
+    def stream(
+        self,
+        vocal: Any,
+        *,
+        sample_rate: int | None = None,
+        seed: int = 0,
+        take: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        guidance: float | None = None,
+        guide: LeadSheet | None = None,
+        guide_guidance: float | None = None,
+        coarse_guidance: float | None = None,
+        start_seconds: float | None = None,
+        seconds: float | None = None,
+        skip_fine: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[Part]:
+        """One accompaniment, in parts that can be played while the rest is being made.
+
+        Args:
+            vocal, ...: as for `generate`.
+
+        Yields:
+            Parts of the sound. The last one holds the accompaniment that `generate` gives, byte for byte; the
+            parts differ from its sound in level, which only the whole decides.
+
+        Raises:
+            UsageError, LeadSheetError, AudioError, BundleError, DeviceError: as for `generate`.
+        """
+        if take < 0:
+            raise UsageError(f"take {take} was asked for; takes count from 0")
+        audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
+        opened = self.open_engine()
+        settings = self._settings(
+            seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine
+        )
+        return stream(
+            self.bundle,
+            audio,
+            InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
+            replace(settings, take=take, engine=opened.name),
+            guide=guide,
+            bundle_used=self._bundle_used(),
+            device=self.device,
+            engine=opened,
+            on_progress=on_progress,
+        )
+
     def generate_takes(
         self,
         vocal: Any,
@@ -370,8 +444,8 @@ class Accompanist:
         Raises:
             BundleMismatch: this is another bundle.
             AudioContentError: the vocal is another.
-            UsageError: the record was made from an array, and `vocal` was not given; or `separator` is not
-                what was used.
+            UsageError: the record was made from an array, and `vocal` was not given; `separator` is not
+                what was used; or its engine cannot run here.
             AudioError, BundleError, DeviceError: as for `generate`.
         """
         record.require_bundle(self.bundle.fingerprint)
@@ -392,6 +466,7 @@ class Accompanist:
             [audio],
             [InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds)],
             record.settings,
+            engine=record.settings.engine,
             guides=[record.lead_sheet],
             takes=[record.settings.take],
             separator=separator,
@@ -436,19 +511,22 @@ class Accompanist:
         on_progress: OnProgress | None,
         corrections: Corrections | None = None,
         on_sheet: OnSheet | None = None,
+        engine: EngineName | None = None,
     ) -> list[list[Accompaniment]]:
         if corrections is not None:
             for vocal in vocals:
                 corrections.require_duration(vocal.seconds)
+        opened = self.open_engine(engine)
         return accompany(
             self.bundle,
             vocals,
             used,
-            settings,
+            replace(settings, engine=opened.name),
             guides=guides,
             takes=takes,
             bundle_used=self._bundle_used(),
             device=self.device,
+            engine=opened,
             separator=separator,
             on_progress=on_progress,
             corrections=corrections,

@@ -23,18 +23,19 @@ and with one number of threads): no operation on the way lets takes influence ea
 Source: paper 3.5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hafm.engine.session import StageSession
 from hafm.generate.guidance import Guidance
 from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import Conditioned, StageModel
 
-__all__ = ["Stepper", "decode"]
+__all__ = ["Stepper", "decode", "decode_frames"]
 
 
 def decode(
@@ -46,6 +47,7 @@ def decode(
     generators: list[torch.Generator],
     guide: Float[Tensor, "B _F G"] | None = None,
     prompt: Int[Tensor, "B K P"] | None = None,
+    session: StageSession | None = None,
     on_step: OnProgress | None = None,
 ) -> Int[Tensor, "B K F"]:
     """Generates ``target_frames`` frames of codes, the prompt's included.
@@ -58,6 +60,7 @@ def decode(
         generators: one a take, on the CPU; each moves on by one number a generated token.
         guide: of every take, for a guided stage; None where nothing is known.
         prompt: the first P frames, where they are known already.
+        session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
         on_step: told after every frame; what it raises stops the run.
 
     Returns:
@@ -74,37 +77,80 @@ def decode(
     >>> decode(model, (vocal,), target_frames=10, settings=SamplingSettings(), generators=takes).shape
     torch.Size([2, 1, 10])
     """
-    assert not model.training, "decode() needs model.eval(): in training mode rows influence each other"
-    B, K, F = len(generators), model.spec.target.num_codebooks, target_frames
-    layout, device, bos = model.layout, model.heads.device, model.target_embedding.bos
     P = 0 if prompt is None else prompt.shape[2]
-    # Made outside of inference mode: callers get ordinary tensors.
-    known = torch.full((B, K, F), bos, device=device)
+    codes = torch.full(
+        (len(generators), model.spec.target.num_codebooks, target_frames),
+        model.target_embedding.bos,
+        device=model.heads.device,
+    )
     if prompt is not None:
-        known[:, :, :P] = prompt
-    steps = layout.spread(known, fill=bos)
+        codes[:, :, :P] = prompt
+    for _ in decode_frames(
+        model,
+        conditions,
+        codes=codes,
+        known=P,
+        settings=settings,
+        generators=generators,
+        guide=guide,
+        session=session,
+        on_step=on_step,
+    ):
+        pass
+    return codes
+
+
+def decode_frames(
+    model: StageModel,
+    conditions: tuple[Int[Tensor, "B _K _F"], ...],
+    *,
+    codes: Int[Tensor, "B K F"],
+    known: int,
+    settings: SamplingSettings,
+    generators: list[torch.Generator],
+    guide: Float[Tensor, "B _F G"] | None = None,
+    session: StageSession | None = None,
+    on_step: OnProgress | None = None,
+) -> Iterator[int]:
+    """The same into memory of the caller, a frame whenever the caller asks for the next.
+
+    Args:
+        codes: the first ``known`` frames are the prompt; the others are filled in.
+
+    Yields:
+        How many frames there are, the prompt's included.
+    """
+    assert not model.training, "decode() needs model.eval(): in training mode rows influence each other"
+    B, K, F = codes.shape
+    layout, device, bos = model.layout, model.heads.device, model.target_embedding.bos
+    start_codes = codes.clone()
+    start_codes[:, :, known:] = bos
+    steps = layout.spread(start_codes, fill=bos)
     inputs = torch.cat([torch.full_like(steps[:, :, :1], bos), steps], dim=2)
     uniform = torch.stack(
-        [torch.rand((F - P) * K, generator=take, dtype=torch.float64) for take in generators]
+        [torch.rand((F - known) * K, generator=take, dtype=torch.float64) for take in generators]
     ).to(device)
-
+    # Not around the loop: between two frames it is the caller's turn.
     with torch.inference_mode():
         guidance = Guidance.of(settings, has_guide=guide is not None)
-        step = Stepper(model, conditions, target_frames=F, guidance=guidance, guide=guide)
-        start, told = 0, P
-        for position in range(layout.first_step(P), layout.num_steps(F) if P < F else 0):
-            tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= P]
-            codebooks = tuple(token.codebook for token in tokens)
+        step = Stepper(model, conditions, target_frames=F, guidance=guidance, guide=guide, session=session)
+    start, told = 0, known
+    for position in range(layout.first_step(known), layout.num_steps(F) if known < F else 0):
+        tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= known]
+        codebooks, frames = [token.codebook for token in tokens], [token.frame for token in tokens]
+        with torch.inference_mode():
             logits = step(inputs[:, :, start : position + 1], start=start, codebooks=codebooks)
-            numbers = uniform[:, [(token.frame - P) * K + token.codebook for token in tokens]]
+            numbers = uniform[:, [(token.frame - known) * K + token.codebook for token in tokens]]
             drawn = sample(logits.flatten(0, 1), settings=settings, uniform=numbers.flatten())
+            drawn = drawn.unflatten(0, (B, -1))
             start = position + 1
-            inputs[:, [token.row for token in tokens], start] = drawn.unflatten(0, (B, -1))
-            done = layout.whole_frames(start)
-            if on_step is not None and done > told:
-                on_step(Progress(step=model.spec.name, done=done - P, total=F - P))
-                told = done
-    return layout.collect(inputs[:, :, 1:])
+            inputs[:, [token.row for token in tokens], start] = drawn
+            codes[:, codebooks, frames] = drawn
+        if (done := layout.whole_frames(start)) > told:
+            told = done
+            if on_step is not None:
+                on_step(Progress(step=model.spec.name, done=done - known, total=F - known))
+            yield done
 
 
 class Stepper:
@@ -115,7 +161,7 @@ class Stepper:
         conditions: one tensor a source, as in :func:`decode`.
         target_frames: frames of the window.
         guidance: which rows there are, and how they join.
-        guide: as in :func:`decode`.
+        guide, session: as in :func:`decode`.
     """
 
     def __init__(
@@ -126,6 +172,7 @@ class Stepper:
         target_frames: int,
         guidance: Guidance,
         guide: Float[Tensor, "B _F G"] | None = None,
+        session: StageSession | None = None,
     ) -> None:
         self.model = model
         self.guidance = guidance
@@ -137,17 +184,13 @@ class Stepper:
             guide=None if guide is None else guidance.guide_of_rows(guide),
             drop=guidance.without_sources(num_takes, device=device),
         )
+        batch = num_takes * guidance.num_rows
         capacity = self.conditioned.num_prefix + model.layout.num_steps(target_frames)
-        self.cache = model.transformer.new_cache(batch=num_takes * guidance.num_rows, capacity=capacity)
-        # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
-        # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
-        self.bias: Tensor | None = None
-        self.rotation: Tensor | None = None
-        if model.transformer.bias is None:
-            self.rotation = model.transformer.rotation(0, num_positions=capacity)
+        self.scores: _Scores
+        if session is None:
+            self.scores = _TorchSteps(model, batch=batch, capacity=capacity, together=guidance.num_rows)
         else:
-            distance = torch.arange(capacity - 1, -1, -1, device=device)
-            self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
+            self.scores = session.start(batch=batch, capacity=capacity)
 
     def __call__(
         self, inputs: Int[Tensor, "B R S"], *, start: int, codebooks: Sequence[int]
@@ -157,18 +200,38 @@ class Stepper:
         x = self.model.embed(inputs.repeat_interleave(together, dim=0), self.conditioned, start=start)
         if start == 0 and self.conditioned.prefix is not None:
             x = torch.cat([self.conditioned.prefix, x], dim=1)
-        bias, past = None, self.cache.length
-        if past > 0 and self.bias is not None:
-            bias = self.bias[:, :, -(past + 1) :]
-        rotation = None if self.rotation is None else self.rotation[:, past : past + x.shape[1]]
+        return self.guidance.join(self.scores(x, codebooks))
+
+
+_Scores = Callable[[Tensor, Sequence[int]], Tensor]
+"""From embeddings ``[B, S, D]`` of new positions to logits ``[B, N, V]`` of N codebooks at the last one."""
+
+
+class _TorchSteps:
+    """The Transformer in PyTorch, with what is kept from one step to the next."""
+
+    def __init__(self, model: StageModel, *, batch: int, capacity: int, together: int) -> None:
+        self.model, self.together = model, together
+        self.cache = model.transformer.new_cache(batch=batch, capacity=capacity)
+        # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
+        # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
+        self.bias: Tensor | None = None
+        self.rotation: Tensor | None = None
+        if model.transformer.bias is None:
+            self.rotation = model.transformer.rotation(0, num_positions=capacity)
+        else:
+            distance = torch.arange(capacity - 1, -1, -1, device=model.heads.device)
+            self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
+
+    def __call__(self, x: Float[Tensor, "B S D"], codebooks: Sequence[int]) -> Float[Tensor, "B N V"]:
+        past, S, together = self.cache.length, x.shape[1], self.together
+        bias = None if self.bias is None or past == 0 else self.bias[:, :, -(past + 1) :]
+        rotation = None if self.rotation is None else self.rotation[:, past : past + S]
         hidden = self.model.transformer(x, cache=self.cache, bias=bias, rotation=rotation, together=together)[
             :, -1
         ]
-        found = []
-        for codebook in codebooks:
-            logits = self.model.logits(hidden, codebook=codebook, together=together)
-            found.append(self.guidance.join(logits))
-        return torch.stack(found, dim=1)
+        logits = [self.model.logits(hidden, codebook=each, together=together) for each in codebooks]
+        return torch.stack(logits, dim=1)
 
 
 def _condition(

@@ -23,13 +23,14 @@ A take's codes depend on its own condition and generator only, bit for bit, as i
 Source: VALL-E (Wang et al. 2023), section 4.2.2; the windows are ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hafm.engine.session import StageSession
 from hafm.generate.guidance import Guidance
 from hafm.generate.plan import Window, conditions_of
 from hafm.generate.sampling import SamplingSettings, sample
@@ -47,52 +48,60 @@ def generate_parallel(
     conditions: tuple[Int[Tensor, "B _K _F"], ...],
     *,
     windows: Sequence[Window],
+    codes: Int[Tensor, "B K F"],
     settings: SamplingSettings,
     generators: list[torch.Generator],
+    session: StageSession | None = None,
+    before: Callable[[Window], None] | None = None,
     on_step: OnProgress | None = None,
-) -> Int[Tensor, "B K F"]:
-    """Generates the codes of all windows together.
+) -> Iterator[int]:
+    """Generates the codes of all windows.
 
     Args:
         model: the stage, in evaluation mode, of pattern ``parallel``.
-        conditions: one tensor a source, F as ``model.spec.source_frames`` says for all frames.
+        conditions: one tensor a source, F as ``model.spec.source_frames`` says for all frames; what goes with
+            a window is looked at when its first pass is made.
         windows: of :func:`hafm.generate.plan.plan_windows`, at least one.
+        codes: to be filled.
         settings: how tokens are drawn.
         generators: one a take, on the CPU; each moves on by one number a token.
+        session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
+        before: called before the first pass of a window.
         on_step: told after every window of every pass; what it raises stops the run.
 
-    Returns:
-        Codes of every take, on the model's device.
+    Yields:
+        How many frames have all their codes, whenever there are more.
 
     Raises:
         BundleError: the model's logits are not finite.
     """
     assert not model.training, "generation needs model.eval(): in training mode rows influence each other"
-    B, K, F = len(generators), model.spec.target.num_codebooks, windows[-1].stop
-    device = model.heads.device
-    codes = torch.zeros(B, K, F, dtype=torch.long, device=device)
+    B, K, F = codes.shape
     numbers = [torch.rand(F, K, generator=take, dtype=torch.float64) for take in generators]
-    uniform = torch.stack(numbers).to(device)
+    uniform = torch.stack(numbers).to(codes.device)
     kept = _kept(windows)
-    with torch.inference_mode():
-        for k in range(K):
-            chosen = torch.empty_like(codes[:, k])
-            for window, (first, last) in zip(windows, kept, strict=True):
-                scores = _scores(
-                    model,
-                    codes[:, :, window.start : window.stop],
-                    conditions_of(window, conditions, spec=model.spec),
-                    codebook=k,
-                    guidance=Guidance.of(settings, has_guide=False),
-                )[:, first - window.start : last - window.start]
-                tokens = sample(
-                    scores.flatten(0, 1), settings=settings, uniform=uniform[:, first:last, k].flatten()
-                )
-                chosen[:, first:last] = tokens.unflatten(0, (B, -1))
-                if on_step is not None:
-                    on_step(Progress(step=model.spec.name, done=(k * F + last) // K, total=F))
-            codes[:, k] = chosen
-    return codes
+    guidance = Guidance.of(settings, has_guide=False)
+    for done, (number, k) in enumerate(_order(windows, kept, num_passes=K), start=1):
+        window, (first, last) = windows[number], kept[number]
+        if k == 0 and before is not None:
+            before(window)
+        with torch.inference_mode():
+            scores = _scores(
+                model,
+                codes[:, :, window.start : window.stop],
+                conditions_of(window, conditions, spec=model.spec),
+                codebook=k,
+                guidance=guidance,
+                session=session,
+            )[:, first - window.start : last - window.start]
+            tokens = sample(
+                scores.flatten(0, 1), settings=settings, uniform=uniform[:, first:last, k].flatten()
+            )
+            codes[:, k, first:last] = tokens.unflatten(0, (B, -1))
+        if on_step is not None:
+            on_step(Progress(step=model.spec.name, done=F * done // (K * len(windows)), total=F))
+        if k == K - 1:
+            yield last
 
 
 def _kept(windows: Sequence[Window]) -> list[tuple[int, int]]:
@@ -106,6 +115,30 @@ def _kept(windows: Sequence[Window]) -> list[tuple[int, int]]:
     return list(pairwise([windows[0].start, *borders, windows[-1].stop]))
 
 
+def _order(
+    windows: Sequence[Window], kept: Sequence[tuple[int, int]], *, num_passes: int
+) -> Iterator[tuple[int, int]]:
+    """Window and pass of every piece of work: the first windows are whole while the last wait for their turn.
+
+    A window's pass needs the codes of the pass before in all its frames, and so the windows that give them.
+
+    >>> from hafm.generate.plan import plan_windows
+    >>> windows = plan_windows(20, window_frames=10, overlap_frames=4)
+    >>> list(_order(windows, _kept(windows), num_passes=2))
+    [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (2, 1)]
+    """
+    ahead = max(
+        other - number
+        for number, window in enumerate(windows)
+        for other, (first, _) in enumerate(kept)
+        if first < window.stop
+    )
+    for wave in range(len(windows) + ahead * (num_passes - 1)):
+        for k in range(num_passes):
+            if 0 <= wave - ahead * k < len(windows):
+                yield wave - ahead * k, k
+
+
 def _scores(
     model: StageModel,
     codes: Int[Tensor, "B K F"],
@@ -113,6 +146,7 @@ def _scores(
     *,
     codebook: int,
     guidance: Guidance,
+    session: StageSession | None,
 ) -> Float[Tensor, "B F V"]:
     """The guided scores of one codebook in a window; rows of a take as in ``hafm.generate.decode``."""
     together, drop = guidance.num_rows, guidance.without_sources(len(codes), device=codes.device)
@@ -123,6 +157,10 @@ def _scores(
         drop=drop,
     )
     scores = model.predict_codebook(
-        codes, conditioned, codebook=codes.new_full((len(codes),), codebook), together=together
+        codes,
+        conditioned,
+        codebook=codes.new_full((len(codes),), codebook),
+        together=together,
+        transformer=None if session is None else session.hidden,
     )
     return guidance.join(scores)

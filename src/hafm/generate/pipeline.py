@@ -17,6 +17,7 @@ import torch
 from hafm.audio.sound import Audio
 from hafm.device import device_errors, one_thread
 from hafm.generate.accompaniment import Accompaniment, Tokens
+from hafm.generate.engine import Engine
 from hafm.generate.record import (
     BundleUsed,
     Environment,
@@ -34,7 +35,7 @@ from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 
-__all__ = ["OnSheet", "accompany"]
+__all__ = ["OnSheet", "accompany", "sampling_of"]
 
 OnSheet: TypeAlias = Callable[[LeadSheet | None], None]
 """Told which lead sheet is followed; None for none."""
@@ -50,6 +51,7 @@ def accompany(
     takes: Sequence[int],
     bundle_used: BundleUsed,
     device: torch.device,
+    engine: Engine,
     separator: Separator | None,
     on_progress: OnProgress | None,
     corrections: Corrections | None = None,
@@ -67,6 +69,7 @@ def accompany(
         takes: their numbers.
         bundle_used: for the records.
         device: where to compute.
+        engine: what runs the stages.
         separator: takes the vocals out of songs.
         on_progress: told after every frame of every stage.
         corrections: of the lead sheets; see `hafm.generate.steps.sheets_for`.
@@ -79,30 +82,25 @@ def accompany(
         vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
     vocals = [with_notes(vocal) for vocal in vocals]
     seed = settings.seed
-    sampling = SamplingSettings(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        guidance=settings.guidance,
-        guide_guidance=settings.guide_guidance,
-    )
     with device_errors(device), one_thread():
         guides = sheets_for(bundle, guides, vocals, corrections=corrections)
         if on_sheet is not None:
             for sheet in guides:
                 on_sheet(sheet)
-        environment = Environment.here(str(device))
+        environment = Environment.here(str(device), engine=engine.name)
         heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
         semantic, codes = play(
             bundle,
             heard,
             guide=show(bundle, guides, vocals[0], device=device),
             num_frames=codec_frames(bundle, vocals[0]),
-            sampling=sampling,
+            sampling=sampling_of(settings),
             coarse_guidance=settings.coarse_guidance,
             seed=seed,
             takes=takes,
             skip_fine=settings.skip_fine,
             device=device,
+            session=engine.session,
             on_progress=on_progress,
         )
         waveforms = [
@@ -141,3 +139,13 @@ def accompany(
         ]
         for number, vocal in enumerate(vocals)
     ]
+
+
+def sampling_of(settings: Settings) -> SamplingSettings:
+    """How the semantic stage draws, and the coarse one where it has no guidance of its own."""
+    return SamplingSettings(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        guidance=settings.guidance,
+        guide_guidance=settings.guide_guidance,
+    )

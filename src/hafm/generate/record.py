@@ -7,7 +7,7 @@ In: what a generation used. Out: JSON; and back, the same values, checked.
     input         path, SHA-256, part, length               differs: refused
     separation    the separator, if the vocal was           differs: refused; with another onnxruntime: a note
                   taken out of the input; else absent
-    settings      seed, take, sampling, loudness            taken over
+    settings      seed, take, sampling, loudness, engine    taken over
     lead_sheet    `hafm.guide.sheet_json`, if there was     taken over
                   one; else absent
     output        format, levels, SHA-256 of every file     taken over; tells whether bytes are the same
@@ -59,6 +59,7 @@ class Environment:
         platform: operating system and processor.
         device: what it ran on.
         threads: of torch; sums are taken in another order with another number.
+        onnxruntime: version, where it ran the stages; else None.
     """
 
     hafm: str
@@ -68,9 +69,10 @@ class Environment:
     platform: str
     device: str
     threads: int
+    onnxruntime: str | None = None
 
     @classmethod
-    def here(cls, device: str) -> Self:
+    def here(cls, device: str, *, engine: str = "torch") -> Self:
         """This process, working on `device`."""
         return cls(
             hafm=__version__,
@@ -80,6 +82,7 @@ class Environment:
             platform=f"{platform.system()} {platform.machine()}",
             device=device,
             threads=get_num_threads(),
+            onnxruntime=onnxruntime_version() if engine == "onnx" else None,
         )
 
 
@@ -164,6 +167,7 @@ class Settings:
     level_lufs: float
     guide_guidance: float | None = None
     coarse_guidance: float | None = None
+    engine: Literal["torch", "onnx"] = "torch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +209,8 @@ class GenerationRecord:
         for name in ("guide_guidance", "coarse_guidance"):
             if values["settings"][name] is None:
                 del values["settings"][name]
+        if self.environment.onnxruntime is None:
+            del values["environment"]["onnxruntime"]
         if self.lead_sheet is None:
             del values["lead_sheet"]
         else:

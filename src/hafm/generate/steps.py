@@ -17,8 +17,9 @@ after it.
 Source: paper 3.2 and 3.3; 3.5 "Inference".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -28,6 +29,7 @@ from hafm.audio.limiter import limit_peaks
 from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
+from hafm.engine.session import StageSession
 from hafm.errors import BundleError, LeadSheetError, UsageError
 from hafm.generate.parallel import LIKELIEST
 from hafm.generate.sampling import SamplingSettings
@@ -39,11 +41,14 @@ from hafm.guide.lead_sheet import PLAYERS, LeadSheet, PlayingSpan
 from hafm.progress import OnProgress
 from hafm.rates import SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
+from hafm.stages.stage_model import StageModel
 from hafm.tokens.level import prepare_vocal
 
 __all__ = [
     "analyse",
+    "coarse_sampling",
     "codec_frames",
+    "fit_frames",
     "follows_sheets",
     "hear",
     "play",
@@ -52,6 +57,9 @@ __all__ = [
     "show",
     "sound",
 ]
+
+OnStage: TypeAlias = Callable[[StageModel, tuple[Tensor, ...], Tensor | None, Tensor], None]
+"""Is given a stage, its conditions, its guide, and the codes that it made."""
 
 _MOST_SECONDS_APART = 0.5
 """A sheet and its sound: more, and it is likely that of another sound, or of the whole of a part."""
@@ -219,6 +227,8 @@ def play(
     takes: Sequence[int],
     skip_fine: bool,
     device: torch.device,
+    session: Callable[[str, StageModel], StageSession | None] | None = None,
+    on_stage: OnStage | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[Int[Tensor, "N 1 F50"], Int[Tensor, "N K F75"]]:
     """Instrumental semantic tokens and codes: the three stages in turn.
@@ -234,6 +244,8 @@ def play(
         takes: their numbers; one row each for every vocal.
         skip_fine: stop after the coarse codes.
         device: where the stages run.
+        session: what runs a stage of that name; None, or what gives None, for PyTorch.
+        on_stage: called after every stage, with what it was given and made.
         on_progress: told after every frame of every stage.
     """
 
@@ -245,26 +257,36 @@ def play(
         lengths = model.spec.source_frames(frames)
         shown = None
         if guide is not None and model.spec.guide is not None:
-            shown = _fit(guide.mT, lengths[0]).mT.repeat_interleave(len(takes), dim=0)
-        return generate_long(
+            shown = fit_frames(guide.mT, lengths[0]).mT.repeat_interleave(len(takes), dim=0)
+        fitted = tuple(fit_frames(ids, length) for ids, length in zip(conditions, lengths, strict=True))
+        made = generate_long(
             model,
-            tuple(_fit(ids, length) for ids, length in zip(conditions, lengths, strict=True)),
+            fitted,
             guide=shown,
             target_frames=frames,
             settings=LIKELIEST if model.spec.pattern == "parallel" else settings,
             generators=[generator_for(seed=seed, take=take, name=name) for _ in heard for take in takes],
+            session=None if session is None else session(name, model),
             on_step=on_progress,
         )
+        if on_stage is not None:
+            on_stage(model, fitted, shown, made)
+        return made
 
     vocal = heard.repeat_interleave(len(takes), dim=0)
     semantic = run("semantic", vocal, frames=heard.shape[2])
-    coarse = sampling
-    if coarse_guidance is not None:
-        coarse = replace(sampling, guidance=coarse_guidance, guide_guidance=None)
+    coarse = coarse_sampling(sampling, coarse_guidance)
     codes = run("coarse", vocal, semantic, frames=num_frames, settings=coarse)
     if not skip_fine:
         codes = torch.cat([codes, run("fine", codes, frames=num_frames)], dim=1)
     return semantic, codes
+
+
+def coarse_sampling(sampling: SamplingSettings, coarse_guidance: float | None) -> SamplingSettings:
+    """How the coarse stage draws: as the semantic one, unless it has a guidance of its own."""
+    if coarse_guidance is None:
+        return sampling
+    return replace(sampling, guidance=coarse_guidance, guide_guidance=None)
 
 
 def sound(
@@ -306,10 +328,10 @@ def codec_frames(bundle: Bundle, vocal: Audio) -> int:
     )
 
 
-def _fit(ids: Num[Tensor, "N K F"], num_frames: int) -> Num[Tensor, "N K F2"]:
+def fit_frames(ids: Num[Tensor, "N K F"], num_frames: int) -> Num[Tensor, "N K F2"]:
     """`num_frames` frames: what is missing at the end repeats the last, and there is at most one of it.
 
-    >>> _fit(torch.tensor([[[1, 2, 3]]]), 4).tolist()
+    >>> fit_frames(torch.tensor([[[1, 2, 3]]]), 4).tolist()
     [[[1, 2, 3, 3]]]
     """
     missing = num_frames - ids.shape[2]

@@ -16,20 +16,22 @@ Source: ours; the paper generates single clips.
 """
 
 import math
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hafm.generate.decode import decode
+from hafm.engine.session import StageSession
+from hafm.generate.decode import decode_frames
 from hafm.generate.parallel import generate_parallel
-from hafm.generate.plan import conditions_of, frames_between_starts, guide_of, plan_windows
+from hafm.generate.plan import Window, conditions_of, frames_between_starts, guide_of, plan_windows
 from hafm.generate.sampling import SamplingSettings
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import StageModel
 
-__all__ = ["OVERLAP", "generate_long"]
+__all__ = ["OVERLAP", "generate_long", "generate_windows"]
 
 OVERLAP = Fraction(1, 2)
 """Share of a window that is prompt. Half of the 5 s of a coarse clip is a bar at 96 beats a minute, so
@@ -46,6 +48,7 @@ def generate_long(
     generators: list[torch.Generator],
     guide: Float[Tensor, "B _F G"] | None = None,
     overlap: Fraction = OVERLAP,
+    session: StageSession | None = None,
     on_step: OnProgress | None = None,
 ) -> Int[Tensor, "B K F"]:
     """Generates codes of any length, window by window.
@@ -58,6 +61,7 @@ def generate_long(
         generators: one a take, on the CPU.
         guide: of every take, as long as the sources, for a guided stage; None where nothing is known.
         overlap: share of a window that its neighbours share, at least 0 and below 1.
+        session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
         on_step: told after every frame; what it raises stops the run.
 
     Returns:
@@ -67,7 +71,52 @@ def generate_long(
         UsageError: the overlap is out of range.
         BundleError: the model's logits are not finite.
     """
-    spec = model.spec
+    codes = torch.empty(
+        len(generators),
+        model.spec.target.num_codebooks,
+        target_frames,
+        dtype=torch.long,
+        device=model.heads.device,
+    )
+    for _ in generate_windows(
+        model,
+        conditions,
+        codes=codes,
+        settings=settings,
+        generators=generators,
+        guide=guide,
+        overlap=overlap,
+        session=session,
+        on_step=on_step,
+    ):
+        pass
+    return codes
+
+
+def generate_windows(
+    model: StageModel,
+    conditions: tuple[Int[Tensor, "B _K _F"], ...],
+    *,
+    codes: Int[Tensor, "B K F"],
+    settings: SamplingSettings,
+    generators: list[torch.Generator],
+    guide: Float[Tensor, "B _F G"] | None = None,
+    overlap: Fraction = OVERLAP,
+    session: StageSession | None = None,
+    before: Callable[[Window], None] | None = None,
+    on_step: OnProgress | None = None,
+) -> Iterator[int]:
+    """The same into memory of the caller, a frame (of a parallel stage a window) whenever the caller asks.
+
+    Args:
+        conditions: only what goes with a window is looked at, when it is made.
+        codes: to be filled, as long as the result.
+        before: called before a window is made: its conditions must be there afterwards.
+
+    Yields:
+        How many frames of the codes are there, for good.
+    """
+    spec, target_frames = model.spec, codes.shape[2]
     expected, got = spec.source_frames(target_frames), tuple(ids.shape[2] for ids in conditions)
     assert got == expected, f"{spec.name}: sources of {got} frames, expected {expected}"
     windows = plan_windows(
@@ -79,29 +128,35 @@ def generate_long(
     assert guide is None or guide.shape[1] == expected[0], f"{spec.name}: a guide of {guide.shape[1]} frames"
     if spec.pattern == "parallel":
         assert guide is None, "a parallel stage has none"
-        return generate_parallel(
-            model, conditions, windows=windows, settings=settings, generators=generators, on_step=on_step
+        yield from generate_parallel(
+            model,
+            conditions,
+            windows=windows,
+            codes=codes,
+            settings=settings,
+            generators=generators,
+            session=session,
+            before=before,
+            on_step=on_step,
         )
-    codes = torch.empty(
-        len(generators),
-        spec.target.num_codebooks,
-        target_frames,
-        dtype=torch.long,
-        device=model.heads.device,
-    )
+        return
     for window in windows:
+        if before is not None:
+            before(window)
         known = window.start + window.prompt
-        codes[:, :, window.start : window.stop] = decode(
+        frames = decode_frames(
             model,
             conditions_of(window, conditions, spec=spec),
-            target_frames=window.stop - window.start,
+            codes=codes[:, :, window.start : window.stop],
+            known=window.prompt,
             settings=settings,
             generators=generators,
             guide=None if guide is None else guide_of(window, guide, spec=spec),
-            prompt=codes[:, :, window.start : known],
+            session=session,
             on_step=_of_the_whole(on_step, known=known, total=target_frames),
         )
-    return codes
+        for done in frames:
+            yield window.start + done
 
 
 def _of_the_whole(on_step: OnProgress | None, *, known: int, total: int) -> OnProgress | None:

@@ -14,6 +14,7 @@ all codebooks below, and `predict_codebook(...)` gives the scores of a codebook 
 Source: paper 3.3-3.5, Fig. 2; VALL-E 4.2.2 for `parallel`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -170,6 +171,7 @@ class StageModel(nn.Module):
         *,
         codebook: Int[Tensor, " B"],
         together: int = 1,
+        transformer: Callable[[Tensor], Tensor] | None = None,
         attention: AttentionKind = "auto",
     ) -> Float[Tensor, "B F V"]:
         """Scores of one codebook in all frames, for a stage of pattern `parallel`.
@@ -178,11 +180,15 @@ class StageModel(nn.Module):
             codes: only the codebooks below are looked at.
             codebook: which one, of every row.
             together: see model/transformer.py.
+            transformer: what runs in the place of the stage's own; None for that.
             attention: in training mode, see model/training_attention.py.
         """
         assert conditioned.slots is not None, "parallel stages have aligned conditions"
         x = self.target_embedding.below(codes, codebook=codebook) + conditioned.slots
-        hidden = self.transformer(x, together=together, attention=attention)
+        if transformer is None:
+            hidden = self.transformer(x, together=together, attention=attention)
+        else:
+            hidden = transformer(x)
         return by_rows(
             lambda rows, which: rows @ self.heads[codebook[which]].to(rows.dtype),
             hidden,

@@ -17,6 +17,7 @@ shape of the codec's contract follows what audio language models ask of one in g
 codebooks, cardinality, encode, decode.
 """
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Protocol, Self, runtime_checkable
 
@@ -62,6 +63,22 @@ class Codec(Protocol):
 
     def to(self, device: torch.device | str) -> Self:
         """The codec on ``device``."""
+        ...
+
+
+@runtime_checkable
+class DecodesInPieces(Protocol):
+    """A codec whose sound can be had while codes are still being made."""
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Frames of codes behind the end of a piece that its sound depends on."""
+        ...
+
+    def decode_pieces(
+        self, codes: Int[Tensor, "B k F"], ends: Iterable[int]
+    ) -> Iterator[Float[Tensor, "B 1 T"]]:
+        """The waveform, piece by piece; codes are looked at up to ``lookahead_frames`` behind each end."""
         ...
 
 

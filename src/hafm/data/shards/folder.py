@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hafm.errors import HafmError, ShardsDamaged, ShardsError, ShardsNotFound, UsageError
+<<<<<<< HEAD
 from hafm.files import atomic_file, write_whole
+=======
+from hafm.files import atomic_file, cache_folder
+>>>>>>> 1d276e5 (Engine onnx: stages in ONNX Runtime with weights, keys and values of 8 bits, tested against PyTorch per bundle; sound while it is being made; the cost of steps measured)
 
 __all__ = [
     "WRITER_LOCK",
@@ -35,8 +39,7 @@ _BLOCK_BYTES = 1 << 22
 
 def default_cache_folder() -> Path:
     """Where fetched files go: `hafm/shards` in `$XDG_CACHE_HOME` or `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hafm" / "shards"
+    return cache_folder("shards")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ Frame-rate networks around an inverse Fourier transform: Siuzdak, "Vocos", 2023,
 phases themselves.
 """
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -192,16 +193,39 @@ class SpectralCodec(nn.Module):
             UsageError: the shape is another, or an id is not in 0 .. cardinality - 1.
         """
         self._check(codes)
-        hop, context = self.config.hop_samples, self.config.phase_context_frames
         num_frames = codes.shape[2]
-        before, pieces = self._silent_start(codes), []
-        for first in range(0, num_frames, piece_frames):
-            last = min(first + piece_frames, num_frames)
+        ends = [*range(piece_frames, num_frames, piece_frames), num_frames]
+        return torch.cat(list(self.decode_pieces(codes, ends)), dim=-1)
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Frames of codes behind the end of a piece that its sound depends on."""
+        return self.config.phase_context_frames
+
+    @torch.no_grad()
+    def decode_pieces(
+        self, codes: Int[Tensor, "B k F"], ends: Iterable[int]
+    ) -> Iterator[Float[Tensor, "B 1 T"]]:
+        """The waveform of codes that are still being made, piece by piece.
+
+        Args:
+            codes: as for `decode`. When an end has come, they must be there up to `lookahead_frames` behind
+                it; what lies further on is not looked at.
+            ends: the frame that each piece ends before, rising, the last one F.
+
+        Raises:
+            UsageError: as for `decode`.
+        """
+        hop, context = self.config.hop_samples, self.config.phase_context_frames
+        num_frames, first = codes.shape[2], 0
+        before = self._silent_start(codes)
+        for last in ends:
             low, high = max(first - context, 0), min(last + context, num_frames)
+            self._check(codes[:, :, low:high])
             predicted = self._predict_frames(codes, low, high)
             phases = self._running_phases(predicted, before)
             sound = self._sound(predicted, phases, low)
-            pieces.append(sound[:, (first - low) * hop : (last - low) * hop])
+            yield sound[:, None, (first - low) * hop : (last - low) * hop]
             # The next piece starts `context` frames before `last`; its running sums go on from the frame
             # before that.
             next_low = max(last - context, 0)
@@ -209,7 +233,7 @@ class SpectralCodec(nn.Module):
                 before = [phase[:, next_low - 1 - low] for phase in phases]
             else:
                 before = self._silent_start(codes)
-        return torch.cat(pieces, dim=-1).unsqueeze(1)
+            first = last
 
     @torch.no_grad()
     def resynthesise(self, waveform: Float[Tensor, "B 1 T"]) -> Float[Tensor, "B 1 T"]:

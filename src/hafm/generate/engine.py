@@ -1,0 +1,236 @@
+"""Which engine runs the stages: PyTorch, or ONNX Runtime where it is there and passes its test.
+
+In: a choice (`auto`, `torch`, `onnx`), a bundle, a device. Out: an `Engine`, which says why it is that one.
+
+    graphs of this bundle in the user's cache, hashes right?  --yes-->  error of the logits within limits?
+      | no                                                       |        | yes     | no
+      `-> made and tested by hafm.generate.calibration, once ----'        onnx      torch, or an error
+
+    ~/.cache/hafm/engine/<bundle>-<graph version>-<onnxruntime>-<processor>/
+        semantic.onnx  coarse.onnx  fine.onnx
+        tested.json    written last: their hashes, and how far their logits are from PyTorch's
+
+PyTorch is what stages were trained in, and what is right. ONNX Runtime works with weights of 8 bits: another
+engine gives other tokens from the same seed, as good ones, so a record holds the engine. One engine runs all
+stages of a generation.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import torch
+
+from hafm.engine.graph import GRAPH_VERSION
+from hafm.engine.session import StageSession
+from hafm.errors import HafmError, OutputError, UsageError
+from hafm.files import atomic_file, cache_folder
+from hafm.generate.calibration import make_graphs
+from hafm.jsonfile import JsonFile
+from hafm.stages.bundle import Bundle
+from hafm.stages.bundle_config import STAGES
+from hafm.stages.stage_model import StageModel
+
+__all__ = [
+    "VARIABLE",
+    "Engine",
+    "EngineChoice",
+    "EngineName",
+    "default_choice",
+    "foreseen_engine",
+    "open_engine",
+]
+
+EngineName: TypeAlias = Literal["torch", "onnx"]
+EngineChoice: TypeAlias = Literal["auto", "torch", "onnx"]
+
+VARIABLE = "HAFM_ENGINE"
+"""Names an engine where no option does."""
+
+MOST_ERROR = 0.015
+"""Relative error of the logits above which a graph is not used."""
+
+_CHOICES: tuple[EngineChoice, ...] = get_args(EngineChoice)
+_INSTALL = "pip install 'hafm[fast]'"
+_FILE = "tested.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """What was found out about the graphs of a bundle.
+
+    Args:
+        sha256: of every stage's graph.
+        logits_error: of every stage: distance of its logits from PyTorch's, over the size of those.
+    """
+
+    sha256: Mapping[str, str]
+    logits_error: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What runs the stages.
+
+    Args:
+        name: of the engine.
+        why: it is that one; a clause.
+        graphs: the file of each stage, if they run in ONNX Runtime.
+        logits_error: of each stage, as in `Tested`.
+    """
+
+    name: EngineName
+    why: str
+    graphs: Mapping[str, Path] = field(default_factory=dict)
+    logits_error: Mapping[str, float] = field(default_factory=dict)
+
+    def session(self, stage: str, model: StageModel) -> StageSession | None:
+        """What runs a stage; None where PyTorch does."""
+        return None if self.name == "torch" else StageSession(self.graphs[stage].read_bytes(), model)
+
+
+def default_choice() -> EngineChoice:
+    """What `HAFM_ENGINE` says, or `auto`.
+
+    Raises:
+        UsageError: it names something else.
+    """
+    named = os.environ.get(VARIABLE) or "auto"
+    for choice in _CHOICES:
+        if named == choice:
+            return choice
+    raise UsageError(f"{VARIABLE} is {named!r}; give auto, torch or onnx, or unset it")
+
+
+def open_engine(choice: EngineChoice, bundle: Bundle, device: torch.device) -> Engine:
+    """The engine for a bundle on a device.
+
+    The first time that a bundle meets ONNX Runtime its graphs are made and tested, which takes as long as
+    generating five seconds of sound.
+
+    Args:
+        choice: `auto` takes ONNX Runtime where it can.
+
+    Raises:
+        UsageError: there is no such engine; or `onnx` was asked for and cannot run here, or its logits are
+            too far from PyTorch's.
+        OutputError: `onnx` was asked for, and the cache cannot be written.
+    """
+    if choice not in _CHOICES:
+        raise UsageError(f"there is no engine {choice!r}; give auto, torch or onnx")
+    if choice == "torch":
+        return Engine(name="torch", why="it was asked for")
+    try:
+        return _open_onnx(bundle, device)
+    except (UsageError, OutputError) as error:
+        if choice == "onnx":
+            raise
+        return Engine(name="torch", why=str(error))
+
+
+def foreseen_engine(bundle: Bundle, device: torch.device) -> tuple[EngineName, str]:
+    """The engine that a generation would run in without an option, and why; makes nothing.
+
+    Raises:
+        UsageError: HAFM_ENGINE names no engine.
+    """
+    if default_choice() == "torch":
+        return "torch", f"{VARIABLE} says so"
+    try:
+        folder = _graph_folder(bundle, device)
+        tested = _read(folder)
+        if tested is None:
+            _require_onnx()
+            return "onnx", "if it passes its test, which the first generation with this bundle makes"
+        engine = _engine_of(tested, folder)
+    except UsageError as error:
+        return "torch", str(error)
+    return engine.name, engine.why
+
+
+def _open_onnx(bundle: Bundle, device: torch.device) -> Engine:
+    folder = _graph_folder(bundle, device)
+    tested = _read(folder)
+    if tested is None:
+        _require_onnx()
+        tested = _make(bundle, folder)
+    return _engine_of(tested, folder)
+
+
+def _graph_folder(bundle: Bundle, device: torch.device) -> Path:
+    if device.type != "cpu":
+        raise UsageError(f"engine onnx runs on the cpu, not on {device}; use engine torch there")
+    try:
+        runtime = version("onnxruntime")
+    except PackageNotFoundError as error:
+        raise UsageError(f"engine onnx needs onnxruntime, which is not installed: {_INSTALL}") from error
+    name = f"{bundle.fingerprint[:32]}-{GRAPH_VERSION}-{runtime}-{platform.machine().lower()}"
+    return cache_folder("engine") / name
+
+
+def _require_onnx() -> None:
+    if find_spec("onnx") is None:
+        raise UsageError(
+            f"engine onnx needs onnx to make the graphs of a bundle, which is not installed: {_INSTALL}"
+        )
+
+
+def _engine_of(tested: Tested, folder: Path) -> Engine:
+    worst = max(tested.logits_error, key=lambda stage: tested.logits_error[stage])
+    if not tested.logits_error[worst] <= MOST_ERROR:
+        raise UsageError(
+            f"engine onnx failed its test with this bundle: the logits of the {worst} stage are "
+            f"{tested.logits_error[worst]:.1%} from PyTorch's, and {MOST_ERROR:.1%} is the limit; use engine "
+            "torch"
+        )
+    return Engine(
+        name="onnx",
+        why=f"onnxruntime is installed, and its logits are within {MOST_ERROR:.1%} of PyTorch's",
+        graphs={stage: folder / f"{stage}.onnx" for stage in STAGES},
+        logits_error=tested.logits_error,
+    )
+
+
+def _read(folder: Path) -> Tested | None:
+    """What was found out earlier, if all of it is still there."""
+    try:
+        text = (folder / _FILE).read_text(encoding="utf-8")
+        tested = _JSON.read(Tested, text, where=f"'{folder / _FILE}'")
+        whole = all(
+            hashlib.sha256((folder / f"{stage}.onnx").read_bytes()).hexdigest() == tested.sha256[stage]
+            for stage in STAGES
+        )
+    except (OSError, UnicodeDecodeError, KeyError, HafmError):
+        return None  # it is a cache: what cannot be used is made again
+    return tested if whole else None
+
+
+def _make(bundle: Bundle, folder: Path) -> Tested:
+    made = make_graphs(bundle)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"engine onnx cannot keep its graphs in '{folder}' ({error.strerror or error}); make room there, "
+            "or name another place in XDG_CACHE_HOME"
+        ) from error
+    for stage, graph in made.items():
+        with atomic_file(folder / f"{stage}.onnx") as file:
+            file.write(graph.content)
+    tested = Tested(
+        sha256={stage: hashlib.sha256(graph.content).hexdigest() for stage, graph in made.items()},
+        logits_error={stage: graph.logits_error for stage, graph in made.items()},
+    )
+    with atomic_file(folder / _FILE) as file:
+        file.write((json.dumps({"format": 1, **asdict(tested)}, indent=2) + "\n").encode())
+    return tested
+
+
+_JSON = JsonFile(what="a test of hafm", fix="remove it", error=UsageError, format=1)

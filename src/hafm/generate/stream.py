@@ -1,0 +1,282 @@
+"""The sound of one take while it is still being made.
+
+In: a vocal, settings. Out: parts of the sound, the first as soon as there is enough of it, and at last the
+accompaniment. Tokens, and in the end the accompaniment, are those of `hafm.generate.pipeline`, to the byte:
+the order of the windows is another, what they see is not.
+
+    sound, up to here  <- codec, which looks ahead
+      codes            <- fine stage: its last pass needs windows further on in the passes before
+        codes          <- coarse stage, window by window
+          tokens       <- semantic stage, window by window
+
+Who needs frames asks who makes them, and that one makes windows until they are there. All stages are in
+memory at once, which `pipeline` avoids.
+
+What cannot be known before the end is how loud the whole is: parts have the gain that the first one asks for,
+with peaks limited part by part. The first part is short, the others are longer: the codec works on what lies
+around a part, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hafm.audio.limiter import limit_peaks
+from hafm.audio.loudness import normalise_loudness
+from hafm.audio.resample_blocks import resample_blocks
+from hafm.audio.sound import Audio
+from hafm.device import device_errors, one_thread
+from hafm.errors import BundleError
+from hafm.generate.accompaniment import Accompaniment, Tokens
+from hafm.generate.engine import Engine
+from hafm.generate.parallel import LIKELIEST
+from hafm.generate.pipeline import sampling_of
+from hafm.generate.plan import Window
+from hafm.generate.record import BundleUsed, Environment, GenerationRecord, InputUsed, Settings
+from hafm.generate.sampling import SamplingSettings
+from hafm.generate.seeds import generator_for
+from hafm.generate.steps import coarse_sampling, codec_frames, fit_frames, hear, sheets_for, show, sound
+from hafm.generate.vocal import with_notes
+from hafm.generate.windows import generate_windows
+from hafm.guide.lead_sheet import LeadSheet
+from hafm.progress import OnProgress
+from hafm.rates import convert_frames
+from hafm.stages.bundle import Bundle
+from hafm.stages.stage_model import StageModel
+from hafm.tokens.base import Codec, DecodesInPieces
+
+__all__ = ["Part", "stream"]
+
+_FIRST_SECONDS, _LONGEST_SECONDS = 1, 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """Some of the sound.
+
+    Args:
+        start: number of its first sample; parts follow each other without gaps.
+        waveform: at the vocal's rate, about as loud as the accompaniment will be.
+        sample_rate: the vocal's.
+        accompaniment: with the last part, the whole; None with all others.
+    """
+
+    start: int
+    waveform: Float[Tensor, "1 T"]
+    sample_rate: int
+    accompaniment: Accompaniment | None = None
+
+
+def stream(
+    bundle: Bundle,
+    vocal: Audio,
+    used: InputUsed,
+    settings: Settings,
+    *,
+    guide: LeadSheet | None,
+    bundle_used: BundleUsed,
+    device: torch.device,
+    engine: Engine,
+    on_progress: OnProgress | None,
+) -> Iterator[Part]:
+    """The parts; the arguments are those of `hafm.generate.pipeline.accompany`, for one vocal and take."""
+    parts = _parts(bundle, with_notes(vocal), used, settings, guide, bundle_used, device, engine, on_progress)
+    while True:
+        with device_errors(device), one_thread():  # not while the caller has its turn
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+class _Made:
+    """The codes of one stage, made when they are asked for."""
+
+    def __init__(
+        self,
+        model: StageModel,
+        sources: "tuple[Int[Tensor, '1 _K _F'] | _Made, ...]",
+        *,
+        num_frames: int,
+        settings: SamplingSettings,
+        generator: torch.Generator,
+        guide: Float[Tensor, "1 _F G"] | None,
+        engine: Engine,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.spec, self.sources, self.num_frames = model.spec, sources, num_frames
+        device = model.heads.device
+        self.codes = torch.zeros(
+            1, model.spec.target.num_codebooks, num_frames, dtype=torch.long, device=device
+        )
+        self.there = 0
+        lengths = model.spec.source_frames(num_frames)
+        self.conditions = tuple(
+            torch.zeros(1, stream.num_codebooks, length, dtype=torch.long, device=device)
+            if isinstance(source, _Made)
+            else fit_frames(source, length)
+            for source, stream, length in zip(sources, model.spec.sources, lengths, strict=True)
+        )
+        shown = None
+        if guide is not None and model.spec.guide is not None:
+            shown = fit_frames(guide.mT, lengths[0]).mT
+        self.windows = generate_windows(
+            model,
+            self.conditions,
+            codes=self.codes,
+            settings=settings,
+            generators=[generator],
+            guide=shown,
+            session=engine.session(model.spec.name, model),
+            before=self._fetch,
+            on_step=on_progress,
+        )
+
+    def require(self, num_frames: int) -> None:
+        """Makes windows until so many frames are there, or all."""
+        while self.there < min(num_frames, self.num_frames):
+            self.there = next(self.windows)
+
+    def _fetch(self, window: Window) -> None:
+        """Gets the conditions of a window from the stages before."""
+        lengths = self.spec.source_frames(window.stop - window.start)
+        for source, condition, stream, length in zip(
+            self.sources, self.conditions, self.spec.sources, lengths, strict=True
+        ):
+            if isinstance(source, _Made):
+                start = convert_frames(window.start, self.spec.target.frame_rate, stream.frame_rate)
+                source.require(start + length)
+                there = source.there
+                condition[:, :, :there] = source.codes[:, :, :there]
+                if there == source.num_frames:  # at most one is missing: it repeats the last
+                    condition[:, :, there:] = source.codes[:, :, -1:]
+
+
+class _Stacked:
+    """Coarse and fine codes, one below the other."""
+
+    def __init__(self, stages: list[_Made]) -> None:
+        self.stages = stages
+        self.codes = torch.cat([stage.codes for stage in stages], dim=1)
+        self.num_frames = stages[0].num_frames
+
+    def require(self, num_frames: int) -> None:
+        """Makes windows until so many frames are there, or all."""
+        self.stages[-1].require(num_frames)
+        there, row = self.stages[-1].there, 0
+        for stage in self.stages:
+            rows = stage.codes.shape[1]
+            self.codes[:, row : row + rows, :there] = stage.codes[:, :, :there]
+            row += rows
+
+
+def _parts(
+    bundle: Bundle,
+    vocal: Audio,
+    used: InputUsed,
+    settings: Settings,
+    guide: LeadSheet | None,
+    bundle_used: BundleUsed,
+    device: torch.device,
+    engine: Engine,
+    on_progress: OnProgress | None,
+) -> Iterator[Part]:
+    [sheet] = sheets_for(bundle, [guide], [vocal])
+    heard = hear(bundle, vocal, seed=settings.seed, device=device)
+    shown = show(bundle, [sheet], vocal, device=device)
+    num_frames = codec_frames(bundle, vocal)
+
+    def made(name: str, *sources: "Tensor | _Made", frames: int, drawn: SamplingSettings) -> _Made:
+        model = bundle.load_stage(name, device=device)
+        return _Made(
+            model,
+            sources,
+            num_frames=frames,
+            settings=LIKELIEST if model.spec.pattern == "parallel" else drawn,
+            generator=generator_for(seed=settings.seed, take=settings.take, name=name),
+            guide=shown,
+            engine=engine,
+            on_progress=on_progress,
+        )
+
+    drawn = sampling_of(settings)
+    semantic = made("semantic", heard, frames=heard.shape[2], drawn=drawn)
+    coarse = made(
+        "coarse",
+        *(heard, semantic),
+        frames=num_frames,
+        drawn=coarse_sampling(drawn, settings.coarse_guidance),
+    )
+    stages = [coarse]
+    if not settings.skip_fine:
+        stages.append(made("fine", coarse, frames=num_frames, drawn=drawn))
+    codes = _Stacked(stages)
+    codec = bundle.load_codec().to(device)
+    start, gain_db, last = 0, None, None
+    for block in resample_blocks(
+        _decoded(codec, codes), codec.sample_rate, vocal.sample_rate, num_channels=1
+    ):
+        if last is not None:
+            yield last
+        kept = block[:, : vocal.num_samples - start]
+        if gain_db is None:
+            _, gain_db = normalise_loudness(kept, vocal.sample_rate, settings.level_lufs)
+        waveform = limit_peaks(kept * 10 ** (gain_db / 20), vocal.sample_rate) if kept.numel() else kept
+        last = Part(start=start, waveform=waveform, sample_rate=vocal.sample_rate)
+        start += kept.shape[1]
+    semantic.require(semantic.num_frames)  # a last frame that no window of the coarse stage looked at
+    assert last is not None, "every vocal has samples"
+    [waveform] = sound(bundle, codes.codes, vocal, level_lufs=settings.level_lufs, device=device)
+    accompaniment = Accompaniment(
+        waveform=waveform,
+        sample_rate=vocal.sample_rate,
+        tokens=Tokens(
+            vocal_semantic=heard[0, 0].cpu(),
+            instrumental_semantic=semantic.codes[0, 0].cpu(),
+            codes=codes.codes[0].cpu(),
+        ),
+        vocal=vocal,
+        record=GenerationRecord(
+            environment=Environment.here(str(device), engine=engine.name),
+            bundle=bundle_used,
+            input=used,
+            settings=settings,
+            lead_sheet=sheet,
+            output=None,
+        ),
+        notes=vocal.notes,
+    )
+    yield Part(
+        start=last.start, waveform=last.waveform, sample_rate=last.sample_rate, accompaniment=accompaniment
+    )
+
+
+def _decoded(codec: Codec, codes: _Stacked) -> Iterator[Float[Tensor, "1 T"]]:
+    """The codec's sound, in pieces if it can."""
+    if isinstance(codec, DecodesInPieces):
+        ends = _ends(codec, codes)
+        pieces = codec.decode_pieces(codes.codes, ends)
+    else:
+        codes.require(codes.num_frames)
+        pieces = iter([codec.decode(codes.codes)])
+    for piece in pieces:
+        if not piece.isfinite().all():
+            raise BundleError(
+                "the codec gave samples that are not finite: its weights are damaged or do not fit; "
+                "get the bundle again"
+            )
+        yield piece[0].cpu()
+
+
+def _ends(codec: Codec, codes: _Stacked) -> Iterator[int]:
+    """Where pieces end; codes are there up to what the codec looks at when one is given."""
+    assert isinstance(codec, DecodesInPieces), "checked before"
+    length, last = round(_FIRST_SECONDS * codec.frame_rate), 0
+    while last < codes.num_frames:
+        last = min(last + length, codes.num_frames)
+        codes.require(last + codec.lookahead_frames)
+        yield last
+        length = min(2 * length, round(_LONGEST_SECONDS * codec.frame_rate))

@@ -1,0 +1,73 @@
+"""Sound while it is being made: the same accompaniment in the end, and parts that are its sound."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hafm.audio.loudness import normalise_loudness
+from hafm.errors import UsageError
+from hafm.generate.accompany import Accompanist
+from hafm.progress import Progress
+from tests.tiny import make_tiny_bundle, same, sung
+from tests.unchecked import unchecked
+
+SECONDS, RATE = 3.1, 22_050
+
+
+@pytest.fixture(scope="module")
+def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
+    """Of a bundle with windows of 2 s, whose codec looks 0.1 s ahead."""
+    return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("stream") / "tiny"))
+
+
+@pytest.mark.parametrize("skip_fine", [False, True])
+@unchecked()
+def test_the_last_part_holds_what_generate_gives_and_parts_are_its_sound(
+    accompanist: Accompanist, skip_fine: bool
+) -> None:
+    vocal = sung(SECONDS, sample_rate=RATE)
+    whole = accompanist.generate(vocal, sample_rate=RATE, seed=3, take=1, skip_fine=skip_fine)
+    parts = list(accompanist.stream(vocal, sample_rate=RATE, seed=3, take=1, skip_fine=skip_fine))
+    assert len(parts) > 2
+    assert [part.accompaniment is None for part in parts] == [True] * (len(parts) - 1) + [False]
+    last = parts[-1].accompaniment
+    assert last is not None
+    assert same(last, whole)
+    assert last.record == whole.record
+    ends = [part.start + part.waveform.shape[1] for part in parts]
+    assert [part.start for part in parts] == [0, *ends[:-1]]
+    assert ends[-1] == whole.waveform.shape[1]
+    joined = torch.cat([part.waveform for part in parts], dim=1)
+    # The level of the parts is that of the first: brought to that of the whole, the rest is the same.
+    levelled, _ = normalise_loudness(joined, RATE, -18.0)
+    expected, _ = normalise_loudness(whole.waveform, RATE, -18.0)
+    torch.testing.assert_close(levelled, expected, rtol=1e-2, atol=2e-3)
+
+
+@unchecked()
+def test_sound_comes_before_the_stages_are_done(accompanist: Accompanist) -> None:
+    done: dict[str, float] = {}
+
+    def on_progress(progress: Progress) -> None:
+        done[progress.step] = progress.done / progress.total
+
+    parts = accompanist.stream(sung(6.0), sample_rate=24_000, seed=3, skip_fine=True, on_progress=on_progress)
+    first = next(parts)
+    assert first.start == 0
+    assert done["semantic"] < 0.6
+    assert done["coarse"] < 0.3
+    parts.close()
+
+
+def test_what_the_progress_raises_stops_it(accompanist: Accompanist) -> None:
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(accompanist.stream(sung(1.0), sample_rate=24_000, on_progress=stop))
+
+
+def test_arguments_are_refused_before_anything_is_made(accompanist: Accompanist, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="takes count from 0"):
+        accompanist.stream(sung(1.0), sample_rate=24_000, take=-1)
