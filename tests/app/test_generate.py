@@ -207,10 +207,11 @@ def test_progress_tells_stages_and_time_left(
 ) -> None:
     monkeypatch.setattr("hafm.app.display._PLAIN_SECONDS", 0.0)
     lines = quick(hafm, vocal, bundle, tmp_path / "out").err.splitlines()
-    assert lines[:3] == ["hafm: getting ready", "hafm: opening the bundle", "hafm: listening"]
+    steps = ["getting ready", "opening the bundle", "opening the engine", "listening"]
+    assert lines[:4] == [f"hafm: {step}" for step in steps]
     assert lines[-2:] == ["hafm: rendering", "hafm: writing"]
     pattern = r"hafm: (semantic tokens|coarse codes)(?:, (\d+) %, \d+:\d\d left)?"
-    told = [re.fullmatch(pattern, line) for line in lines[3:-2]]
+    told = [re.fullmatch(pattern, line) for line in lines[4:-2]]
     assert all(told), lines
     assert {match[1] for match in told if match} == {"semantic tokens", "coarse codes"}
     shares = [int(match[2]) for match in told if match and match[2]]

@@ -11,6 +11,7 @@ pytest.importorskip("onnxruntime", reason="the extra `fast` is not installed")
 
 from hafm.engine.graph import KeyValueRange, stage_graph
 from hafm.engine.session import StageSession
+from hafm.errors import UsageError
 from hafm.stages.spec import COARSE, FINE
 from hafm.stages.stage_model import StageModel
 from tests.stages.small_stages import small_spec
@@ -95,6 +96,11 @@ def test_a_parallel_stage_gives_the_hidden_states_of_pytorch_row_by_row(position
     with torch.inference_mode():
         assert error(found, model.transformer(x)) < 0.02
     assert torch.equal(session.hidden(x[1:2]), found[1:2])
+
+
+def test_a_graph_that_onnxruntime_cannot_run_is_refused_in_our_words() -> None:
+    with pytest.raises(UsageError, match=r"cannot run the stages .*; use engine torch"):
+        StageSession(b"no graph", stage("rotary", "delay"))
 
 
 def test_the_same_stage_gives_the_same_bytes() -> None:

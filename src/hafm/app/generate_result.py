@@ -154,7 +154,7 @@ class GenerateOutcome:
             "vocal": vocal_to_json(vocal),
             "settings": asdict(self.record.settings),
             "bundle": asdict(self.record.bundle),
-            "environment": asdict(self.record.environment),
+            "environment": self.record.environment.to_json(),
             **({} if self.record.separation is None else {"separation": asdict(self.record.separation)}),
             "timings": {
                 **self.timings,
@@ -218,7 +218,7 @@ def put_best(ranking: "Ranking", takes: Sequence[Take], folder: "StagedFolder") 
         for take in takes
     ]
     records = [GenerationRecord.read(paths["record"]) for paths in staged]
-    content = {"format": _FORMAT, **ranking.to_json(), "environment": asdict(records[0].environment)}
+    content = {"format": _FORMAT, **ranking.to_json(), "environment": records[0].environment.to_json()}
     for row in content["takes"]:
         index = row["take"] - 1
         output = records[index].output

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hafm.errors import UsageError
 from hafm.stages.stage_model import StageModel
 
 __all__ = ["StageSession", "Steps"]
@@ -33,6 +34,9 @@ class StageSession:
     Args:
         content: of `stage_graph`.
         model: the stage that it is of, for its shapes and its bias.
+
+    Raises:
+        UsageError: this version of onnxruntime cannot run the graph.
     """
 
     def __init__(self, content: bytes, model: StageModel) -> None:
@@ -42,7 +46,10 @@ class StageSession:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        try:
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own classes, one for each of its status codes
+            raise _refused(error) from error
         self.model = model
 
     def start(self, *, batch: int, capacity: int) -> "Steps":
@@ -54,7 +61,10 @@ class StageSession:
         inputs = {"x": np.ascontiguousarray(x.numpy())}
         if self.model.transformer.bias is not None:
             inputs["bias"] = self.model.transformer.bias(x.shape[1], x.shape[1])[None].numpy()
-        [hidden] = self.session.run(["hidden"], inputs)
+        try:
+            [hidden] = self.session.run(["hidden"], inputs)
+        except Exception as error:
+            raise _refused(error) from error
         return torch.from_numpy(hidden)
 
 
@@ -109,7 +119,10 @@ class Steps:
             self._bind("past", prompt, name="x")
         if self.table is not None:
             self._bind_bias(S)
-        self.session.run_with_iobinding(self.binding)
+        try:
+            self.session.run_with_iobinding(self.binding)
+        except Exception as error:
+            raise _refused(error) from error
         if S > 1:
             self._bind("past", self.one, name="x")
         logits: Tensor = torch.from_numpy(self.logits).unflatten(1, (self.num_codebooks, self.cardinality))
@@ -132,3 +145,10 @@ class Steps:
     def _bind(self, side: str, array: npt.NDArray[Any], *, name: str) -> None:
         bind = self.binding.bind_input if side == "past" else self.binding.bind_output
         bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def _refused(error: Exception) -> UsageError:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return UsageError(
+        f"this onnxruntime cannot run the stages ({reason}); use engine torch, or another version of it"
+    )

@@ -85,6 +85,10 @@ class Environment:
             onnxruntime=onnxruntime_version() if engine == "onnx" else None,
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; without onnxruntime where it did not run the stages."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class BundleUsed:
@@ -209,8 +213,7 @@ class GenerationRecord:
         for name in ("guide_guidance", "coarse_guidance"):
             if values["settings"][name] is None:
                 del values["settings"][name]
-        if self.environment.onnxruntime is None:
-            del values["environment"]["onnxruntime"]
+        values["environment"] = self.environment.to_json()
         if self.lead_sheet is None:
             del values["lead_sheet"]
         else:

@@ -18,7 +18,7 @@ around a part, too.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -215,20 +215,23 @@ def _parts(
         stages.append(made("fine", coarse, frames=num_frames, drawn=drawn))
     codes = _Stacked(stages)
     codec = bundle.load_codec().to(device)
-    start, gain_db, last = 0, None, None
+    start, gain_db = 0, None
     for block in resample_blocks(
         _decoded(codec, codes), codec.sample_rate, vocal.sample_rate, num_channels=1
     ):
-        if last is not None:
-            yield last
         kept = block[:, : vocal.num_samples - start]
+        if not kept.shape[1]:
+            continue
         if gain_db is None:
             _, gain_db = normalise_loudness(kept, vocal.sample_rate, settings.level_lufs)
-        waveform = limit_peaks(kept * 10 ** (gain_db / 20), vocal.sample_rate) if kept.numel() else kept
-        last = Part(start=start, waveform=waveform, sample_rate=vocal.sample_rate)
+        waveform = limit_peaks(kept * 10 ** (gain_db / 20), vocal.sample_rate)
+        part = Part(start=start, waveform=waveform, sample_rate=vocal.sample_rate)
         start += kept.shape[1]
+        if start == vocal.num_samples:
+            break
+        yield part
+    assert start == vocal.num_samples, "codes cover the vocal"
     semantic.require(semantic.num_frames)  # a last frame that no window of the coarse stage looked at
-    assert last is not None, "every vocal has samples"
     [waveform] = sound(bundle, codes.codes, vocal, level_lufs=settings.level_lufs, device=device)
     accompaniment = Accompaniment(
         waveform=waveform,
@@ -249,9 +252,7 @@ def _parts(
         ),
         notes=vocal.notes,
     )
-    yield Part(
-        start=last.start, waveform=last.waveform, sample_rate=last.sample_rate, accompaniment=accompaniment
-    )
+    yield replace(part, accompaniment=accompaniment)
 
 
 def _decoded(codec: Codec, codes: _Stacked) -> Iterator[Float[Tensor, "1 T"]]:
