@@ -18,11 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hafm.errors import HafmError, ShardsDamaged, ShardsError, ShardsNotFound, UsageError
-<<<<<<< HEAD
-from hafm.files import atomic_file, write_whole
-=======
-from hafm.files import atomic_file, cache_folder
->>>>>>> 1d276e5 (Engine onnx: stages in ONNX Runtime with weights, keys and values of 8 bits, tested against PyTorch per bundle; sound while it is being made; the cost of steps measured)
+from hafm.files import atomic_file, cache_folder, write_whole
 
 __all__ = [
     "WRITER_LOCK",
