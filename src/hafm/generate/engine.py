@@ -16,7 +16,6 @@ stages of a generation.
 """
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ import torch
 from hafm.engine.graph import GRAPH_VERSION
 from hafm.engine.session import StageSession
 from hafm.errors import HafmError, OutputError, UsageError
-from hafm.files import atomic_file, cache_folder
+from hafm.files import cache_folder, write_json, write_whole
 from hafm.generate.calibration import make_graphs
 from hafm.jsonfile import JsonFile
 from hafm.stages.bundle import Bundle
@@ -222,14 +221,12 @@ def _make(bundle: Bundle, folder: Path) -> Tested:
             "or name another place in XDG_CACHE_HOME"
         ) from error
     for stage, graph in made.items():
-        with atomic_file(folder / f"{stage}.onnx") as file:
-            file.write(graph.content)
+        write_whole(folder / f"{stage}.onnx", graph.content)
     tested = Tested(
         sha256={stage: hashlib.sha256(graph.content).hexdigest() for stage, graph in made.items()},
         logits_error={stage: graph.logits_error for stage, graph in made.items()},
     )
-    with atomic_file(folder / _FILE) as file:
-        file.write((json.dumps({"format": 1, **asdict(tested)}, indent=2) + "\n").encode())
+    write_json(folder / _FILE, {"format": 1, **asdict(tested)})
     return tested
 
 
