@@ -139,7 +139,8 @@ def edited(sheet: LeadSheet, edit: Edit) -> LeadSheet:
         first = 0.0 if edit.first_beat is None and not sheet.beats else edit.first_beat
         return _in_bars_of(sheet, corrected(sheet, Corrections(bpm=edit.bpm, first_beat=first)))
     if isinstance(edit, TimesTwo):
-        return _in_bars_of(sheet, corrected(sheet, Corrections(**{edit.edit: True})))
+        corrections = Corrections(half_time=edit.edit == "half_time", double_time=edit.edit == "double_time")
+        return _in_bars_of(sheet, corrected(sheet, corrections))
     if isinstance(edit, FirstBeat):
         return _given(corrected(sheet, Corrections(first_beat=edit.seconds)), "beats")
     if isinstance(edit, Meter):
