@@ -39,9 +39,8 @@ from benchmarks.draw_fit_curves import draw_fit_curves
 from benchmarks.fit_measures import SAMPLE_RATE, Pair, rendered_pairs, scores
 from hafm.evaluate.fit.beats import beat_closeness, beat_f_measure, track_beats
 from hafm.evaluate.fit.chroma import Chord
-from hafm.evaluate.fit.keys import key_score
 from hafm.evaluate.fit.truth import Truth
-from hafm.evaluate.key import Key, estimate_key
+from hafm.evaluate.key import Key, estimate_key, key_score
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.files import write_whole
 

@@ -12,7 +12,7 @@ figures: the mean of each measure of fit with its 95 % interval, for
     true         the vocal's own instrumental
 
 with the p-value of a paired permutation test of retrieved against random; how often the tempo, up to factors
-of 2, and the key (`hafm.evaluate.fit.keys`) are found in the vocals and instrumentals, by the ways of this
+of 2, and the key (`hafm.evaluate.key`) are found in the vocals and instrumentals, by the ways of this
 package and by the others that it has; and the time a vocal takes.
 
 Conventions: sounds at 24 kHz, mono, one thread. p-values are not corrected for the number of measures.
@@ -35,11 +35,10 @@ from torch import Tensor
 from hafm.audio.io import read_audio
 from hafm.audio.resample import resample
 from hafm.evaluate.fit.beats import track_beats
-from hafm.evaluate.fit.keys import key_score
 from hafm.evaluate.fit.measures import Example, measure
 from hafm.evaluate.fit.onsets import onset_envelope
 from hafm.evaluate.fit.truth import Truth, read_truth
-from hafm.evaluate.key import Key, estimate_key
+from hafm.evaluate.key import Key, estimate_key, key_score
 from hafm.evaluate.retrieval.descriptors import describe_vocal, likeliest_keys
 from hafm.evaluate.retrieval.index import RetrievalIndex
 from hafm.evaluate.retrieval.pulse import find_pulses

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, Made, RunFolder
+from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, RunFolder, SoundKey
 from hafm.evaluate.run.results import (
     ApaRow,
     ClipRow,
@@ -29,7 +29,7 @@ from hafm.evaluate.run.results import (
     WorthRow,
 )
 from hafm.evaluate.statistics import bootstrap_interval
-from hafm.evaluate.testset.clip import Arm, Clip, LeftOut, Manifest, Protocol, clip_id
+from hafm.evaluate.testset import Arm, Clip, LeftOut, Manifest, Protocol, clip_id
 
 RATE = 24_000
 
@@ -158,12 +158,14 @@ def _clip(track: str, index: int, seconds: float) -> Clip:
     )
 
 
-def takes_of(system: str, arms: Sequence[Arm], clip: str) -> list[Made]:
+def takes_of(system: str, arms: Sequence[Arm], clip: str) -> list[SoundKey]:
     """What a system plays for a clip: a best-of plays takes of `model`, and all of them lie there."""
     heard = [BOTH_ARMS] if system in HEARS_NOTHING else list(arms)
     takes = int(system.rpartition("-")[2]) if system.startswith("model-") else 1
     source = "model" if system.startswith("model-") else system
-    return [Made(system=source, heard=each, take=take, clip=clip) for each in heard for take in range(takes)]
+    return [
+        SoundKey(system=source, heard=each, take=take, clip=clip) for each in heard for take in range(takes)
+    ]
 
 
 def results_of(manifest: Manifest, systems: Sequence[str]) -> Results:
@@ -320,7 +322,7 @@ def _noise(clip: Clip, seed: int) -> Tensor:
     return torch.randn(clip.num_samples, generator=generator).clamp(-4, 4)
 
 
-def _sound(made: Made, number: int, clip: Clip, clips: int) -> Tensor:
+def _sound(made: SoundKey, number: int, clip: Clip, clips: int) -> Tensor:
     if made.system == "silence":
         return torch.zeros(clip.num_samples)
     if made.system == "noise":

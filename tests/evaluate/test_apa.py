@@ -194,7 +194,7 @@ def test_it_says_something_where_they_are() -> None:
     assert found.p == pytest.approx(1 / 21)
     assert found.chance < 0.5 * found.apa.reference_shuffled
     assert "0 of 20 swaps" in found.reason
-    assert "the embedding hears which accompaniment" in found.reason
+    assert "the embedding recognises which accompaniment" in found.reason
 
 
 def test_a_shared_trait_of_vocal_and_accompaniment_is_heard_without_any_shift() -> None:

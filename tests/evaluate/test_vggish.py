@@ -172,7 +172,7 @@ def test_every_fault_is_named_as_the_file_names_it() -> None:
         "pproc.pca_means does not belong to it",
         "features.3.bias is [9] and should be [3]",
         "features.6.bias holds NaN or infinity",
-        "features.8.bias is torch.int64 and should be float32",
+        "features.8.bias is torch.int64 and should be torch.float32",
     ):
         assert fault in str(refusal.value)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hafm.evaluate.run.against import Comparison
     from hafm.evaluate.run.folder import RunFolder
     from hafm.evaluate.run.results import Figure, Results
-    from hafm.evaluate.testset.clip import Protocol
+    from hafm.evaluate.testset import Protocol
     from hafm.generate.accompany import Accompanist
 
 __all__ = ["Evaluate", "EvaluateOutcome"]
@@ -365,7 +365,7 @@ class Evaluate(Command):
             check_stretcher()
 
     def _protocol(self) -> "Protocol":
-        from hafm.evaluate.testset.clip import Protocol
+        from hafm.evaluate.testset import Protocol
 
         least = self.clip_seconds if self.min_clip_seconds is None else self.min_clip_seconds
         return Protocol(

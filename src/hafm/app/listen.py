@@ -11,7 +11,7 @@ Page and key take their place together, or neither does. As JSON:
 
     make     {"page", "key", "kit", "arm", "systems", "trials": {"main", "catch", "repeat"}, "clips",
               "page_bytes", "timings": {"total_seconds"}, "notes": [...]}
-    score    the fields of `hafm.evaluate.listening.scores.Scores`
+    score    the fields of `hafm.evaluate.listening.score.Scores`
 """
 
 import math
@@ -25,13 +25,14 @@ from hafm.app import options
 from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import UsageError
-from hafm.evaluate.listening.design import Plan
-from hafm.evaluate.listening.scores import MIN_CATCH
+from hafm.evaluate.listening.design import MIN_CATCH, Plan
+from hafm.words import columns, plural
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
     from hafm.evaluate.listening.design import Design
-    from hafm.evaluate.listening.scores import Scores
+    from hafm.evaluate.listening.score import Scores
+    from hafm.evaluate.run.results import Figure
 
 __all__ = ["KitOutcome", "ListenMake", "ListenScore", "ScoreOutcome", "named_systems"]
 
@@ -42,6 +43,14 @@ _BYTES_PER_SECOND = 50_000
 """Of base64 of MP3, more than enough."""
 
 _MAX_JSON_BYTES = 20_000_000
+
+_PAIRS = ("how often chosen", "over", "rate", "95 %", "won", "tied", "lost", "p")
+_STRENGTHS = ("strength", "log-odds", "95 %")
+_RATERS = ("rater", "answered", "caught", "same twice", "side A", "seconds")
+_INTERVALS = {
+    "wilson": "95 % intervals: Wilson, for one rater",
+    "raters-and-clips": "95 % intervals: draws of raters and clips, no narrower than Wilson",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,10 +257,58 @@ class ScoreOutcome:
         return self.scores.notes
 
     def summary(self) -> str:
-        """For people: tables."""
-        from hafm.evaluate.listening.scores import table
-
-        return table(self.scores)
+        """For people: tables of at most 100 columns, without colour, fit for a terminal and for a mail."""
+        scores = self.scores
+        counted = sum(not rater.left_out for rater in scores.raters)
+        pairs = [
+            (
+                *(pair.first, pair.second, _percent(pair.rate.value), _range(pair.rate)),
+                *(str(count) for count in (pair.wins, pair.ties, pair.losses)),
+                "" if pair.p is None else f"{pair.p:.3g}",
+            )
+            for pair in scores.pairs
+        ]
+        strengths = [
+            (
+                row.system,
+                "" if row.strength.value is None else f"{row.strength.value:+.2f}",
+                f"{row.strength.low:+.2f} to {row.strength.high:+.2f}",
+            )
+            for row in scores.strengths
+        ]
+        raters = [
+            (
+                rater.name + (" (left out)" if rater.left_out else ""),
+                f"{rater.answered} of {scores.trials}",
+                f"{rater.caught} of {rater.catch}",
+                f"{rater.consistent} of {rater.repeats}",
+                _percent(rater.side_a.value),
+                "" if rater.seconds is None else f"{rater.seconds:.0f}",
+            )
+            for rater in scores.raters
+        ]
+        twice = scores.consistency
+        return "\n".join(
+            [
+                f"kit {scores.kit}: {plural(counted, 'rater')}, {sum(pair.answers for pair in scores.pairs)} "
+                f"answers to {len(scores.pairs)} pairs of systems",
+                f"{_INTERVALS[scores.interval]}; ties are half a win",
+                "",
+                *columns(
+                    [("how often chosen", "over", "rate", "95 %", "won", "tied", "lost", "p"), *pairs], left=2
+                ),
+                "",
+                *columns([_STRENGTHS, *strengths], left=1),
+                "",
+                *columns(
+                    [("rater", "answered", "caught", "same twice", "side A", "seconds"), *raters], left=1
+                ),
+                "",
+                "same answer twice: no repeats were answered"
+                if twice.value is None
+                else f"same answer twice: {_percent(twice.value)} ({_range(twice)})",
+            ]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -307,20 +364,23 @@ def named_systems(text: str | None) -> tuple[str, ...]:
     return names
 
 
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.0f} %"
+
+
+def _range(figure: "Figure") -> str:
+    if figure.low is None or figure.high is None:
+        return "none"
+    return f"{100 * figure.low:.0f} to {100 * figure.high:.0f} %"
+
+
 def _read(path: Path) -> str:
+    fix = "give the key.json of a kit, and the files that raters saved"
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise UsageError(
-                f"'{path}' has {path.stat().st_size / 1e6:.0f} MB, which no key or answers have; give the "
-                "key.json of a kit, and the files that raters saved"
-            )
+        if (size := path.stat().st_size) > _MAX_JSON_BYTES:
+            raise UsageError(f"'{path}' has {size / 1e6:.0f} MB, which no key or answers have; {fix}")
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(
-            f"cannot read '{path}': {error.strerror or error}; give the key.json of a kit, and the files "
-            "that raters saved"
-        ) from error
+        raise UsageError(f"cannot read '{path}': {error.strerror or error}; {fix}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f"'{path}' is no text in UTF-8; give the key.json of a kit, and the files that raters saved"
-        ) from error
+        raise UsageError(f"'{path}' is not text in UTF-8; {fix}") from error

@@ -7,7 +7,6 @@ In: options. Out: an `IndexOutcome`, as JSON:
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -17,6 +16,7 @@ from hafm.app.command import Command, Range, option
 from hafm.app.interrupt import Interrupts
 from hafm.data.collection.track import Split
 from hafm.errors import UsageError
+from hafm.progress import Progress
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["IndexOutcome", "RetrieveIndex"]
 
 _SHOWN_REASONS = 5
-_STEPS = {"scan": "reading", "describe": "listening"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +127,13 @@ class RetrieveIndex(Command):
         root = self.collection.resolve()  # so that it is the same collection from another folder too
         kind = guess_kind(root) if self.kind is None else self.kind
         source = open_source(kind, root, song_from=self.song_from)
-        reports: dict[str, Callable[[int, int], None]] = {}
+        follow = shown.follow()
 
-        def on_progress(step: str, done: int, total: int) -> None:
-            if step not in reports:
-                reports[step] = shown.items(_STEPS[step])
-            if step == "describe":
-                interrupts.left = (
-                    f"{done:,} of {total:,} instrumentals are done; run the same command to go on"
-                )
-            reports[step](done, total)
+        def on_progress(progress: Progress) -> None:
+            if progress.step == "listening":
+                done = f"{progress.done:,} of {progress.total:,} instrumentals are done"
+                interrupts.left = f"{done}; run the same command to go on"
+            follow(progress)
 
         with one_thread():
             index = build_index(

@@ -1,6 +1,6 @@
 """Accompaniment prompt adherence (APA): does an accompaniment go with its vocal as the true one does?
 
-In:  embeddings of mixes, one array `[n, D]` a song: R of true mixes, R' of vocals with other songs'
+In:  embeddings of mixes, one array `[n, D]` per song: R of true mixes, R' of vocals with other songs'
 accompaniments, C of the candidate's mixes. Out: 1 where C is like R, 0 where it is like R'.
 
     APA = 1/2 + (FAD(C, R') - FAD(C, R)) / (2 FAD(R, R')), clipped to [0, 1]
@@ -93,7 +93,7 @@ class ApaInterval:
         chance: mean of FAD(R, R') where each group's true and shuffled mixes are swapped at random: how much
             of it comes from sample size.
         p: of FAD(R, R') among those swaps.
-        informative: p is 0.05 or less: the embedding hears who belongs to whom, in these songs.
+        informative: p is 0.05 or less: the embedding recognises who belongs to whom, in these songs.
         reason: `informative`, in words.
     """
 
@@ -286,8 +286,8 @@ def _reason(distance: float, *, chance: float, as_far: int, draws: int, p: float
         f"shuffled mixes are as far apart (p = {p:.3g})"
     )
     if p <= INFORMATIVE_P:
-        return f"{seen}, so the embedding hears which accompaniment belongs to which vocal"
+        return f"{seen}, so the embedding recognises which accompaniment belongs to which vocal"
     return (
-        f"{seen}, so these songs do not show that the embedding hears which accompaniment belongs to which "
-        "vocal, and the value says nothing; give more songs, fewer components, or another embedding"
+        f"{seen}, so these songs do not show that the embedding recognises which accompaniment belongs to "
+        "which vocal, and the value says nothing; give more songs, fewer components, or another embedding"
     )

@@ -33,9 +33,7 @@ from hafm.errors import UsageError
 from hafm.evaluate.frechet import Gaussian, frechet_distance, gaussian_of
 
 __all__ = [
-    "FadInfinity",
     "FadInterval",
-    "Resample",
     "Songs",
     "bootstrap_fad",
     "fad",
@@ -125,7 +123,7 @@ def fad_infinity(
         candidate: an array for each song; subsets are drawn from all of its embeddings.
         seed: of the subsets.
         num_sizes: 2 or more; what coincides on small sets counts once.
-        draws: subsets a size, 1 or more.
+        draws: subsets per size, 1 or more.
         smallest: embeddings of the smallest subset, from 2. By default a quarter of all, but no fewer than
             2 D, below which the line bends, and no more than half.
 
@@ -174,7 +172,7 @@ def bootstrap_fad(
     A draw takes half of the songs, each once. With M songs the variance of such a draw around the whole is
     s2 / (M / 2) - s2 / M = s2 / M, that of the figure itself, and its excess c / (M / 2) - c / M = c / M, the
     figure's own bias. So the percentiles need no scaling; they are moved down by the mean excess, `bias`. The
-    interval tells how far `value` would move at this number of songs. It does not hold the distance of
+    interval says how far `value` would move at this number of songs. It does not hold the distance of
     endless sets; `value - bias` estimates that one. Of an odd number the larger half is taken.
 
     The usual bootstrap, with replacement, is not used: how many different songs a draw happens to hold

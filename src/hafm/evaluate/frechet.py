@@ -120,8 +120,8 @@ def _from_zero(eigenvalues: Float64[np.ndarray, " D"], *, scale: float) -> Float
     """
     if eigenvalues[0] < -_ROUNDING * scale:
         raise UsageError(
-            f"the covariance has the eigenvalue {eigenvalues[0]:.3g} beside a trace of {scale:.3g}, so it is "
-            "none; compute it from the embeddings again"
+            f"this is not a covariance: it has the eigenvalue {eigenvalues[0]:.3g} at a trace of "
+            f"{scale:.3g}; compute it from the embeddings again"
         )
     clamped: Float64[np.ndarray, " D"] = np.maximum(eigenvalues, 0.0)
     return clamped

@@ -1,12 +1,21 @@
-"""The key of a sound: its pitch-class profile against the profiles of the 24 major and minor keys.
+"""The key of a sound, and how near two keys are.
 
 In: a waveform. Out: a tonic (0 = C) and a mode. The profile sums the semitone energies of the whole
 sound, folded over octaves; the key whose Krumhansl-Kessler profile correlates best wins.
 
-Two answers are compared exactly, or up to what a listener can hardly tell apart in a short clip:
-C major and A minor hold the same seven notes (``same_notes``).
+Two keys are the same, or easily mistaken for each other, and score from 0 to 1:
 
-Source: Krumhansl, "Cognitive Foundations of Musical Pitch" (1990), the probe-tone profiles.
+    same                                1.0
+    a fifth above the reference         0.5    (same mode)
+    relative (C major, A minor)         0.3    they hold the same seven notes
+    parallel (C major, C minor)         0.2
+    any other                           0.0
+
+Chance, over keys drawn evenly, is 2.0 / 24 = 0.083; songs agree more often than that, since some keys are
+sung more than others: take chance from shuffled pairs.
+
+Source: Krumhansl, "Cognitive Foundations of Musical Pitch" (1990), the probe-tone profiles; the weighted
+score of MIREX's audio key detection, as mir_eval.key has it.
 """
 
 from dataclasses import dataclass
@@ -14,17 +23,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hafm.errors import UsageError
 from hafm.tokens.chroma import semitone_filters
 
 __all__ = [
+    "KEYS",
     "MAJOR_PROFILE",
     "MINOR_PROFILE",
     "Key",
     "estimate_key",
+    "key_agreement",
+    "key_correlations",
     "key_of_profile",
+    "key_score",
     "pitch_class_profile",
 ]
 
@@ -48,7 +62,7 @@ class Key:
     tonic: int
     """Pitch class, 0 = C."""
     mode: str
-    """``maj`` or ``min``."""
+    """`maj` or `min`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.tonic < 12 or self.mode not in ("maj", "min"):
@@ -90,6 +104,24 @@ def pitch_class_profile(waveform: Float[Tensor, " T"], sample_rate: int) -> Floa
     return profile / total if total > 0 else profile
 
 
+KEYS = tuple(Key(tonic, mode) for mode in ("maj", "min") for tonic in range(12))
+"""All 24, majors first."""
+
+_PROBES = np.stack(
+    [np.roll(MAJOR_PROFILE if key.mode == "maj" else MINOR_PROFILE, key.tonic) for key in KEYS]
+)
+_PROBES = _PROBES - _PROBES.mean(axis=1, keepdims=True)
+_PROBES = _PROBES / np.linalg.norm(_PROBES, axis=1, keepdims=True)
+
+
+def key_correlations(profile: Float[Tensor, "12"]) -> NDArray[np.float64]:
+    """How well the probe tones of each of `KEYS` go with a profile, -1 to 1; 0 where it is even."""
+    centred = profile.double().numpy() - float(profile.double().mean())
+    size = float(np.linalg.norm(centred))
+    correlations: NDArray[np.float64] = _PROBES @ (centred / size if size >= 1e-9 else np.zeros(12))
+    return correlations
+
+
 def key_of_profile(profile: Float[Tensor, "12"]) -> Key:
     """The key whose probe-tone profile correlates best.
 
@@ -99,16 +131,30 @@ def key_of_profile(profile: Float[Tensor, "12"]) -> Key:
     >>> str(key_of_profile(scale))
     'D major'
     """
-    keys = [Key(tonic, mode) for mode in ("maj", "min") for tonic in range(12)]
-    probes = np.stack(
-        [np.roll(MAJOR_PROFILE if key.mode == "maj" else MINOR_PROFILE, key.tonic) for key in keys]
-    )
-    probes = probes - probes.mean(1, keepdims=True)
-    centred = profile.double().numpy() - float(profile.mean())
-    scores = probes @ centred / np.linalg.norm(probes, axis=1)
-    return keys[int(scores.argmax())]
+    return KEYS[int(key_correlations(profile).argmax())]
 
 
 def estimate_key(waveform: Float[Tensor, " T"], sample_rate: int) -> Key:
     """The key of a whole sound."""
     return key_of_profile(pitch_class_profile(waveform, sample_rate))
+
+
+def key_score(estimated: Key, reference: Key) -> float:
+    """The credit of an estimated key.
+
+    >>> c, a_minor, g = Key(0, "maj"), Key(9, "min"), Key(7, "maj")
+    >>> key_score(c, c), key_score(g, c), key_score(c, g), key_score(a_minor, c)
+    (1.0, 0.5, 0.0, 0.3)
+    """
+    if estimated == reference:
+        return 1.0
+    if estimated.mode == reference.mode:
+        return 0.5 if (estimated.tonic - reference.tonic) % 12 == 7 else 0.0
+    if estimated.same_notes(reference):
+        return 0.3
+    return 0.2 if estimated.tonic == reference.tonic else 0.0
+
+
+def key_agreement(accompaniment: Float[Tensor, " T"], sample_rate: int, reference: Key) -> float | None:
+    """The credit of the accompaniment's key, against that of the score or the vocal; None in silence."""
+    return key_score(estimate_key(accompaniment, sample_rate), reference) if accompaniment.any() else None

@@ -38,7 +38,7 @@ Source: McFadden, "Conditional logit analysis of qualitative choice behavior" (1
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -282,43 +282,22 @@ def rank_takes(
         heard = _at_analysis_rate(vocal, sample_rate)
         windows = _sung_windows(heard)
         measured = [
-            _measured(heard, _at_analysis_rate(take, sample_rate), windows, criteria)
-            for take in accompaniments
+            _measured(index, heard, _at_analysis_rate(take, sample_rate), windows, criteria)
+            for index, take in enumerate(accompaniments)
         ]
-    order = sorted(range(len(measured)), key=lambda index: measured[index].place(index))
+    order = sorted(measured, key=lambda take: (take.silent, -take.score, take.index))
     return Ranking(
         takes=tuple(
-            RankedTake(
-                index=index,
-                score=measured[index].score,
-                terms=measured[index].terms,
-                values=measured[index].values,
-                silent=measured[index].silent,
-                why=f"{_called(measured, index)}: {_why(measured, index, criteria, sung=bool(windows))}"
+            replace(
+                take,
+                why=f"{_called(take)}: {_why(take, measured, criteria, sung=bool(windows))}"
                 + ("" if has_melody else f" ({_WITHOUT_MELODY})"),
             )
-            for index in order
+            for take in order
         ),
         num_windows=len(windows),
         criteria=criteria,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """One take, before it is compared."""
-
-    terms: Mapping[str, float]
-    values: Mapping[str, float | None]
-    silent: bool
-
-    @property
-    def score(self) -> float:
-        return math.fsum(self.terms.values())
-
-    def place(self, index: int) -> tuple[bool, float, int]:
-        """Sorts the best first."""
-        return self.silent, -self.score, index
 
 
 def _at_analysis_rate(waveform: Tensor, sample_rate: int) -> Tensor:
@@ -339,23 +318,27 @@ def _level(waveform: Tensor) -> float:
 
 
 def _measured(
-    vocal: Tensor, take: Tensor, windows: Sequence[slice], criteria: Sequence[Criterion]
-) -> _Measured:
+    index: int, vocal: Tensor, take: Tensor, windows: Sequence[slice], criteria: Sequence[Criterion]
+) -> RankedTake:
+    """One take, before it is compared."""
     names = [_DEAD_AIR, *(criterion.measure for criterion in criteria)]
     found = [
         measure(Example(vocal=vocal[window], accompaniment=take[window], sample_rate=_SAMPLE_RATE_HZ), names)
         for window in windows
     ]
-    return _Measured(
-        terms={
-            criterion.measure: 0.0 if points is None else points
-            for criterion in criteria
-            for points in [_mean([_points(criterion, values) for values in found])]
-        },
+    terms = {
+        criterion.measure: math.fsum(_points(criterion, values) for values in found) / max(1, len(found))
+        for criterion in criteria
+    }
+    return RankedTake(
+        index=index,
+        score=math.fsum(terms.values()),
+        terms=terms,
         values={
             name: _mean([value for values in found if (value := values[name]) is not None]) for name in names
         },
         silent=bool(windows) and all(values[_DEAD_AIR] == 1.0 for values in found),
+        why="",
     )
 
 
@@ -370,21 +353,19 @@ def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _called(measured: Sequence[_Measured], index: int) -> str:
-    take = measured[index]
-    return f"take {index + 1}" if take.silent else f"take {index + 1}, {take.score:.2f} points"
+def _called(take: RankedTake) -> str:
+    return f"take {take.number}" if take.silent else f"take {take.number}, {take.score:.2f} points"
 
 
-def _why(measured: Sequence[_Measured], index: int, criteria: Sequence[Criterion], *, sung: bool) -> str:
+def _why(take: RankedTake, takes: Sequence[RankedTake], criteria: Sequence[Criterion], *, sung: bool) -> str:
     """What the take does better and worse than the others that play, the largest difference first."""
-    take = measured[index]
-    others = [other for number, other in enumerate(measured) if number != index and not other.silent]
+    others = [other for other in takes if other is not take and not other.silent]
     if not sung:
         return "nobody sings, so the takes cannot be ranked"
     if take.silent:
         return "silent beneath the singing"
     if not others:
-        return "the only take" if len(measured) == 1 else "the only take that plays beneath the singing"
+        return "the only take" if len(takes) == 1 else "the only take that plays beneath the singing"
     differences = {
         criterion.words: take.terms[criterion.measure]
         - math.fsum(other.terms[criterion.measure] for other in others) / len(others)

@@ -153,27 +153,35 @@ def vocal_worth(
         UsageError: ids that are not unique, too few songs, or a clip longer than all of other songs.
     """
     heard = wrong_clips([(clip.id, clip.song, len(clip.vocal)) for clip in clips], count=wrong)
-    tokens = _tokenise_all(bundle, clips, sample_rate=sample_rate, seed=seed, device=torch.device(device))
-    found = []
+    parts, sigma, where = (
+        open_parts(bundle.folder).to(device),
+        bundle.config.vocal_noise_sigma,
+        torch.device(device),
+    )
+    tokens = [
+        _tokenise(parts, clip, sample_rate=sample_rate, sigma=sigma, seed=seed, device=where)
+        for clip in clips
+    ]
+    found: list[StageWorth] = []
     for name in STAGES_WITH_VOCAL:
         model = bundle.load_stage(name, device=device)
         losses = []
-        for number, (clip, streams) in enumerate(zip(clips, tokens, strict=True)):
-            others = [_clip_loss(model, streams, vocal=tokens[other][_VOCAL]) for other in heard[number]]
+        for number, (clip, streams) in enumerate(zip(clips, tokens, strict=True), start=1):
+            others = heard[number - 1]
+            wrongs = [_clip_loss(model, streams, vocal=tokens[other][_VOCAL]) for other in others]
             losses.append(
                 ClipLoss(
                     clip=clip.id,
                     song=clip.song,
                     right=_clip_loss(model, streams, vocal=streams[_VOCAL]),
-                    wrong=float(np.mean(others)),
-                    wrong_ids=tuple(clips[other].id for other in heard[number]),
+                    wrong=float(np.mean(wrongs)),
+                    wrong_ids=tuple(clips[other].id for other in others),
                 )
             )
             if on_progress is not None:
-                done = STAGES_WITH_VOCAL.index(name) * len(clips) + number + 1
-                on_progress(
-                    Progress(step="the vocal's worth", done=done, total=len(STAGES_WITH_VOCAL) * len(clips))
-                )
+                done = len(found) * len(clips) + number
+                total = len(STAGES_WITH_VOCAL) * len(clips)
+                on_progress(Progress(step="the vocal's worth", done=done, total=total))
         found.append(_summary(name, losses))
     return tuple(found)
 
@@ -232,16 +240,6 @@ def stretches(spec: StageSpec, target_frames: int) -> tuple[tuple[Fraction, ...]
     step = math.ceil(spec.clip_seconds * grid) / grid
     count = 1 + math.floor((target_frames - frames) / (step * spec.target.frame_rate))
     return tuple(step * number for number in range(count)), frames
-
-
-def _tokenise_all(
-    bundle: Bundle, clips: Sequence[AlignedClip], *, sample_rate: int, seed: int, device: torch.device
-) -> list[dict[str, Tensor]]:
-    parts, sigma = open_parts(bundle.folder).to(device), bundle.config.vocal_noise_sigma
-    return [
-        _tokenise(parts, clip, sample_rate=sample_rate, sigma=sigma, seed=seed, device=device)
-        for clip in clips
-    ]
 
 
 def _tokenise(

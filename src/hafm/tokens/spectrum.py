@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["band_powers", "mel_filters"]
+__all__ = ["band_powers", "mel_filters", "window_samples"]
 
 BLOCK_FRAMES = 256
 
@@ -110,3 +110,12 @@ def _mel_filters(
     empty = (filters.sum(dim=0) == 0).nonzero().flatten()
     filters[(bins - edges[1:-1]).abs().argmin(dim=0)[empty], empty] = 1.0
     return filters.float()
+
+
+def window_samples(seconds: float, sample_rate: int) -> int:
+    """Samples of a window of about that many seconds, at any rate: the power of two nearest in octaves.
+
+    >>> window_samples(8192 / 24_000, 24_000), window_samples(8192 / 24_000, 44_100)
+    (8192, 16384)
+    """
+    return int(2 ** round(math.log2(seconds * sample_rate)))

@@ -6,7 +6,7 @@ import torch
 from hafm.audio.resample import resample
 from hafm.errors import UsageError
 from hafm.evaluate.fit.chroma import Chord, chord_tone_share, chroma_correlation, chroma_of
-from hafm.evaluate.fit.frames import window_samples
+from hafm.tokens.spectrum import window_samples
 from tests.evaluate.fit.band import RATE, accompaniment, tone, truth, vocal
 
 

@@ -15,9 +15,8 @@ from benchmarks.fit_curves import score_lowered, sung, transposed
 from benchmarks.fit_measures import Pair
 from hafm.evaluate.fit.beats import beat_closeness, beat_f_measure, track_beats
 from hafm.evaluate.fit.chroma import chord_tone_share, chroma_correlation
-from hafm.evaluate.fit.keys import key_score
 from hafm.evaluate.fit.measures import Example, measure
-from hafm.evaluate.key import Key, estimate_key
+from hafm.evaluate.key import Key, estimate_key, key_score
 from tests.evaluate.fit.band import BEAT_SECONDS, RATE, accompaniment, delayed, truth, vocal
 
 OCTAVE = range(12)

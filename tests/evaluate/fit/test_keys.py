@@ -5,8 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from hafm.evaluate.fit.keys import key_agreement, key_score
-from hafm.evaluate.key import Key
+from hafm.evaluate.key import Key, key_agreement, key_score
 from tests.evaluate.fit.band import RATE, accompaniment
 
 KEYS = [Key(tonic, mode) for tonic, mode in product(range(12), ("maj", "min"))]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hafm.evaluate.fit.steadiness import drift_ms_per_minute, pulse_clarity, shuffled_pulse_clarity
+from hafm.evaluate.fit.beats import drift_ms_per_minute, pulse_clarity, shuffled_pulse_clarity
 
 RATE = 24_000
 

@@ -151,7 +151,7 @@ def test_json_there_and_back() -> None:
         ("{", "not the key of a listening test"),
         ("[]", "not the key of a listening test"),
         ('{"format": 1}', "not the key of a listening test"),
-        ('{"format": 9}', "has format 9"),
+        ('{"format": 9}', "is of format 9"),
     ],
 )
 def test_what_is_no_key_is_refused(text: str, message: str) -> None:

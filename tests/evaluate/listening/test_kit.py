@@ -16,7 +16,7 @@ from hafm.audio.mixdown import mixdown
 from hafm.errors import HafmError, UsageError
 from hafm.evaluate.listening.design import Design, Plan
 from hafm.evaluate.listening.kit import LOUDNESS_LUFS, ListeningRun, encode_mp3, two_mixes
-from hafm.evaluate.run.folder import RunFolder
+from hafm.evaluate.run.folder import RunFolder, SoundKey
 from tests.evaluate.runs import make_run
 
 SYSTEMS = ("truth", "model", "model-best-of-4", "retrieval", "random", "noise", "silence")
@@ -162,7 +162,7 @@ def test_every_side_plays_the_mix_of_its_system(run: RunFolder, made: tuple[Desi
         vocal = run.vocal("isolated", run.manifest.clip(trial.clip))
         expected = {}
         for system in (trial.a, trial.b):
-            accompaniment = run.sound(listening._made(rows[system, trial.clip]))
+            accompaniment = run.sound(SoundKey.of(rows[system, trial.clip]))
             mix, _ = mixdown(vocal[None], accompaniment[None], RATE, loudness_lufs=LOUDNESS_LUFS)
             expected[system] = mix[0]
         for side, system, other in (("a", trial.a, trial.b), ("b", trial.b, trial.a)):

@@ -8,10 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
+from hafm.app.listen import ScoreOutcome
 from hafm.errors import UsageError
 from hafm.evaluate.listening.design import Trial
 from hafm.evaluate.listening.score import score
-from hafm.evaluate.listening.scores import table
 from hafm.evaluate.listening.wins import drawn_wins, fit_strengths, sign_test_p, wilson
 from tests.evaluate.listening.simulated import design_of, simulated
 from tests.unchecked import unchecked
@@ -276,7 +276,7 @@ def test_json_and_table() -> None:
     found = score(design, [simulated(design, always(0.8), seed=s, ties=0.1) for s in range(3)], draws=50)
     values = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert {"kit", "pairs", "strengths", "raters", "consistency", "notes"} <= set(values)
-    told = table(found)
+    told = ScoreOutcome(scores=found).summary()
     assert max(map(len, told.splitlines())) <= 100
     assert "draws of raters and clips" in told
     assert all(system in told for system in SYSTEMS)

@@ -15,7 +15,7 @@ from torch import Tensor
 from hafm.errors import OutputError, UsageError
 from hafm.evaluate.report.page import table_markdown, write_report
 from hafm.evaluate.report.paper_table2 import PAPER_ROWS
-from hafm.evaluate.run.folder import RESULTS_FILE, Made, RunFolder
+from hafm.evaluate.run.folder import RESULTS_FILE, RunFolder, SoundKey
 from hafm.evaluate.run.results import Results
 from tests.evaluate.runs import MEASURES, RATE, SYSTEMS, make_run
 
@@ -358,7 +358,7 @@ def test_every_clip_has_players_that_decode_to_its_sounds(run: RunFolder, page: 
         for take in takes:
             system = next(name for name in PLAYED if title_of(name) == take.one("h4").text)
             row = rows[clip.id, system]
-            sound = run.sound(Made(system=row.source, heard=row.heard, take=row.take, clip=clip.id))
+            sound = run.sound(SoundKey(system=row.source, heard=row.heard, take=row.take, clip=clip.id))
             alone, mix = (decoded(take.one("audio", kind))[0] for kind in ("alone", "mix"))
             assert row.why in take.text
             assert take.one("img").attributes["alt"]
@@ -396,7 +396,7 @@ def test_progress_is_told_clip_by_clip(small: RunFolder) -> None:
 
 def test_a_missing_sound_is_named_and_leaves_no_page(small: RunFolder) -> None:
     clip = small.manifest.clips[1].id
-    path = small.sound_path(Made(system="truth", heard="both", take=0, clip=clip))
+    path = small.sound_path(SoundKey(system="truth", heard="both", take=0, clip=clip))
     path.unlink()
     with pytest.raises(OutputError, match=re.escape(str(path))):
         write_report(small, results_in(small))

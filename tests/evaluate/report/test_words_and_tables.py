@@ -30,7 +30,7 @@ from hafm.evaluate.report.pictures import (
 from hafm.evaluate.report.tables import adherence, best_of, best_systems, fit
 from hafm.evaluate.report.words import summary
 from hafm.evaluate.run.results import Figure, FitRow, Results
-from hafm.evaluate.testset.clip import Clip, Manifest
+from hafm.evaluate.testset import Clip, Manifest
 from tests.evaluate.runs import MEASURES, RATE, make_run, results_of
 
 ALL = ("truth", "model", "model-best-of-4", "model-best-of-8", "retrieval", "random", "noise")

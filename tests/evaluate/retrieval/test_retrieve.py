@@ -38,7 +38,7 @@ def test_what_is_found_fits(retriever, tonic, beat_seconds):
     pytest.importorskip("mir_eval")
     vocal = voice(tonic=tonic, beat_seconds=beat_seconds)
     found = retriever.retrieve(vocal, RATE)
-    assert (found.entry.song_id, found.semitones % 12) == ("right", tonic % 12)
+    assert (found.entry.song_id, found.match.semitones % 12) == ("right", tonic % 12)
     assert found.waveform.shape == vocal.shape
 
     def values(accompaniment):
@@ -77,10 +77,10 @@ def test_the_same_again_and_the_vocals_level_does_not_matter(retriever):
     first = retriever.retrieve(vocal, RATE)
     assert torch.equal(first.waveform, retriever.retrieve(vocal, RATE).waveform)
     quiet = retriever.retrieve(0.1 * vocal, RATE)
-    assert (quiet.entry, quiet.semitones, quiet.offset_seconds) == (
+    assert (quiet.entry, quiet.match.semitones, quiet.match.offset_seconds) == (
         first.entry,
-        first.semitones,
-        pytest.approx(first.offset_seconds),
+        first.match.semitones,
+        pytest.approx(first.match.offset_seconds),
     )
 
 

@@ -13,9 +13,9 @@ from benchmarks.make_separator import write_separator
 from hafm.data.collection.sources import open_source
 from hafm.errors import UsageError
 from hafm.evaluate.fit.truth import read_truth
-from hafm.evaluate.run.clips import TRUTH, build_test_set, truth_path
-from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
-from hafm.evaluate.testset.clip import Manifest, Protocol
+from hafm.evaluate.run.clips import build_test_set, truth_path
+from hafm.evaluate.run.folder import RunFolder, true_sound
+from hafm.evaluate.testset import Manifest, Protocol
 from hafm.separate.separator import Separator
 from tests.evaluate.fit.band import RATE
 from tests.evaluate.songs import make_songs
@@ -102,7 +102,7 @@ def test_both_arms_have_the_same_clips(songs: Path, tmp_path: Path) -> None:
     assert manifest.separator == separator.fingerprint()
     for clip in manifest.clips:
         isolated, separated = run.vocal("isolated", clip), run.vocal("separated", clip)
-        mix = isolated + run.sound(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id))
+        mix = isolated + run.sound(true_sound(clip.id))
         assert isolated.shape == separated.shape
         assert not torch.allclose(isolated, separated, atol=1e-3)
         correlation = torch.corrcoef(torch.stack([separated, mix]))[0, 1]

@@ -15,16 +15,15 @@ from hafm.data.collection.sources import open_source
 from hafm.errors import AudioContentError, OutputError, UsageError
 from hafm.evaluate.embeddings.builtin import MelModulation
 from hafm.evaluate.fit.measures import MEASURES
-from hafm.evaluate.run.clips import TRUTH, build_test_set
+from hafm.evaluate.run.clips import build_test_set
 from hafm.evaluate.run.entries import entries_of, rows_of
-from hafm.evaluate.run.evaluate import Settings, evaluate
-from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
+from hafm.evaluate.run.evaluate import Settings, evaluate, make_sounds
+from hafm.evaluate.run.folder import RunFolder, true_sound
 from hafm.evaluate.run.results import ClipRow, Figure, Results
-from hafm.evaluate.run.sounds import make_sounds
 from hafm.evaluate.run.summary import fit_rows, measure_rows
 from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
-from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence
-from hafm.evaluate.testset.clip import Protocol
+from hafm.evaluate.systems.references import Noise, RandomPairing, Silence
+from hafm.evaluate.testset import Protocol
 from hafm.progress import Progress
 from tests.evaluate.songs import make_songs
 
@@ -37,7 +36,7 @@ class Band:
 
     name, title = "model", "a model"
     kind: Kind = "model"
-    hears_vocal, takes, batch_clips = True, 3, 2
+    uses_vocal, takes, batch_clips = True, 3, 2
 
     def __init__(self, *, version: int = 1) -> None:
         self.version = version
@@ -46,7 +45,9 @@ class Band:
     def identity(self) -> dict[str, Any]:
         return {"version": self.version}
 
-    def play(self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare) -> list[list[Tensor]]:
+    def accompany(
+        self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
+    ) -> list[list[Tensor]]:
         self.played += [each.clip.id for each in clips]
         on_share(1.0)
         noise = torch.randn(len(clips[0].vocal), generator=torch.Generator().manual_seed(1))
@@ -67,7 +68,7 @@ def start(songs: Path, folder: Path) -> RunFolder:
 def controls(run: RunFolder) -> list[Any]:
     pairing = RandomPairing(
         clips=run.manifest.clips,
-        instrumental=lambda clip: run.sound(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)),
+        instrumental=lambda clip: run.sound(true_sound(clip.id)),
         seed=0,
         takes=2,
     )
@@ -253,7 +254,7 @@ def test_another_model_under_the_same_name_is_refused(done: tuple[RunFolder, Res
 def test_a_sound_that_was_cut_is_refused(songs: Path, tmp_path: Path) -> None:
     run = start(songs, tmp_path)
     clip = run.manifest.clips[0]
-    made = Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
+    made = true_sound(clip.id)
     run.put(run.sound_path(made), torch.zeros(100), PROTOCOL.sample_rate)
     with pytest.raises(OutputError, match="delete it"):
         run.sound(made)

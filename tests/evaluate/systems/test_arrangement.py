@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hafm.errors import UsageError
-from hafm.evaluate.run.folder import BOTH_ARMS, Made
-from hafm.evaluate.run.sounds import make_sounds
+from hafm.evaluate.run.evaluate import make_sounds
+from hafm.evaluate.run.folder import SoundKey, true_sound
 from hafm.evaluate.systems import open_systems
 from hafm.evaluate.systems.base import Guided, System
 from tests.arrange.songs import song
@@ -18,7 +18,7 @@ def test_an_arrangement_plays_each_clips_own_sheet_at_its_length(tmp_path: Path)
     charts = ("| Am |", "| F# |")
     for clip, chart in zip(run.manifest.clips, charts, strict=True):
         sheet = song(2.0, bpm=120, chart=chart)
-        run.put_sheet(Made(system="truth", heard=BOTH_ARMS, take=0, clip=clip.id), sheet)
+        run.put_sheet(true_sound(clip.id), sheet)
     [system] = open_systems(["arrangement-given"], run, seed=4)
     assert isinstance(system, System)
     assert isinstance(system, Guided)
@@ -26,7 +26,7 @@ def test_an_arrangement_plays_each_clips_own_sheet_at_its_length(tmp_path: Path)
     make_sounds(run, system)
     played = []
     for clip, chart in zip(run.manifest.clips, charts, strict=True):
-        made = Made(system="arrangement-given", heard="isolated", take=0, clip=clip.id)
+        made = SoundKey(system="arrangement-given", heard="isolated", take=0, clip=clip.id)
         sound = run.sound(made)
         assert len(sound) == clip.num_samples
         assert float(sound.abs().max()) > 0.05

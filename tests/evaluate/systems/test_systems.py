@@ -9,14 +9,13 @@ import torch
 from hafm import Accompanist
 from hafm.audio.loudness import integrated_lufs
 from hafm.errors import HafmError, UsageError
-from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
-from hafm.evaluate.run.sounds import make_sounds
+from hafm.evaluate.run.evaluate import make_sounds
+from hafm.evaluate.run.folder import RunFolder, SoundKey, true_sound
 from hafm.evaluate.systems import ARRANGED, GUIDED, SYSTEMS, open_systems
 from hafm.evaluate.systems.base import ClipSound, Guided, System
-from hafm.evaluate.systems.ceilings import CodecCeiling
-from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
 from hafm.evaluate.systems.model import Model
-from hafm.evaluate.testset.clip import Clip
+from hafm.evaluate.systems.references import CodecCeiling, Noise, RandomPairing, Silence, pairings
+from hafm.evaluate.testset import Clip
 from hafm.guide.lead_sheet import KeyChange, LeadSheet
 from hafm.stages.bundle import Bundle
 from tests.evaluate.runs import make_run
@@ -42,7 +41,7 @@ def test_the_model_plays_what_the_accompanist_generates(tiny_accompanist: Accomp
     model = Model(accompanist=tiny_accompanist, takes=2, seed=5, batch_rows=4)
     clips = [sound("a"), sound("b")]
     shares: list[float] = []
-    made = model.play(clips, sample_rate=RATE, on_share=shares.append)
+    made = model.accompany(clips, sample_rate=RATE, on_share=shares.append)
     for each, takes in zip(clips, made, strict=True):
         for take, waveform in enumerate(takes):
             alone = tiny_accompanist.generate(each.vocal, sample_rate=RATE, seed=5, take=take)
@@ -62,10 +61,10 @@ def test_what_decides_the_models_sounds_is_in_its_identity(tiny_accompanist: Acc
 
 def test_the_codec_ceiling_is_the_codecs_round_trip(tiny_accompanist: Accompanist) -> None:
     codec = tiny_accompanist.bundle.load_codec()
-    [[made]] = CodecCeiling(codec=codec).play([sound("a")], sample_rate=RATE, on_share=ignore)
+    [[made]] = CodecCeiling(codec=codec).accompany([sound("a")], sample_rate=RATE, on_share=ignore)
     expected = codec.decode(codec.encode(sound("a").instrumental[None, None]))[0, 0, : len(made)]
     assert torch.allclose(made, expected, atol=1e-6)
-    [[other]] = CodecCeiling(codec=codec).play([sound("a")], sample_rate=16_000, on_share=ignore)
+    [[other]] = CodecCeiling(codec=codec).accompany([sound("a")], sample_rate=16_000, on_share=ignore)
     assert other.shape == made.shape
 
 
@@ -96,16 +95,16 @@ def test_random_pairing_plays_the_partner_at_the_right_length() -> None:
         ClipSound(clip=clip(name, name, len(of)), vocal=0 * of, instrumental=of)
         for name, of in sounds.items()
     ]
-    [[for_a], [for_b]] = pairing.play(parts, sample_rate=RATE, on_share=ignore)
+    [[for_a], [for_b]] = pairing.accompany(parts, sample_rate=RATE, on_share=ignore)
     assert for_a.tolist() == [10.0, 11.0, 12.0, 13.0]
     assert for_b.tolist() == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0]
 
 
 def test_noise_is_pink_seeded_and_at_its_level() -> None:
     part = sound("a", 4.0)
-    [[noise]] = Noise(seed=1).play([part], sample_rate=RATE, on_share=ignore)
-    [[again]] = Noise(seed=1).play([part], sample_rate=RATE, on_share=ignore)
-    [[other]] = Noise(seed=2).play([part], sample_rate=RATE, on_share=ignore)
+    [[noise]] = Noise(seed=1).accompany([part], sample_rate=RATE, on_share=ignore)
+    [[again]] = Noise(seed=1).accompany([part], sample_rate=RATE, on_share=ignore)
+    [[other]] = Noise(seed=2).accompany([part], sample_rate=RATE, on_share=ignore)
     assert noise.equal(again)
     assert not noise.equal(other)
     assert integrated_lufs(noise[None], RATE) == pytest.approx(-18.0, abs=0.05)
@@ -117,7 +116,7 @@ def test_noise_is_pink_seeded_and_at_its_level() -> None:
 
 def test_silence_is_silent_and_all_of_them_are_systems() -> None:
     part = sound("a")
-    [[silence]] = Silence().play([part], sample_rate=RATE, on_share=ignore)
+    [[silence]] = Silence().accompany([part], sample_rate=RATE, on_share=ignore)
     assert silence.shape == part.vocal.shape
     assert not silence.any()
     assert isinstance(Silence(), System)
@@ -146,10 +145,10 @@ def test_systems_have_the_names_that_open_them_in_the_order_of_tables(
 def test_the_random_pairing_plays_the_runs_own_instrumentals(run: RunFolder) -> None:
     [pairing] = open_systems(["random"], run)
     first, second = run.manifest.clips
-    truth = run.sound(Made(system="truth", heard=BOTH_ARMS, take=0, clip=second.id))
+    truth = run.sound(true_sound(second.id))
     nothing = torch.zeros(first.num_samples)
     part = ClipSound(clip=first, vocal=nothing, instrumental=nothing)
-    [[played, *_]] = pairing.play([part], sample_rate=RATE, on_share=ignore)
+    [[played, *_]] = pairing.accompany([part], sample_rate=RATE, on_share=ignore)
     assert played.equal(truth)
 
 
@@ -184,7 +183,7 @@ def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
     sheets = {}
     for clip_, tonic in ((first, "C"), (second, "F#")):
         sheets[clip_.id] = LeadSheet(duration_seconds=1.0, keys=(KeyChange(0.0, tonic, "maj"),))
-        run.put_sheet(Made(system="truth", heard=BOTH_ARMS, take=0, clip=clip_.id), sheets[clip_.id])
+        run.put_sheet(true_sound(clip_.id), sheets[clip_.id])
     given, other = open_systems(["model-given", "model-other"], run, accompanist=tiny_accompanist)
     make_sounds(run, given)
     make_sounds(run, other)
@@ -193,7 +192,7 @@ def test_a_guided_model_gets_the_clips_own_sheet_or_another_songs(
         [sheets[second.id], sheets[first.id]],
     ]
     assert given.identity()["guide"] == "given"
-    made = Made(system="model-other", heard="isolated", take=0, clip=first.id)
+    made = SoundKey(system="model-other", heard="isolated", take=0, clip=first.id)
     assert run.sheet(made) == sheets[second.id]
 
 

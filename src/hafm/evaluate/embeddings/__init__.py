@@ -17,6 +17,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 import torch
 
@@ -31,30 +32,16 @@ from hafm.evaluate.embeddings.vggish import load_vggish
 __all__ = ["KINDS", "open_embedding"]
 
 
-def _vggish(place: str, device: torch.device) -> Embedding:
-    return load_vggish(place, device=device)
+Load: TypeAlias = Callable[[str, torch.device], Embedding]
 
+_FOLDER = "FOLDER or owner/name@COMMIT"
 
-def _vggish_relu(place: str, device: torch.device) -> Embedding:
-    return load_vggish(place, relu=True, device=device)
-
-
-def _clap(place: str, device: torch.device) -> Embedding:
-    source, revision = _source(place)
-    return load_clap(source, revision=revision, device=device)
-
-
-def _mert(place: str, device: torch.device) -> Embedding:
-    source, revision = _source(place)
-    return load_mert(source, revision=revision, device=device)
-
-
-KINDS: MappingProxyType[str, tuple[str, Callable[[str, torch.device], Embedding]]] = MappingProxyType(
+KINDS: MappingProxyType[str, tuple[str, Load]] = MappingProxyType(
     {
-        "vggish": ("FILE", _vggish),
-        "vggish-relu": ("FILE", _vggish_relu),
-        "clap": ("FOLDER or owner/name@COMMIT", _clap),
-        "mert": ("FOLDER or owner/name@COMMIT", _mert),
+        "vggish": ("FILE", lambda place, device: load_vggish(place, device=device)),
+        "vggish-relu": ("FILE", lambda place, device: load_vggish(place, relu=True, device=device)),
+        "clap": (_FOLDER, lambda place, device: _pinned(load_clap, place, device)),
+        "mert": (_FOLDER, lambda place, device: _pinned(load_mert, place, device)),
     }
 )
 """What follows the colon of each kind, and what opens it. Besides them there is `builtin`."""
@@ -94,6 +81,11 @@ def open_embedding(name: str, *, device: torch.device | str = "cpu") -> Embeddin
     if not place:
         raise UsageError(f"the embedding {kind} needs weights: give {kind}:{what}")
     return load(place, where)
+
+
+def _pinned(load: Callable[..., Embedding], place: str, device: torch.device) -> Embedding:
+    source, revision = _source(place)
+    return load(source, revision=revision, device=device)
 
 
 def _source(place: str) -> tuple[str, str | None]:

@@ -4,23 +4,25 @@ In:  a mono waveform `[T]`, full scale 1.0. Out: N points of D numbers each, flo
 
 Conventions that every implementation keeps:
 
-* N grows with the sound; what is left over at its end, too short for one more point, is not heard.
+* N grows with the sound; what is left over at its end, too short for one more point, does not count.
 * `embed` takes sound at the embedding's own `sample_rate`; `embed_sound` resamples first.
 * A point depends on its own stretch of sound alone, and not on the batch that it went through.
 * `name` is given with every distance: distances of different embeddings are different quantities.
 * `fingerprint()` covers configuration and weights. Two sets whose fingerprints differ are not compared.
 """
 
+import abc
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from hafm.audio.resample import resample
 from hafm.errors import AudioContentError
 
-__all__ = ["Embedding", "embed_sound", "require_sound"]
+__all__ = ["Embedding", "WindowedEmbedding", "embed_sound", "require_sound"]
 
 
 @runtime_checkable
@@ -55,23 +57,56 @@ class Embedding(Protocol):
         ...
 
 
+class WindowedEmbedding(abc.ABC):
+    """An embedding that makes one point of each whole window of a sound, without overlap."""
+
+    name: str
+    sample_rate: int
+    dim: int
+    window_samples: int
+    batch_windows = 8
+    _fingerprint: str
+
+    @torch.inference_mode()
+    def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
+        """The points of one sound.
+
+        Shape:
+            `[T] -> [N, D]`, N = `floor(T / window_samples)`
+
+        Raises:
+            AudioContentError: shorter than a window, or not finite.
+        """
+        span = self.window_samples
+        require_sound(waveform, num_samples=span, sample_rate=self.sample_rate, name=self.name)
+        count = len(waveform) // span
+        windows = waveform[: count * span].detach().cpu().float().view(count, span)
+        rows = torch.cat([self._rows(batch) for batch in windows.split(self.batch_windows)])
+        points: Float32[np.ndarray, "N D"] = rows.cpu().numpy()
+        return points
+
+    @abc.abstractmethod
+    def _rows(self, windows: Float[Tensor, "B window"]) -> Float[Tensor, "B D"]:
+        """The points of some windows."""
+
+    def fingerprint(self) -> str:
+        """See `Embedding`."""
+        return self._fingerprint
+
+
 def embed_sound(
     embedding: Embedding, waveform: Float[Tensor, " T"], *, sample_rate: int
 ) -> Float32[np.ndarray, "N D"]:
     """The points of one sound, at whatever rate it comes.
 
     Args:
-        embedding: what hears it.
+        embedding: what embeds it.
         waveform: mono.
         sample_rate: of the waveform, in hertz.
-
-    Shape:
-        `[T] -> [N, D]`
 
     Raises:
         AudioContentError: too short for one point, or not finite.
 
-    >>> import torch
     >>> from hafm.evaluate.embeddings.builtin import MelModulation
     >>> embed_sound(MelModulation(), torch.zeros(4 * 8000), sample_rate=8000).shape
     (2, 128)

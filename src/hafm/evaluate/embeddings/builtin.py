@@ -26,12 +26,11 @@ modulation" (1997).
 
 import itertools
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
-from hafm.evaluate.embeddings.base import require_sound
+from hafm.evaluate.embeddings.base import WindowedEmbedding
 from hafm.tokens.fingerprint import fingerprint
 from hafm.tokens.spectrum import band_powers, mel_filters
 
@@ -48,7 +47,7 @@ RATE_EDGES_HZ = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0)
 FLOOR = 1e-8
 
 
-class MelModulation:
+class MelModulation(WindowedEmbedding):
     """The built-in embedding. It has no arguments, so that all of its numbers compare.
 
     >>> points = MelModulation().embed(torch.zeros(10 * 24_000))
@@ -60,46 +59,31 @@ class MelModulation:
     sample_rate = SAMPLE_RATE
     dim = 2 * NUM_BANDS + NUM_GROUPS * (len(RATE_EDGES_HZ) - 1)
 
-    @torch.inference_mode()
-    def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
-        """Points of a sound at 24 kHz.
+    window_samples = FRAMES * HOP_SAMPLES
+    batch_windows = 1 << 20  # all of them: they are small
+    _fingerprint = fingerprint(
+        {
+            "embedding": name,
+            "version": 1,
+            "sample_rate": SAMPLE_RATE,
+            "hop_samples": HOP_SAMPLES,
+            "window_samples": WINDOW_SAMPLES,
+            "num_bands": NUM_BANDS,
+            "range_hz": [LOW_HZ, HIGH_HZ],
+            "frames": FRAMES,
+            "num_groups": NUM_GROUPS,
+            "rate_edges_hz": list(RATE_EDGES_HZ),
+            "floor": FLOOR,
+        }
+    )
 
-        Shape:
-            `[T] -> [N, 128]`, N = `floor(T / 48 000)`
-
-        Raises:
-            AudioContentError: shorter than 2 s, or not finite.
-        """
-        span = FRAMES * HOP_SAMPLES
-        require_sound(waveform, num_samples=span, sample_rate=SAMPLE_RATE, name=self.name)
-        count = len(waveform) // span
+    def _rows(self, windows: Float[Tensor, "B window"]) -> Float[Tensor, "B D"]:
         filters = mel_filters(
             size=WINDOW_SAMPLES, sample_rate=SAMPLE_RATE, num_bands=NUM_BANDS, low_hz=LOW_HZ, high_hz=HIGH_HZ
         )
         # Each stretch by itself: a point does not know what sounds before and after it.
-        stretches = waveform[: count * span].detach().cpu().float().view(count, span)
-        levels = (band_powers(stretches, filters, hop=HOP_SAMPLES) + FLOOR).log10()  # [N, 200, 32]
-        parts = (levels.mean(1), levels.std(1, correction=0), _modulation(levels))
-        points: Float32[np.ndarray, "N D"] = torch.cat(parts, dim=1).numpy()
-        return points
-
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of all of its settings."""
-        return fingerprint(
-            {
-                "embedding": self.name,
-                "version": 1,
-                "sample_rate": SAMPLE_RATE,
-                "hop_samples": HOP_SAMPLES,
-                "window_samples": WINDOW_SAMPLES,
-                "num_bands": NUM_BANDS,
-                "range_hz": [LOW_HZ, HIGH_HZ],
-                "frames": FRAMES,
-                "num_groups": NUM_GROUPS,
-                "rate_edges_hz": list(RATE_EDGES_HZ),
-                "floor": FLOOR,
-            }
-        )
+        levels = (band_powers(windows, filters, hop=HOP_SAMPLES) + FLOOR).log10()  # [N, 200, 32]
+        return torch.cat((levels.mean(1), levels.std(1, correction=0), _modulation(levels)), dim=1)
 
 
 def _modulation(levels: Float[Tensor, "N F bands"]) -> Float[Tensor, "N M"]:

@@ -3,7 +3,7 @@
 In:  a mono waveform `[T]` at the rate of the front end, 48 kHz for the published models. Out: `[N, D]`, unit
 vectors, D = 512, one for each whole 5 s, without overlap.
 
-CLAP hears 10 s at a time. Published code differs in what it gives it:
+CLAP embeds 10 s at a time. Published code differs in what it gives it:
 
     SonyCSLParis/audio-metrics   5 s windows without overlap, each repeated to 10 s
     microsoft/fadtk              10 s windows every 1 s, the last ones padded with zeros
@@ -28,18 +28,16 @@ Source: Wu et al., "Large-scale contrastive language-audio pretraining" (2023); 
 Audio Distance for generative music evaluation" (2024); weights through the transformers package.
 """
 
-import functools
 import os
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from hafm.errors import UsageError
-from hafm.evaluate.embeddings.base import require_sound
+from hafm.evaluate.embeddings.base import WindowedEmbedding
 from hafm.evaluate.embeddings.published import find_published, read_json, read_tensors, take_whole
 from hafm.tokens.fingerprint import fingerprint
 
@@ -50,7 +48,6 @@ __all__ = ["ClapEmbedding", "load_clap"]
 
 WINDOW_SECONDS = 5
 
-_BATCH_WINDOWS = 8
 _TOWER = ("audio_model.", "audio_projection.")
 _MODEL_FIELDS = (
     "spec_size",
@@ -78,7 +75,7 @@ _FRONT_END_FIELDS = (
 _TAKE = "take one without fusion, such as laion/larger_clap_music or laion/clap-htsat-unfused"
 
 
-class ClapEmbedding:
+class ClapEmbedding(WindowedEmbedding):
     """CLAP as an `Embedding`: a unit vector for each 5 s of sound.
 
     Args:
@@ -104,8 +101,8 @@ class ClapEmbedding:
         self.name = f"clap-{label}"
         self.sample_rate = int(front_end.sampling_rate)
         self.dim = int(model.config.projection_dim)
-        self._window = WINDOW_SECONDS * self.sample_rate
-        self._repeats, rest = divmod(int(front_end.nb_max_samples), self._window)
+        self.window_samples = WINDOW_SECONDS * self.sample_rate
+        self._repeats, rest = divmod(int(front_end.nb_max_samples), self.window_samples)
         if rest or self._repeats < 1:
             heard = front_end.nb_max_samples / self.sample_rate
             raise UsageError(
@@ -116,23 +113,14 @@ class ClapEmbedding:
         self._model.requires_grad_(False).train(False).to(device)
         self._front_end: Any = front_end
         self._device = torch.device(device)
-
-    @torch.inference_mode()
-    def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
-        """Embeddings of a sound at `sample_rate`, one for each whole 5 s.
-
-        Shape:
-            `[T] -> [N, D]`, N = `floor(T / (5 sample_rate))`
-
-        Raises:
-            AudioContentError: shorter than 5 s, or not finite.
-        """
-        require_sound(waveform, num_samples=self._window, sample_rate=self.sample_rate, name=self.name)
-        count = len(waveform) // self._window
-        windows = waveform[: count * self._window].detach().cpu().float().view(count, self._window)
-        rows = torch.cat([self._rows(batch) for batch in windows.split(_BATCH_WINDOWS)])
-        points: Float32[np.ndarray, "N D"] = rows.cpu().numpy()
-        return points
+        config = {
+            "embedding": "clap",
+            "version": 1,
+            "window_seconds": WINDOW_SECONDS,
+            "model": {field: getattr(model.config, field) for field in _MODEL_FIELDS},
+            "front_end": {field: getattr(front_end, field) for field in _FRONT_END_FIELDS},
+        }
+        self._fingerprint = fingerprint(config, model.state_dict())
 
     def _rows(self, windows: Float[Tensor, "B window"]) -> Float[Tensor, "B D"]:
         filled = windows.repeat(1, self._repeats).numpy()
@@ -141,21 +129,6 @@ class ClapEmbedding:
             list(filled), sampling_rate=self.sample_rate, truncation="rand_trunc", return_tensors="pt"
         ).input_features
         return normalize(self._model(input_features=features.float().to(self._device)).audio_embeds, dim=-1)
-
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of window, front end, configuration and weights."""
-        return self._fingerprint
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
-        config = {
-            "embedding": "clap",
-            "version": 1,
-            "window_seconds": WINDOW_SECONDS,
-            "model": {field: getattr(self._model.config, field) for field in _MODEL_FIELDS},
-            "front_end": {field: getattr(self._front_end, field) for field in _FRONT_END_FIELDS},
-        }
-        return fingerprint(config, self._model.state_dict())
 
 
 def load_clap(

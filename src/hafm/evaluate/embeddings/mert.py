@@ -35,18 +35,16 @@ Source: Li et al., "MERT: Acoustic music understanding model with large-scale se
 evaluation" (2024); Hsu et al., "HuBERT" (2021), through the transformers package.
 """
 
-import functools
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
 from hafm.errors import UsageError
-from hafm.evaluate.embeddings.base import require_sound
+from hafm.evaluate.embeddings.base import WindowedEmbedding
 from hafm.evaluate.embeddings.published import find_published, read_json, read_tensors, take_whole
 from hafm.tokens.fingerprint import fingerprint
 
@@ -58,7 +56,6 @@ __all__ = ["MertEmbedding", "hubert_config", "hubert_names", "load_mert"]
 WINDOW_SECONDS = 5
 VARIANCE_FLOOR = 1e-7  # of the model's own feature extractor
 
-_BATCH_WINDOWS = 4
 _FIELDS = (
     "hidden_size",
     "num_hidden_layers",
@@ -93,7 +90,7 @@ _WEIGHT_NORM = {
 _TAKE = "take one without, such as m-a-p/MERT-v1-95M"
 
 
-class MertEmbedding:
+class MertEmbedding(WindowedEmbedding):
     """MERT as an `Embedding`: the mean of a layer over each 5 s of sound.
 
     Args:
@@ -107,6 +104,8 @@ class MertEmbedding:
     Raises:
         UsageError: the model has no such layer.
     """
+
+    batch_windows = 4
 
     def __init__(
         self,
@@ -126,56 +125,33 @@ class MertEmbedding:
         model.encoder.layers = layers[: self.layer]
         self.name = f"mert-{label}-layer{self.layer}"
         self.sample_rate = sample_rate
+        self.window_samples = WINDOW_SECONDS * sample_rate
         self.dim = int(model.config.hidden_size)
         self._normalise = normalise
         # Any: the annotations in transformers do not fit the way its models are called.
         self._model: Any = model
         self._model.requires_grad_(False).train(False).to(device)
         self._device = torch.device(device)
-
-    @torch.inference_mode()
-    def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
-        """Embeddings of a sound at `sample_rate`, one for each whole 5 s.
-
-        Shape:
-            `[T] -> [N, D]`, N = `floor(T / (5 sample_rate))`
-
-        Raises:
-            AudioContentError: shorter than 5 s, or not finite.
-        """
-        span = WINDOW_SECONDS * self.sample_rate
-        require_sound(waveform, num_samples=span, sample_rate=self.sample_rate, name=self.name)
-        count = len(waveform) // span
-        windows = waveform[: count * span].detach().float().view(count, span)
-        rows = torch.cat([self._rows(batch.to(self._device)) for batch in windows.split(_BATCH_WINDOWS)])
-        points: Float32[np.ndarray, "N D"] = rows.cpu().numpy()
-        return points
+        config = {
+            "embedding": "mert",
+            "version": 1,
+            "window_seconds": WINDOW_SECONDS,
+            "sample_rate": sample_rate,
+            "normalise": normalise,
+            "layer": self.layer,
+            "is_last": self._is_last,
+            "model": {field: getattr(model.config, field) for field in _FIELDS},
+        }
+        self._fingerprint = fingerprint(config, model.state_dict())
 
     def _rows(self, windows: Float[Tensor, "B span"]) -> Float[Tensor, "B D"]:
+        windows = windows.to(self._device)
         if self._normalise:
             variance, mean = torch.var_mean(windows, dim=1, keepdim=True, correction=0)
             windows = (windows - mean) / (variance + VARIANCE_FLOOR).sqrt()
         out = self._model(windows, output_hidden_states=True)
         states: Tensor = out.last_hidden_state if self._is_last else out.hidden_states[self.layer]
         return states.mean(dim=1)
-
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of window, layer, configuration and of all weights up to that layer."""
-        return self._fingerprint
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
-        config = {
-            "embedding": "mert",
-            "version": 1,
-            "window_seconds": WINDOW_SECONDS,
-            "sample_rate": self.sample_rate,
-            "normalise": self._normalise,
-            "layer": self.layer,
-            "is_last": self._is_last,
-            "model": {field: getattr(self._model.config, field) for field in _FIELDS},
-        }
-        return fingerprint(config, self._model.state_dict())
 
 
 def load_mert(

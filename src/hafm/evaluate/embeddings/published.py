@@ -15,7 +15,7 @@ Conventions:
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,11 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return values
 
 
-def read_tensors(path: Path) -> Mapping[str, Tensor]:
+def read_tensors(path: Path, *, fix: str = "fetch it again") -> Mapping[str, Tensor]:
     """Tensors by name, from a `.safetensors` file, or from a torch state dict under any other ending.
 
     Raises:
-        UsageError: the file cannot be read, or holds anything else.
+        UsageError: the file cannot be read, or holds anything else; the message ends with `fix`.
     """
     try:
         if path.suffix == ".safetensors":
@@ -115,38 +115,47 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # one class for each way in which a file can be broken, some of them pickle's
-        raise UsageError(f"'{path}' cannot be read as weights ({_reason(error)}); fetch it again") from error
+        raise UsageError(f"'{path}' cannot be read as weights ({_reason(error)}); {fix}") from error
     if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
-        raise UsageError(f"'{path}' holds other things than tensors by name; fetch it again")
+        raise UsageError(f"'{path}' holds other things than tensors by name; {fix}")
     return loaded
 
 
-def take_whole(network: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
+def take_whole(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    what: str,
+    fix: str = "fetch it again",
+    named: Callable[[str], str] = str,
+) -> None:
     """Gives a network its weights, in float32.
 
     Args:
         network: may be on the meta device; afterwards its tensors are those of the file.
         tensors: by the network's own names.
         what: what messages call the file and the model, as in "'w.pth' is not a MERT".
+        fix: what to do where it is not.
+        named: what the file calls a tensor of the network.
 
     Raises:
         UsageError: a tensor is missing, left over, of another shape or kind, or not finite.
 
     >>> take_whole(nn.Linear(2, 1), {"weight": torch.ones(1, 3)}, what="w.pth is not a line")
     Traceback (most recent call last):
-    hafm.errors.UsageError: w.pth is not a line: bias is missing, weight is [1, 3] and should be [1, 2]
+    hafm.errors.UsageError: w.pth is not a line: bias is missing, weight is [1, 3] and should be [1, 2]; ...
     """
     wanted = network.state_dict()
-    faults = [f"{key} is missing" for key in wanted if key not in tensors]
-    faults += [f"{key} does not belong to it" for key in tensors if key not in wanted]
+    faults = [f"{named(key)} is missing" for key in wanted if key not in tensors]
+    faults += [f"{named(key)} does not belong to it" for key in tensors if key not in wanted]
     faults += [
-        f"{key} {fault}"
+        f"{named(key)} {fault}"
         for key in wanted
         if key in tensors and (fault := _fault(tensors[key], wanted[key])) is not None
     ]
     if faults:
         more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
-        raise UsageError(f"{what}: {', '.join(faults[:8])}{more}")
+        raise UsageError(f"{what}: {', '.join(faults[:8])}{more}; {fix}")
     float32 = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     network.load_state_dict(float32, strict=True, assign=True)
     rest = [

@@ -44,7 +44,6 @@ Source: Hershey et al., "CNN architectures for large-scale audio classification"
 that release. Paper 4.1.
 """
 
-import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +56,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
 from hafm.errors import UsageError
+from hafm.evaluate.embeddings.published import read_tensors, take_whole
 from hafm.evaluate.embeddings.vggish_frontend import (
     NUM_BANDS,
     PARAMETERS,
@@ -175,6 +175,8 @@ class VGGishEmbedding:
         self._device = torch.device(device)
         self.name = "vggish-relu" if relu else "vggish"
         self.dim = network.config.dim
+        config = {"embedding": "vggish", "relu": relu, "front_end": PARAMETERS}
+        self._fingerprint = fingerprint(config, network.state_dict())
 
     @torch.inference_mode()
     def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
@@ -195,11 +197,6 @@ class VGGishEmbedding:
         """SHA-256 (hex) of front end, activation and weights."""
         return self._fingerprint
 
-    @functools.cached_property
-    def _fingerprint(self) -> str:
-        config = {"embedding": "vggish", "relu": self._relu, "front_end": PARAMETERS}
-        return fingerprint(config, self._network.state_dict())
-
 
 # ---- published weights
 
@@ -218,7 +215,10 @@ def load_vggish(
         UsageError: there is no such file, it cannot be read, or it does not hold VGGish.
     """
     file = Path(path)
-    network = vggish_of_weights(_read(file), config=VGGishConfig(), name=f"'{file}'")
+    if not file.is_file():
+        raise UsageError(f"there is no file '{file}'; {_GET}")
+    weights = read_tensors(file, fix=_GET)
+    network = vggish_of_weights(weights, config=VGGishConfig(), name=f"'{file}'")
     return VGGishEmbedding(network=network, relu=relu, device=device)
 
 
@@ -240,43 +240,17 @@ def vggish_of_weights(weights: Mapping[str, Tensor], *, config: VGGishConfig, na
     Traceback (most recent call last):
     hafm.errors.UsageError: w.pth is not VGGish: fc2.bias is missing; give vggish-10086976.pth ...
     """
-    foreign = any(_layer(key) in _TORCHVGGISH for key in weights)
-    names = {_ours(key) if foreign else key: key for key in weights}
+    foreign = any(key.rpartition(".")[0] in _TORCHVGGISH for key in weights)
     with torch.device("meta"):
         network = VGGish(config)
-    wanted = {key: tensor.shape for key, tensor in network.state_dict().items()}
-    faults = [f"{_theirs(key) if foreign else key} is missing" for key in wanted if key not in names]
-    faults += [f"{names[key]} does not belong to it" for key in names if key not in wanted]
-    for key in wanted:
-        if key in names and (fault := _fault(weights[names[key]], wanted[key])):
-            faults.append(f"{names[key]} {fault}")
-    if faults:
-        raise UsageError(f"{name} is not VGGish: {', '.join(faults)}; {_GET}")
-    tensors = {key: weights[names[key]].detach().float() for key in wanted}
-    network.load_state_dict(tensors, strict=True, assign=True)
-    return network.requires_grad_(False)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise UsageError(f"there is no file '{path}'; {_GET}")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            loaded: object = load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # one class for each way in which a file can be broken, some of them pickle's
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"'{path}' cannot be read as weights ({reason}); {_GET}") from error
-    if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
-        raise UsageError(f"'{path}' holds other things than tensors by name; {_GET}")
-    return loaded
-
-
-def _layer(key: str) -> str:
-    return key.rpartition(".")[0]
+    take_whole(
+        network,
+        {_ours(key) if foreign else key: tensor.detach() for key, tensor in weights.items()},
+        what=f"{name} is not VGGish",
+        fix=_GET,
+        named=_theirs if foreign else str,
+    )
+    return network
 
 
 def _ours(key: str) -> str:
@@ -290,21 +264,10 @@ def _ours(key: str) -> str:
 
 
 def _theirs(key: str) -> str:
-    """torchvggish's name of a tensor of ours.
+    """torchvggish's name of a tensor of ours; any other name stays as it is.
 
-    >>> _theirs("fc2.weight")
-    'embeddings.4.weight'
+    >>> _theirs("fc2.weight"), _theirs("pproc.pca_means")
+    ('embeddings.4.weight', 'pproc.pca_means')
     """
     layer, dot, kind = key.rpartition(".")
-    [theirs] = [name for name, ours in _TORCHVGGISH.items() if ours == layer]
-    return theirs + dot + kind
-
-
-def _fault(tensor: Tensor, shape: torch.Size) -> str | None:
-    if tensor.shape != shape:
-        return f"is {list(tensor.shape)} and should be {list(shape)}"
-    if not tensor.is_floating_point():
-        return f"is {tensor.dtype} and should be float32"
-    if not bool(tensor.isfinite().all()):
-        return "holds NaN or infinity"
-    return None
+    return next((theirs for theirs, ours in _TORCHVGGISH.items() if ours == layer), layer) + dot + kind

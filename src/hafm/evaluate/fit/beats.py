@@ -1,6 +1,7 @@
-"""Beats of a sound, and whether they are where they should be.
+"""Beats of a sound, whether they are where they should be, and how steady they are.
 
-In: a waveform `[T]`. Out: times in seconds, rising; and, for given times, scores from 0 to 1.
+In: a waveform `[T]`, or times of beats. Out: times in seconds, rising; scores from 0 to 1; the clarity of a
+pulse, and how fast beats drift. None where that is not known.
 
 1. *Onset strength* (`hafm.evaluate.fit.onsets`, 100 frames per second), smoothed over 30 ms, unit deviation.
 2. *Tempo.* Its autocorrelation, weighted by how people like to tap: a bell over log2 of the period around
@@ -15,8 +16,24 @@ In: a waveform `[T]`. Out: times in seconds, rising; and, for given times, score
 The tempo may come out doubled or halved where the beat is felt so; the F-measure then gives two thirds at
 most. That is the tracker's error, and it is the same for the truth.
 
+*Pulse clarity* is the height of the best peak of the autocorrelation of the onset strength, at lags of 0.25
+to 1.5 s: 1 where everything comes back, near 0.1 for noise. Any busy sound has some peak, so it is given
+beside the same *in random order*: the onset strength is cut just before each of its hits, and the pieces are
+shuffled. What is above that is owed to when the hits come, and not to how many there are.
+
+*Drift* is the slope of (tracked beat - reference beat) over time, in milliseconds per minute: robust to
+single beats (Theil and Sen), over the pairs that are within 70 ms.
+
+Neither is better where it is higher or lower than real bands have it; a machine can be stiffer than people.
+Both come from the sound alone, so they compare bands, and not whether a band fits its singer.
+
+Conventions: waveforms hold finite samples, sample rates are in hertz, times of beats rise. What compares two
+lists of beats needs mir_eval (`check_mir_eval`).
+
 Source: Ellis, "Beat tracking by dynamic programming" (2007); F-measure of Davies et al., "Evaluation methods
-for musical audio beat tracking algorithms" (2009), through mir_eval, with its 70 ms.
+for musical audio beat tracking algorithms" (2009), through mir_eval, with its 70 ms; pulse clarity after
+Lartillot et al., "Multi-feature modeling of pulse clarity", ISMIR 2008, its maximum of the autocorrelation;
+the random order is ours.
 """
 
 from collections.abc import Sequence
@@ -26,6 +43,8 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
+from scipy.stats import theilslopes
 from torch import Tensor
 
 from hafm.errors import UsageError
@@ -36,7 +55,9 @@ __all__ = [
     "beat_f_measure",
     "beat_strength",
     "check_mir_eval",
-    "match_beats",
+    "drift_ms_per_minute",
+    "pulse_clarity",
+    "shuffled_pulse_clarity",
     "track_beats",
 ]
 
@@ -45,17 +66,18 @@ Floats = NDArray[np.float64]
 _TIGHTNESS = 100.0
 _PREFERRED_SECONDS = 0.5
 _OCTAVES_WIDE = 0.9
-_SHORTEST_SECONDS, _LONGEST_SECONDS = 0.25, 1.5
+_SHORTEST_FRAMES, _LONGEST_FRAMES = (round(seconds * ONSET_FRAMES_PER_SECOND) for seconds in (0.25, 1.5))
 _WITHIN_SECONDS = 0.07
+_APART_FRAMES = round(0.1 * ONSET_FRAMES_PER_SECOND)  # between hits
+_RISE_FRAMES = 2  # a hit begins before its strength is largest
+_FEWEST_HITS = 4
+_ORDERS = 20
+_FEWEST_BEATS = 8
 _FAINT = 0.5  # of the root mean square at the beats: below, a beat at an end is not played
 
 
 def track_beats(waveform: Float[Tensor, " T"], sample_rate: int) -> tuple[float, ...]:
     """Times of the beats, in seconds; none where there is no tempo to be found (silence, or under 3 s).
-
-    Args:
-        waveform: finite samples.
-        sample_rate: in hertz.
 
     Source: Ellis (2007).
 
@@ -67,38 +89,23 @@ def track_beats(waveform: Float[Tensor, " T"], sample_rate: int) -> tuple[float,
     (16, True)
     """
     strength = _strength(waveform, sample_rate)
-    if len(strength) < 2 * _LONGEST_SECONDS * ONSET_FRAMES_PER_SECOND or not strength.any():
+    if len(strength) < 2 * _LONGEST_FRAMES or not strength.any():
         return ()
     frames = _chain(strength, _period_frames(strength))
     return tuple((frame + 0.5) / ONSET_FRAMES_PER_SECOND for frame in frames)
 
 
 def beat_f_measure(estimated_seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:
-    """Harmonic mean of the shares of beats, on either side, with a partner within 70 ms.
-
-    Args:
-        estimated_seconds: rising.
-        reference_seconds: rising.
-
-    Raises:
-        UsageError: mir_eval is not installed.
-    """
+    """Harmonic mean of the shares of beats, on either side, with a partner within 70 ms."""
     return _score("f_measure", estimated_seconds, reference_seconds)
 
 
-def match_beats(
+def _match_beats(
     estimated_seconds: Sequence[float], reference_seconds: Sequence[float]
 ) -> list[tuple[float, float]]:
     """Pairs of beats within 70 ms, each beat in one pair at most: as many pairs as there can be.
 
-    Args:
-        estimated_seconds: rising.
-        reference_seconds: rising.
-
-    Raises:
-        UsageError: mir_eval is not installed.
-
-    >>> match_beats([0.0, 0.52, 0.8], [0.5, 1.0])
+    >>> _match_beats([0.0, 0.52, 0.8], [0.5, 1.0])
     [(0.52, 0.5)]
     """
     check_mir_eval()
@@ -111,13 +118,6 @@ def match_beats(
 def beat_closeness(estimated_seconds: Sequence[float], reference_seconds: Sequence[float]) -> float:
     """How near the beats lie: each counts by a bell of 40 ms instead of by a border at 70 ms.
 
-    Args:
-        estimated_seconds: rising.
-        reference_seconds: rising.
-
-    Raises:
-        UsageError: mir_eval is not installed.
-
     Source: Cemgil et al., "On tempo tracking" (2001), through mir_eval.
     """
     return _score("cemgil", estimated_seconds, reference_seconds)
@@ -128,12 +128,7 @@ def beat_strength(
 ) -> float | None:
     """How much stronger than elsewhere the vocal's onsets are on the beats, in standard deviations.
 
-    0 is what beats at random give. For vocals without known beats; it needs no mir_eval.
-
-    Args:
-        beats_seconds: of the accompaniment.
-        vocal: the sound whose onsets are compared.
-        sample_rate: in hertz.
+    0 is what beats at random give. For vocals without known beats.
 
     Returns:
         Mean of the vocal's onset strength (its highest within 30 ms) at the beats, less its mean everywhere,
@@ -147,6 +142,48 @@ def beat_strength(
     deviation = float(near.std())
     frames = np.clip((np.asarray(beats_seconds) * ONSET_FRAMES_PER_SECOND).astype(int), 0, len(near) - 1)
     return None if deviation == 0 else float(near[frames].mean() - near.mean()) / deviation
+
+
+def pulse_clarity(waveform: Float[Tensor, " T"], sample_rate: int) -> float | None:
+    """Height of the best peak; None where nothing begins, or under a second and a half.
+
+    >>> import torch
+    >>> clicks = torch.zeros(24_000 * 8).index_fill(0, torch.arange(6_000, 190_000, 12_000), 1.0)
+    >>> pulse_clarity(clicks, 24_000) > 0.9
+    True
+    """
+    strength = _hits(waveform, sample_rate)
+    return None if strength is None else _best_peak(strength)
+
+
+def shuffled_pulse_clarity(waveform: Float[Tensor, " T"], sample_rate: int, *, seed: int = 0) -> float | None:
+    """The same with the pieces between hits in random order, mean of 20 orders drawn by `seed`."""
+    strength = _hits(waveform, sample_rate)
+    if strength is None:
+        return None
+    hits, _ = find_peaks(strength, height=strength.mean() + strength.std(), distance=_APART_FRAMES)
+    if len(hits) < _FEWEST_HITS:
+        return _best_peak(strength)
+    pieces = np.split(strength, np.maximum(hits - _RISE_FRAMES, 1))
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(pieces)) for _ in range(_ORDERS)]
+    return float(np.mean([_best_peak(np.concatenate([pieces[i] for i in order])) for order in orders]))
+
+
+def drift_ms_per_minute(
+    estimated_seconds: Sequence[float], reference_seconds: Sequence[float]
+) -> float | None:
+    """How fast the beats leave the reference, early or late; None with fewer than eight pairs within 70 ms.
+
+    >>> beats = [0.5 * number for number in range(20)]
+    >>> round(drift_ms_per_minute([1.001 * beat for beat in beats], beats), 3)
+    60.0
+    """
+    pairs = _match_beats(estimated_seconds, reference_seconds)
+    if len(pairs) < _FEWEST_BEATS:
+        return None
+    estimated, reference = np.asarray(pairs).T
+    return 60_000 * abs(float(theilslopes(estimated - reference, reference).slope))
 
 
 def check_mir_eval() -> ModuleType:
@@ -186,8 +223,7 @@ def _period_frames(strength: Floats) -> float:
     centred = strength - strength.mean()
     spectrum = np.fft.rfft(centred, 2 * len(centred))
     repeats = np.fft.irfft(np.square(np.abs(spectrum)))
-    shortest = round(_SHORTEST_SECONDS * ONSET_FRAMES_PER_SECOND)
-    lags = np.arange(shortest, round(_LONGEST_SECONDS * ONSET_FRAMES_PER_SECOND) + 1)
+    lags = np.arange(_SHORTEST_FRAMES, _LONGEST_FRAMES + 1)
     octaves = np.log2(lags / (_PREFERRED_SECONDS * ONSET_FRAMES_PER_SECOND))
     values = repeats[lags] * np.exp(-0.5 * np.square(octaves / _OCTAVES_WIDE))
     best = int(values.argmax())
@@ -226,3 +262,23 @@ def _without_faint_ends(frames: list[int], strength: Floats) -> list[int]:
     played = strength[frames] >= _FAINT * np.sqrt(np.square(strength[frames]).mean())
     kept = np.flatnonzero(played)
     return frames[kept[0] : kept[-1] + 1] if len(kept) else []
+
+
+def _hits(waveform: Float[Tensor, " T"], sample_rate: int) -> Floats | None:
+    """Onset strength, neither smoothed nor scaled; None where nothing begins, or it is too short."""
+    strength: Floats = onset_envelope(waveform, sample_rate).double().numpy()
+    return strength if len(strength) > _LONGEST_FRAMES and strength.any() else None
+
+
+def _best_peak(strength: Floats) -> float:
+    """The largest correlation of the strength with itself, at a lag where it is a peak."""
+    lags = range(_SHORTEST_FRAMES - 1, min(_LONGEST_FRAMES, len(strength) // 2) + 2)
+    heights = np.array([_correlation(strength[:-lag], strength[lag:]) for lag in lags])
+    peaks, _ = find_peaks(heights)
+    return float(heights[peaks].max()) if len(peaks) else 0.0
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 0 else 0.0

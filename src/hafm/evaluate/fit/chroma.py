@@ -1,7 +1,8 @@
 """Whether the notes of the accompaniment go with the vocal, with the true backing, or with the chords.
 
 In: waveforms `[T]` on one clock, or one and its chords. Out: a correlation (-1 to 1) or a share (0 to 1);
-None where no frame holds notes.
+None where no frame holds notes. Waveforms have one sample or more, as many in both; sample rates are in
+hertz, 8000 or more.
 
 Chroma are those of `hafm.tokens.chroma`, 10 frames per second, averaged over a second: one note of a melody
 says little, a second of them says which chord would do.
@@ -23,10 +24,9 @@ from torch import Tensor
 from torch.nn.functional import conv1d, pad
 
 from hafm.errors import UsageError
-from hafm.evaluate.fit.frames import window_samples
 from hafm.tokens.chroma import HARMONIC_SPAN, contrast, fold_octaves, harmonic_sum, semitone_filters
 from hafm.tokens.level import set_active_rms
-from hafm.tokens.spectrum import band_powers
+from hafm.tokens.spectrum import band_powers, window_samples
 
 __all__ = ["Chord", "chord_tone_share", "chroma_correlation", "chroma_frames", "chroma_of", "tone_share"]
 
@@ -69,10 +69,6 @@ class Chord:
 def chroma_of(waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, "F 12"]:
     """What sounds in each tenth of a second, C first; of length 0 (no class is prominent) to 1.
 
-    Args:
-        waveform: one sample or more.
-        sample_rate: in hertz, 8000 or more.
-
     >>> a4 = torch.sin(2 * torch.pi * 440 * torch.arange(24_000) / 24_000)
     >>> chroma_of(a4, 24_000)[5].argmax()
     tensor(9)
@@ -93,8 +89,7 @@ def chroma_frames(
     """Salience of each pitch class, C first, before any averaging and contrast.
 
     Args:
-        waveform: one sample or more.
-        sample_rate: in hertz, 8000 or more.
+        waveform, sample_rate: see above.
         low_note, high_note: MIDI numbers of the lowest and the highest fundamental.
         window_seconds: about.
         frames_per_second: whole.
@@ -113,12 +108,7 @@ def chroma_frames(
 def chroma_correlation(
     reference: Float[Tensor, " T"], accompaniment: Float[Tensor, " T"], sample_rate: int
 ) -> float | None:
-    """Mean over time of the correlation of two chroma.
-
-    Args:
-        reference: the vocal, or the true backing.
-        accompaniment: as many samples.
-        sample_rate: in hertz.
+    """Mean over time of the correlation of two chroma; the reference is the vocal, or the true backing.
 
     >>> t = torch.arange(24_000) / 24_000
     >>> c, e = (torch.sin(2 * torch.pi * hz * t) for hz in (261.63, 329.63))
@@ -137,11 +127,6 @@ def chord_tone_share(
     accompaniment: Float[Tensor, " T"], sample_rate: int, chords: Sequence[Chord]
 ) -> float | None:
     """Mean over time of the share of the chroma that lies on the tones of the chord.
-
-    Args:
-        accompaniment: one sample or more.
-        sample_rate: in hertz.
-        chords: of the score, in its own time.
 
     >>> a4 = torch.sin(2 * torch.pi * 440 * torch.arange(24_000) / 24_000)
     >>> minor = [Chord(start_seconds=0.0, end_seconds=1.0, pitch_classes=(n, (n + 3) % 12, (n + 7) % 12))

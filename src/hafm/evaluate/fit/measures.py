@@ -10,7 +10,7 @@ with `sheet_` compares with the lead sheet that the band was given, which may be
 band obeys.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -19,20 +19,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.errors import UsageError
-from hafm.evaluate.fit.beats import beat_closeness, beat_f_measure, beat_strength, track_beats
+from hafm.evaluate.fit.beats import (
+    beat_closeness,
+    beat_f_measure,
+    beat_strength,
+    drift_ms_per_minute,
+    pulse_clarity,
+    shuffled_pulse_clarity,
+    track_beats,
+)
 from hafm.evaluate.fit.chroma import chord_tone_share, chroma_correlation
-from hafm.evaluate.fit.keys import key_agreement
 from hafm.evaluate.fit.levels import dead_air_share, loudness_balance_lu
 from hafm.evaluate.fit.obedience import (
     sheet_bass_share,
+    sheet_beats,
     sheet_chord_share,
     sheet_downbeat_f,
     sheet_key_agreement,
 )
 from hafm.evaluate.fit.onsets import OnsetAlignment, align_onsets
-from hafm.evaluate.fit.steadiness import drift_ms_per_minute, pulse_clarity, shuffled_pulse_clarity
 from hafm.evaluate.fit.truth import Truth
-from hafm.evaluate.key import estimate_key
+from hafm.evaluate.key import estimate_key, key_agreement
 from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["MEASURES", "Example", "Measure", "Truth", "measure"]
@@ -101,73 +108,32 @@ class Measure:
         higher_is_better: None where neither is, and true pairs say what is usual.
         what: one line for tables.
         needs: fields of `Example` without which it is None: `"truth"`, `"instrumental"`, `"sheet"`.
-        of: its value for an example that has what it needs.
+        of: its value for an example, which is followed by those fields.
     """
 
     name: str
-    unit: str
-    higher_is_better: bool | None
+    unit: str = ""
+    higher_is_better: bool | None = True
     what: str
-    of: Callable[[Example], float | None]
+    of: Callable[..., float | None]
     needs: tuple[str, ...] = ()
 
     def __call__(self, example: Example) -> float | None:
         """The value, None where something it needs is not known."""
-        if any(getattr(example, need) is None for need in self.needs):
-            return None
-        return self.of(example)
+        needed = [getattr(example, need) for need in self.needs]
+        return None if any(value is None for value in needed) else self.of(example, *needed)
 
 
-def _key_truth(example: Example) -> float | None:
-    assert example.truth is not None
-    return key_agreement(example.accompaniment, example.sample_rate, example.truth.key)
+def _beats_of(truth: Truth, example: Example) -> tuple[float, ...]:
+    """Those of the score that fall in the clip."""
+    seconds = len(example.accompaniment) / example.sample_rate
+    return truth.part(start_seconds=0.0, seconds=seconds).beats_seconds
 
 
-def _key_vocal(example: Example) -> float | None:
-    if not example.vocal.any():
-        return None
-    key = estimate_key(example.vocal, example.sample_rate)
-    return key_agreement(example.accompaniment, example.sample_rate, key)
-
-
-def _chord_tones(example: Example) -> float | None:
-    assert example.truth is not None
-    return chord_tone_share(example.accompaniment, example.sample_rate, example.truth.chords)
-
-
-def _chroma_vocal(example: Example) -> float | None:
-    return chroma_correlation(example.vocal, example.accompaniment, example.sample_rate)
-
-
-def _chroma_instrumental(example: Example) -> float | None:
-    assert example.instrumental is not None
-    return chroma_correlation(example.instrumental, example.accompaniment, example.sample_rate)
-
-
-def _true_beats(example: Example) -> list[float]:
-    assert example.truth is not None
-    end_seconds = len(example.accompaniment) / example.sample_rate
-    return [beat for beat in example.truth.beats_seconds if 0 <= beat < end_seconds]
-
-
-def _beat_truth(example: Example) -> float | None:
-    reference = _true_beats(example)
-    return beat_f_measure(example.beats_seconds, reference) if reference else None
-
-
-def _beat_closeness(example: Example) -> float | None:
-    reference = _true_beats(example)
-    return beat_closeness(example.beats_seconds, reference) if reference else None
-
-
-def _beat_instrumental(example: Example) -> float | None:
-    assert example.instrumental is not None
-    reference = track_beats(example.instrumental, example.sample_rate)
-    return beat_f_measure(example.beats_seconds, reference) if reference else None
-
-
-def _beat_vocal(example: Example) -> float | None:
-    return beat_strength(example.beats_seconds, example.vocal, example.sample_rate)
+def _beats_against(
+    reference: Sequence[float], example: Example, score: Callable[..., float] = beat_f_measure
+) -> float | None:
+    return score(example.beats_seconds, reference) if reference else None
 
 
 def _onset_lag(example: Example) -> float | None:
@@ -178,183 +144,106 @@ def _onset_correlation(example: Example) -> float | None:
     return None if example.onsets is None else example.onsets.correlation
 
 
-def _loudness(example: Example) -> float | None:
-    return loudness_balance_lu(example.vocal, example.accompaniment, example.sample_rate)
-
-
-def _dead_air(example: Example) -> float | None:
-    return dead_air_share(example.vocal, example.accompaniment, example.sample_rate)
-
-
-def _pulse_clarity(example: Example) -> float | None:
-    return pulse_clarity(example.accompaniment, example.sample_rate)
-
-
-def _pulse_shuffled(example: Example) -> float | None:
-    return shuffled_pulse_clarity(example.accompaniment, example.sample_rate)
-
-
-def _sheet_beats(example: Example) -> list[float]:
-    assert example.sheet is not None
-    return [beat.seconds for beat in example.sheet.beats]
-
-
-def _sheet_beat(example: Example) -> float | None:
-    reference = _sheet_beats(example)
-    return beat_f_measure(example.beats_seconds, reference) if reference else None
-
-
-def _sheet_drift(example: Example) -> float | None:
-    return drift_ms_per_minute(example.beats_seconds, _sheet_beats(example))
-
-
-def _sheet_downbeat(example: Example) -> float | None:
-    assert example.sheet is not None
-    return sheet_downbeat_f(example.accompaniment, example.sample_rate, example.beats_seconds, example.sheet)
-
-
-def _sheet_chords(example: Example) -> float | None:
-    assert example.sheet is not None
-    return sheet_chord_share(example.accompaniment, example.sample_rate, example.sheet)
-
-
-def _sheet_bass(example: Example) -> float | None:
-    assert example.sheet is not None
-    return sheet_bass_share(example.accompaniment, example.sample_rate, example.sheet)
-
-
-def _sheet_key(example: Example) -> float | None:
-    assert example.sheet is not None
-    return sheet_key_agreement(example.accompaniment, example.sample_rate, example.sheet)
+def _key_vocal(example: Example) -> float | None:
+    key = estimate_key(example.vocal, example.sample_rate) if example.vocal.any() else None
+    return None if key is None else key_agreement(example.accompaniment, example.sample_rate, key)
 
 
 _ALL = (
     Measure(
         name="key_truth",
-        unit="",
-        higher_is_better=True,
         what="key of the accompaniment against the score's, near keys in part",
         needs=("truth",),
-        of=_key_truth,
+        of=lambda e, truth: key_agreement(e.accompaniment, e.sample_rate, truth.key),
     ),
     Measure(
         name="key_vocal",
-        unit="",
-        higher_is_better=True,
         what="key of the accompaniment against the key estimated from the vocal, near keys in part",
         of=_key_vocal,
     ),
     Measure(
         name="chord_tones",
-        unit="",
-        higher_is_better=True,
         what="share of the accompaniment's chroma on the tones of the score's chords",
         needs=("truth",),
-        of=_chord_tones,
+        of=lambda e, truth: chord_tone_share(e.accompaniment, e.sample_rate, truth.chords),
     ),
     Measure(
         name="chroma_vocal",
-        unit="",
-        higher_is_better=True,
         what="correlation of chroma over time with the vocal",
-        of=_chroma_vocal,
+        of=lambda e: chroma_correlation(e.vocal, e.accompaniment, e.sample_rate),
     ),
     Measure(
         name="chroma_instrumental",
-        unit="",
-        higher_is_better=True,
         what="correlation of chroma over time with the true backing",
         needs=("instrumental",),
-        of=_chroma_instrumental,
+        of=lambda e, instrumental: chroma_correlation(instrumental, e.accompaniment, e.sample_rate),
     ),
     Measure(
         name="beat_truth",
-        unit="",
-        higher_is_better=True,
         what="F-measure of the accompaniment's beats against the score's",
         needs=("truth",),
-        of=_beat_truth,
+        of=lambda e, truth: _beats_against(_beats_of(truth, e), e),
     ),
     Measure(
         name="beat_closeness",
-        unit="",
-        higher_is_better=True,
         what="the same with a bell of 40 ms instead of a border at 70 ms (Cemgil)",
         needs=("truth",),
-        of=_beat_closeness,
+        of=lambda e, truth: _beats_against(_beats_of(truth, e), e, beat_closeness),
     ),
     Measure(
         name="beat_instrumental",
-        unit="",
-        higher_is_better=True,
         what="F-measure of the accompaniment's beats against those tracked in the true backing",
         needs=("instrumental",),
-        of=_beat_instrumental,
+        of=lambda e, backing: _beats_against(track_beats(backing, e.sample_rate), e),
     ),
     Measure(
         name="beat_vocal",
         unit="deviations",
-        higher_is_better=True,
         what="how much stronger the vocal's onsets are on the accompaniment's beats than elsewhere",
-        of=_beat_vocal,
+        of=lambda e: beat_strength(e.beats_seconds, e.vocal, e.sample_rate),
     ),
     Measure(
         name="onset_correlation",
-        unit="",
-        higher_is_better=True,
         what="correlation of onset strengths with the vocal at the best lag",
         of=_onset_correlation,
     ),
-    Measure(
-        name="onset_lag",
-        unit="s",
-        higher_is_better=False,
-        what="size of that lag",
-        of=_onset_lag,
-    ),
+    Measure(name="onset_lag", unit="s", higher_is_better=False, what="size of that lag", of=_onset_lag),
     Measure(
         name="loudness_balance",
         unit="LU",
         higher_is_better=None,
         what="loudness of the accompaniment above that of the vocal",
-        of=_loudness,
+        of=lambda e: loudness_balance_lu(e.vocal, e.accompaniment, e.sample_rate),
     ),
     Measure(
         name="dead_air",
-        unit="",
         higher_is_better=False,
         what="share of the singing without accompaniment beneath it",
-        of=_dead_air,
+        of=lambda e: dead_air_share(e.vocal, e.accompaniment, e.sample_rate),
     ),
     Measure(
         name="pulse_clarity",
-        unit="",
         higher_is_better=None,
         what="height of the best peak of the autocorrelation of onset strength, lags of 0.25 to 1.5 s",
-        of=_pulse_clarity,
+        of=lambda e: pulse_clarity(e.accompaniment, e.sample_rate),
     ),
     Measure(
         name="pulse_shuffled",
-        unit="",
         higher_is_better=None,
         what="the same with the pieces between hits in random order",
-        of=_pulse_shuffled,
+        of=lambda e: shuffled_pulse_clarity(e.accompaniment, e.sample_rate),
     ),
     Measure(
         name="sheet_beat",
-        unit="",
-        higher_is_better=True,
         what="F-measure of the accompaniment's beats against those of the lead sheet that it was given",
         needs=("sheet",),
-        of=_sheet_beat,
+        of=lambda e, sheet: _beats_against(sheet_beats(sheet), e),
     ),
     Measure(
         name="sheet_downbeat",
-        unit="",
-        higher_is_better=True,
         what="the same of the beats on which its harmony changes most, against the sheet's downbeats",
         needs=("sheet",),
-        of=_sheet_downbeat,
+        of=lambda e, sheet: sheet_downbeat_f(e.accompaniment, e.sample_rate, e.beats_seconds, sheet),
     ),
     Measure(
         name="sheet_drift",
@@ -362,31 +251,25 @@ _ALL = (
         higher_is_better=False,
         what="how fast its beats leave the sheet's, early or late",
         needs=("sheet",),
-        of=_sheet_drift,
+        of=lambda e, sheet: drift_ms_per_minute(e.beats_seconds, sheet_beats(sheet)),
     ),
     Measure(
         name="sheet_chords",
-        unit="",
-        higher_is_better=True,
         what="share of its chroma on the tones of the sheet's chords",
         needs=("sheet",),
-        of=_sheet_chords,
+        of=lambda e, sheet: sheet_chord_share(e.accompaniment, e.sample_rate, sheet),
     ),
     Measure(
         name="sheet_bass",
-        unit="",
-        higher_is_better=True,
         what="share of the chroma of its lowest octaves on the bass notes of the sheet's chords",
         needs=("sheet",),
-        of=_sheet_bass,
+        of=lambda e, sheet: sheet_bass_share(e.accompaniment, e.sample_rate, sheet),
     ),
     Measure(
         name="sheet_key",
-        unit="",
-        higher_is_better=True,
         what="its key against the sheet's, near keys in part",
         needs=("sheet",),
-        of=_sheet_key,
+        of=lambda e, sheet: sheet_key_agreement(e.accompaniment, e.sample_rate, sheet),
     ),
 )
 

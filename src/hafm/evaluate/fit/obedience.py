@@ -25,18 +25,17 @@ from torch import Tensor
 
 from hafm.evaluate.fit.beats import beat_f_measure
 from hafm.evaluate.fit.chroma import Chord, chord_tone_share, chroma_frames, tone_share
-from hafm.evaluate.fit.keys import key_agreement
-from hafm.evaluate.key import Key
+from hafm.evaluate.key import Key, key_agreement
 from hafm.guide.chord import parse_note
 from hafm.guide.lead_sheet import KeyChange, LeadSheet, MeterChange
 from hafm.tokens.chroma import contrast
 
 __all__ = [
     "sheet_bass_share",
+    "sheet_beats",
     "sheet_chord_share",
     "sheet_downbeat_f",
     "sheet_key_agreement",
-    "track_downbeats",
 ]
 
 _FRAMES_PER_SECOND = 20
@@ -47,17 +46,10 @@ _FLOOR = 0.1
 _Change = TypeVar("_Change", MeterChange, KeyChange)
 
 
-def track_downbeats(
+def _track_downbeats(
     waveform: Float[Tensor, " T"], sample_rate: int, beats_seconds: Sequence[float], *, beats_per_bar: int
 ) -> tuple[float, ...]:
-    """Those of the beats at which bars begin; none with fewer beats than a bar and one.
-
-    Args:
-        waveform: finite samples.
-        sample_rate: in hertz.
-        beats_seconds: tracked, rising.
-        beats_per_bar: 1 or more.
-    """
+    """Those of the beats at which bars begin; none with fewer beats than a bar and one."""
     if len(beats_seconds) <= beats_per_bar:
         return ()
     chroma = contrast(
@@ -74,22 +66,19 @@ def track_downbeats(
     return tuple(beats_seconds[phase::beats_per_bar])
 
 
+def sheet_beats(sheet: LeadSheet) -> list[float]:
+    """Times of the sheet's beats."""
+    return [beat.seconds for beat in sheet.beats]
+
+
 def sheet_downbeat_f(
     waveform: Float[Tensor, " T"], sample_rate: int, beats_seconds: Sequence[float], sheet: LeadSheet
 ) -> float | None:
-    """F-measure (70 ms) of the band's downbeats against the sheet's; None where the sheet has none.
-
-    Args:
-        waveform, sample_rate, beats_seconds: as for `track_downbeats`.
-        sheet: of the same stretch.
-
-    Raises:
-        UsageError: mir_eval is not installed.
-    """
+    """F-measure (70 ms) of the band's downbeats against the sheet's; None where the sheet has none."""
     if not sheet.downbeats:
         return None
     meter = _longest(sheet.meters, sheet)
-    downbeats = track_downbeats(waveform, sample_rate, beats_seconds, beats_per_bar=meter.beats_per_bar)
+    downbeats = _track_downbeats(waveform, sample_rate, beats_seconds, beats_per_bar=meter.beats_per_bar)
     return beat_f_measure(downbeats, sheet.downbeats)
 
 

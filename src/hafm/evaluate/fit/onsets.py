@@ -16,10 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.evaluate.fit.frames import window_samples
 from hafm.tokens.level import set_active_rms
 from hafm.tokens.onset import onset_mel_filters, onset_strength
-from hafm.tokens.spectrum import band_powers
+from hafm.tokens.spectrum import band_powers, window_samples
 
 __all__ = ["ONSET_FRAMES_PER_SECOND", "OnsetAlignment", "align_onsets", "onset_envelope"]
 
@@ -68,10 +67,7 @@ def align_onsets(
 ) -> OnsetAlignment | None:
     """How much later than the vocal's the accompaniment's onsets come; None where one of them has none.
 
-    Args:
-        vocal: a second or more, so that lags differ.
-        accompaniment: as many samples.
-        sample_rate: in hertz.
+    Both last a second or more, so that lags differ.
 
     >>> clicks = torch.zeros(48_000).index_fill(0, torch.tensor([6_000, 20_000, 31_000]), 1.0)
     >>> align_onsets(clicks, clicks.roll(2_400), 24_000).lag_seconds

@@ -108,10 +108,7 @@ def write_truth(path: Path, truth: Truth) -> None:
 
 
 def read_truth(path: str | os.PathLike[str]) -> Truth:
-    """The truth of a rendered pair.
-
-    Args:
-        path: of its JSON.
+    """The truth of a rendered pair, from its JSON.
 
     Raises:
         UsageError: it cannot be read, or is not a truth.

@@ -2,29 +2,29 @@
 
 In: the JSON that listen.html saved, and the design it belongs to. Out: `Answers`.
 
-    {"format": 1, "kind": "hafm listening answers", "kit", "session", "rater", "started", "finished",
-     "answers": [{"trial", "choice": "a" | "b" | "same", "comment", "seconds", "plays": {"a", "b"},
-                  "heard_seconds": {"a", "b"}, "at"}]}
-
 A rater may have stopped early, so trials may be missing; none may come twice. `session` is random and drawn
 when a rater begins, so a file that is given twice is noticed, whatever it is called.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeAlias, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, TypeAlias
 
 from hafm.errors import UsageError
 from hafm.evaluate.listening.design import Design
+from hafm.jsonfile import JsonFile
 
 __all__ = ["Answer", "Answers", "Choice", "check_distinct"]
 
 Choice: TypeAlias = Literal["a", "b", "same"]
 
-FORMAT = 1
-KIND = "hafm listening answers"
+_FILE = JsonFile(
+    what="the answers of a listening test",
+    fix="give the file that a rater saved at the end of listen.html",
+    error=UsageError,
+    format=1,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,37 @@ class Answer:
         choice: the side that fits better, or `same`.
         comment: the rater's words, mostly none.
         seconds: that the trial was before them.
+        plays, heard_seconds: how often and how long each side was played, by `a` and `b`.
+        at: when it was given.
+
+    Raises:
+        UsageError: `seconds` is negative or not finite.
     """
 
     trial: str
     choice: Choice
     comment: str = ""
     seconds: float = 0.0
+    plays: Mapping[str, Any] = field(default_factory=dict)
+    heard_seconds: Mapping[str, Any] = field(default_factory=dict)
+    at: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < math.inf:
+            raise UsageError(f"seconds {self.seconds!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AnswersFile:
+    """The contents of the file."""
+
+    kind: Literal["hafm listening answers"]
+    kit: str
+    session: str
+    rater: str
+    started: str | None = None
+    finished: str | None = None
+    answers: tuple[Answer, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,39 +87,19 @@ class Answers:
 
     @classmethod
     def from_json(cls, text: str, *, design: Design, where: str) -> Self:
-        """Answers from their JSON.
-
-        Args:
-            text: what the page saved.
-            design: of the kit that is scored.
-            where: what messages call it.
+        """Answers of a design's kit from what the page saved, which messages call `where`.
 
         Raises:
             UsageError: they are not answers, or of another kit, to unknown trials, or to one trial twice.
         """
-        try:
-            values = json.loads(text)
-            if (values["kind"], values["format"]) != (KIND, FORMAT):
-                raise ValueError(f"kind {values['kind']!r}, format {values['format']!r}")
-            kit = values["kit"]
-            read = cls(
-                where=where,
-                session=_text(values["session"]),
-                rater=_name(_text(values["rater"])),
-                answers=tuple(_answer(each) for each in values["answers"]),
-            )
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        file = _FILE.read(_AnswersFile, text, where=where)
+        if file.kit != design.kit:
             raise UsageError(
-                f"{where} holds no answers of a listening test ({type(error).__name__}: {error}); give the "
-                "file that a rater saved at the end of listen.html"
-            ) from error
-        if kit != design.kit:
-            raise UsageError(
-                f"{where} has answers of the kit {kit}, and the key is that of {design.kit}; score them "
+                f"{where} has answers of the kit {file.kit}, and the key is that of {design.kit}; score them "
                 "with the key.json that was made together with their page"
             )
         trials, seen = {trial.id for trial in design.trials}, set()
-        for answer in read.answers:
+        for answer in file.answers:
             if answer.trial not in trials:
                 raise UsageError(
                     f"{where} answers a trial {answer.trial!r} that is not in the key; the file was "
@@ -106,7 +111,7 @@ class Answers:
                     "for it once more"
                 )
             seen.add(answer.trial)
-        return read
+        return cls(where=where, session=file.session, rater=_name(file.rater), answers=file.answers)
 
 
 def check_distinct(files: Sequence[Answers]) -> None:
@@ -128,20 +133,6 @@ def check_distinct(files: Sequence[Answers]) -> None:
                 )
 
 
-def _answer(values: Mapping[str, Any]) -> Answer:
-    choice, seconds = values["choice"], values.get("seconds", 0.0)
-    if choice not in get_args(Choice):
-        raise ValueError(f"choice {choice!r}")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise TypeError(f"seconds {seconds!r}")
-    return Answer(
-        trial=_text(values["trial"]),
-        choice=choice,
-        comment=_text(values.get("comment", "")),
-        seconds=float(seconds),
-    )
-
-
 def _name(text: str) -> str:
     """On one line, and nothing in it that a terminal would obey.
 
@@ -149,9 +140,3 @@ def _name(text: str) -> str:
     'Ann [31mBee'
     """
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:60]
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} where text was expected")
-    return value

@@ -42,19 +42,21 @@ from random import Random
 from typing import Literal, Self, TypeAlias, TypeVar
 
 from hafm.errors import UsageError
-from hafm.evaluate.testset.clip import Arm
+from hafm.evaluate.testset import TRUTH, Arm
+from hafm.jsonfile import JsonFile
 
-__all__ = ["Design", "Kind", "Plan", "Trial", "make_design", "order_apart"]
+__all__ = ["MIN_CATCH", "Design", "Kind", "Plan", "Trial", "make_design", "order_apart"]
 
 Kind: TypeAlias = Literal["main", "catch", "repeat"]
 T = TypeVar("T")
 
 FORMAT = 1
 
+MIN_CATCH = 0.75
+"""Share of catch trials that an attentive rater gets right; of four, one slip is forgiven."""
+
 MAX_TRIALS = 500
 """Of all kinds together; a page with more would be too large for a browser, and too long for an ear."""
-
-TRUTH = "truth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,39 +132,27 @@ class Design:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
-        """A design from its JSON.
-
-        Args:
-            text: what `to_json` gave.
-            where: what messages call it.
+        """A design from what `to_json` gave, which messages call `where`.
 
         Raises:
             UsageError: it is not the key of a listening test, has another format, or was changed.
         """
-        try:
-            values = json.loads(text)
-            if values["format"] != FORMAT:
-                raise UsageError(
-                    f"{where} has format {values['format']}, and this version reads format {FORMAT}; score "
-                    "with the version of hafm that made the kit"
-                )
-            design = cls(
-                run=values["run"],
-                arm=values["arm"],
-                systems=tuple(values["systems"]),
-                trials=tuple(Trial(id=id, **each) for id, each in values["trials"].items()),
-                seed=values["seed"],
-                listen_seconds=values["listen_seconds"],
-            )
-            kit = values["kit"]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"{where} is not the key of a listening test ({type(error).__name__}: {error}); give the "
-                "key.json of a kit that hafm listen make wrote"
-            ) from error
+        values = _FILE.values(text, where=where)
+        kit, trials = values.pop("kit", None), values.get("trials")
+        if isinstance(trials, dict) and all(isinstance(each, dict) for each in trials.values()):
+            values["trials"] = [{"id": id, **each} for id, each in trials.items()]
+        design = _FILE.build(cls, values, where=where)
         if kit != design.kit:
             raise UsageError(f"{where} was changed by hand; use the key.json as hafm listen make wrote it")
         return design
+
+
+_FILE = JsonFile(
+    what="the key of a listening test",
+    fix="give the key.json of a kit that hafm listen make wrote",
+    error=UsageError,
+    format=FORMAT,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

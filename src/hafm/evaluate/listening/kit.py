@@ -13,7 +13,7 @@ What could give a system away, and is shut off here:
 
     loudness     both mixes come from `mixdown` with the same balance; where one stays under `LOUDNESS_LUFS`
                  for the sake of its peaks, the other is turned down to it
-    size         the bit rate is constant, so a size tells the duration, which both sides share
+    size         the bit rate is constant, so a size shows the duration alone, which both sides share
     clicks       both begin and end with a fade, wherever the song was cut
     same bytes   a sound that comes twice is encoded anew, with other noise at -100 dB, so the bytes differ
 
@@ -33,11 +33,10 @@ from torch import Tensor
 
 from hafm.audio.mixdown import mixdown
 from hafm.errors import UsageError
-from hafm.evaluate.listening.design import TRUTH, Design, Plan, make_design
+from hafm.evaluate.listening.design import Design, Plan, make_design
 from hafm.evaluate.pages import mp3, render, vocal_alone
-from hafm.evaluate.run.folder import RESULTS_FILE, Made, RunFolder
-from hafm.evaluate.run.results import ClipRow, Results
-from hafm.evaluate.testset.clip import Arm
+from hafm.evaluate.run.folder import RESULTS_FILE, RunFolder, SoundKey
+from hafm.evaluate.testset import TRUTH, Arm
 from hafm.progress import OnProgress, Progress
 
 __all__ = [
@@ -80,17 +79,8 @@ class ListeningRun:
 
     def __init__(self, folder: Path) -> None:
         self.run = RunFolder(folder)
-        path = folder / RESULTS_FILE
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "no text"
-            raise UsageError(
-                f"'{folder}' is not a finished evaluation ({RESULTS_FILE}: {reason}); make one with hafm "
-                "evaluate"
-            ) from error
-        self.results = Results.from_json(text, where=f"'{path}'")
-        self.fingerprint = sha256(text.encode()).hexdigest()
+        self.results = self.run.results
+        self.fingerprint = sha256(self.run.read(RESULTS_FILE).encode()).hexdigest()
         self._rows = {(row.arm, row.system, row.clip): row for row in self.results.clips}
 
     def design(self, plan: Plan, *, arm: str | None = None, systems: Sequence[str] = ()) -> Design:
@@ -145,7 +135,7 @@ class ListeningRun:
         for number, trial in enumerate(design.trials):
             vocal = self._vocal(trial.clip)
             a, b = (
-                self.run.sound(self._made(self._rows[design.arm, system, trial.clip]))
+                self.run.sound(SoundKey.of(self._rows[design.arm, system, trial.clip]))
                 for system in (trial.a, trial.b)
             )
             first, second = (
@@ -183,9 +173,6 @@ class ListeningRun:
 
     def _vocal(self, clip: str) -> Float[Tensor, " T"]:
         return self.run.vocal("isolated", self.run.manifest.clip(clip))
-
-    def _made(self, row: ClipRow) -> Made:
-        return Made(system=row.source, heard=row.heard, take=row.take, clip=row.clip)
 
 
 def two_mixes(

@@ -1,6 +1,7 @@
 """From a key and answers to win rates, strengths, and how well raters listened.
 
-In: a `Design` and the `Answers` of one rater or several. Out: `Scores`.
+In: a `Design` and the `Answers` of one rater or several. Out: `Scores`: win rates lie between 0 and 1 and
+count a tie as half a win for either; intervals are of 95 %; what is not known (nobody answered) is None.
 
     main trials     win rate of each pair, sign test, strengths over all systems
     catch trials    who chose the truth less often than `min_catch` is named, and left out if asked
@@ -11,9 +12,11 @@ no narrower than Wilson's; answers that all agree would otherwise have an interv
 strengths are percentiles of the same draws. See `hafm.evaluate.listening.wins`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import median
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float64
@@ -21,14 +24,153 @@ from numpy import ndarray
 
 from hafm.errors import UsageError
 from hafm.evaluate.listening.answers import Answer, Answers, check_distinct
-from hafm.evaluate.listening.design import TRUTH, Design, Trial
-from hafm.evaluate.listening.scores import MIN_CATCH, Comment, PairScore, RaterScore, Scores, Strength
+from hafm.evaluate.listening.design import MIN_CATCH, Design, Trial
 from hafm.evaluate.listening.wins import drawn_wins, fit_strengths, sign_test_p, wilson
 from hafm.evaluate.run.results import Figure
+from hafm.evaluate.testset import TRUTH
 
-__all__ = ["score"]
+__all__ = ["Comment", "IntervalKind", "PairScore", "RaterScore", "Scores", "Strength", "score"]
+
+IntervalKind: TypeAlias = Literal["wilson", "raters-and-clips"]
 
 _TAILS = (0.025, 0.975)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairScore:
+    """Two systems against each other.
+
+    Args:
+        first, second: their names.
+        answers: to trials of this pair.
+        wins, ties, losses: of the first.
+        rate: win rate of the first, with its interval.
+        p: exact two-sided sign test of wins against losses, answers taken for independent.
+    """
+
+    first: str
+    second: str
+    answers: int
+    wins: int
+    ties: int
+    losses: int
+    rate: Figure
+    p: float | None
+
+    @property
+    def ties_share(self) -> float | None:
+        """Ties among the answers."""
+        return self.ties / self.answers if self.answers else None
+
+    def turned(self) -> "PairScore":
+        """The second against the first."""
+        value, high, low = (
+            None if share is None else 1 - share for share in (self.rate.value, self.rate.low, self.rate.high)
+        )
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            wins=self.losses,
+            losses=self.wins,
+            rate=Figure(value=value, low=low, high=high),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """A system's strength over all pairs.
+
+    Args:
+        system: its name.
+        strength: log-odds against the mean of all systems, with its interval.
+    """
+
+    system: str
+    strength: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaterScore:
+    """How a rater listened.
+
+    Args:
+        name: the one given, or `rater 2` by the order of the files.
+        answered: trials of all kinds.
+        catch, caught: catch trials answered, and those in which the truth was chosen.
+        repeats, consistent: repeats whose first was answered too, and those with the same answer both times.
+        side_a: share of side A among main answers that choose a side.
+        seconds: median of the time that a trial took.
+        inattentive: whether the share of caught ones is below the limit.
+        left_out: whether no figure counts this rater.
+    """
+
+    name: str
+    answered: int
+    catch: int
+    caught: int
+    repeats: int
+    consistent: int
+    side_a: Figure
+    seconds: float | None
+    inattentive: bool
+    left_out: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comment:
+    """A rater's words on a trial."""
+
+    rater: str
+    trial: str
+    clip: str
+    a: str
+    b: str
+    choice: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """All that a test found.
+
+    Args:
+        kit: whose.
+        trials: in the design, of all kinds.
+        interval: how win rates have theirs: `wilson` for one rater, else by drawing raters and clips.
+        pairs: in the order of the design's systems.
+        strengths: the strongest first.
+        raters: in the order of their files.
+        consistency: share of repeats with the same answer both times, of all who count.
+        min_catch: below this share of caught catch trials a rater is named.
+        comments: of all raters.
+        notes: what a reader must know.
+    """
+
+    kit: str
+    trials: int
+    interval: IntervalKind
+    pairs: tuple[PairScore, ...]
+    strengths: tuple[Strength, ...]
+    raters: tuple[RaterScore, ...]
+    consistency: Figure
+    min_catch: float
+    comments: tuple[Comment, ...]
+    notes: tuple[str, ...]
+
+    def pair(self, first: str, second: str) -> PairScore:
+        """The two in the order asked for; KeyError where they were not compared."""
+        for pair in self.pairs:
+            if {pair.first, pair.second} == {first, second}:
+                return pair if pair.first == first else pair.turned()
+        raise KeyError((first, second))
+
+    def to_json(self) -> Mapping[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+# ---- scoring
 
 
 def score(

@@ -27,8 +27,8 @@ from hafm.evaluate.report.lookup import KIND_TITLES, Lookup
 from hafm.evaluate.report.pictures import picture
 from hafm.evaluate.report.tables import measures_of_clip
 from hafm.evaluate.report.values import Table
-from hafm.evaluate.run.folder import Made, RunFolder
-from hafm.evaluate.testset.clip import Arm, Clip, of_song
+from hafm.evaluate.run.folder import RunFolder, SoundKey
+from hafm.evaluate.testset import Arm, Clip, of_song
 from hafm.progress import OnProgress, Progress
 from hafm.words import clock
 
@@ -81,10 +81,6 @@ class PlayedClip:
 def choose_clips(clips: Sequence[Clip], count: int) -> list[Clip]:
     """The clips to play: spread over songs first, then over a song's clips where there are more than songs.
 
-    Args:
-        clips: of the run, in order.
-        count: how many at most, 0 for none.
-
     Raises:
         UsageError: a count below 0.
     """
@@ -115,13 +111,7 @@ def played_clips(
     *,
     on_progress: OnProgress | None = None,
 ) -> list[PlayedClip]:
-    """What the page plays.
-
-    Args:
-        run: where the sounds are.
-        found: its results.
-        clips: to play.
-        on_progress: called after every clip.
+    """What the page plays of some clips of a run; `on_progress` is called after every clip.
 
     Raises:
         OutputError: a sound of the results is missing, or not as it was written.
@@ -163,7 +153,7 @@ def _played(run: RunFolder, found: Lookup, clip: Clip) -> PlayedClip:
     for system in found.systems:
         if (row := rows.get(system.name)) is None:
             continue
-        sound = run.sound(Made(system=row.source, heard=row.heard, take=row.take, clip=row.clip))
+        sound = run.sound(SoundKey.of(row))
         alone, mix = alone_and_mix(vocal, sound, rate)
         kind = KIND_TITLES.get(system.kind, system.kind).rstrip("s").lower()
         name = f"{system.title}, {clip.song}"

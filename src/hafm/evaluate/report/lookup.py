@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from hafm.evaluate.run.results import ApaRow, FadRow, Figure, MeasureRow, On, Results, SystemRow
 
-__all__ = ["ARM_TITLES", "KIND_TITLES", "ON_TITLES", "RANDOM", "Lookup", "apart", "arrow", "measure_title"]
+__all__ = ["ARM_TITLES", "KIND_TITLES", "ON_TITLES", "RANDOM", "Lookup", "arrow", "measure_title"]
 
 RANDOM = "random"
 
@@ -140,20 +140,3 @@ class Lookup:
     @cached_property
     def _apa(self) -> Mapping[tuple[str, str, str], ApaRow]:
         return {(row.arm, row.system, row.embedding): row for row in self.results.apa}
-
-
-def apart(one: Figure | None, other: Figure | None) -> int | None:
-    """1 if the first figure's interval lies wholly above the second's, -1 if below, 0 if they meet.
-
-    None where one of them is not known. Intervals that meet do not show that two figures are equal; intervals
-    that do not meet show that they differ.
-
-    >>> low, high = Figure(value=1.0, low=0.5, high=1.5), Figure(value=3.0, low=2.0, high=4.0)
-    >>> apart(low, high), apart(high, low), apart(low, low), apart(low, Figure(value=9.0))
-    (-1, 1, 0, None)
-    """
-    if one is None or one.low is None or one.high is None:
-        return None
-    if other is None or other.low is None or other.high is None:
-        return None
-    return 1 if one.low > other.high else -1 if one.high < other.low else 0

@@ -10,6 +10,7 @@ gives the same bytes.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -20,17 +21,16 @@ from hafm.evaluate.pages import render
 from hafm.evaluate.report.chart import WIDTH, mark, ticks
 from hafm.evaluate.report.clips import PlayedClip, choose_clips, played_clips
 from hafm.evaluate.report.lookup import ARM_TITLES, Lookup, measure_title
-from hafm.evaluate.report.markdown import plain, table_markdown_of
 from hafm.evaluate.report.paper_table2 import like_table2
 from hafm.evaluate.report.pictures import CHROMA_ROWS, COLUMNS, GAP_ROWS, SPECTRUM_ROWS
 from hafm.evaluate.report.tables import SAYS_NOTHING, adherence, best_of, distances, fit, per_song, worth
-from hafm.evaluate.report.values import Cell, Column, Row, Table, plural
+from hafm.evaluate.report.values import Cell, Column, Row, Table
 from hafm.evaluate.report.words import HOW, summary
 from hafm.evaluate.run.folder import REPORT_FILE, RunFolder
 from hafm.evaluate.run.results import MeasureRow, Results
-from hafm.evaluate.testset.clip import Manifest
+from hafm.evaluate.testset import Manifest
 from hafm.progress import OnProgress
-from hafm.words import clock
+from hafm.words import clock, plural
 
 __all__ = ["table_markdown", "write_report"]
 
@@ -85,8 +85,8 @@ def table_markdown(results: Results) -> str:
         *(make(found, arm) for arm in arms for make in (fit, adherence, best_of)),
         worth(results.worth),
     ]
-    lines = [f"- {plain(sentence)}\n" for sentence in summary(found)]
-    return "\n".join([*lines, f"{HOW}\n", *(table_markdown_of(table) for table in tables if table)])
+    lines = [f"- {_plain(sentence)}\n" for sentence in summary(found)]
+    return "\n".join([*lines, f"{HOW}\n", *(_markdown(table) for table in tables if table)])
 
 
 def _page(values: Mapping[str, Any], *, size: str) -> str:
@@ -236,33 +236,29 @@ def _test_set(manifest: Manifest, found: Lookup) -> dict[str, Any]:
 
 def _clips(manifest: Manifest) -> Table:
     rate = manifest.protocol.sample_rate
-    rows = []
-    for clip in manifest.clips:
-        hashes = (clip.sha256[name][:_HASH_CHARACTERS] for name in sorted(clip.sha256))
-        lengths = clock(clip.start_seconds), clock(clip.num_samples / rate)
-        texts = (clip.song, *lengths, f"{clip.activity:.2f}", " ".join(hashes))
-        rows.append(Row(title=clip.id, cells=tuple(Cell(text=text) for text in texts)))
-    return Table(
-        caption="Clips",
-        corner="Clip",
-        columns=(
-            Column(title="Song"),
-            Column(title="Start"),
-            Column(title="Length"),
-            Column(title="Activity", small="share sung"),
-            Column(title="SHA-256", small="of instrumental and vocal, first digits"),
+    activity = Column(title="Activity", small="share sung")
+    hashes = Column(title="SHA-256", small="of instrumental and vocal, first digits")
+    return Table.of_texts(
+        "Clips",
+        "Clip",
+        ("Song", "Start", "Length", activity, hashes),
+        *(
+            (
+                *(clip.id, clip.song, clock(clip.start_seconds), clock(clip.num_samples / rate)),
+                f"{clip.activity:.2f}",
+                " ".join(clip.sha256[name][:_HASH_CHARACTERS] for name in sorted(clip.sha256)),
+            )
+            for clip in manifest.clips
         ),
-        rows=tuple(rows),
     )
 
 
 def _left_out(manifest: Manifest) -> Table:
-    rows = []
-    for each in manifest.left_out:
-        start = "" if each.start_seconds is None else clock(each.start_seconds)
-        rows.append(Row(title=each.track, cells=(Cell(text=start), Cell(text=each.reason))))
-    columns = (Column(title="Start"), Column(title="Why"))
-    return Table(caption="Left out", corner="Track", columns=columns, rows=tuple(rows))
+    rows = (
+        (each.track, "" if each.start_seconds is None else clock(each.start_seconds), each.reason)
+        for each in manifest.left_out
+    )
+    return Table.of_texts("Left out", "Track", ("Start", "Why"), *rows)
 
 
 def _json(value: Any) -> str:
@@ -278,3 +274,75 @@ def _rootless(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _rootless(each) for key, each in value.items() if key != "root"}
     return value
+
+
+# ---- as Markdown
+
+
+def _markdown(table: Table) -> str:
+    """A table as GitHub and the hub render it, ending with a line break.
+
+    Charts are left out; a column that says nothing says so in its head, since Markdown has no grey; what was
+    not measured here is in italics, below a row that says where it comes from.
+
+    >>> table = Table(caption="Sizes", corner="Thing", columns=(Column(title="m"),),
+    ...     rows=(Row(title="a|b", cells=(Cell(text="1.0", interval="[0.5, 1.5]", strong=True),)),))
+    >>> print(_markdown(table))
+    **Sizes**
+    <BLANKLINE>
+    | Thing | m |
+    |---|---:|
+    | a\\|b | **1.0** [0.5, 1.5] |
+    <BLANKLINE>
+    """
+    kept = [index for index, column in enumerate(table.columns) if column.chart_scale is None]
+    heads = [_plain(table.corner), *(_column_head(table.columns[index]) for index in kept)]
+    lines = [f"**{_plain(table.caption)}**", "", _line(heads), _line(["---", *["---:"] * len(kept)], gap="")]
+    group = ""
+    for row in table.rows:
+        if row.group != group:
+            group = row.group
+            lines.append(_line([f"*{_plain(group)}*", *[""] * len(kept)]))
+        lines.append(
+            _line([_row_title(row), *(_field(row.cells[index], foreign=row.foreign) for index in kept)])
+        )
+    below = [text for text in (table.warning, *table.notes) if text]
+    lines += ["", *(f"{_plain(text)}\n" for text in below)]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves as it is.
+
+    >>> print(_plain("a*b <script> | [0.1, 0.2] [x](y)"))
+    a\\*b &lt;script&gt; \\| [0.1, 0.2] [x\\](y)
+    """
+    one_line = " ".join(text.split())
+    # A bracket matters only where an address or a name could follow: intervals stay readable.
+    escaped = re.sub(r"([\\`*_|~$]|\](?=[(\[:]))", r"\\\1", one_line.replace("&", "&amp;"))
+    return escaped.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _line(fields: list[str], *, gap: str = " ") -> str:
+    return "|" + "|".join(f"{gap}{field}{gap}" for field in fields) + "|"
+
+
+def _column_head(column: Column) -> str:
+    words = [
+        f"{column.group}:" if column.group else "",
+        column.title,
+        f"({column.small})" if column.small else "",
+    ]
+    return _plain(" ".join(word for word in words if word))
+
+
+def _row_title(row: Row) -> str:
+    title = f"*{_plain(row.title)}*" if row.foreign else _plain(row.title)
+    return f"{title} ({_plain(row.small)})" if row.small else title
+
+
+def _field(cell: Cell, *, foreign: bool) -> str:
+    mark = "**" if cell.strong else "*" if foreign else ""
+    text = f"{mark}{_plain(cell.text)}{mark}"
+    # Brackets alone do not make a link, and read better unescaped.
+    return f"{text} {cell.interval}".strip()

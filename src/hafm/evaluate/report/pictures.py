@@ -45,8 +45,7 @@ def picture(waveform: Float[Tensor, " T"], sample_rate: int, *, colour: tuple[in
     """The picture of one sound.
 
     Args:
-        waveform: at the level that it is heard at, a second or more.
-        sample_rate: in hertz, 8000 or more.
+        waveform: at the level that it is heard at, a second or more, at 8000 samples per second or more.
         colour: red, green and blue of what is loudest.
 
     >>> picture(torch.zeros(8000), 8000, colour=(29, 78, 216))[1:4]
@@ -85,11 +84,7 @@ def _levels(values: Float[Tensor, "rows columns"]) -> UInt8[np.ndarray, "rows co
 
 
 def shades_png(levels: UInt8[np.ndarray, "rows columns"], *, colour: tuple[int, int, int]) -> bytes:
-    """A picture of levels, first row on top, at four bits per pixel.
-
-    Args:
-        levels: below `LEVELS`; 0 is clear.
-        colour: red, green and blue of the full shade.
+    """A picture of levels below `LEVELS` (0 is clear), first row on top, at four bits per pixel.
 
     >>> shades_png(np.zeros((2, 3), dtype=np.uint8), colour=(0, 0, 0))[1:4]
     b'PNG'

@@ -11,7 +11,8 @@ Conventions:
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from hafm.evaluate.report.chart import scale_for
 from hafm.evaluate.report.lookup import (
@@ -33,9 +34,9 @@ from hafm.evaluate.report.values import (
     decimals,
     number,
     of_figure,
-    plural,
 )
-from hafm.evaluate.run.results import ApaRow, ClipRow, FadRow, Figure, MeasureRow, On, SystemRow, WorthRow
+from hafm.evaluate.run.results import ApaRow, ClipRow, Figure, MeasureRow, On, SystemRow, WorthRow
+from hafm.words import plural
 
 __all__ = [
     "SAYS_NOTHING",
@@ -62,46 +63,35 @@ _ADHERENCE_PLACES, _LOSS_PLACES, _P_PLACES = 2, 3, 4
 
 def distances(found: Lookup, arm: str, embedding: str) -> Table:
     """Every distance of an arm by one embedding, of accompaniments alone and of mixes, with charts."""
-    columns: list[Column] = []
-    cells: dict[str, list[Cell]] = {system.name: [] for system in found.systems}
+    columns: list[tuple[Column, list[Cell]]] = []
     for on in _ON:
-        rows = {name: found.fad(arm, name, embedding, on) for name in cells}
-        places = decimals(row.fad.value for row in rows.values() if row is not None)
+        rows = [found.fad(arm, system.name, embedding, on) for system in found.systems]
+        places = decimals(row.fad.value for row in rows if row is not None)
+        sides: dict[bool, list[Figure]] = {False: [], True: []}
+        for system, row in zip(found.systems, rows, strict=True):
+            if row is not None:
+                sides[system.kind == "control"].append(row.fad)
         title = ON_TITLES[on].capitalize()
-        scale = scale_for(_figures(found, rows, control=False), _figures(found, rows, control=True))
         columns += [
-            Column(title=f"FAD{DOWN}", group=title),
-            Column(title="chart", group=title, chart_scale=scale),
-            Column(title="FAD\N{INFINITY}", group=title),
-            Column(title="Points", group=title),
+            (
+                Column(title=f"FAD{DOWN}", group=title),
+                [NOT_MEASURED if row is None else of_figure(row.fad, places) for row in rows],
+            ),
+            (
+                Column(title="chart", group=title, chart_scale=scale_for(sides[False], sides[True])),
+                [Cell(chart=None if row is None else row.fad) for row in rows],
+            ),
+            (
+                Column(title="FAD\N{INFINITY}", group=title),
+                [Cell(text=number(None if row is None else row.infinity, places)) for row in rows],
+            ),
+            (
+                Column(title="Points", group=title),
+                [Cell(text=number(None, 0) if row is None else f"{row.points:,}") for row in rows],
+            ),
         ]
-        for name, row in rows.items():
-            cells[name] += _distance_cells(row, places)
-    return Table(
-        caption=f"Distance to the true instrumentals, by {embedding}, {ARM_TITLES.get(arm, arm)}",
-        corner="System",
-        columns=tuple(columns),
-        rows=_system_rows(found, cells),
-        notes=_notes_on(found.systems),
-    )
-
-
-def _figures(found: Lookup, rows: Mapping[str, FadRow | None], *, control: bool) -> Iterator[Figure]:
-    for system in found.systems:
-        row = rows[system.name]
-        if row is not None and (system.kind == "control") == control:
-            yield row.fad
-
-
-def _distance_cells(row: FadRow | None, places: int) -> list[Cell]:
-    if row is None:
-        return [NOT_MEASURED, Cell(), Cell(text=number(None, 0)), Cell(text=number(None, 0))]
-    return [
-        of_figure(row.fad, places),
-        Cell(chart=row.fad),
-        Cell(text=number(row.infinity, places)),
-        Cell(text=f"{row.points:,}"),
-    ]
+    caption = f"Distance to the true instrumentals, by {embedding}, {ARM_TITLES.get(arm, arm)}"
+    return _by_system(caption, found.systems, columns, notes=_notes_on(found.systems))
 
 
 def per_song(found: Lookup, arm: str, embedding: str) -> Table | None:
@@ -112,17 +102,11 @@ def per_song(found: Lookup, arm: str, embedding: str) -> Table | None:
         return None
     songs = dict.fromkeys(song for _, values in known for song in values)
     places = decimals(value for _, values in known for value in values.values())
-    return Table(
-        caption=f"Each song's own distance, {ON_TITLES[_STEM]}, by {embedding}, {ARM_TITLES.get(arm, arm)}",
-        corner="Song",
-        columns=tuple(Column(title=title) for title, _ in known),
-        rows=tuple(
-            Row(
-                title=song,
-                cells=tuple(Cell(text=number(values.get(song), places)) for _, values in known),
-            )
-            for song in songs
-        ),
+    return Table.of_texts(
+        f"Each song's own distance, {ON_TITLES[_STEM]}, by {embedding}, {ARM_TITLES.get(arm, arm)}",
+        "Song",
+        (title for title, _ in known),
+        *((song, *(number(values.get(song), places) for _, values in known)) for song in songs),
     )
 
 
@@ -131,18 +115,19 @@ def per_song(found: Lookup, arm: str, embedding: str) -> Table | None:
 
 def fit(found: Lookup, arm: str) -> Table:
     """Every measure of every system of an arm."""
-    cells: dict[str, list[Cell]] = {system.name: [] for system in found.systems}
+    columns = []
     for measure in found.results.measures:
-        figures = {name: found.fit(arm, name, measure.name) for name in cells}
-        places = decimals(figure.value for figure in figures.values() if figure is not None)
         best = best_systems(found, arm, measure)
-        for name, figure in figures.items():
-            cells[name].append(of_figure(figure, places, strong=name in best))
-    return Table(
-        caption=f"Measures of fit, means over songs, {ARM_TITLES.get(arm, arm)}",
-        corner="System",
-        columns=tuple(_measure_column(measure) for measure in found.results.measures),
-        rows=_system_rows(found, cells),
+        cells = _cells([found.fit(arm, system.name, measure.name) for system in found.systems])
+        strong = [
+            replace(cell, strong=system.name in best)
+            for system, cell in zip(found.systems, cells, strict=True)
+        ]
+        columns.append((_measure_column(measure), strong))
+    return _by_system(
+        f"Measures of fit, means over songs, {ARM_TITLES.get(arm, arm)}",
+        found.systems,
+        columns,
         notes=(
             "Bold: the best system that is not a ceiling, where its interval excludes the mean of random "
             "pairing.",
@@ -189,23 +174,15 @@ def _measure_column(measure: MeasureRow) -> Column:
 
 def measures_of_clip(found: Lookup, rows: dict[str, ClipRow]) -> Table | None:
     """The values of one clip, by system; None where nothing was measured."""
-    measures = [
-        row for row in found.results.measures if any(row.name in each.measures for each in rows.values())
-    ]
-    if not measures:
-        return None
-    cells: dict[str, list[Cell]] = {name: [] for name in rows}
-    for measure in measures:
-        values = {name: row.measures.get(measure.name) for name, row in rows.items()}
-        places = decimals(values.values())
-        for name, value in values.items():
-            cells[name].append(Cell(text=number(value, places)))
-    return Table(
-        caption="Measures of this clip",
-        corner="System",
-        columns=tuple(_measure_column(measure) for measure in measures),
-        rows=_system_rows(found, cells),
-    )
+    systems = [system for system in found.systems if system.name in rows]
+    columns = []
+    for measure in found.results.measures:
+        if any(measure.name in row.measures for row in rows.values()):
+            values = [rows[system.name].measures.get(measure.name) for system in systems]
+            places = decimals(values)
+            cells = [Cell(text=number(value, places)) for value in values]
+            columns.append((_measure_column(measure), cells))
+    return _by_system("Measures of this clip", systems, columns) if columns else None
 
 
 def best_of(found: Lookup, arm: str) -> Table | None:
@@ -214,8 +191,8 @@ def best_of(found: Lookup, arm: str) -> Table | None:
     if not takes:
         return None
     systems = [system for system in found.systems if system.name in takes]
-    columns: list[tuple[Column, list[Figure | None]]] = [
-        (_measure_column(measure), [found.fit(arm, system.name, measure.name) for system in systems])
+    columns = [
+        (_measure_column(measure), _cells([found.fit(arm, system.name, measure.name) for system in systems]))
         for measure in found.informative
     ]
     for embedding in found.fad_embeddings:
@@ -223,11 +200,7 @@ def best_of(found: Lookup, arm: str) -> Table | None:
             rows = [found.fad(arm, system.name, embedding, on) for system in systems]
             if any(row is not None for row in rows):
                 head = Column(title=f"FAD{DOWN}", small=f"{ON_TITLES[on]}, {embedding}")
-                columns.append((head, [None if row is None else row.fad for row in rows]))
-    drawn = []
-    for _, figures in columns:
-        places = decimals(figure.value for figure in figures if figure is not None)
-        drawn.append([of_figure(figure, places) for figure in figures])
+                columns.append((head, _cells([None if row is None else row.fad for row in rows])))
     return Table(
         caption=f"Best of several takes, {ARM_TITLES.get(arm, arm)}",
         corner="Takes",
@@ -236,7 +209,7 @@ def best_of(found: Lookup, arm: str) -> Table | None:
             Row(
                 title=plural(takes[system.name], "take"),
                 small=system.title,
-                cells=tuple(cells[index] for cells in drawn),
+                cells=tuple(cells[index] for _, cells in columns),
             )
             for index, system in enumerate(systems)
         ),
@@ -263,27 +236,21 @@ def adherence(found: Lookup, arm: str) -> Table | None:
     rows = [row for row in found.results.apa if row.arm == arm]
     if not rows:
         return None
-    embeddings = list(dict.fromkeys(row.embedding for row in rows))
-    silent = {
-        name for name in embeddings if not any(row.informative for row in rows if row.embedding == name)
-    }
     reasons = dict.fromkeys(f"{row.embedding}: {row.why.rstrip('.')}." for row in rows if row.why)
-    cells = {
-        system.name: [_adherence_cell(found.apa(arm, system.name, name)) for name in embeddings]
-        for system in found.systems
-    }
-    return Table(
-        caption=f"Accompaniment prompt adherence, {ARM_TITLES.get(arm, arm)}",
-        corner="System",
-        columns=tuple(
-            Column(
-                title=f"{name}\N{NO-BREAK SPACE}\N{UPWARDS ARROW}",
-                small=SAYS_NOTHING if name in silent else "",
-                says_nothing=name in silent,
-            )
-            for name in embeddings
-        ),
-        rows=_system_rows(found, cells),
+    columns = []
+    for name in dict.fromkeys(row.embedding for row in rows):
+        silent = not any(row.informative for row in rows if row.embedding == name)
+        head = Column(
+            title=f"{name}\N{NO-BREAK SPACE}\N{UPWARDS ARROW}",
+            small=SAYS_NOTHING if silent else "",
+            says_nothing=silent,
+        )
+        mine = [found.apa(arm, system.name, name) for system in found.systems]
+        columns.append((head, [_adherence_cell(row) for row in mine]))
+    return _by_system(
+        f"Accompaniment prompt adherence, {ARM_TITLES.get(arm, arm)}",
+        found.systems,
+        columns,
         notes=("0: like random pairs; 1: like true pairs.", *reasons),
     )
 
@@ -326,17 +293,34 @@ def worth(rows: tuple[WorthRow, ...]) -> Table | None:
 # ---- rows of systems
 
 
-def _system_rows(found: Lookup, cells: Mapping[str, Sequence[Cell]]) -> tuple[Row, ...]:
-    """A row for each system that has cells, in the order of the tables and grouped by kind."""
-    return tuple(
-        Row(
-            title=system.title,
-            cells=tuple(cells[system.name]),
-            group=KIND_TITLES.get(system.kind, system.kind),
-        )
-        for system in found.systems
-        if system.name in cells
+def _by_system(
+    caption: str,
+    systems: Sequence[SystemRow],
+    columns: Sequence[tuple[Column, Sequence[Cell]]],
+    *,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """A row for each system, grouped by kind, of columns with a cell for each."""
+    return Table(
+        caption=caption,
+        corner="System",
+        columns=tuple(head for head, _ in columns),
+        rows=tuple(
+            Row(
+                title=system.title,
+                cells=tuple(cells[index] for _, cells in columns),
+                group=KIND_TITLES.get(system.kind, system.kind),
+            )
+            for index, system in enumerate(systems)
+        ),
+        notes=notes,
     )
+
+
+def _cells(figures: Sequence[Figure | None]) -> list[Cell]:
+    """The figures of a column, with the same number of decimals."""
+    places = decimals(figure.value for figure in figures if figure is not None)
+    return [of_figure(figure, places) for figure in figures]
 
 
 def _notes_on(systems: Iterable[SystemRow]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
+from typing import Self
 
 from hafm.evaluate.run.results import Figure
 
@@ -24,7 +25,6 @@ __all__ = [
     "decimals",
     "number",
     "of_figure",
-    "plural",
 ]
 
 DOWN = "\N{NO-BREAK SPACE}\N{DOWNWARDS ARROW}"
@@ -63,7 +63,7 @@ class Column:
     Args:
         title: its name.
         small: a line below it.
-        says_nothing: whether its figures tell nothing, and are shown as such.
+        says_nothing: whether its figures say nothing, and are shown as such.
         group: columns next to each other with the same group share a heading above.
         chart_scale: for a column of charts, the values at its ends.
     """
@@ -113,6 +113,13 @@ class Table:
     rows: tuple[Row, ...]
     warning: str = ""
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of_texts(cls, caption: str, corner: str, heads: Iterable[Column | str], *rows: Iterable[str]) -> Self:
+        """A table of plain texts; the first of each row is its title."""
+        columns = tuple(Column(title=head) if isinstance(head, str) else head for head in heads)
+        made = (Row(title=title, cells=tuple(Cell(text=each) for each in texts)) for title, *texts in rows)
+        return cls(caption=caption, corner=corner, columns=columns, rows=tuple(made))
 
     def __post_init__(self) -> None:
         assert all(len(row.cells) == len(self.columns) for row in self.rows), self.caption
@@ -169,12 +176,3 @@ def of_figure(figure: Figure | None, places: int, *, strong: bool = False, faint
     if figure.low is not None and figure.high is not None:
         interval = f"[{number(figure.low, places)}, {number(figure.high, places)}]"
     return Cell(text=number(figure.value, places), interval=interval, strong=strong, faint=faint)
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> plural(1, "song"), plural(1200, "clip")
-    ('1 song', '1,200 clips')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -7,7 +7,7 @@ difference. That is careful: intervals that meet may hide a difference that a pa
 Measures that do not tell true pairs from random ones are named, and no sentence is made from them.
 """
 
-from hafm.evaluate.report.lookup import ON_TITLES, RANDOM, Lookup, apart, measure_title
+from hafm.evaluate.report.lookup import ON_TITLES, RANDOM, Lookup, measure_title
 from hafm.evaluate.report.values import decimals, number
 from hafm.evaluate.run.results import Figure, On, SystemRow, WorthRow
 
@@ -51,7 +51,7 @@ def _against_chance(found: Lookup, arm: str, model: SystemRow) -> list[str]:
     sides: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for measure in found.informative:
         ours, chance = found.fit(arm, model.name, measure.name), found.fit(arm, RANDOM, measure.name)
-        side = apart(ours, chance)
+        side = None if ours is None or chance is None else ours.apart(chance)
         if side is None or measure.higher_is_better is None:
             continue
         places = decimals(figure.value for figure in (ours, chance) if figure is not None)
@@ -76,8 +76,7 @@ def _distance(found: Lookup, arm: str, model: SystemRow, embedding: str, on: On)
         row = found.fad(arm, system.name, embedding, on)
         if row is None or system.kind == "model":
             continue
-        side = apart(mine.fad, row.fad)
-        if side is not None:
+        if (side := mine.fad.apart(row.fad)) is not None:
             sides[side].append(_inside(system.title))
     words = [
         f"{verdict} {_listed(sides[side])}"
@@ -101,8 +100,7 @@ def _adherence(found: Lookup, arm: str, model: SystemRow, embedding: str) -> str
     mine, chance = found.apa(arm, model.name, embedding), found.apa(arm, RANDOM, embedding)
     if mine is None or chance is None or not mine.informative:
         return ""
-    side = apart(mine.apa, chance.apa)
-    if side is None:
+    if (side := mine.apa.apart(chance.apa)) is None:
         return ""
     verdict = {1: "above", 0: "not distinguishable from", -1: "below"}[side]
     return (

@@ -22,7 +22,9 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -42,69 +44,47 @@ from hafm.evaluate.retrieval.tracks import (
 )
 from hafm.files import atomic_file
 from hafm.locks import locked_folder
+from hafm.progress import OnProgress, Progress
 from hafm.workers import Engine, Pool, SameProcess
 
-__all__ = ["DescriptorPreparer", "OpenDescriptorPreparer", "build_index"]
+__all__ = ["TrackDescriber", "build_index"]
 
 _PIECES = "pieces"
 _LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Described:
-    """A track whose piece is on the disk.
-
-    Args:
-        track_id: of the track.
-    """
-
-    track_id: str
-
-
-class DescriptorPreparer:
-    """Describes tracks; what a worker process does.
+class TrackDescriber:
+    """Describes tracks, on one thread; what a worker process does.
 
     Args:
         pieces: the folder that descriptors go to.
         hashes: of the instrumentals, by track id.
     """
 
-    def __init__(self, pieces: Path, hashes: dict[str, str]) -> None:
-        self._pieces = pieces
-        self._hashes = hashes
+    pieces: Path
+    hashes: dict[str, str]
 
-    def prepare(self, tracks: Sequence[Track]) -> list[Described | Quarantined]:
-        """One result per track, in their order."""
+    def __call__(self) -> Self:
+        """Itself, in the process that calls it."""
+        import torch
+
+        torch.set_num_threads(1)
+        return self
+
+    def prepare(self, tracks: Sequence[Track]) -> list[str | Quarantined]:
+        """The id of each track whose piece is on the disk now, or why it is not; in their order."""
         return [self._described(track) for track in tracks]
 
-    def _described(self, track: Track) -> Described | Quarantined:
+    def _described(self, track: Track) -> str | Quarantined:
         try:
             stems = read_instrumental(track)
         except (AudioError, OSError, MemoryError) as error:
             return Quarantined(track_id=track.id, reason=" ".join(str(error).split()) or "no memory")
         data = save(pack([describe(stems.instrumental, stems.sample_rate)]))
-        with atomic_file(_piece(self._pieces, self._hashes[track.id])) as file:
+        with atomic_file(_piece(self.pieces, self.hashes[track.id])) as file:
             file.write(data)
-        return Described(track_id=track.id)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenDescriptorPreparer:
-    """Opens a preparer in the process that calls it, on one thread: a worker is a core's work.
-
-    Args:
-        pieces, hashes: as in `DescriptorPreparer`.
-    """
-
-    pieces: Path
-    hashes: dict[str, str]
-
-    def __call__(self) -> DescriptorPreparer:
-        """The preparer."""
-        import torch
-
-        torch.set_num_threads(1)
-        return DescriptorPreparer(self.pieces, self.hashes)
+        return track.id
 
 
 def build_index(
@@ -114,7 +94,7 @@ def build_index(
     split: Split = "train",
     limit: int | None = None,
     workers: int = 0,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> RetrievalIndex:
     """Describes the instrumentals of a split.
 
@@ -125,7 +105,7 @@ def build_index(
         split: whose tracks are taken. Songs of others are never in the index.
         limit: look at this many tracks of the collection, 1 or more; None for all.
         workers: processes; 0 works in this one.
-        on_progress: told a step (`"scan"`, `"describe"`) and how many of how many tracks are done.
+        on_progress: called after every track, first of the step "reading", then of the step "listening".
 
     Returns:
         The index, as it is on the disk.
@@ -136,19 +116,21 @@ def build_index(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: give 1 or more")
-    tell = on_progress or (lambda step, done, total: None)
+
+    def report(step: str, done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress(step=step, done=done, total=total))
+
     target = Path(folder)
     known = _known(target, source, split)
-    listing = list_tracks(
-        source, split=split, limit=limit, on_progress=lambda done, total: tell("scan", done, total)
-    )
+    listing = list_tracks(source, split=split, limit=limit, on_progress=partial(report, "reading"))
     if not listing.wanted:
         why = first_reasons(listing.left_out) or f"{listing.elsewhere} tracks are of other splits"
         raise UsageError(
             f"there is no instrumental of {split} for the index ({why}); give another collection"
         )
     with locked_folder(target, name=_LOCK):
-        failed = _describe(listing.wanted, known, target, workers, tell)
+        failed = _describe(listing.wanted, known, target, workers, partial(report, "listening"))
         described = [each for each in listing.wanted if each.track.id not in failed]
         left_out = {each.track_id: each for each in listing.left_out} | failed
         if not described:
@@ -202,7 +184,7 @@ def _describe(
     known: dict[str, Descriptors],
     folder: Path,
     workers: int,
-    tell: Callable[[str, int, int], None],
+    report: Callable[[int, int], None],
 ) -> dict[str, LeftOut]:
     """Makes the pieces that are missing. Returns what failed, by track id."""
     pieces = folder / _PIECES
@@ -211,21 +193,19 @@ def _describe(
         each for each in wanted if each.sha256 not in known and not _is_whole(_piece(pieces, each.sha256))
     ]
     done = len(wanted) - len(missing)
-    tell("describe", done, len(wanted))
+    report(done, len(wanted))
     failed: dict[str, LeftOut] = {}
     if missing:
-        opener = OpenDescriptorPreparer(
-            pieces=pieces, hashes={each.track.id: each.sha256 for each in missing}
-        )
-        engine: Engine[Track, Described | Quarantined] = SameProcess()
+        describer = TrackDescriber(pieces=pieces, hashes={each.track.id: each.sha256 for each in missing})
+        engine: Engine[Track, str | Quarantined] = SameProcess()
         if workers:
             engine = Pool(workers=workers, give_up=quarantine, name="hafm-retrieve-index")
-        with contextlib.closing(engine.run(([each.track] for each in missing), opener)) as results:
+        with contextlib.closing(engine.run(([each.track] for each in missing), describer)) as results:
             for result in itertools.chain.from_iterable(results):
                 if isinstance(result, Quarantined):
                     failed[result.track_id] = LeftOut(track_id=result.track_id, reason=result.reason)
                 done += 1
-                tell("describe", done, len(wanted))
+                report(done, len(wanted))
     return failed
 
 

@@ -3,9 +3,9 @@
 In: a waveform `[T]` at any rate. Out: `Descriptors` of an instrumental, which an index stores; a
 `VocalProfile` of a vocal, which holds its onsets too, so that pulses of any period can be laid over them.
 
-Both are measured at 24 000 samples per second, so that recordings at other rates compare. Chroma are
-those of `hafm.evaluate.fit.chroma`, 10 frames per second. The pitch-class profile is the mean of their square
-roots, in which a loud chord does not decide alone.
+Waveforms hold finite samples, one or more, at 8000 per second or more. Both are measured at 24 000, so that
+recordings at other rates compare. Chroma are those of `hafm.evaluate.fit.chroma`, 10 frames per second. The
+pitch-class profile is the mean of their square roots, in which a loud chord does not decide alone.
 
 A key is never certain in a few seconds, so a profile gives a probability for each of the 24:
 
@@ -24,14 +24,13 @@ from torch import Tensor
 from hafm.audio.resample import resample
 from hafm.evaluate.fit.chroma import chroma_of
 from hafm.evaluate.fit.onsets import onset_envelope
-from hafm.evaluate.key import MAJOR_PROFILE, MINOR_PROFILE, Key
+from hafm.evaluate.key import KEYS, Key, key_correlations
 from hafm.evaluate.retrieval.pulse import Pulse, find_pulses, pulse_at
 from hafm.tokens.level import active_rms
 
 __all__ = [
     "ANALYSIS_RATE",
     "CHROMA_FRAMES_PER_SECOND",
-    "KEYS",
     "Descriptors",
     "VocalProfile",
     "describe",
@@ -45,16 +44,7 @@ __all__ = [
 ANALYSIS_RATE = 24_000
 CHROMA_FRAMES_PER_SECOND = 10
 
-KEYS = tuple(Key(tonic, mode) for mode in ("maj", "min") for tonic in range(12))
-"""All 24, majors first: the order of `key_probabilities`."""
-
 _SHARPNESS = 0.1
-
-_PROBES = np.stack(
-    [np.roll(MAJOR_PROFILE if key.mode == "maj" else MINOR_PROFILE, key.tonic) for key in KEYS]
-)
-_PROBES = _PROBES - _PROBES.mean(axis=1, keepdims=True)
-_PROBES = _PROBES / np.linalg.norm(_PROBES, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,11 +92,7 @@ class VocalProfile:
 
 
 def describe(waveform: Float[Tensor, " T"], sample_rate: int) -> Descriptors:
-    """Listens to an instrumental.
-
-    Args:
-        waveform: finite samples, one or more.
-        sample_rate: in hertz, 8000 or more.
+    """What an index knows of an instrumental.
 
     >>> tone = torch.sin(2 * torch.pi * 440 * torch.arange(48_000) / 24_000)
     >>> known = describe(0.1 * tone, 24_000)
@@ -126,12 +112,7 @@ def describe(waveform: Float[Tensor, " T"], sample_rate: int) -> Descriptors:
 
 
 def describe_vocal(waveform: Float[Tensor, " T"], sample_rate: int) -> VocalProfile:
-    """Listens to a vocal.
-
-    Args:
-        waveform: finite samples, one or more.
-        sample_rate: in hertz, 8000 or more.
-    """
+    """What is known of a vocal."""
     sound = resample(waveform[None], sample_rate, ANALYSIS_RATE)[0]
     onsets = onset_envelope(sound, ANALYSIS_RATE)
     return VocalProfile(
@@ -145,19 +126,13 @@ def describe_vocal(waveform: Float[Tensor, " T"], sample_rate: int) -> VocalProf
 def key_probabilities(profile: Float[Tensor, "12"]) -> NDArray[np.float64]:
     """How likely each of `KEYS` is, given how much of every pitch class sounds; all alike in silence.
 
-    Source: Krumhansl's probe tones, as in `hafm.evaluate.key`.
-
     >>> scale = torch.zeros(12).index_fill(0, torch.tensor([0, 2, 4, 5, 7, 9, 11]), 1.0)
     >>> scale[[0, 4, 7]] = 2.0
     >>> probabilities = key_probabilities(scale)
     >>> str(KEYS[int(probabilities.argmax())]), round(float(probabilities.sum()), 6)
     ('C major', 1.0)
     """
-    centred = profile.double().numpy() - float(profile.double().mean())
-    size = float(np.linalg.norm(centred))
-    if size < 1e-9:
-        return np.full(len(KEYS), 1 / len(KEYS))
-    correlations = _PROBES @ (centred / size)
+    correlations = key_correlations(profile)
     weights: NDArray[np.float64] = np.exp((correlations - correlations.max()) / _SHARPNESS)
     weights /= weights.sum()
     return weights

@@ -104,10 +104,7 @@ class RetrievalIndex:
         return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the index; the one that was there is replaced in one step.
-
-        Args:
-            folder: where to; made if missing.
+        """Writes the index to a folder, made if missing; the one that was there is replaced in one step.
 
         Raises:
             OutputError: the disk is full, or there is no permission. The old index then remains.
@@ -138,10 +135,7 @@ class RetrievalIndex:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Self:
-        """Reads an index and verifies its descriptors.
-
-        Args:
-            folder: what `save` wrote to.
+        """Reads what `save` wrote to a folder, and verifies the descriptors.
 
         Raises:
             IndexNotFound: it is missing.

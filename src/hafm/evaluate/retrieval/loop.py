@@ -49,11 +49,7 @@ class Loop:
 
     @classmethod
     def of(cls, pulse: Pulse | None, seconds: float) -> "Loop":
-        """The longest loop of whole bars.
-
-        Args:
-            pulse: of the instrumental, its phase that of the beat.
-            seconds: duration, above 0.
+        """The longest loop of whole bars in an instrumental, the phase of whose pulse is that of the beat.
 
         >>> loop = Loop.of(Pulse(period_seconds=0.5, phase_seconds=0.2, strength=9.0), 11.0)
         >>> loop.start_seconds, loop.end_seconds
@@ -113,12 +109,9 @@ class Loop:
         """The sound from a place on, for as long as wanted.
 
         Args:
-            waveform: the instrumental.
-            sample_rate: in hertz.
+            waveform, sample_rate: the instrumental.
             begin_seconds: what `begin` gave; a little less than 0 gives silence up to 0.
             num_samples: N, 1 or more.
-
-        Shape: `[T] -> [N]`
 
         >>> ramp = torch.arange(100.0)
         >>> loop = Loop(start_seconds=0.0, end_seconds=10.0, whole_seconds=10.0, beat_seconds=None)
@@ -127,51 +120,24 @@ class Loop:
         """
         half = round(_FADE_SECONDS / 2 * sample_rate)
         first = round(begin_seconds * sample_rate)
+        last = first + num_samples
         seams = self.seams(begin_seconds, num_samples / sample_rate)
         # The n-th seam in samples of unrolled time; rounded one by one, so that no error adds up.
         ends = [round((self.end_seconds + n * self.seconds) * sample_rate) for n in range(seams)]
-        source_first = first
-        output = torch.zeros(num_samples)
-        for start, end in zip([first, *ends], [*ends, first + num_samples], strict=True):
-            if start != first:
-                source_first = round(self.start_seconds * sample_rate)
-            _add_part(
-                output,
-                waveform,
-                source_first,
-                start - first,
-                end - first,
-                half,
-                fade_in=start != first,
-                fade_out=end != first + num_samples,
-            )
-        return output
-
-
-def _add_part(
-    output: Tensor,
-    waveform: Tensor,
-    source_first: int,
-    start: int,
-    end: int,
-    half: int,
-    *,
-    fade_in: bool,
-    fade_out: bool,
-) -> None:
-    """Adds `waveform` from `source_first` on to `output[start:end]`, and beyond both by `half` of a fade."""
-    before, after = half if fade_in else 0, half if fade_out else 0
-    low, high = source_first - before, source_first + (end - start) + after
-    part = pad(waveform[max(0, low) : max(0, high)], (max(0, -low), 0))
-    part = pad(part, (0, high - low - len(part))).clone()
-    # sin² + cos² = 1: two unlike sounds keep their power through the seam.
-    angle = torch.pi / 2 * (torch.arange(2 * half) + 0.5) / (2 * half) if half else torch.zeros(0)
-    if before:
-        length = min(2 * half, len(part))
-        part[:length] *= angle[:length].sin()
-    if after:
-        length = min(2 * half, len(part))
-        part[len(part) - length :] *= angle[2 * half - length :].cos()
-    first, last = start - before, end + after
-    kept = part[max(0, -first) : len(part) - max(0, last - len(output))]
-    output[max(0, first) : max(0, first) + len(kept)] += kept
+        # sin² + cos² = 1: two unlike sounds keep their power through the seam.
+        angle = torch.pi / 2 * (torch.arange(2 * half) + 0.5) / max(1, 2 * half)
+        output = torch.zeros(num_samples + 2 * half)  # with room for the fades of seams near the ends
+        for start, end in zip([first, *ends], [*ends, last], strict=True):
+            source = first if start == first else round(self.start_seconds * sample_rate)
+            before, after = half * (start != first), half * (end != last)
+            low, high = source - before, source + (end - start) + after
+            part = pad(waveform[max(0, low) : max(0, high)], (max(0, -low), 0))
+            part = pad(part, (0, high - low - len(part))).clone()
+            length = min(2 * half, len(part))
+            if before:
+                part[:length] *= angle[:length].sin()
+            if after:
+                part[len(part) - length :] *= angle[2 * half - length :].cos()
+            place = start - before - first + half
+            output[place : place + len(part)] += part
+        return output[half : half + num_samples]

@@ -11,7 +11,7 @@ In: a `VocalProfile`, and the `Descriptors` of candidates. Out: `Match`es, one p
 
 | term | weight | what it is |
 |---|---|---|
-| `key` | 0.3 | expected credit (`hafm.evaluate.fit.keys`) of the transposed key against the vocal's |
+| `key` | 0.3 | expected credit (`hafm.evaluate.key`) of the transposed key against the vocal's |
 | `chroma` | 1.0 | mean correlation of chroma over the frames in which both sound |
 | `tempo` | 0.2 | strength of the vocal's pulse that is followed, against its strongest |
 | `beat` | 0.1 | how much of that pulse's strength falls on the strokes, -1 to 1 |
@@ -39,11 +39,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hafm.errors import UsageError
-from hafm.evaluate.fit.keys import key_score
-from hafm.evaluate.key import Key
+from hafm.evaluate.key import KEYS, Key, key_score
 from hafm.evaluate.retrieval.descriptors import (
     CHROMA_FRAMES_PER_SECOND,
-    KEYS,
     Descriptors,
     VocalProfile,
     key_probabilities,
@@ -149,13 +147,7 @@ def rank_candidates(
 ) -> list[Match]:
     """The candidates of the shortlist, the best first, each as it fits best.
 
-    Args:
-        vocal: what is to be accompanied.
-        candidates: what there is.
-        settings: what may be done to them; None for the defaults.
-
-    Returns:
-        As many as there are candidates, at most `settings.shortlist`.
+    There are as many as candidates, but no more than `settings.shortlist`.
     """
     settings = MatchSettings() if settings is None else settings
     if not candidates:
@@ -178,7 +170,8 @@ def rank_candidates(
         )
         for number in sorted(shortlist.tolist())
     ]
-    # Stable: the first of equals stays first. Equal sums may differ in the last bits (alignment of memory).
+    # Stable: the first of equals stays first. Sums that are equal on paper may differ in their last bits;
+    # rounding makes them equal again.
     return sorted(matches, key=lambda match: -round(match.score, 9))
 
 

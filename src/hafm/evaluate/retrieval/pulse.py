@@ -1,6 +1,7 @@
 """The steady pulse of a sound: its period, where it falls, and how strong it is.
 
-In: onset strength, 100 frames per second (`hafm.evaluate.fit.onsets`). Out: `Pulse`s, the strongest first.
+In: onset strength `onsets`, 100 frames per second (`hafm.evaluate.fit.onsets`). Out: `Pulse`s, the strongest
+first.
 
 Let z be the square root of the onset strength, of mean 0 and deviation 1, and Z(f) its Fourier transform,
 divided by the root of the number of frames, so that noise has a modulus of about 1 whatever the length. A
@@ -60,7 +61,7 @@ class Pulse:
 
     @property
     def bpm(self) -> float:
-        """Strokes a minute."""
+        """Strokes per minute."""
         return 60 / self.period_seconds
 
     @property
@@ -76,10 +77,6 @@ class Pulse:
 
 def find_pulses(onsets: Float[Tensor, " F"], count: int = 3) -> tuple[Pulse, ...]:
     """The strongest pulses, at most `count`; none in silence, in noise, or under 3 s.
-
-    Args:
-        onsets: strength in each hundredth of a second.
-        count: how many at most.
 
     >>> import torch
     >>> clicks = torch.zeros(1000).index_fill(0, torch.arange(7, 1000, 50), 1.0)
@@ -112,10 +109,6 @@ def find_pulses(onsets: Float[Tensor, " F"], count: int = 3) -> tuple[Pulse, ...
 def pulse_at(onsets: Float[Tensor, " F"], period_seconds: float) -> Pulse | None:
     """The pulse of a given period, however weak; None in silence, or under 3 s.
 
-    Args:
-        onsets: strength in each hundredth of a second.
-        period_seconds: above 0.
-
     >>> import torch
     >>> clicks = torch.zeros(1000).index_fill(0, torch.arange(7, 1000, 50), 1.0)
     >>> pulse_at(clicks, 0.5).strength > 10 * pulse_at(clicks, 0.45).strength
@@ -127,10 +120,6 @@ def pulse_at(onsets: Float[Tensor, " F"], period_seconds: float) -> Pulse | None
 
 def pulse_fall(onsets: Float[Tensor, " F"], pulse: Pulse) -> float:
     """How much of the strength at a pulse's period falls where the pulse does, -1 to 1.
-
-    Args:
-        onsets: strength in each hundredth of a second.
-        pulse: of any phase.
 
     >>> import torch
     >>> clicks = torch.zeros(1000).index_fill(0, torch.arange(7, 1000, 50), 1.0)

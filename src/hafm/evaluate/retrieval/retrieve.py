@@ -74,21 +74,6 @@ class Retrieved:
     match: Match
     why: str
 
-    @property
-    def semitones(self) -> int:
-        """By which it was transposed, above 0 upwards."""
-        return self.match.semitones
-
-    @property
-    def speed(self) -> float:
-        """At which it is played."""
-        return self.match.speed
-
-    @property
-    def offset_seconds(self) -> float:
-        """Where in the instrumental the vocal begins."""
-        return self.match.offset_seconds
-
     def to_dict(self) -> dict[str, Any]:
         """JSON values: all but the sound."""
         return {
@@ -96,9 +81,9 @@ class Retrieved:
             "track_id": self.entry.track_id,
             "song_id": self.entry.song_id,
             "sha256": self.entry.sha256,
-            "semitones": self.semitones,
-            "speed": self.speed,
-            "offset_seconds": self.offset_seconds,
+            "semitones": self.match.semitones,
+            "speed": self.match.speed,
+            "offset_seconds": self.match.offset_seconds,
             "score": self.match.score,
             "terms": dict(self.match.terms),
             "why": self.why,

@@ -150,11 +150,7 @@ def first_reasons(left_out: Sequence[LeftOut], count: int = 3) -> str:
 
 
 def hash_instrumental(track: Track) -> str | ScanFailure:
-    """What the files of a track's instrumental hold: 64 hex digits, or why there are none.
-
-    Args:
-        track: with an instrumental.
-    """
+    """What the files of a track's instrumental hold: 64 hex digits, or why there are none."""
     digests = []
     for part in track.instrumental:
         found = hash_track(Track(id=track.id, song_id=track.song_id, mix=part))
@@ -165,10 +161,7 @@ def hash_instrumental(track: Track) -> str | ScanFailure:
 
 
 def read_instrumental(track: Track) -> Stems:
-    """The instrumental, under the rules of training; the vocal need not be there.
-
-    Args:
-        track: with an instrumental.
+    """The instrumental of a track, under the rules of training; the vocal need not be there.
 
     Raises:
         AudioError: a file of it is missing, or not fit for training: see `hafm.data.collection.intake`.

@@ -55,7 +55,7 @@ def transform(
     speed: float,
     num_samples: int,
 ) -> Float[Tensor, " N"]:
-    """Transposes by `semitones`, and plays `speed` times as fast.
+    """Transposes by `semitones`, and makes it `speed` times as fast.
 
     Args:
         waveform: finite samples, one or more.

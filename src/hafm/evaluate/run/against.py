@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from hafm.evaluate.fit.measures import MEASURES
 from hafm.evaluate.run.results import Figure, Results
-from hafm.evaluate.run.summary import by_song
+from hafm.evaluate.run.summary import by_song, figure_of
 from hafm.evaluate.statistics import bootstrap_interval, paired_permutation_p
 
 __all__ = ["Change", "Comparison", "compare"]
@@ -113,13 +113,12 @@ def _fit(then: Results, now: Results, *, same_clips: bool) -> Iterable[Change]:
             if not songs:
                 continue
             ours, theirs = [a[song] for song in songs], [b[song] for song in songs]
-            interval = bootstrap_interval([x - y for x, y in zip(ours, theirs, strict=True)])
-            difference = Figure(value=interval.value, low=interval.low, high=interval.high)
+            difference = figure_of(bootstrap_interval([x - y for x, y in zip(ours, theirs, strict=True)]))
             p = paired_permutation_p(ours, theirs)
             differs = p < _P
         else:
             difference = Figure(value=row.figure.value - before.figure.value)
-            differs = _apart(before.figure, row.figure)
+            differs = bool(row.figure.apart(before.figure))
         higher = MEASURES[row.measure].higher_is_better if row.measure in MEASURES else None
         yield Change(
             arm=row.arm,
@@ -148,15 +147,8 @@ def _fad(then: Results, now: Results, foreign: set[str]) -> Iterable[Change]:
             now=row.fad,
             difference=Figure(value=change),
             p=None,
-            verdict=_verdict(_apart(before, row.fad), change, higher=False),
+            verdict=_verdict(bool(row.fad.apart(before)), change, higher=False),
         )
-
-
-def _apart(a: Figure, b: Figure) -> bool:
-    """Whether two intervals do not touch."""
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return False
-    return a.high < b.low or b.high < a.low
 
 
 def _verdict(differs: bool, change: float, *, higher: bool | None) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -30,21 +31,21 @@ from hafm.audio.sound import to_mono
 from hafm.data.collection.intake import MAX_SECONDS, Stems, read_lead_sheet, read_stems
 from hafm.data.collection.track import Source, Track
 from hafm.errors import AudioError, LeadSheetError, UsageError
+from hafm.evaluate.fit.levels import activity_share, sings
 from hafm.evaluate.fit.truth import read_truth, write_truth
 from hafm.evaluate.run.changes import remember
-from hafm.evaluate.run.folder import BOTH_ARMS, MANIFEST_FILE, Made, RunFolder
-from hafm.evaluate.testset.activity import activity_share, sings
-from hafm.evaluate.testset.clip import Clip, LeftOut, Manifest, Protocol, clip_id
+from hafm.evaluate.run.folder import MANIFEST_FILE, RunFolder, true_sound
+from hafm.evaluate.testset import TRUTH, Clip, LeftOut, Manifest, Protocol, clip_id
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress, Progress
 from hafm.separate.separator import Separator
 
-__all__ = ["TRUTH", "build_test_set", "truth_path"]
-
-TRUTH = "truth"
-"""The system that is the true instrumental."""
+__all__ = ["build_test_set", "truth_path"]
 
 _AUDIBLE_DBFS = -60.0
+
+_Stretch: TypeAlias = tuple[int, int, int, float]
+"""Its number in the track, first and last sample, and the share of it that is sung."""
 
 
 def build_test_set(
@@ -147,7 +148,7 @@ def _cut(
         short = f"it lasts {seconds:.1f} s, and a clip {protocol.min_clip_seconds:g} s or more"
         return [], [LeftOut(track=track.id, start_seconds=None, reason=short)]
     active = sings(stems.vocal, protocol.sample_rate)
-    passed: list[tuple[int, int, int, float]] = []
+    passed: list[_Stretch] = []
     left_out = []
     for index, (start, stop) in enumerate(_stretches(len(stems.vocal), protocol)):
         seconds = start / protocol.sample_rate
@@ -158,16 +159,12 @@ def _cut(
         else:
             left_out.append(LeftOut(track=track.id, start_seconds=seconds, reason=reason))
     chosen = _spread(passed, protocol.clips_per_song)
-    kept = {index for index, *_ in chosen}
     left_out += [
-        _spare(track, start / protocol.sample_rate, protocol)
-        for index, start, *_ in passed
-        if index not in kept
+        _spare(track, stretch[1] / protocol.sample_rate, protocol)
+        for stretch in passed
+        if stretch not in chosen
     ]
-    return [
-        _write(run, track, stems, separated, sheet, index=index, start=start, stop=stop, share=share)
-        for index, start, stop, share in chosen
-    ], left_out
+    return [_write(run, track, stems, separated, sheet, stretch) for stretch in chosen], left_out
 
 
 def _write(
@@ -176,22 +173,17 @@ def _write(
     stems: Stems,
     separated: Tensor | None,
     sheet: LeadSheet | None,
-    *,
-    index: int,
-    start: int,
-    stop: int,
-    share: float,
+    stretch: _Stretch,
 ) -> Clip:
-    id, rate = clip_id(track.id, index), stems.sample_rate
+    index, start, stop, share = stretch
+    id, rate, seconds = clip_id(track.id, index), stems.sample_rate, start / stems.sample_rate
     vocal, instrumental = stems.vocal[start:stop], stems.instrumental[start:stop]
     run.put(run.vocal_path("isolated", id), vocal, rate)
-    true = Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=id)
-    run.put(run.sound_path(true), instrumental, rate)
+    run.put(run.sound_path(true_sound(id)), instrumental, rate)
     if separated is not None:
         run.put(run.vocal_path("separated", id), separated[start:stop], rate)
-    seconds = start / rate
     if sheet is not None:
-        run.put_sheet(true, _part(sheet, seconds, stop / rate))
+        run.put_sheet(true_sound(id), _part(sheet, seconds, stop / rate))
     score = Path(track.vocal[0].path.removesuffix(".vocal.wav") + ".json")
     has_truth = "style" in track.known and score.is_file()  # a rendered pair: its score lies beside it
     if has_truth:
@@ -239,9 +231,7 @@ def _spare(track: Track, start_seconds: float, protocol: Protocol) -> LeftOut:
     return LeftOut(track=track.id, start_seconds=start_seconds, reason=reason)
 
 
-def _spread(
-    passed: Sequence[tuple[int, int, int, float]], most: int | None
-) -> list[tuple[int, int, int, float]]:
+def _spread(passed: Sequence[_Stretch], most: int | None) -> list[_Stretch]:
     """Up to `most`, evenly over the song: the middles of as many equal parts of the list.
 
     >>> [index for index, *_ in _spread([(n, 0, 0, 1.0) for n in range(10)], 2)]

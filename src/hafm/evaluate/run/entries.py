@@ -9,22 +9,21 @@ In: a run whose sounds are there, and its systems. Out: an `Entry` for each row,
     model-best-of-N      the take that `hafm.evaluate.ranking` puts first among the first N
     random               takes 0, 1, 2: measures are averaged over them, distances use take 0
 
-The best of N is what a singer gets from `hafm generate --takes N --pick best`: the choice hears what the
-model heard (the arm's vocal, isolated or separated) and knows neither score nor true instrumental. The first
-N takes are ranked, so the best of 4 and of 8 nest. Choices are kept in RUN/choices.
+The best of N is what a singer gets from `hafm generate --takes N --pick best`: the choice is given what the
+model was given (the arm's vocal, isolated or separated) and knows neither score nor true instrumental. The
+first N takes are ranked, so the best of 4 and of 8 nest. Choices are kept in RUN/choices.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from hafm.evaluate.ranking import CRITERIA, rank_takes
-from hafm.evaluate.run.clips import TRUTH
-from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
+from hafm.evaluate.run.folder import BOTH_ARMS, RunFolder, SoundKey, true_sound
 from hafm.evaluate.run.results import SystemRow
 from hafm.evaluate.systems.base import System
-from hafm.evaluate.testset.clip import Arm, Clip
+from hafm.evaluate.testset import TRUTH, Arm, Clip
 from hafm.progress import OnProgress, Progress
 from hafm.version import __version__
 
@@ -48,7 +47,7 @@ class Entry:
     row: str
     arm: Arm
     clip: Clip
-    made: tuple[Made, ...]
+    made: tuple[SoundKey, ...]
     why: str = ""
 
 
@@ -72,21 +71,19 @@ def rows_of(systems: Sequence[System], *, best_of: Sequence[int]) -> list[System
         note = ""
         if system.takes > 1 and system.kind != "model":
             note = f"measures are means over {system.takes} pairings, distances are of the first"
-        rows.append(
-            SystemRow(
-                name=system.name, title=system.title, kind=system.kind, note=note, identity=system.identity()
-            )
+        own = SystemRow(
+            name=system.name, title=system.title, kind=system.kind, note=note, identity=system.identity()
         )
-        rows += [
-            SystemRow(
+        best = [
+            replace(
+                own,
                 name=f"{system.name}-best-of-{count}",
                 title=f"{system.title}, best of {count}",
-                kind=system.kind,
                 note=_CHOSEN.format(count=count),
-                identity=system.identity(),
             )
             for count in _counts(system, best_of)
         ]
+        rows += [own, *best]
     return rows
 
 
@@ -110,22 +107,23 @@ def entries_of(
     done, total = 0, len(choices) * len(manifest.clips)
     for arm in manifest.arms:
         for clip in manifest.clips:
-            made = Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
+            made = true_sound(clip.id)
             found.append(Entry(row=TRUTH, arm=arm, clip=clip, made=(made,)))
         for system in systems:
-            heard = arm if system.hears_vocal else BOTH_ARMS
+            heard = arm if system.uses_vocal else BOTH_ARMS
             takes = 1 if system.kind == "model" else system.takes
             for clip in manifest.clips:
                 made_here = tuple(
-                    Made(system=system.name, heard=heard, take=take, clip=clip.id) for take in range(takes)
+                    SoundKey(system=system.name, heard=heard, take=take, clip=clip.id)
+                    for take in range(takes)
                 )
                 found.append(Entry(row=system.name, arm=arm, clip=clip, made=made_here))
             counts = _counts(system, best_of)
             for clip in manifest.clips if counts else ():
-                for count, choice in _choose(run, system.name, arm, clip, of=counts).items():
-                    best = Made(system=system.name, heard=heard, take=choice.take, clip=clip.id)
+                for count, (take, why) in _choose(run, system.name, arm, clip, of=counts).items():
+                    best = SoundKey(system=system.name, heard=heard, take=take, clip=clip.id)
                     row = f"{system.name}-best-of-{count}"
-                    found.append(Entry(row=row, arm=arm, clip=clip, made=(best,), why=choice.why))
+                    found.append(Entry(row=row, arm=arm, clip=clip, made=(best,), why=why))
                 done += 1
                 if on_progress is not None:
                     on_progress(Progress(step="choosing takes", done=done, total=total))
@@ -140,54 +138,22 @@ def _counts(system: System, best_of: Sequence[int]) -> list[int]:
 # ---- the best of several takes
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Choice:
-    """A take and why it was chosen."""
-
-    take: int
-    why: str
-
-
 def _choose(
-    run: RunFolder,
-    system: str,
-    arm: Arm,
-    clip: Clip,
-    *,
-    of: Sequence[int],
-) -> dict[int, _Choice]:
-    """The best of the first N takes of a clip, for each N.
-
-    Args:
-        run: with the takes.
-        system: whose takes.
-        arm: whose vocal.
-        clip: which.
-        of: each N, 1 or more.
-    """
-    made = [Made(system=system, heard=arm, take=take, clip=clip.id) for take in range(max(of))]
-    paths = [run.sound_path(each) for each in made]
-    digests = [sha256(path.read_bytes()).hexdigest() for path in (run.vocal_path(arm, clip.id), *paths)]
-    key = f"choices/{system}/{arm}/{clip.id}.json"
+    run: RunFolder, system: str, arm: Arm, clip: Clip, *, of: Sequence[int]
+) -> dict[int, tuple[int, str]]:
+    """The best of the first N takes of a clip, and why, for each N (1 or more) in `of`; kept in the run."""
+    made = [SoundKey(system=system, heard=arm, take=take, clip=clip.id) for take in range(max(of))]
+    paths = (run.vocal_path(arm, clip.id), *map(run.sound_path, made))
+    digests = [sha256(path.read_bytes()).hexdigest() for path in paths]
     state = sha256(json.dumps([__version__, repr(CRITERIA), *digests]).encode()).hexdigest()
-    kept = _kept(run, key, state)
-    if kept is None or not set(of) <= set(kept):
+    key = f"choices/{system}/{arm}/{clip.id}.json"
+    kept = json.loads(run.read(key)) if (run.path / key).is_file() else {}
+    chosen = kept["chosen"] if kept.get("state") == state else {}
+    if not {str(count) for count in of} <= set(chosen):
         vocal, sounds = run.vocal(arm, clip), [run.sound(each) for each in made]
-        rate = run.manifest.protocol.sample_rate
-        kept = {}
         for count in sorted(set(of)):
-            best = rank_takes(vocal, sounds[:count], rate).best
-            kept[count] = _Choice(take=best.index, why=best.why if count > 1 else "the only take")
-        chosen = {str(count): [choice.take, choice.why] for count, choice in kept.items()}
+            best = rank_takes(vocal, sounds[:count], run.manifest.protocol.sample_rate).best
+            chosen[str(count)] = [best.index, best.why if count > 1 else "the only take"]
         run.write(key, json.dumps({"state": state, "chosen": chosen}))
-    return {count: kept[count] for count in of}
-
-
-def _kept(run: RunFolder, key: str, state: str) -> dict[int, _Choice] | None:
-    path = run.path / key
-    if not path.is_file():
-        return None
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if values["state"] != state:
-        return None
-    return {int(count): _Choice(take=take, why=why) for count, (take, why) in values["chosen"].items()}
+    found = {int(count): (take, why) for count, (take, why) in chosen.items()}
+    return {count: found[count] for count in of}

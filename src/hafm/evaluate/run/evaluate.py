@@ -3,7 +3,7 @@
 In: a folder with clips, and systems. Out: `Results`, and everything they come from in the folder.
 
     collection --protocol--> clips      run.clips      RUN/manifest.json, RUN/sounds/{vocal,truth}
-    systems    --play------> sounds     run.sounds     RUN/sounds/SYSTEM
+    systems    --accompany-> sounds     make_sounds    RUN/sounds/SYSTEM
     sounds     --score-----> numbers    run.scores     RUN/measures, RUN/points
     takes      --choose----> entries    run.entries    RUN/choices
     entries    --sum up----> results    run.summary    RUN/results.json
@@ -15,35 +15,35 @@ Source: paper 4; Donahue et al., "SingSong" (2023), section 4, for protocol and 
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 
 from hafm.errors import UsageError
 from hafm.evaluate.embeddings.base import Embedding, embed_sound
-from hafm.evaluate.run.clips import TRUTH
 from hafm.evaluate.run.entries import entries_of, rows_of
-from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, Made, RunFolder
-from hafm.evaluate.run.results import Figure, On, Results, WorthRow
+from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, RunFolder, SoundKey, true_sound
+from hafm.evaluate.run.results import On, Results, WorthRow
 from hafm.evaluate.run.scores import STEM_LUFS, Scorer
-from hafm.evaluate.run.sounds import make_sounds
-from hafm.evaluate.run.summary import apa_rows, clip_rows, fad_rows, fit_rows, measure_rows, noise_floor
+from hafm.evaluate.run.summary import Summary, figure_of, fit_rows, measure_rows
 from hafm.evaluate.statistics import bootstrap_interval
-from hafm.evaluate.systems.base import System
-from hafm.evaluate.vocal_worth import AlignedClip, StageWorth, vocal_worth
+from hafm.evaluate.systems.base import ClipSound, Guided, System
+from hafm.evaluate.testset import TRUTH, Arm, Clip
+from hafm.evaluate.vocal_worth import AlignedClip, ClipLoss, StageWorth, vocal_worth
 from hafm.generate.record import Environment
-from hafm.progress import OnProgress
+from hafm.jsonfile import as_type
+from hafm.progress import OnProgress, Progress
 from hafm.stages.bundle import Bundle
 
-__all__ = ["BEST_OF", "Settings", "evaluate"]
+__all__ = ["BEST_OF", "Settings", "evaluate", "make_sounds"]
 
 _FEWEST_SONGS_OF_DISTANCES = 20
 
 BEST_OF = (4, 8)
 """There is a row for the best of each of these numbers of takes, as far as there are as many."""
 
+_WORTH = "worth.json"
 _REFERENCES: tuple[tuple[On, str], ...] = (("stem", "instrumentals"), ("mix", "mixes"))
 
 
@@ -96,9 +96,11 @@ def evaluate(
     entries = entries_of(run, systems, best_of=settings.best_of, on_progress=on_progress)
     sounds = list(dict.fromkeys(made for entry in entries for made in entry.made))
     scorer.score(sounds, on_progress=on_progress)
-    clips = clip_rows(entries, scorer)
+    summary = Summary(
+        entries=entries, scorer=scorer, seed=settings.seed, draws=settings.draws, on_progress=on_progress
+    )
+    clips = summary.clip_rows()
     worth = () if bundle is None else _worth(run, bundle, settings, on_progress)
-    drawn = {"seed": settings.seed, "draws": settings.draws}
     results = Results(
         made_with={
             "environment": vars(Environment.here(settings.device)),
@@ -122,8 +124,8 @@ def evaluate(
         arms=manifest.arms,
         systems=tuple(rows_of(systems, best_of=settings.best_of)),
         measures=tuple(measure_rows(clips)),
-        fad=tuple(fad_rows(entries, scorer, manifest, **drawn, on_progress=on_progress)),
-        apa=tuple(apa_rows(entries, scorer, manifest, **drawn, on_progress=on_progress)),
+        fad=tuple(summary.fad_rows()),
+        apa=tuple(summary.apa_rows()),
         fit=tuple(fit_rows(clips)),
         clips=tuple(clips),
         worth=worth,
@@ -133,11 +135,80 @@ def evaluate(
             "a distance of that size means no difference."
             for embedding in embeddings
             for on, what in _REFERENCES
-            if (floor := noise_floor(entries, scorer, embedding, on, seed=settings.seed)) is not None
+            if (floor := summary.noise_floor(embedding, on)) is not None
         ),
     )
     run.write(RESULTS_FILE, results.to_json())
     return results
+
+
+def make_sounds(run: RunFolder, system: System, *, on_progress: OnProgress | None = None) -> None:
+    """Makes all sounds of a system that are missing.
+
+    Clips of one length go together, as many as a system takes at a time. Each sound is written as soon as its
+    batch is done; a stopped run loses one batch.
+
+    Args:
+        run: with its clips.
+        system: what accompanies the clips.
+        on_progress: called as clips are done, parts of them too.
+
+    Raises:
+        UsageError: the sounds in the folder were made by something else under that name.
+        HafmError: as the system raises.
+    """
+    run.claim(system.name, {"kind": system.kind, **system.identity()})
+    manifest = run.manifest
+    jobs = [
+        (heard, clip)
+        for heard in (manifest.arms if system.uses_vocal else [BOTH_ARMS])
+        for clip in manifest.clips
+    ]
+    missing = [job for job in jobs if not all(run.has(made) for made in _takes(system, *job))]
+    done = len(jobs) - len(missing)
+    for batch in _batches(missing, system.batch_clips):
+        heard = batch[0][0]
+        arm: Arm = "separated" if heard == "separated" else "isolated"
+        clips = [
+            ClipSound(
+                clip=clip,
+                vocal=run.vocal(arm, clip),
+                instrumental=run.sound(true_sound(clip.id)),
+                sheet=run.sheet(true_sound(clip.id)),
+            )
+            for _, clip in batch
+        ]
+        if isinstance(system, Guided):
+            for each in clips:
+                if (sheet := system.sheet_of(each)) is not None:
+                    run.put_sheet(SoundKey(system=system.name, heard=heard, take=0, clip=each.clip.id), sheet)
+
+        def on_share(share: float, done: int = done, size: int = len(batch)) -> None:
+            if on_progress is not None:
+                on_progress(Progress(step=system.title, done=done + share * size, total=len(jobs)))
+
+        rate = manifest.protocol.sample_rate
+        made_here = system.accompany(clips, sample_rate=rate, on_share=on_share)
+        for job, takes in zip(batch, made_here, strict=True):
+            for made, waveform in zip(_takes(system, *job), takes, strict=True):
+                run.put(run.sound_path(made), waveform, rate)
+        done += len(batch)
+
+
+def _takes(system: System, heard: str, clip: Clip) -> list[SoundKey]:
+    return [
+        SoundKey(system=system.name, heard=heard, take=take, clip=clip.id) for take in range(system.takes)
+    ]
+
+
+def _batches(jobs: Sequence[tuple[str, Clip]], size: int) -> Iterator[list[tuple[str, Clip]]]:
+    """Jobs of one arm and one length, `size` at most."""
+    groups: dict[tuple[str, int], list[tuple[str, Clip]]] = {}
+    for heard, clip in jobs:
+        groups.setdefault((heard, clip.num_samples), []).append((heard, clip))
+    for group in groups.values():
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
 
 
 def _few_songs(count: int) -> tuple[str, ...]:
@@ -177,18 +248,16 @@ def _worth(
     run: RunFolder, bundle: Bundle, settings: Settings, on_progress: OnProgress | None
 ) -> tuple[WorthRow, ...]:
     """What the vocal is worth to a bundle's stages on the clips; kept, since it takes long."""
-    manifest, path = run.manifest, run.path / "worth.json"
+    manifest = run.manifest
     state = [bundle.fingerprint, manifest.fingerprint, settings.seed]
-    if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["state"] == state:
-            return tuple(_worth_row(row) for row in kept["rows"])
+    if (run.path / _WORTH).is_file() and (kept := json.loads(run.read(_WORTH)))["state"] == state:
+        return tuple(as_type(row, WorthRow, name=_WORTH) for row in kept["rows"])
     clips = [
         AlignedClip(
             id=clip.id,
             song=clip.song,
             vocal=run.vocal("isolated", clip),
-            instrumental=run.sound(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)),
+            instrumental=run.sound(true_sound(clip.id)),
         )
         for clip in manifest.clips
     ]
@@ -200,26 +269,24 @@ def _worth(
         device=settings.device,
         on_progress=on_progress,
     )
-    rows = [_summed(stage) for stage in stages]
-    run.write(path.name, json.dumps({"state": state, "rows": rows}, indent=1))
-    return tuple(_worth_row(row) for row in rows)
+    rows = tuple(_worth_row(stage) for stage in stages)
+    run.write(_WORTH, json.dumps({"state": state, "rows": [asdict(row) for row in rows]}, indent=1))
+    return rows
 
 
-def _summed(stage: StageWorth) -> dict[str, Any]:
-    songs: dict[str, list[tuple[float, float]]] = {}
-    for clip in stage.clips:
-        songs.setdefault(clip.song, []).append((clip.right, clip.wrong))
-    means = [[sum(side) / len(side) for side in zip(*pairs, strict=True)] for pairs in songs.values()]
-    right, wrong = (bootstrap_interval([pair[side] for pair in means]) for side in (0, 1))
-    figures = {"right": right, "wrong": wrong, "difference": stage.difference}
-    return {
-        "stage": stage.stage,
-        "p": stage.p,
-        "clips": len(stage.clips),
-        **{name: {"value": each.value, "low": each.low, "high": each.high} for name, each in figures.items()},
-    }
-
-
-def _worth_row(row: dict[str, Any]) -> WorthRow:
-    figures = {name: Figure(**row[name]) for name in ("right", "wrong", "difference")}
-    return WorthRow(**{**row, **figures})
+def _worth_row(stage: StageWorth) -> WorthRow:
+    songs: dict[str, list[ClipLoss]] = {}
+    for loss in stage.clips:
+        songs.setdefault(loss.song, []).append(loss)
+    right, wrong = (
+        [sum(getattr(loss, side) for loss in losses) / len(losses) for losses in songs.values()]
+        for side in ("right", "wrong")
+    )
+    return WorthRow(
+        stage=stage.stage,
+        right=figure_of(bootstrap_interval(right)),
+        wrong=figure_of(bootstrap_interval(wrong)),
+        difference=figure_of(stage.difference),
+        p=stage.p,
+        clips=len(stage.clips),
+    )

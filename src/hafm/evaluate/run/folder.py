@@ -1,7 +1,7 @@
 """The folder of an evaluation: what lies where, and how a sound or a score gets in and out.
 
-    RUN/manifest.json                          the clips (`hafm.evaluate.testset.clip`)
-    RUN/sounds/vocal/ARM/CLIP.flac             what was sung, as each arm hears it
+    RUN/manifest.json                          the clips (`hafm.evaluate.testset`)
+    RUN/sounds/vocal/ARM/CLIP.flac             what was sung, in each arm
     RUN/sounds/SYSTEM/system.json              what made the sounds of a system
     RUN/sounds/SYSTEM/HEARD/TAKE/CLIP.flac     an accompaniment
     RUN/sounds/SYSTEM/HEARD/sheets/CLIP.json   the lead sheet that its takes were made from, if any; of
@@ -11,7 +11,7 @@
     RUN/results.json                           all tables (`hafm.evaluate.run.results`), written last
     RUN/report.html, RUN/table.md              the same for people
 
-HEARD is the arm for systems that hear the vocal, and `both` for those that do not (the true instrumental, a
+HEARD is the arm for systems that use the vocal, and `both` for those that do not (the true instrumental, a
 random one). TAKE counts from 0; systems that make one thing have take 0 alone. Sounds are mono FLAC of 24 bit
 at the protocol's rate, exactly as long as their clip.
 
@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -32,7 +32,8 @@ from torch import Tensor
 
 from hafm.audio.io import write_audio
 from hafm.errors import OutputError, UsageError
-from hafm.evaluate.testset.clip import Arm, Clip, Manifest
+from hafm.evaluate.run.results import ClipRow, Results
+from hafm.evaluate.testset import TRUTH, Arm, Clip, Manifest
 from hafm.files import atomic_file
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
@@ -44,8 +45,9 @@ __all__ = [
     "RESULTS_FILE",
     "TABLE_FILE",
     "VOCAL",
-    "Made",
     "RunFolder",
+    "SoundKey",
+    "true_sound",
 ]
 
 MANIFEST_FILE = "manifest.json"
@@ -60,7 +62,7 @@ BOTH_ARMS = "both"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class SoundKey:
     """One accompaniment of a run.
 
     Args:
@@ -74,6 +76,16 @@ class Made:
     heard: str
     take: int
     clip: str
+
+    @classmethod
+    def of(cls, row: ClipRow) -> Self:
+        """The sound behind a row of the results."""
+        return cls(system=row.source, heard=row.heard, take=row.take, clip=row.clip)
+
+
+def true_sound(clip: str) -> SoundKey:
+    """The true instrumental of a clip."""
+    return SoundKey(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip)
 
 
 class RunFolder:
@@ -93,15 +105,30 @@ class RunFolder:
         Raises:
             UsageError: there is no manifest, or it cannot be used.
         """
-        path = self.path / MANIFEST_FILE
+        return Manifest.from_json(self.read(MANIFEST_FILE), where=f"'{self.path / MANIFEST_FILE}'")
+
+    @cached_property
+    def results(self) -> Results:
+        """What was measured.
+
+        Raises:
+            UsageError: there are no results, or they cannot be used.
+        """
+        return Results.from_json(self.read(RESULTS_FILE), where=f"'{self.path / RESULTS_FILE}'")
+
+    def read(self, name: str) -> str:
+        """The text of a file of the run.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
         try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
             raise UsageError(
-                f"'{self.path}' is not an evaluation ({MANIFEST_FILE}: {error.strerror}); make one with hafm "
-                "evaluate"
+                f"'{self.path}' is not a finished evaluation ({name}: {reason}); make one with hafm evaluate"
             ) from error
-        return Manifest.from_json(text, where=f"'{path}'")
 
     def write(self, name: str, text: str) -> Path:
         """Writes a text file of the run."""
@@ -117,11 +144,11 @@ class RunFolder:
         """Where the vocal of a clip lies."""
         return self.path / "sounds" / VOCAL / arm / f"{clip}.flac"
 
-    def sound_path(self, made: Made) -> Path:
+    def sound_path(self, made: SoundKey) -> Path:
         """Where an accompaniment lies."""
         return self.path / "sounds" / made.system / made.heard / str(made.take) / f"{made.clip}.flac"
 
-    def has(self, made: Made) -> bool:
+    def has(self, made: SoundKey) -> bool:
         """Whether it is there."""
         return self.sound_path(made).is_file()
 
@@ -132,14 +159,14 @@ class RunFolder:
         write_audio(path, (waveform / peak if peak > 1 else waveform)[None], sample_rate, format="flac")
 
     def vocal(self, arm: Arm, clip: Clip) -> Float[Tensor, " T"]:
-        """The vocal of a clip, as an arm hears it.
+        """The vocal of a clip, in an arm.
 
         Raises:
             OutputError: the file is not as it was written.
         """
         return self._read(self.vocal_path(arm, clip.id), clip)
 
-    def sound(self, made: Made) -> Float[Tensor, " T"]:
+    def sound(self, made: SoundKey) -> Float[Tensor, " T"]:
         """An accompaniment.
 
         Raises:
@@ -167,11 +194,11 @@ class RunFolder:
 
     # ---- lead sheets
 
-    def put_sheet(self, made: Made, sheet: LeadSheet) -> None:
+    def put_sheet(self, made: SoundKey, sheet: LeadSheet) -> None:
         """Keeps the lead sheet that an accompaniment was made from."""
         self.write(str(self._sheet_path(made).relative_to(self.path)), lead_sheet_to_json(sheet))
 
-    def sheet(self, made: Made) -> LeadSheet | None:
+    def sheet(self, made: SoundKey) -> LeadSheet | None:
         """The lead sheet that an accompaniment was made from; None without one.
 
         Raises:
@@ -182,7 +209,7 @@ class RunFolder:
             return None
         return lead_sheet_from_json(path.read_text(encoding="utf-8"), where=f"'{path}'")
 
-    def _sheet_path(self, made: Made) -> Path:
+    def _sheet_path(self, made: SoundKey) -> Path:
         return self.path / "sounds" / made.system / made.heard / "sheets" / f"{made.clip}.json"
 
     # ---- who made them

@@ -47,6 +47,20 @@ class Figure:
     low: float | None = None
     high: float | None = None
 
+    def apart(self, other: "Figure") -> int | None:
+        """1 if this figure's interval lies wholly above the other's, -1 if below, 0 if they meet.
+
+        None where one of them is not known. Intervals that meet do not show that two figures are equal;
+        intervals that do not meet show that they differ.
+
+        >>> low, high = Figure(value=1.0, low=0.5, high=1.5), Figure(value=3.0, low=2.0, high=4.0)
+        >>> low.apart(high), high.apart(low), low.apart(low), low.apart(Figure(value=9.0))
+        (-1, 1, 0, None)
+        """
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return None
+        return 1 if self.low > other.high else -1 if self.high < other.low else 0
+
     def __str__(self) -> str:
         if self.value is None:
             return "none"
@@ -235,11 +249,7 @@ class Results:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
-        """Results from their JSON.
-
-        Args:
-            text: what `to_json` gave.
-            where: what messages call it.
+        """Results from what `to_json` gave, which messages call `where`.
 
         Raises:
             UsageError: they are not results, or have another format.

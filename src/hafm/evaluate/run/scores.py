@@ -4,7 +4,7 @@ In: a run whose sounds are there. Out: RUN/measures and RUN/points, one file per
 
 Conventions, the same for every system and in both arms:
 
-* *Fit* is measured against the isolated vocal, whatever vocal the system heard, and on the sound as it
+* *Fit* is measured against the isolated vocal, whatever vocal the system got, and on the sound as it
   was made; obedience against the lead sheet that it was made from, or else the true one.
 * *Stems* are embedded at one loudness, -18 LUFS, and *mixes* are made with the isolated vocal by
   `hafm.audio.mixdown` at its defaults (accompaniment 3 dB under the vocal, -14 LUFS). So level is not part
@@ -15,7 +15,7 @@ scores it has changed.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -27,14 +27,14 @@ from hafm.audio.mixdown import mixdown
 from hafm.evaluate.embeddings.base import Embedding, embed_sound
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
 from hafm.evaluate.fit.truth import read_truth
-from hafm.evaluate.run.clips import TRUTH, truth_path
-from hafm.evaluate.run.folder import BOTH_ARMS, Made, RunFolder
+from hafm.evaluate.run.clips import truth_path
+from hafm.evaluate.run.folder import RunFolder, SoundKey, true_sound
 from hafm.evaluate.run.results import On
-from hafm.evaluate.testset.clip import Clip
+from hafm.evaluate.testset import Clip
 from hafm.progress import OnProgress, Progress
 from hafm.version import __version__
 
-__all__ = ["STEM_LUFS", "Scorer", "mixed"]
+__all__ = ["STEM_LUFS", "Scorer"]
 
 STEM_LUFS = -18.0
 
@@ -44,14 +44,15 @@ class Scorer:
 
     Args:
         run: with its sounds.
-        embeddings: what hears them.
+        embeddings: what embeds them.
     """
 
     def __init__(self, run: RunFolder, embeddings: Sequence[Embedding]) -> None:
         self._run = run
+        self.manifest = run.manifest
         self.embeddings = embeddings
 
-    def score(self, made: Sequence[Made], *, on_progress: OnProgress | None = None) -> None:
+    def score(self, made: Sequence[SoundKey], *, on_progress: OnProgress | None = None) -> None:
         """Scores what is not scored yet.
 
         Args:
@@ -66,11 +67,11 @@ class Scorer:
             if on_progress is not None:
                 on_progress(Progress(step="measuring", done=number + 1, total=len(made)))
 
-    def measures(self, made: Made) -> dict[str, float | None]:
+    def measures(self, made: SoundKey) -> dict[str, float | None]:
         """The measures of fit of one sound."""
         run = self._run
         clip = run.manifest.clip(made.clip)
-        true = Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
+        true = true_sound(clip.id)
         sheet = run.sheet(made) or run.sheet(true)
         fingerprint = self._fingerprint(made, "fit", __version__, repr(sheet), *MEASURES)
         found = run.measures(_key(made), fingerprint)
@@ -87,48 +88,50 @@ class Scorer:
             run.put_measures(_key(made), fingerprint, found)
         return found
 
-    def points(self, made: Made, embedding: Embedding, on: On) -> Float32[np.ndarray, "N D"]:
+    def points(self, made: SoundKey, embedding: Embedding, on: On) -> Float32[np.ndarray, "N D"]:
         """The embeddings of one sound, alone or mixed with the vocal."""
-        run = self._run
-        clip, rate = run.manifest.clip(made.clip), run.manifest.protocol.sample_rate
-        print_of = self._fingerprint(made, on, embedding.fingerprint())[:16]
-        key = f"{embedding.name}/{on}/{_key(made)}.{print_of}"
-        found = run.points(key)
-        if found is None:
-            sound = run.sound(made)
+
+        def sound() -> Float[Tensor, " T"]:
             if on == "mix":
-                sound = mixed(run.vocal("isolated", clip), sound, rate)
-            else:
-                sound = normalise_loudness(sound[None], rate, STEM_LUFS)[0][0]
-            found = embed_sound(embedding, sound, sample_rate=rate)
-            run.put_points(key, found)
-        return found
+                return self._with_vocal(self.manifest.clip(made.clip), self._run.sound(made))
+            rate = self.manifest.protocol.sample_rate
+            return normalise_loudness(self._run.sound(made)[None], rate, STEM_LUFS)[0][0]
+
+        state = self._fingerprint(made, on, embedding.fingerprint())
+        return self._embedded(f"{embedding.name}/{on}/{_key(made)}.{state[:16]}", embedding, sound)
 
     def shuffled_points(self, vocal: Clip, donor: Clip, embedding: Embedding) -> Float32[np.ndarray, "N D"]:
         """Embeddings of a vocal mixed with the true instrumental of another clip."""
-        made = Made(system="shuffled", heard=donor.id, take=0, clip=vocal.id)
-        run, rate = self._run, self._run.manifest.protocol.sample_rate
+
+        def sound() -> Float[Tensor, " T"]:
+            other = self._run.sound(true_sound(donor.id))
+            return self._with_vocal(
+                vocal, other.repeat(-(-vocal.num_samples // len(other)))[: vocal.num_samples]
+            )
+
+        made = SoundKey(system="shuffled", heard=donor.id, take=0, clip=vocal.id)
         key = f"{embedding.name}/mix/{_key(made)}.{embedding.fingerprint()[:16]}"
-        found = run.points(key)
+        return self._embedded(key, embedding, sound)
+
+    def _embedded(
+        self, key: str, embedding: Embedding, sound: Callable[[], Float[Tensor, " T"]]
+    ) -> Float32[np.ndarray, "N D"]:
+        """The embeddings that are kept under a key, or made now."""
+        found = self._run.points(key)
         if found is None:
-            other = run.sound(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=donor.id))
-            other = other.repeat(-(-vocal.num_samples // len(other)))[: vocal.num_samples]
-            sound = mixed(run.vocal("isolated", vocal), other, rate)
-            found = embed_sound(embedding, sound, sample_rate=rate)
-            run.put_points(key, found)
+            found = embed_sound(embedding, sound(), sample_rate=self.manifest.protocol.sample_rate)
+            self._run.put_points(key, found)
         return found
 
-    def _fingerprint(self, made: Made, *what: str) -> str:
+    def _with_vocal(self, clip: Clip, accompaniment: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+        """Both together, as `hafm generate` mixes them by default."""
+        vocal, rate = self._run.vocal("isolated", clip), self.manifest.protocol.sample_rate
+        return mixdown(vocal[None], accompaniment[None], rate)[0][0]
+
+    def _fingerprint(self, made: SoundKey, *what: str) -> str:
         digest = sha256(self._run.sound_path(made).read_bytes()).hexdigest()
         return sha256(json.dumps([digest, *what]).encode()).hexdigest()
 
 
-def mixed(
-    vocal: Float[Tensor, " T"], accompaniment: Float[Tensor, " T"], sample_rate: int
-) -> Float[Tensor, " T"]:
-    """Both together, as `hafm generate` mixes them by default."""
-    return mixdown(vocal[None], accompaniment[None], sample_rate)[0][0]
-
-
-def _key(made: Made) -> str:
+def _key(made: SoundKey) -> str:
     return f"{made.system}/{made.heard}/{made.take}/{made.clip}"

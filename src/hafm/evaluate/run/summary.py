@@ -15,7 +15,9 @@ Clips of one song are averaged, or joined, before anything is drawn: songs are w
 The reference is always made with isolated vocals, so both arms are measured against the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,42 +26,24 @@ from hafm.errors import UsageError
 from hafm.evaluate.apa import bootstrap_apa
 from hafm.evaluate.embeddings.base import Embedding
 from hafm.evaluate.exchange import exchange_partners
-from hafm.evaluate.fad import bootstrap_fad, fad, fad_infinity, per_song_fad
+from hafm.evaluate.fad import FadInterval, bootstrap_fad, fad, fad_infinity, per_song_fad
 from hafm.evaluate.fit.measures import MEASURES
-from hafm.evaluate.run.clips import TRUTH
 from hafm.evaluate.run.entries import Entry
 from hafm.evaluate.run.results import ApaRow, ClipRow, FadRow, Figure, FitRow, MeasureRow, On
 from hafm.evaluate.run.scores import Scorer
-from hafm.evaluate.statistics import bootstrap_interval, paired_d, paired_permutation_p
-from hafm.evaluate.testset.clip import Manifest, of_song
+from hafm.evaluate.statistics import Interval, bootstrap_interval, paired_d, paired_permutation_p
+from hafm.evaluate.testset import TRUTH, of_song
 from hafm.progress import OnProgress, Progress
 
-__all__ = ["apa_rows", "clip_rows", "fad_rows", "fit_rows", "measure_rows", "noise_floor"]
+__all__ = ["Summary", "by_song", "figure_of", "fit_rows", "measure_rows"]
 
 _RANDOM = "random"
 _P = 0.05
 _FEWEST_SONGS = 4
 _FLOOR_DRAWS = 20
 
+T = TypeVar("T")
 SongPoints = list[NDArray[np.floating]]
-
-
-def clip_rows(entries: Sequence[Entry], scorer: Scorer) -> list[ClipRow]:
-    """Every clip under every row, with its measures."""
-    return [
-        ClipRow(
-            arm=entry.arm,
-            system=entry.row,
-            clip=entry.clip.id,
-            song=entry.clip.song,
-            take=entry.made[0].take,
-            heard=entry.made[0].heard,
-            source=entry.made[0].system,
-            measures=_averaged([scorer.measures(made) for made in entry.made]),
-            why=entry.why,
-        )
-        for entry in entries
-    ]
 
 
 def fit_rows(clips: Iterable[ClipRow]) -> list[FitRow]:
@@ -70,16 +54,13 @@ def fit_rows(clips: Iterable[ClipRow]) -> list[FitRow]:
     found = []
     for (arm, system), rows in grouped.items():
         for name in MEASURES:
-            songs = by_song(rows, name)
-            interval = bootstrap_interval(list(songs.values())) if songs else None
+            songs = list(by_song(rows, name).values())
             found.append(
                 FitRow(
                     arm=arm,
                     system=system,
                     measure=name,
-                    figure=Figure(value=None)
-                    if interval is None
-                    else Figure(value=interval.value, low=interval.low, high=interval.high),
+                    figure=figure_of(bootstrap_interval(songs)) if songs else Figure(value=None),
                     songs=len(songs),
                     clips=sum(row.measures[name] is not None for row in rows),
                 )
@@ -115,107 +96,147 @@ def measure_rows(clips: Sequence[ClipRow]) -> list[MeasureRow]:
     return found
 
 
-def fad_rows(
-    entries: Sequence[Entry],
-    scorer: Scorer,
-    manifest: Manifest,
-    *,
-    seed: int,
-    draws: int,
-    on_progress: OnProgress | None = None,
-) -> list[FadRow]:
-    """Distances of every row in every arm, for every embedding, on stems and on mixes."""
-    found = []
-    jobs: list[tuple[Embedding, On, str, str]] = [
-        (embedding, on, arm, row)
-        for embedding in scorer.embeddings
-        for on in ("stem", "mix")
-        for arm, row in _tables(entries)
-    ]
-    for number, (embedding, on, arm, row) in enumerate(jobs):
-        reference = _song_points(entries, scorer, embedding, on, arm, TRUTH)
-        candidate = _song_points(entries, scorer, embedding, on, arm, row)
-        found.append(
-            FadRow(
-                arm=arm,
-                system=row,
-                embedding=embedding.name,
-                on=on,
-                fad=_fad_figure(reference, candidate, seed=seed, draws=draws),
-                infinity=None if row == TRUTH else _infinity(reference, candidate, seed=seed),
-                points=sum(map(len, candidate)),
-                per_song=_per_song(manifest.songs, reference, candidate),
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Which sound represents which row, what it scores, and how intervals are drawn.
+
+    Args:
+        entries: of all rows.
+        scorer: of the run.
+        seed: of the draws.
+        draws: half-samples behind an interval.
+        on_progress: called after every row of a table.
+    """
+
+    entries: Sequence[Entry]
+    scorer: Scorer
+    seed: int
+    draws: int
+    on_progress: OnProgress | None = None
+
+    def clip_rows(self) -> list[ClipRow]:
+        """Every clip under every row, with its measures."""
+        return [
+            ClipRow(
+                arm=entry.arm,
+                system=entry.row,
+                clip=entry.clip.id,
+                song=entry.clip.song,
+                take=entry.made[0].take,
+                heard=entry.made[0].heard,
+                source=entry.made[0].system,
+                measures=_averaged([self.scorer.measures(made) for made in entry.made]),
+                why=entry.why,
             )
-        )
-        if on_progress is not None:
-            on_progress(Progress(step="distances", done=number + 1, total=len(jobs)))
-    return found
-
-
-def noise_floor(
-    entries: Sequence[Entry], scorer: Scorer, embedding: Embedding, on: On, *, seed: int
-) -> float | None:
-    """Mean distance between two halves of the true instrumentals: no difference, at half the songs."""
-    songs = _song_points(entries, scorer, embedding, on, "isolated", TRUTH)
-    if len(songs) < _FEWEST_SONGS:
-        return None
-    rng = np.random.default_rng(seed)
-    distances = []
-    for _ in range(_FLOOR_DRAWS):
-        order = rng.permutation(len(songs))
-        half = len(songs) // 2
-        distances.append(fad([songs[i] for i in order[:half]], [songs[i] for i in order[half:]]))
-    return float(np.mean(distances))
-
-
-def apa_rows(
-    entries: Sequence[Entry],
-    scorer: Scorer,
-    manifest: Manifest,
-    *,
-    seed: int,
-    draws: int,
-    on_progress: OnProgress | None = None,
-) -> list[ApaRow]:
-    """Adherence of every row in every arm; none where there are too few songs to tell (under eight)."""
-    songs = of_song(manifest.clips)
-    if len(songs) < 2 * _FEWEST_SONGS:
-        return []
-    donors = exchange_partners(len(songs), seed=seed)
-    clips = list(songs.values())
-    found = []
-    jobs = [(embedding, arm, row) for embedding in scorer.embeddings for arm, row in _tables(entries)]
-    for number, (embedding, arm, row) in enumerate(jobs):
-        shuffled: SongPoints = [
-            np.concatenate(
-                [
-                    scorer.shuffled_points(clip, clips[donor][index % len(clips[donor])], embedding)
-                    for index, clip in enumerate(song)
-                ]
-            )
-            for song, donor in zip(clips, donors, strict=True)
+            for entry in self.entries
         ]
-        interval = bootstrap_apa(
-            reference=_song_points(entries, scorer, embedding, "mix", arm, TRUTH),
-            shuffled=shuffled,
-            candidate=_song_points(entries, scorer, embedding, "mix", arm, row),
-            donors=donors,
-            seed=seed,
-            draws=draws,
-        )
-        found.append(
-            ApaRow(
-                arm=arm,
-                system=row,
-                embedding=embedding.name,
-                apa=Figure(value=interval.apa.value, low=interval.low, high=interval.high),
-                informative=interval.informative,
-                why=interval.reason,
+
+    def fad_rows(self) -> list[FadRow]:
+        """Distances of every row in every arm, for every embedding, on stems and on mixes."""
+        ways: list[tuple[Embedding, On]] = [
+            (embedding, on) for embedding in self.scorer.embeddings for on in ("stem", "mix")
+        ]
+        found = []
+        for (embedding, on), arm, row in self._jobs("distances", ways):
+            reference = self._song_points(embedding, on, arm, TRUTH)
+            candidate = self._song_points(embedding, on, arm, row)
+            found.append(
+                FadRow(
+                    arm=arm,
+                    system=row,
+                    embedding=embedding.name,
+                    on=on,
+                    fad=self._fad_figure(reference, candidate),
+                    infinity=None if row == TRUTH else self._infinity(reference, candidate),
+                    points=sum(map(len, candidate)),
+                    per_song=_per_song(self.scorer.manifest.songs, reference, candidate),
+                )
             )
-        )
-        if on_progress is not None:
-            on_progress(Progress(step="adherence", done=number + 1, total=len(jobs)))
-    return found
+        return found
+
+    def noise_floor(self, embedding: Embedding, on: On) -> float | None:
+        """Mean distance between two halves of the true instrumentals: no difference, at half the songs."""
+        songs = self._song_points(embedding, on, "isolated", TRUTH)
+        if len(songs) < _FEWEST_SONGS:
+            return None
+        rng = np.random.default_rng(self.seed)
+        distances = []
+        for _ in range(_FLOOR_DRAWS):
+            order = rng.permutation(len(songs))
+            half = len(songs) // 2
+            distances.append(fad([songs[i] for i in order[:half]], [songs[i] for i in order[half:]]))
+        return float(np.mean(distances))
+
+    def apa_rows(self) -> list[ApaRow]:
+        """Adherence of every row in every arm; no rows where songs are too few to tell (under eight)."""
+        clips = list(of_song(self.scorer.manifest.clips).values())
+        if len(clips) < 2 * _FEWEST_SONGS:
+            return []
+        donors = exchange_partners(len(clips), seed=self.seed)
+        found = []
+        for embedding, arm, row in self._jobs("adherence", self.scorer.embeddings):
+            shuffled: SongPoints = [
+                np.concatenate(
+                    [
+                        self.scorer.shuffled_points(clip, clips[donor][index % len(clips[donor])], embedding)
+                        for index, clip in enumerate(song)
+                    ]
+                )
+                for song, donor in zip(clips, donors, strict=True)
+            ]
+            interval = bootstrap_apa(
+                reference=self._song_points(embedding, "mix", arm, TRUTH),
+                shuffled=shuffled,
+                candidate=self._song_points(embedding, "mix", arm, row),
+                donors=donors,
+                seed=self.seed,
+                draws=self.draws,
+            )
+            found.append(
+                ApaRow(
+                    arm=arm,
+                    system=row,
+                    embedding=embedding.name,
+                    apa=Figure(value=interval.apa.value, low=interval.low, high=interval.high),
+                    informative=interval.informative,
+                    why=interval.reason,
+                )
+            )
+        return found
+
+    def _jobs(self, step: str, ways: Sequence[T]) -> Iterator[tuple[T, str, str]]:
+        """Each way with every arm and row, in order."""
+        tables = list(dict.fromkeys((entry.arm, entry.row) for entry in self.entries))
+        jobs = [(way, arm, row) for way in ways for arm, row in tables]
+        for number, job in enumerate(jobs, start=1):
+            yield job
+            if self.on_progress is not None:
+                self.on_progress(Progress(step=step, done=number, total=len(jobs)))
+
+    def _song_points(self, embedding: Embedding, on: On, arm: str, row: str) -> SongPoints:
+        """The embeddings of each song, in the order of the manifest."""
+        songs: dict[str, SongPoints] = {}
+        for entry in self.entries:
+            if entry.arm == arm and entry.row == row:
+                points = self.scorer.points(entry.made[0], embedding, on)
+                songs.setdefault(entry.clip.song, []).append(points)
+        return [np.concatenate(parts) for parts in songs.values()]
+
+    def _fad_figure(self, reference: SongPoints, candidate: SongPoints) -> Figure:
+        if len(candidate) < _FEWEST_SONGS:
+            return Figure(value=fad(reference, candidate))
+        seed, draws = self.seed, self.draws
+        return figure_of(bootstrap_fad(reference, candidate, seed=seed, draws=draws, resample="paired"))
+
+    def _infinity(self, reference: SongPoints, candidate: SongPoints) -> float | None:
+        """None where there are not four times as many embeddings as dimensions: the line bends below."""
+        points, dim = sum(map(len, candidate)), candidate[0].shape[1]
+        return None if points < 4 * dim else fad_infinity(reference, candidate, seed=self.seed).value
+
+
+def figure_of(interval: Interval | FadInterval) -> Figure:
+    """A figure and its bounds."""
+    return Figure(value=interval.value, low=interval.low, high=interval.high)
 
 
 def by_song(rows: Iterable[ClipRow], measure: str) -> dict[str, float]:
@@ -256,37 +277,6 @@ def _averaged(measures: Sequence[Mapping[str, float | None]]) -> dict[str, float
         values = [value for each in measures if (value := each[name]) is not None]
         found[name] = float(np.mean(values)) if values else None
     return found
-
-
-def _tables(entries: Sequence[Entry]) -> list[tuple[str, str]]:
-    """Arms and rows, in order."""
-    return list(dict.fromkeys((entry.arm, entry.row) for entry in entries))
-
-
-def _song_points(
-    entries: Sequence[Entry], scorer: Scorer, embedding: Embedding, on: On, arm: str, row: str
-) -> SongPoints:
-    """The embeddings of each song, in the order of the manifest."""
-    songs: dict[str, SongPoints] = {}
-    for entry in entries:
-        if entry.arm == arm and entry.row == row:
-            songs.setdefault(entry.clip.song, []).append(scorer.points(entry.made[0], embedding, on))
-    return [np.concatenate(parts) for parts in songs.values()]
-
-
-def _fad_figure(reference: SongPoints, candidate: SongPoints, *, seed: int, draws: int) -> Figure:
-    if len(candidate) < _FEWEST_SONGS:
-        return Figure(value=fad(reference, candidate))
-    interval = bootstrap_fad(reference, candidate, seed=seed, draws=draws, resample="paired")
-    return Figure(value=interval.value, low=interval.low, high=interval.high)
-
-
-def _infinity(reference: SongPoints, candidate: SongPoints, *, seed: int) -> float | None:
-    """None where there are not twice as many embeddings as dimensions: the line bends below."""
-    points, dim = sum(map(len, candidate)), candidate[0].shape[1]
-    if points < 4 * dim:
-        return None
-    return fad_infinity(reference, candidate, seed=seed).value
 
 
 def _per_song(songs: Sequence[str], reference: SongPoints, candidate: SongPoints) -> dict[str, float | None]:

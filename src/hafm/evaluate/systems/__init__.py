@@ -2,16 +2,16 @@
 
 In: names, as they are given on a command line, and what the systems need. Out: `System`s, see `systems.base`.
 
-    codec            the true instrumental through the bundle's codec; `systems.ceilings`
+    codec            the true instrumental through the bundle's codec; `systems.references`
     model            the bundle as a user has it: with an analyser it follows its estimate; `systems.model`
     model-none       the bundle, given an empty lead sheet
     model-given      the bundle, given the true lead sheet of each clip
-    model-estimated  the bundle, given what its own analyser hears in the vocal
+    model-estimated  the bundle, given what its own analyser estimates from the vocal
     model-other      the bundle, given the lead sheet of another song: the floor of what a sheet can do
-    arrangement      a band of samples that plays what the bundle's analyser hears; `systems.arrangement`
+    arrangement      a band of samples that plays what the bundle's analyser estimates; `systems.arrangement`
     arrangement-given   the same, given the true lead sheet of each clip
-    retrieval        the training song that fits best, transposed and stretched; `systems.retrieval`
-    random           another song's instrumental; `systems.controls`
+    retrieval        the training song that fits best, transposed and stretched
+    random           another song's instrumental
     noise            pink noise
     silence          zeros
 
@@ -19,7 +19,7 @@ The true instrumental is always there, and needs no system.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -27,10 +27,8 @@ from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from hafm.evaluate.run.folder import RunFolder
-    from hafm.evaluate.systems.base import ClipSound, System
-    from hafm.evaluate.testset.clip import Clip
+    from hafm.evaluate.systems.base import System
     from hafm.generate.accompany import Accompanist
-    from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["ARRANGED", "GUIDED", "SYSTEMS", "WITH_BUNDLE", "open_systems", "require_systems"]
 
@@ -62,7 +60,7 @@ def require_systems(names: Iterable[str]) -> tuple[str, ...]:
     """The names in the order of the tables, each once.
 
     Raises:
-        UsageError: a name is unknown, or there is none.
+        UsageError: a name is unknown, or no name is given.
 
     >>> require_systems(["random", "model"])
     ('model', 'random')
@@ -105,98 +103,65 @@ def open_systems(
         UsageError: a name is unknown, or a system lacks what it needs.
         HafmError: as opening an index or an analyser raises.
     """
-    from hafm.evaluate.run.clips import TRUTH
-    from hafm.evaluate.run.folder import BOTH_ARMS, Made
-    from hafm.evaluate.systems.ceilings import CodecCeiling
-    from hafm.evaluate.systems.controls import Noise, RandomPairing, Silence, pairings
-    from hafm.evaluate.systems.model import Model
-    from hafm.guide.lead_sheet import LeadSheet
+    from hafm.evaluate.run.folder import true_sound
+    from hafm.evaluate.systems import references
+    from hafm.evaluate.systems.model import SHEETS, Model
 
-    def sheet_of(clip: "Clip") -> "LeadSheet":
-        sheet = run.sheet(Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id))
-        if sheet is None:
-            raise UsageError(
-                f"there is no lead sheet of clip {clip.id!r}; give rendered pairs, or leave out "
-                "model-given, model-other and arrangement-given"
-            )
-        return sheet
+    wanted = require_systems(names)
 
-    def sheets(name: str) -> "Callable[[ClipSound], LeadSheet] | None":
-        if name in ("model-given", "arrangement-given"):
-            return lambda each: sheet_of(each.clip)
-        rate = run.manifest.protocol.sample_rate
-        if name == "model-none":
-            return lambda each: LeadSheet(duration_seconds=each.clip.num_samples / rate)
-        if name in ("model-estimated", "arrangement"):
-            assert accompanist is not None
-            analyser = accompanist.bundle.load_analyser("vocal")
-            return lambda each: analyser.analyse(each.vocal, rate)
-        if name == "model-other":
-            [partner] = pairings(run.manifest.clips, seed=seed, takes=1)
-            return lambda each: _of_length(sheet_of(partner[each.clip.id]), each.clip.num_samples / rate)
-        return None
-
-    found: list[System] = []
-    for name in require_systems(names):
-        if name in WITH_BUNDLE and accompanist is None:
+    def bundle() -> "Accompanist":
+        if accompanist is None:
+            name = next(name for name in wanted if name in WITH_BUNDLE)
             raise UsageError(f"the system {name!r} needs a bundle; give one, or leave {name!r} out")
-        if name == "codec":
-            assert accompanist is not None
-            found.append(CodecCeiling(codec=accompanist.bundle.load_codec(), device=accompanist.device))
-        elif name == "model" or name in GUIDED:
-            assert accompanist is not None
-            found.append(
-                Model(
-                    name=name,
-                    title=_TITLES[name],
-                    sheets=sheets(name),
-                    guide=name.removeprefix("model-"),
-                    accompanist=accompanist,
-                    takes=takes,
-                    seed=seed,
-                    batch_rows=batch_rows,
-                    temperature=temperature,
-                    top_k=top_k,
-                    guidance=guidance,
-                    skip_fine=skip_fine,
-                )
-            )
-        elif name in ARRANGED:
-            from hafm.evaluate.systems.arrangement import Arranged
+        return accompanist
 
-            chosen = sheets(name)
-            assert chosen is not None, "these are played from sheets"
-            guide = "given" if name == "arrangement-given" else "estimated"
-            found.append(Arranged(name=name, title=_TITLES[name], sheets=chosen, guide=guide, seed=seed))
-        elif name == "retrieval":
-            from hafm.evaluate.retrieval.retrieve import Retriever
-            from hafm.evaluate.systems.retrieval import Retrieval
+    def codec() -> "System":
+        return references.CodecCeiling(codec=bundle().bundle.load_codec(), device=bundle().device)
 
-            if index is None:
-                raise UsageError(
-                    "retrieval needs an index of training songs; make one with hafm retrieve-index"
-                )
-            found.append(Retrieval(retriever=Retriever.open(index)))
-        elif name == "random":
-            found.append(
-                RandomPairing(
-                    clips=run.manifest.clips,
-                    instrumental=lambda clip: run.sound(
-                        Made(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip.id)
-                    ),
-                    seed=seed,
-                )
-            )
-        elif name == "noise":
-            found.append(Noise(seed=seed))
-        else:
-            assert name == "silence"
-            found.append(Silence())
-    return found
+    def model(name: str) -> "System":
+        guide = name.removeprefix("model-")
+        return Model(
+            name=name,
+            title=_TITLES[name],
+            sheets=SHEETS[guide](run, bundle, seed) if name in GUIDED else None,
+            guide=guide,
+            accompanist=bundle(),
+            takes=takes,
+            seed=seed,
+            batch_rows=batch_rows,
+            temperature=temperature,
+            top_k=top_k,
+            guidance=guidance,
+            skip_fine=skip_fine,
+        )
 
+    def arrangement(name: str) -> "System":
+        from hafm.evaluate.systems.arrangement import Arranged
 
-def _of_length(sheet: "LeadSheet", seconds: float) -> "LeadSheet":
-    """The beginning of a sheet, or the whole of it with nothing known of the rest."""
-    if sheet.duration_seconds > seconds:
-        return sheet.cropped(0.0, seconds)
-    return replace(sheet, duration_seconds=seconds)
+        guide = "given" if name == "arrangement-given" else "estimated"
+        sheets = SHEETS[guide](run, bundle, seed)
+        return Arranged(name=name, title=_TITLES[name], sheets=sheets, guide=guide, seed=seed)
+
+    def retrieval() -> "System":
+        from hafm.evaluate.retrieval.retrieve import Retriever
+
+        if index is None:
+            raise UsageError("retrieval needs an index of training songs; make one with hafm retrieve-index")
+        return references.Retrieval(retriever=Retriever.open(index))
+
+    def random() -> "System":
+        clips = run.manifest.clips
+        return references.RandomPairing(
+            clips=clips, instrumental=lambda clip: run.sound(true_sound(clip.id)), seed=seed
+        )
+
+    opened: dict[str, Callable[[], System]] = {
+        "codec": codec,
+        **{name: partial(model, name) for name in ("model", *GUIDED)},
+        **{name: partial(arrangement, name) for name in ARRANGED},
+        "retrieval": retrieval,
+        "random": random,
+        "noise": lambda: references.Noise(seed=seed),
+        "silence": references.Silence,
+    }
+    return [opened[name]() for name in wanted]

@@ -1,11 +1,11 @@
 """A band of samples as a system: what a lead sheet sounds like without a model (Songsmith's place).
 
 In: clips. Out: for each the arrangement of its lead sheet (`hafm.arrange`), which follows the vocal's level
-and rests. Whose the sheets are is in the system's name: what a bundle's analyser hears in the vocal, or the
-true ones. Clips are excerpts: the band plays from the first instant to the last.
+and rests. Whose the sheets are is in the system's name: what a bundle's analyser estimates from the vocal, or
+the true ones. Clips are excerpts: the band plays from the first instant to the last.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from hafm.arrange.arranger import arrange_sheet
 from hafm.arrange.soundfont import SHIPPED, open_soundfont
 from hafm.audio.io import audio_from_array
 from hafm.audio.resample import resample
-from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
+from hafm.evaluate.systems.base import ClipByClip, ClipSound, Kind
 from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["Arranged"]
@@ -23,7 +23,7 @@ __all__ = ["Arranged"]
 _RENDER_RATE = 48_000
 
 
-class Arranged:
+class Arranged(ClipByClip):
     """Arranges lead sheets.
 
     Args:
@@ -34,8 +34,7 @@ class Arranged:
     """
 
     kind: Kind = "baseline"
-    hears_vocal = True
-    takes = 1
+    uses_vocal = True
     batch_clips = 4
 
     def __init__(
@@ -53,19 +52,9 @@ class Arranged:
         """See `Guided`."""
         return self._sheets(clip)
 
-    def play(
-        self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
-    ) -> list[list[Float[Tensor, " T"]]]:
-        """See `System`."""
-        made = []
-        for number, each in enumerate(clips):
-            made.append([self._arranged(each, sample_rate)])
-            on_share((number + 1) / len(clips))
-        return made
-
-    def _arranged(self, clip: ClipSound, sample_rate: int) -> Float[Tensor, " T"]:
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
         voice = audio_from_array(clip.vocal[None], sample_rate)
         arrangement = arrange_sheet(self._sheets(clip), seed=self._seed, voice=voice, excerpt=True)
         sound = arrangement.render(sample_rate=_RENDER_RATE, soundfont=self._soundfont).accompaniment
         mono = sound.mean(dim=0, keepdim=True)
-        return resample(mono, _RENDER_RATE, sample_rate, len(clip.vocal))[0]
+        return [resample(mono, _RENDER_RATE, sample_rate, len(clip.vocal))[0]]

@@ -10,10 +10,11 @@ takes, each exactly as long as its vocal.
     control    random pairing, noise, silence        what a measure says of an accompaniment that cannot fit
 
 Conventions: a system is a pure function of its identity and the clip; `identity()` holds what decides its
-sounds (fingerprints, seeds, settings) and no paths. Systems that do not hear the vocal make one sound for
+sounds (fingerprints, seeds, settings) and no paths. Systems that do not use the vocal make one sound for
 both arms.
 """
 
+import abc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -21,15 +22,15 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.evaluate.testset.clip import Clip
+from hafm.evaluate.testset import Clip
 from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["ClipSound", "Guided", "Kind", "OnShare", "System"]
+__all__ = ["ClipByClip", "ClipSound", "Guided", "Kind", "OnShare", "System"]
 
 Kind: TypeAlias = Literal["ceiling", "model", "baseline", "control"]
 
 OnShare: TypeAlias = Callable[[float], None]
-"""Told how much of a batch is done, 0 to 1; what it raises stops the batch."""
+"""Called with the share of a batch that is done, 0 to 1; what it raises stops the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,7 +39,7 @@ class ClipSound:
 
     Args:
         clip: which.
-        vocal: as the system is to hear it.
+        vocal: as the system gets it.
         instrumental: the true one.
         sheet: the true lead sheet, where the collection has it.
     """
@@ -57,34 +58,23 @@ class System(Protocol):
         name: in file names and tables.
         title: for people.
         kind: see the table of this module.
-        hears_vocal: whether the vocal decides its sounds.
+        uses_vocal: whether the vocal decides its sounds.
         takes: how many it makes of a clip.
         batch_clips: clips that it takes best at a time.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def title(self) -> str: ...
-
-    @property
-    def kind(self) -> Kind: ...
-
-    @property
-    def hears_vocal(self) -> bool: ...
-
-    @property
-    def takes(self) -> int: ...
-
-    @property
-    def batch_clips(self) -> int: ...
+    name: str
+    title: str
+    kind: Kind
+    uses_vocal: bool
+    takes: int
+    batch_clips: int
 
     def identity(self) -> dict[str, Any]:
         """What decides its sounds; JSON values."""
         ...
 
-    def play(
+    def accompany(
         self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
     ) -> list[list[Float[Tensor, " T"]]]:
         """The takes of every clip.
@@ -95,6 +85,28 @@ class System(Protocol):
             on_share: see `OnShare`.
         """
         ...
+
+
+class ClipByClip(abc.ABC):
+    """A system that accompanies one clip after the other."""
+
+    uses_vocal = False
+    takes = 1
+    batch_clips = 8
+
+    def accompany(
+        self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
+    ) -> list[list[Float[Tensor, " T"]]]:
+        """See `System`."""
+        made = []
+        for number, each in enumerate(clips, start=1):
+            made.append(self._takes_of(each, sample_rate))
+            on_share(number / len(clips))
+        return made
+
+    @abc.abstractmethod
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        """The takes of one clip."""
 
 
 @runtime_checkable

@@ -2,26 +2,35 @@
 
 In: clips. Out: `takes` accompaniments of each, clips and takes in one batch.
 
-With a lead sheet per clip (`sheet_of`) it plays from those. Whose they are is in the system's name and
-identity: the clip's own, as a person would give it, or that of another song, which it can obey and cannot
-fit.
+With a lead sheet per clip (`sheet_of`) it follows those. Whose they are is in the system's name and identity,
+and made by `SHEETS`: an empty one; the clip's own, as a person would give it; the one that the bundle's
+analyser estimates; that of another song, which it can obey and cannot fit.
 
 A take's tokens depend on the clip, the seed and the take's number alone, so batches change nothing, and a run
 that was stopped goes on with the same sounds.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
 
+from hafm.errors import UsageError
+from hafm.evaluate.run.folder import RunFolder, true_sound
 from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
+from hafm.evaluate.systems.references import pairings
+from hafm.evaluate.testset import Clip
 from hafm.generate.accompany import Accompanist
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import Progress
 
-__all__ = ["Model"]
+__all__ = ["SHEETS", "Model"]
+
+Sheets: TypeAlias = Callable[[ClipSound], LeadSheet]
+Opened: TypeAlias = Callable[[], Accompanist]
 
 _STEPS = {"semantic": 1, "coarse": 6, "fine": 6}  # a second's worth of steps: 50, 300, 300
 
@@ -36,13 +45,13 @@ class Model:
         batch_rows: clips times takes that go through a stage together, at most, but one clip at least.
         temperature, top_k, guidance: None for the bundle's.
         skip_fine: stop after the coarse stage.
-        sheets: the lead sheet of a clip, as long as that; None to play without.
+        sheets: the lead sheet of a clip, as long as that; None for what the bundle does by itself.
         guide: whose lead sheets these are, for the identity.
         name, title: in tables.
     """
 
     kind: Kind = "model"
-    hears_vocal = True
+    uses_vocal = True
 
     def __init__(
         self,
@@ -55,7 +64,7 @@ class Model:
         top_k: int | None = None,
         guidance: float | None = None,
         skip_fine: bool = False,
-        sheets: Callable[[ClipSound], LeadSheet] | None = None,
+        sheets: Sheets | None = None,
         guide: str = "none",
         name: str = "model",
         title: str = "model",
@@ -89,7 +98,7 @@ class Model:
         """See `Guided`."""
         return None if self._sheets is None else self._sheets(clip)
 
-    def play(
+    def accompany(
         self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
     ) -> list[list[Float[Tensor, " T"]]]:
         """See `System`."""
@@ -110,3 +119,49 @@ class Model:
             **self._settings,
         )
         return [[take.waveform[0] for take in takes] for takes in made]
+
+
+# ---- whose lead sheets
+
+
+def _none(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
+    rate = run.manifest.protocol.sample_rate
+    return lambda each: LeadSheet(duration_seconds=each.clip.num_samples / rate)
+
+
+def _given(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
+    return lambda each: _true_sheet(run, each.clip)
+
+
+def _estimated(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
+    analyser, rate = bundle().bundle.load_analyser("vocal"), run.manifest.protocol.sample_rate
+    return lambda each: analyser.analyse(each.vocal, rate)
+
+
+def _other(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
+    [partner] = pairings(run.manifest.clips, seed=seed, takes=1)
+    rate = run.manifest.protocol.sample_rate
+
+    def of_another_song(each: ClipSound) -> LeadSheet:
+        """The beginning of its sheet, or the whole of it with nothing known of the rest."""
+        sheet, seconds = _true_sheet(run, partner[each.clip.id]), each.clip.num_samples / rate
+        if sheet.duration_seconds > seconds:
+            return sheet.cropped(0.0, seconds)
+        return replace(sheet, duration_seconds=seconds)
+
+    return of_another_song
+
+
+def _true_sheet(run: RunFolder, clip: Clip) -> LeadSheet:
+    if (sheet := run.sheet(true_sound(clip.id))) is None:
+        raise UsageError(
+            f"there is no lead sheet of clip {clip.id!r}; give rendered pairs, or leave out "
+            "model-given, model-other and arrangement-given"
+        )
+    return sheet
+
+
+SHEETS: Mapping[str, Callable[[RunFolder, Opened, int], Sheets]] = MappingProxyType(
+    {"none": _none, "given": _given, "estimated": _estimated, "other": _other}
+)
+"""By the `guide` of a model: of a run, what opens its bundle and a seed, the lead sheet of each clip."""

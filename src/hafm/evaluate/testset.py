@@ -23,10 +23,13 @@ from typing import Any, Literal, Self, TypeAlias
 from hafm.errors import UsageError
 from hafm.jsonfile import JsonFile
 
-__all__ = ["ARMS", "Arm", "Clip", "LeftOut", "Manifest", "Protocol", "clip_id"]
+__all__ = ["ARMS", "TRUTH", "Arm", "Clip", "LeftOut", "Manifest", "Protocol", "clip_id", "of_song"]
 
 Arm: TypeAlias = Literal["isolated", "separated"]
 ARMS: tuple[Arm, ...] = ("isolated", "separated")
+
+TRUTH = "truth"
+"""The name of the true instrumental among the systems."""
 
 FORMAT = 1
 
@@ -161,11 +164,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
-        """A manifest from its JSON.
-
-        Args:
-            text: what `to_json` gave.
-            where: what messages call it.
+        """A manifest from what `to_json` gave, which messages call `where`.
 
         Raises:
             UsageError: it is not a manifest, has another format, or was changed.

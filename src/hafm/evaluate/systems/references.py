@@ -1,0 +1,208 @@
+"""What a model is measured against: a ceiling, a baseline, and controls that cannot fit.
+
+In: clips. Out: sounds of their length.
+
+* `CodecCeiling`: the true instrumental, encoded and decoded with all codebooks: what the best imaginable
+  model of a bundle would sound like. (The true instrumental itself needs no system: its sounds are written
+  with the clips, `hafm.evaluate.run.clips`.)
+* `Retrieval`: the training song that fits best, transposed and stretched (`hafm.evaluate.retrieval`): what
+  can be had without a model. A song of the clip's own name is passed over besides.
+* `RandomPairing`: the true instrumental of a clip of another song. Songs exchange their instrumentals two and
+  two (`hafm.evaluate.exchange`), each take in another way, so the set of sounds is that of the truth: a
+  distance between sets of stems cannot tell them apart, a measure of fit must.
+* `Noise`: pink noise (power falling by 3 dB per octave), at -18 LUFS. `Silence`: zeros. A measure that does
+  not notice these says nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hafm.audio.loudness import normalise_loudness
+from hafm.audio.resample import resample
+from hafm.errors import UsageError
+from hafm.evaluate.exchange import exchange_partners
+from hafm.evaluate.retrieval.retrieve import Retriever
+from hafm.evaluate.systems.base import ClipByClip, ClipSound, Kind
+from hafm.evaluate.testset import Clip, of_song
+from hafm.tokens.base import Codec
+
+__all__ = ["CodecCeiling", "Noise", "RandomPairing", "Retrieval", "Silence", "pairings"]
+
+_NOISE_LUFS = -18.0
+_NOISE_LOW_HZ = 20.0
+
+
+class CodecCeiling(ClipByClip):
+    """Encodes and decodes the true instrumental.
+
+    Args:
+        codec: of the bundle.
+        device: where it runs.
+    """
+
+    name = "codec"
+    title = "true instrumental through the codec"
+    kind: Kind = "ceiling"
+
+    def __init__(self, *, codec: Codec, device: torch.device | str = "cpu") -> None:
+        self._codec = codec.to(device)
+        self._device = device
+
+    def identity(self) -> dict[str, Any]:
+        """The codec's fingerprint."""
+        return {"codec": self._codec.fingerprint()}
+
+    @torch.inference_mode()
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        sound = resample(clip.instrumental[None], sample_rate, self._codec.sample_rate)
+        decoded = self._codec.decode(self._codec.encode(sound[None].to(self._device)))[0].cpu()
+        return [resample(decoded, self._codec.sample_rate, sample_rate, len(clip.vocal))[0]]
+
+
+class Retrieval(ClipByClip):
+    """Finds, transposes and stretches.
+
+    Args:
+        retriever: over an index of training songs.
+    """
+
+    name = "retrieval"
+    title = "retrieval from the training songs"
+    kind: Kind = "baseline"
+    uses_vocal = True
+    batch_clips = 4
+
+    def __init__(self, *, retriever: Retriever) -> None:
+        self._retriever = retriever
+
+    def identity(self) -> dict[str, Any]:
+        """The index and what may be done to what it finds."""
+        return self._retriever.identity()
+
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        found = self._retriever.retrieve(clip.vocal, sample_rate, exclude_songs=(clip.clip.song,))
+        return [found.waveform]
+
+
+class RandomPairing(ClipByClip):
+    """The instrumental of another song.
+
+    Args:
+        clips: the whole test set, of two songs or more.
+        instrumental: the true instrumental of a clip.
+        seed: decides the pairings.
+        takes: pairings.
+
+    Raises:
+        UsageError: there is one song alone.
+    """
+
+    name = "random"
+    title = "another song's instrumental"
+    kind: Kind = "control"
+
+    def __init__(
+        self,
+        *,
+        clips: Sequence[Clip],
+        instrumental: Callable[[Clip], Float[Tensor, " T"]],
+        seed: int,
+        takes: int = 3,
+    ) -> None:
+        self.takes = takes
+        self._seed = seed
+        self._instrumental = instrumental
+        self._partners = pairings(clips, seed=seed, takes=takes)
+
+    def identity(self) -> dict[str, Any]:
+        """The seed; the clips are the manifest's."""
+        return {"seed": self._seed, "takes": self.takes}
+
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        partners = [partner[clip.clip.id] for partner in self._partners]
+        return [_of_length(self._instrumental(partner), len(clip.vocal)) for partner in partners]
+
+
+class Noise(ClipByClip):
+    """Pink noise.
+
+    Args:
+        seed: of the noise; each clip has its own.
+    """
+
+    name = "noise"
+    title = "pink noise"
+    kind: Kind = "control"
+
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
+
+    def identity(self) -> dict[str, Any]:
+        """The seed and the level."""
+        return {"seed": self._seed, "lufs": _NOISE_LUFS}
+
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        samples = len(clip.vocal)
+        digest = sha256(f"{self._seed} {clip.clip.id}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        spectrum = torch.fft.rfft(torch.randn(samples, generator=generator))
+        hz = torch.fft.rfftfreq(samples, 1 / sample_rate).clamp_min(_NOISE_LOW_HZ)
+        pink = torch.fft.irfft(spectrum / hz.sqrt(), samples)
+        return [normalise_loudness((0.1 * pink / pink.std())[None], sample_rate, _NOISE_LUFS)[0][0]]
+
+
+class Silence(ClipByClip):
+    """Zeros."""
+
+    name = "silence"
+    title = "silence"
+    kind: Kind = "control"
+
+    def identity(self) -> dict[str, Any]:
+        """Nothing decides it."""
+        return {}
+
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        return [torch.zeros(len(clip.vocal))]
+
+
+def pairings(clips: Sequence[Clip], *, seed: int, takes: int) -> list[dict[str, Clip]]:
+    """For each take, the partner of every clip, by the clip's id: never of the same song.
+
+    Clip j of a song meets clip j of its partner, cyclically where that has fewer.
+
+    Raises:
+        UsageError: there is one song alone.
+
+    >>> from hafm.evaluate.testset import Clip
+    >>> known = {"start_seconds": 0.0, "num_samples": 1, "activity": 1.0, "sha256": {}}
+    >>> a, b, c = (Clip(id=name, track=name, song=name, **known) for name in "abc")
+    >>> [take] = pairings([a, b, c], seed=0, takes=1)
+    >>> {id: clip.id for id, clip in sorted(take.items())}
+    {'a': 'c', 'b': 'a', 'c': 'b'}
+    """
+    songs = list(of_song(clips).values())
+    if len(songs) < 2:
+        raise UsageError("a random pairing needs two songs or more; give a larger test set")
+    found = []
+    for take in range(takes):
+        partner: dict[str, Clip] = {}
+        for song, donor in zip(songs, exchange_partners(len(songs), seed=seed + take), strict=True):
+            others = songs[donor]
+            partner |= {clip.id: others[index % len(others)] for index, clip in enumerate(song)}
+        found.append(partner)
+    return found
+
+
+def _of_length(sound: Float[Tensor, " T"], samples: int) -> Float[Tensor, " T2"]:
+    """Cut, or repeated from its beginning, to a length.
+
+    >>> _of_length(torch.tensor([1.0, 2.0]), 5)
+    tensor([1., 2., 1., 2., 1.])
+    """
+    return sound.repeat(-(-samples // len(sound)))[:samples]
