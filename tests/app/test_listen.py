@@ -143,7 +143,7 @@ def kit(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"answers": [{"trial": "ffff", "choice": "a"}]},
             "answers a trial 'ffff' that is not in the key",
         ),
-        ({"answers": 5}, "holds no answers of a listening test"),
+        ({"answers": 5}, "is not the answers of a listening test: answers must be a list, not 5"),
         ({"answers": []}, "nobody answered a trial"),
     ],
 )
@@ -166,9 +166,9 @@ def test_files_that_are_not_there_or_not_text(kit: Path, hafm: Hafm, tmp_path: P
     for words, message in (
         ((tmp_path / "none.json", ann), "cannot read"),
         ((kit / "key.json", tmp_path), "cannot read"),
-        ((kit / "key.json", bytes_file), "no text in UTF-8"),
+        ((kit / "key.json", bytes_file), "not text in UTF-8"),
         ((ann, ann), "not the key of a listening test"),
-        ((kit / "key.json", kit / "key.json"), "holds no answers"),
+        ((kit / "key.json", kit / "key.json"), "is not the answers"),
         ((kit / "key.json", ann, "--min-catch", "2"), "--min-catch is 2"),
     ):
         ran = hafm("listen", "score", *words)
