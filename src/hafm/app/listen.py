@@ -201,7 +201,7 @@ class ListenMake(Command):
         shown.step("getting ready")
         from hafm.device import one_thread
         from hafm.evaluate.listening.kit import KEY_FILE, PAGE_FILE, ListeningRun
-        from hafm.files import atomic_file, check_output_folder, staged_folder
+        from hafm.files import check_output_folder, staged_folder, write_whole
 
         run = ListeningRun(self.evaluation)
         design = run.design(self.plan, arm=self.arm, systems=named_systems(self.systems))
@@ -221,8 +221,7 @@ class ListenMake(Command):
             with one_thread():  # many short sums: threads would wait for each other
                 page = run.page(design, on_progress=shown.follow()).encode()
             for name, content in ((KEY_FILE, design.to_json().encode()), (PAGE_FILE, page)):
-                with atomic_file(folder.staging / name) as file:
-                    file.write(content)
+                write_whole(folder.staging / name, content)
         return KitOutcome(
             page=self.output / PAGE_FILE,
             key=self.output / KEY_FILE,

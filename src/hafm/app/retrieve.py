@@ -272,7 +272,7 @@ class Retrieve(Command):
         self, found: "Retrieved", vocal: "Audio", folder: Path, *, identity: Mapping[str, Any]
     ) -> "tuple[dict[str, Path], Output]":
         """Writes accompaniment, mix and record; the files by what they hold, and what the record says."""
-        from hafm.files import atomic_file
+        from hafm.files import write_whole
         from hafm.generate.accompaniment import write_mixed
 
         paths, output = write_mixed(
@@ -299,8 +299,7 @@ class Retrieve(Command):
             "output": asdict(output),
         }
         paths["record"] = folder / RECORD_FILE
-        with atomic_file(paths["record"]) as file:
-            file.write((json.dumps(record, indent=2) + "\n").encode())
+        write_whole(paths["record"], json.dumps(record, indent=2) + "\n")
         return paths, output
 
 

@@ -42,7 +42,7 @@ from hafm.evaluate.retrieval.tracks import (
     list_tracks,
     read_instrumental,
 )
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.locks import locked_folder
 from hafm.progress import OnProgress, Progress
 from hafm.workers import Engine, Pool, SameProcess
@@ -82,8 +82,7 @@ class TrackDescriber:
         except (AudioError, OSError, MemoryError) as error:
             return Quarantined(track_id=track.id, reason=" ".join(str(error).split()) or "no memory")
         data = save(pack([describe(stems.instrumental, stems.sample_rate)]))
-        with atomic_file(_piece(self.pieces, self.hashes[track.id])) as file:
-            file.write(data)
+        write_whole(_piece(self.pieces, self.hashes[track.id]), data)
         return track.id
 
 

@@ -27,7 +27,7 @@ from hafm.data.collection.track import SoundPart, Split, Track
 from hafm.errors import IndexDamaged, IndexNotFound
 from hafm.evaluate.retrieval.descriptors import Descriptors, pack, unpack
 from hafm.evaluate.retrieval.tracks import LeftOut
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.jsonfile import JsonFile
 
 __all__ = [
@@ -114,8 +114,7 @@ class RetrievalIndex:
         data = save(pack(self.descriptors))
         digest = hashlib.sha256(data).hexdigest()
         name = f"descriptors-{digest[:12]}.safetensors"
-        with atomic_file(target / name) as file:
-            file.write(data)
+        write_whole(target / name, data)
         manifest = {
             "format": FORMAT,
             "source": dict(self.source),
@@ -125,9 +124,7 @@ class RetrievalIndex:
             "left_out": [asdict(each) for each in self.left_out],
             "elsewhere": self.elsewhere,
         }
-        text = (json.dumps(manifest, indent=1) + "\n").encode()
-        with atomic_file(target / INDEX_FILE) as file:
-            file.write(text)
+        write_whole(target / INDEX_FILE, json.dumps(manifest, indent=1) + "\n")
         for old in target.glob("descriptors-*.safetensors"):
             if old.name != name:
                 with contextlib.suppress(OSError):  # a leftover harms nobody

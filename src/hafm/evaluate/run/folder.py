@@ -34,7 +34,7 @@ from hafm.audio.io import write_audio
 from hafm.errors import OutputError, UsageError
 from hafm.evaluate.run.results import ClipRow, Results
 from hafm.evaluate.testset import TRUTH, Arm, Clip, Manifest
-from hafm.files import atomic_file
+from hafm.files import atomic_file, write_whole
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 
@@ -134,8 +134,7 @@ class RunFolder:
         """Writes a text file of the run."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
-            file.write(text.encode())
+        write_whole(path, text)
         return path
 
     # ---- sounds
