@@ -10,7 +10,7 @@ from hafm.data.collection.track import Source
 from hafm.evaluate.run.changes import changes, forget_if_nothing_came
 from hafm.evaluate.run.clips import build_test_set
 from hafm.evaluate.run.folder import RESULTS_FILE, RunFolder
-from hafm.evaluate.testset.clip import Manifest, Protocol
+from hafm.evaluate.testset import Manifest, Protocol
 from tests.evaluate.songs import make_songs
 
 PROTOCOL = Protocol(clip_seconds=4.0, min_clip_seconds=4.0)
