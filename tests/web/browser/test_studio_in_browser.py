@@ -1,0 +1,311 @@
+"""The studio in Chromium, with a stub in the model's place: what a singer does there, from a file to a zip.
+
+`make test-web` installs Chromium, selenium and axe-core and runs this; without them it is skipped. The page
+is closed to all names but this machine's, and every request that it makes is looked at.
+"""
+
+import io
+import json
+import os
+import shutil
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import uvicorn
+
+from hafm.web.api import make_app
+from hafm.web.desk import Desk
+from hafm.web.limits import Limits
+from hafm.web.store import Store
+from tests.web.conftest import sung_wav, until
+from tests.web.stub import SLOW, StubStudio
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+SHOTS = os.environ.get("SHOTS")
+AXE = os.environ.get("AXE")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    desk = Desk(Store(tmp_path_factory.mktemp("studio")), limits=Limits(), opener=StubStudio)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(make_app(desk), log_level="error", lifespan="on"))
+        server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join()
+
+
+class Page:
+    """The page, by the names of its elements."""
+
+    def __init__(self, driver: Any, address: str, saved: Path) -> None:
+        self.driver, self.address, self.saved = driver, address, saved
+
+    def open(self) -> None:
+        self.driver.get(self.address)
+        until(lambda: self.js("return document.body.dataset.ready") == "yes")
+
+    def js(self, code: str, *values: Any) -> Any:
+        return self.driver.execute_script(code, *values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.driver.find_element("css selector", name)
+
+    def all(self, name: str) -> list[Any]:
+        return list(self.driver.find_elements("css selector", name))
+
+    def press(self, name: str) -> None:
+        self.js("document.querySelector(arguments[0]).click()", name)  # lanes are drawn anew at any moment
+
+    def choose(self, name: str, value: str) -> None:
+        code = "const it = document.getElementById(arguments[0]); it.value = arguments[1]"
+        self.js(f"{code}; it.dispatchEvent(new Event('change'))", name, value)
+
+    def chords(self) -> list[str]:
+        return list(
+            self.js("return [...document.querySelectorAll('button.chord')].map((it) => it.innerText)")
+        )
+
+    def song(self) -> None:
+        """Waits until a song is there and nothing is being worked on."""
+        until(lambda: self["#desk"].is_displayed() and not self["#work"].is_displayed())
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            self.driver.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
+
+    def check_access(self) -> None:
+        if AXE is None:
+            return
+        self.js(Path(AXE).read_text())
+        self.driver.set_script_timeout(120)
+        found = self.driver.execute_async_script(
+            "const done = arguments[0]; axe.run().then((found) => done(found.violations))"
+        )
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert [(each["id"], [node["html"][:100] for node in each["nodes"]]) for each in serious] == []
+
+    def check_quiet(self) -> None:
+        """No request to anywhere else, no error on the console."""
+        sent = []
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                sent.append(message["params"]["request"]["url"])
+        assert sent
+        allowed = (self.address, "data:", "blob:", "chrome:", "about:")
+        assert [url for url in sent if not url.startswith(allowed)] == []
+        severe = [each for each in self.driver.get_log("browser") if each["level"] == "SEVERE"]
+        assert [each for each in severe if "status of 422" not in each["message"]] == []  # a wrong chord
+
+
+def started(folder: Path, *words: str) -> Any:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--no-first-run",
+        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+        "--window-size=1240,1000",
+        f"--user-data-dir={folder / 'profile'}",
+        *words,
+    ):
+        options.add_argument(word)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "saved")})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+
+@pytest.fixture(scope="module")
+def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "saved").mkdir()
+    (folder / "sung.wav").write_bytes(recording())
+    driver = started(
+        folder,
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={folder / 'sung.wav'}",
+    )
+    yield Page(driver, address, folder)
+    driver.quit()
+
+
+def recording() -> bytes:
+    """What the fake microphone hears: a tone, again and again."""
+    time_axis = np.arange(3 * 48_000) / 48_000
+    file = io.BytesIO()
+    soundfile.write(file, 0.4 * np.sin(2 * np.pi * 330 * time_axis), 48_000, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def test_from_a_file_to_a_zip(page: Page) -> None:
+    page.open()
+    page.shot("start")
+    page.check_access()
+    path = page.saved / "Blue sky.wav"
+    path.write_bytes(sung_wav(8.0))
+    page["#file"].send_keys(str(path))
+    page.song()
+    assert page["#name"].get_attribute("value") == "Blue sky"
+    assert page.chords() == ["C", "F", "G7", "C"]
+    assert page["#pitch path"].get_attribute("d").startswith("M")
+
+    # a chord is typed into bar 2; undone, and done again
+    page.press('[data-place="chord-2"]')
+    field = page["input.chord"]
+    field.send_keys("Dm G\n")
+    until(lambda: page.chords() == ["C", "Dm  G", "G7", "C"] or page.chords()[1].split() == ["Dm", "G"])
+    page.press("#undo")
+    until(lambda: page.chords() == ["C", "F", "G7", "C"])
+    page.press("#redo")
+    until(lambda: page.chords()[1].split() == ["Dm", "G"])
+
+    # what is not understood is said, and changes nothing
+    page.press('[data-place="chord-1"]')
+    page["input.chord"].send_keys("Xyz\n")
+    until(lambda: "Xyz" in page["#problem"].text)
+    assert page.chords()[0] == "C"
+
+    # tempo, key, style, players
+    page.js("document.getElementById('tempo').value = 90")
+    page.press("#tempo-set")
+    until(lambda: len(page.chords()) == 3)
+    page.song()
+    assert page["#problem"].text == ""
+    page.js(
+        "const s = document.getElementById('key'); s.value = 'D:maj'; s.dispatchEvent(new Event('change'))"
+    )
+    until(lambda: page.chords()[0] == "D")
+    page.js(
+        "const s = document.getElementById('style'); s.value = 'bossa'; s.dispatchEvent(new Event('change'))"
+    )
+    page.press('[data-place="bar-2"]')
+    until(lambda: page["#marked"].is_displayed())
+    page.press('[data-without="drums"]')
+    until(lambda: "no drums" in page.chords()[1])
+    page.shot("corrected")
+
+    # a beat is moved with the keyboard; the first one carries the bars
+    before = page.js("return document.querySelector('.beat.first').dataset.seconds")
+    page.js("document.querySelector('.beat.first').focus()")
+    keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+    for _ in range(5):
+        page.driver.switch_to.active_element.send_keys(keys.SHIFT, keys.ARROW_RIGHT)
+    until(
+        lambda: (
+            page.js("return document.querySelector('.beat.first').dataset.seconds") != before
+            and not page["#work"].is_displayed()
+        )
+    )
+    page.song()
+
+    # the band
+    page.press("#get-band")
+    until(lambda: len(page.all("#takes li.heard")) == 1 and not page["#work"].is_displayed())
+    assert len(page.all("#takes li")) == 2
+    page.shot("takes")
+    page.check_access()
+
+    # it plays, and switching keeps the place
+    page.press("#play")
+    until(lambda: page["#position"].text > "0:00.5")
+    place = page["#position"].text
+    page.press("#takes li:nth-child(2) .listen")
+    page.js("document.querySelector('[name=hear][value=band]').click()")
+    until(lambda: page["#position"].text > place)
+    page.press("#play")
+
+    # home
+    page.press("#takes li:nth-child(1) button:nth-of-type(3)")
+    (found,) = until(lambda: list((page.saved / "saved").glob("*.zip")))
+    with zipfile.ZipFile(found) as archive:
+        assert "Blue sky/03 Blue sky mix.wav" in archive.namelist()
+    page.check_quiet()
+
+
+def test_a_song_is_there_when_the_page_is_opened_again(page: Page) -> None:
+    page.driver.get("about:blank")
+    page.open()
+    until(lambda: page.all("#projects button"))
+    page.press("#projects button")
+    page.song()
+    assert len(page.all("#takes li")) == 2
+    page.driver.refresh()
+    page.song()
+    assert page["#name"].get_attribute("value") == "Blue sky"
+
+
+def test_work_is_stopped(page: Page) -> None:
+    page.js("document.getElementById('seed').value = arguments[0]", SLOW)
+    page.press("#get-band")
+    until(lambda: page["#work"].is_displayed() and "left" in page["#work-left"].text)
+    page.shot("working")
+    page.press("#cancel")
+    until(lambda: not page["#work"].is_displayed(), seconds=5)
+    assert len(page.all("#takes li")) == 2
+    page.js("document.getElementById('seed').value = 1")
+
+
+def test_a_page_that_is_closed_stops_its_work(page: Page) -> None:
+    page.js("document.getElementById('seed').value = arguments[0]", SLOW)
+    page.press("#get-band")
+    until(lambda: page["#work"].is_displayed() and "left" in page["#work-left"].text)
+    job = page.js("return fetch('/v1/projects/' + location.hash.slice(1)).then((a) => a.json())")["jobs"][0]
+    page.driver.get("about:blank")
+    page.open()
+    ended = "return fetch('/v1/jobs/' + arguments[0]).then((a) => a.json())"
+    until(lambda: page.js(ended, job["id"])["state"] == "cancelled", seconds=10)
+
+
+def test_a_singer_records(page: Page) -> None:
+    page.open()
+    page.press("#back") if page["#back"].is_displayed() else None
+    page.press("#open-record")
+    page.js("document.getElementById('record-tempo').value = 180")
+    page.press("#record-start")
+    until(lambda: page["#record-time"].text >= "0:04" and page["#record-time"].text[0] == "0")
+    page.shot("recording")
+    page.press("#record-stop")
+    page.song()
+    assert float(page["#tempo"].get_attribute("value")) == pytest.approx(180, abs=0.1)
+    hertz = page.js(
+        "return fetch('/v1/projects/' + location.hash.slice(1) + '/hearing').then((a) => a.json())"
+    )["pitch"]["hertz"]
+    sung = sorted(hz for hz in hertz if hz)
+    assert sung[len(sung) // 2] == pytest.approx(330, rel=0.02)
+    page.check_quiet()
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1240, True)])
+def test_it_fits_a_phone_and_the_night(page: Page, width: int, dark: bool) -> None:
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 860, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    page.open()
+    page.song()
+    assert page.js("return document.documentElement.scrollWidth") <= width
+    page.shot(f"{'phone' if width < 500 else 'desk'}-{'dark' if dark else 'light'}")
+    page.check_access()
