@@ -1,5 +1,6 @@
 """Windows: plans for every length, exact slices, and generation that carries on what was generated."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from hafm.errors import UsageError
 from hafm.generate import windows as windows_module
-from hafm.generate.decode import decode
+from hafm.generate.decode import decode, decode_frames
 from hafm.generate.plan import frames_between_starts, plan_windows
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.windows import OVERLAP, generate_long
@@ -159,18 +160,20 @@ def test_every_window_gets_its_slice_and_what_was_generated(
     spec = model.spec
     calls: list[dict[str, Any]] = []
 
-    def spy(model: StageModel, conditions: tuple[Tensor, ...], **arguments: Any) -> Tensor:
-        out = decode(model, conditions, **arguments)
-        calls.append({"conditions": conditions, "out": out, **arguments})
-        return out
+    def spy(
+        model: StageModel, conditions: tuple[Tensor, ...], *, codes: Tensor, known: int, **arguments: Any
+    ) -> Iterator[int]:
+        prompt = codes[:, :, :known].clone()
+        yield from decode_frames(model, conditions, codes=codes, known=known, **arguments)
+        calls.append({"conditions": conditions, "prompt": prompt, "out": codes.clone()})
 
-    monkeypatch.setattr(windows_module, "decode", spy)
+    monkeypatch.setattr(windows_module, "decode_frames", spy)
     conditions = random_conditions(spec, batch=2, target_frames=frames)
     codes = run(model, conditions, frames)
     assert len(calls) > 2
     start = generated = 0
     for number, call in enumerate(calls):
-        prompt, length = call["prompt"], call["target_frames"]
+        prompt, length = call["prompt"], call["out"].shape[2]
         if number:
             start = generated - prompt.shape[2]
             assert prompt.shape[2] >= OVERLAP * spec.target_frames
@@ -196,18 +199,18 @@ def test_every_window_gets_its_part_of_the_guide(stage: StageSpec, monkeypatch: 
     spec, frames = model.spec, 23
     calls: list[dict[str, Any]] = []
 
-    def spy(model: StageModel, conditions: tuple[Tensor, ...], **arguments: Any) -> Tensor:
+    def spy(model: StageModel, conditions: tuple[Tensor, ...], **arguments: Any) -> Iterator[int]:
         calls.append(arguments)
-        return decode(model, conditions, **arguments)
+        return decode_frames(model, conditions, **arguments)
 
-    monkeypatch.setattr(windows_module, "decode", spy)
+    monkeypatch.setattr(windows_module, "decode_frames", spy)
     conditions = random_conditions(spec, batch=2, target_frames=frames)
     guide = random_guide(spec, batch=2, target_frames=frames)
     codes = run(model, conditions, frames, guide=guide)
     generated = 0
     for call in calls:
-        start = generated - call["prompt"].shape[2]
-        generated = start + call["target_frames"]
+        start = generated - call["known"]
+        generated = start + call["codes"].shape[2]
         first, last = (Fraction(frame) / spec.target.frame_rate * 50 for frame in (start, generated))
         assert first.denominator == 1
         assert torch.equal(call["guide"], guide[:, int(first) : -(-last // 1)])
