@@ -126,6 +126,7 @@ def test_memory_is_named_whoever_tells_of_it(error: Exception) -> None:
 def test_a_limit_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (900_000 << 10, resource.RLIM_INFINITY))
     assert "may use 921.6 MB of memory (ulimit -v)" in explain(MemoryError()).message
+    assert explain(SystemError("error return without exception set")).exit_code == 2
 
 
 def test_what_the_system_refuses_is_no_mistake_of_ours() -> None:

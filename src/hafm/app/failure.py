@@ -134,6 +134,8 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
             isinstance(error, MemoryError)
             or type(error).__name__ == "OutOfMemoryError"
             or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+            # What Python raises where an extension met the limit and set no exception.
+            or (isinstance(error, SystemError) and _memory_limit() is not None)
             or (
                 isinstance(error, RuntimeError | ImportError | OSError)
                 and any(sign in words for sign in _MEMORY_WORDS)
