@@ -59,7 +59,7 @@ def columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
 def readable(name: str) -> str:
     """The name of a file as text that every program takes: bytes that are no UTF-8 are replaced.
 
-    >>> readable("lat\udce9in.wav")
+    >>> readable("lat" + chr(0xDCE9) + "in.wav")
     'lat�in.wav'
     """
     return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= each <= "\udfff" else each for each in name)
