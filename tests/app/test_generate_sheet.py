@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -94,9 +95,33 @@ def test_the_strength_of_the_guide_is_recorded(
     assert json.loads((tmp_path / "out" / "generation.json").read_text())["settings"]["guide_guidance"] == 2.5
 
 
+def test_an_intro_and_an_ending_make_room_and_replay(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    ran = generate(hafm, song, following, tmp_path / "out", *GIVEN, "--intro", 1, "--ending")
+    assert ran.code == 0, ran.err
+    # A bar of 2/4 at 120 is a second; the vocal's last bar begins at 1.3 s and is filled up to 2.3 s.
+    assert "note: the band plays 1.00 s before the vocal and 1.30 s after the vocal: " in ran.err
+    voice, _ = soundfile.read(song)
+    mix, rate = soundfile.read(tmp_path / "out" / "mix.wav")
+    band, _ = soundfile.read(tmp_path / "out" / "accompaniment.wav")
+    assert len(mix) == len(band) == len(voice) + round(2.3 * rate)
+    assert np.abs(band[: rate // 2]).max() > 0.01, "it plays before the voice"
+    assert np.abs(band[-rate // 50 :]).max() < 0.01 * np.abs(band).max(), "it has died away at the end"
+    sheet = read_lead_sheet(tmp_path / "out" / "lead-sheet.json", duration_seconds=len(mix) / rate)
+    assert sheet.downbeats == pytest.approx((0.3, 1.3, 2.3, 3.3))
+    assert [span.label for span in sheet.chords] == ["A:min", "A:min", "F:maj", "A:min"]
+    again = hafm("generate", "--replay", tmp_path / "out" / "generation.json", "-o", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert tree(tmp_path / "again") == tree(tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["--no-guide", "--intro", "2"], "and --intro says something of one"),
+        (["--free-time", "--ending"], "says that there are no bars, and an intro or an ending is made of"),
+        (["--intro", "17"], "--intro is 17; give a number from 0 to 16"),
         (["--no-guide", "--bpm", "92"], "--no-guide follows no lead sheet, and --bpm says something of one"),
         (["--no-guide", "--guide-strength", "2"], "and --guide-strength says something of one"),
         (["--no-guide", "--guide", "x.json"], "and --guide says something of one"),

@@ -13,9 +13,10 @@ from torch import Tensor
 from hafm import Accompaniment, Accompanist
 from hafm.errors import UsageError
 from hafm.evaluate import ranking as ranking_module
-from hafm.evaluate.fit.beats import beat_f_measure
+from hafm.evaluate.fit.beats import beat_f_measure, track_beats
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
 from hafm.evaluate.ranking import CRITERIA, Ranking, pick_best, rank_takes
+from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange
 from tests.evaluate.fit import band
 from tests.evaluate.fit.band import RATE, delayed
 from tests.tiny import sung
@@ -267,3 +268,37 @@ def test_accompaniments_of_two_vocals_are_not_compared(made: list[Accompaniment]
         pick_best([made[0], other])
     with pytest.raises(UsageError, match="no takes"):
         pick_best([])
+
+
+# ---- the lead sheet
+
+
+def test_the_take_that_keeps_the_sheet_comes_first() -> None:
+    """The same band, once with the sheet's beats and chords and once beside both; the vocal says nothing."""
+    beats = track_beats(OWN, RATE)
+    sheet = LeadSheet(
+        duration_seconds=SECONDS,
+        beats=tuple(Beat(beat, number % 4 + 1) for number, beat in enumerate(beats)),
+        meters=(MeterChange(0.0, 4, 4),),
+    )
+    late = delayed(OWN, 0.21)
+    found = rank_takes(VOCAL, [late, OWN], RATE, sheet=sheet)
+    assert order(found) == [1, 0]
+    terms = {take.index: take.terms for take in found.takes}
+    assert terms[1]["sheet_pulse"] > terms[0]["sheet_pulse"] + 1
+    assert terms[1]["sheet_chords"] == pytest.approx(terms[0]["sheet_chords"])  # unknown: nobody gains
+    assert "the lead sheet's beats" in found.takes[0].why
+    assert "sheet_pulse" in found.to_json()["measures"]
+    assert "sheet_pulse" not in rank_takes(VOCAL, [late, OWN], RATE).to_json()["measures"]
+
+
+def test_chords_of_the_sheet_count() -> None:
+    chords = LeadSheet(duration_seconds=SECONDS, chords=(ChordSpan(0.0, SECONDS, "C:maj"),))
+    time = torch.arange(SECONDS * RATE) / RATE
+    major, minor = (
+        sum(torch.sin(2 * math.pi * hz * time) for hz in pitches) * torch.exp(-3 * (time % 0.5)) / 4
+        for pitches in ((261.6, 329.6, 392.0), (277.2, 349.2, 415.3))
+    )
+    found = rank_takes(VOCAL, [major, minor], RATE, sheet=chords)
+    terms = [take.terms["sheet_chords"] for take in found.takes]
+    assert max(terms) - min(terms) > 2

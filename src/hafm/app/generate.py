@@ -65,10 +65,13 @@ SETTLED_BY_REPLAY = (
     "--no-guide",
     "--guide-strength",
     "--engine",
+    "--intro",
+    "--ending",
 )
 """What a record settles, and so cannot be given beside it."""
 
 _BYTES_PER_SAMPLE = 3
+_LONGEST_BAR_SECONDS = 12
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
 _SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual size: benchmarks/separate.py
 
@@ -160,6 +163,14 @@ class Generate(SheetCommand):
         ),
         Range(0),
     ] = None
+    intro: Annotated[
+        int,
+        option("Bars that the band plays before the vocal begins, 0 to 16.", metavar="BARS", panel=MADE),
+        Range(0, 16),
+    ] = 0
+    ending: Annotated[
+        bool, option("The band rings out after the vocal, on a last chord.", "--ending", panel=MADE)
+    ] = False
     skip_fine: options.SkipFine = False
     device: options.DeviceOfRecord = None
     engine: options.EngineOfRecord = None
@@ -181,6 +192,11 @@ class Generate(SheetCommand):
             raise UsageError(
                 f"--no-guide follows no lead sheet, and {others[0]} says something of one; leave one out"
             )
+        if self.free_time and (self.intro or self.ending):
+            raise UsageError(
+                "--free-time says that there are no bars, and an intro or an ending is made of them; leave "
+                "one out"
+            )
         if self.vocal is None and self.replay is None:
             raise UsageError("no vocal was given; name one, as in: hafm generate vocal.wav -o out/")
         if self.replay is None and self.separator is not None and not self.separate:
@@ -193,7 +209,12 @@ class Generate(SheetCommand):
 
     def _sheet_options(self) -> tuple[str, ...]:
         """Those of the lead sheet that were given."""
-        others = (("--guide", self.guide), ("--guide-strength", self.guide_strength))
+        others = (
+            ("--guide", self.guide),
+            ("--guide-strength", self.guide_strength),
+            ("--intro", self.intro or None),
+            ("--ending", self.ending or None),
+        )
         return (*self.corrections.given, *(name for name, value in others if value is not None))
 
     def check_given(self, names: Sequence[str]) -> None:
@@ -377,6 +398,8 @@ class _Plan:
             corrections=corrections,
             guide_guidance=request.guide_strength,
             on_sheet=on_sheet,
+            intro_bars=request.intro,
+            ending=request.ending,
             start_seconds=self.start_seconds,
             seconds=self.seconds,
             skip_fine=self.skip_fine,
@@ -501,8 +524,11 @@ def _needed_bytes(plan: _Plan, vocal: "Audio") -> int:
     channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
     if plan.separator is not None:
         channels += 2 * vocal.num_channels  # the vocal, which may need floats
+    samples = vocal.num_samples + (plan.request.intro + 2 * plan.request.ending) * (
+        _LONGEST_BAR_SECONDS * vocal.sample_rate
+    )
     copies = plan.request.takes + (plan.request.pick == "best")
-    return copies * (channels * vocal.num_samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE)
+    return copies * (channels * samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE)
 
 
 def _reporter(accompanist: "Accompanist", plan: _Plan, seconds: float, shown: "Display") -> "OnProgress":

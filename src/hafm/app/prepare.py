@@ -187,6 +187,15 @@ class Prepare(Command):
     separator: options.Separator = None
     views: Annotated[int, option("Tokenise each vocal N times.", metavar="N", panel=TOKENS)] = 1
     augment: options.Augment = False
+    guide: Annotated[
+        bool,
+        option(
+            "Store a lead sheet per track: NAME.lead.json, .mid or .lab beside the audio, and for the rest "
+            "what is heard in the instrumental.",
+            "--guide",
+            panel=TOKENS,
+        ),
+    ] = False
     seed: Annotated[
         int,
         option("Of noise, augmentation and splits; 0 or more.", metavar="N", panel=TOKENS),
@@ -243,6 +252,7 @@ class Prepare(Command):
 
     examples: ClassVar = (
         "hafm prepare work/pairs -o shards/ --views 2 --augment",
+        "hafm prepare pairs/ -o shards/ --guide",
         "hafm prepare musdb18hq/ -o shards/ --parts parts/",
         "hafm prepare fma/ --subset large --separator vocals.onnx --parts parts/ --device cuda -o shards/",
     )
@@ -306,7 +316,12 @@ class Prepare(Command):
         # Resolved, so that the same collection is the same one from another folder too.
         root = self.source.resolve()
         kind = self.kind if self.kind is not None else guess_kind(root)
-        return open_source(kind, root, subset=self.subset, song_from=self.song_from), kind
+        source = open_source(kind, root, subset=self.subset, song_from=self.song_from)
+        if not self.guide:
+            return source, kind
+        from hafm.data.collection.sheets import WithSheets
+
+        return WithSheets(source=source), kind
 
     def _opener(self, kind: str) -> "OpenTokenPreparer":
         from hafm.data.preparing.track_preparer import OpenTokenPreparer
@@ -330,6 +345,7 @@ class Prepare(Command):
                 clip_seconds=parse_clip_seconds(self.clip_seconds),
             ),
             device=self.device,
+            hears_sheets=self.guide,
         )
 
     def _config(self) -> "PrepareConfig":

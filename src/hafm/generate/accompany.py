@@ -36,8 +36,9 @@ from hafm.audio.sound import Audio
 from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
+from hafm.generate.around import Around
 from hafm.generate.engine import Engine, EngineChoice, EngineName, default_choice, open_engine
-from hafm.generate.pipeline import OnSheet, accompany
+from hafm.generate.pipeline import NOTHING_AROUND, OnSheet, accompany
 from hafm.generate.record import (
     BundleUsed,
     GenerationRecord,
@@ -210,6 +211,8 @@ class Accompanist:
         coarse_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
+        intro_bars: int = 0,
+        ending: bool = False,
         skip_fine: bool = False,
         separator: Separator | None = None,
         on_sheet: OnSheet | None = None,
@@ -236,6 +239,9 @@ class Accompanist:
             coarse_guidance: the scale of the coarse stage, if not that of the semantic one; None for the
                 bundle's default.
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.
+            intro_bars: bars that the band plays before the vocal begins, 0 or more.
+            ending: whether it rings out after the vocal instead of a cut. Both need bars, and make what comes
+                out that much longer than the vocal.
             skip_fine: a coarser and quicker preview.
             separator: takes the vocal out of what is given as `vocal`, which is a whole song then.
             on_sheet: told the lead sheet that is followed, before the stages run; None if none is.
@@ -264,6 +270,7 @@ class Accompanist:
             on_progress=on_progress,
             corrections=corrections,
             on_sheet=on_sheet,
+            around=Around(intro_bars=intro_bars, ending=ending),
         )
         return accompaniment
 
@@ -332,6 +339,8 @@ class Accompanist:
         coarse_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
+        intro_bars: int = 0,
+        ending: bool = False,
         skip_fine: bool = False,
         separator: Separator | None = None,
         on_sheet: OnSheet | None = None,
@@ -361,6 +370,7 @@ class Accompanist:
             on_progress=on_progress,
             corrections=corrections,
             on_sheet=on_sheet,
+            around=Around(intro_bars=intro_bars, ending=ending),
         )
         return accompaniments
 
@@ -512,6 +522,7 @@ class Accompanist:
         corrections: Corrections | None = None,
         on_sheet: OnSheet | None = None,
         engine: EngineName | None = None,
+        around: Around = NOTHING_AROUND,
     ) -> list[list[Accompaniment]]:
         if corrections is not None:
             for vocal in vocals:
@@ -531,6 +542,7 @@ class Accompanist:
             on_progress=on_progress,
             corrections=corrections,
             on_sheet=on_sheet,
+            around=around,
         )
 
     def _bundle_used(self) -> BundleUsed:

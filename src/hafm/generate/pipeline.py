@@ -17,6 +17,7 @@ import torch
 from hafm.audio.sound import Audio
 from hafm.device import device_errors, one_thread
 from hafm.generate.accompaniment import Accompaniment, Tokens
+from hafm.generate.around import Around, died_away, with_room
 from hafm.generate.engine import Engine
 from hafm.generate.record import (
     BundleUsed,
@@ -40,6 +41,8 @@ __all__ = ["OnSheet", "accompany", "sampling_of"]
 OnSheet: TypeAlias = Callable[[LeadSheet | None], None]
 """Told which lead sheet is followed; None for none."""
 
+NOTHING_AROUND = Around()
+
 
 def accompany(
     bundle: Bundle,
@@ -56,6 +59,7 @@ def accompany(
     on_progress: OnProgress | None,
     corrections: Corrections | None = None,
     on_sheet: OnSheet | None = None,
+    around: Around = NOTHING_AROUND,
 ) -> list[list[Accompaniment]]:
     """The takes of each vocal.
 
@@ -74,6 +78,7 @@ def accompany(
         on_progress: told after every frame of every stage.
         corrections: of the lead sheets; see `hafm.generate.steps.sheets_for`.
         on_sheet: told the lead sheet of each vocal, before the stages run.
+        around: an intro and an ending of one vocal.
 
     Raises:
         AudioError, BundleError, DeviceError: as `hafm.generate.accompany.Accompanist.generate` says.
@@ -84,6 +89,17 @@ def accompany(
     seed = settings.seed
     with device_errors(device), one_thread():
         guides = sheets_for(bundle, guides, vocals, corrections=corrections)
+        if around:
+            (sheet,), (vocal,) = guides, vocals
+            intro, ending = around.samples(sheet, vocal.sample_rate)
+            assert sheet is not None, "without one, none of it was admitted"
+            rate = vocal.sample_rate
+            guides = [around.sheet(sheet, intro_samples=intro, ending_samples=ending, rate=rate)]
+            settings = replace(settings, intro_samples=intro, ending_samples=ending)
+        vocals = [
+            with_room(vocal, intro_samples=settings.intro_samples, ending_samples=settings.ending_samples)
+            for vocal in vocals
+        ]
         if on_sheet is not None:
             for sheet in guides:
                 on_sheet(sheet)
@@ -107,6 +123,11 @@ def accompany(
             sound(bundle, rows, vocal, level_lufs=settings.level_lufs, device=device)
             for vocal, rows in zip(vocals, codes.split(len(takes)), strict=True)
         ]
+        if settings.ending_samples:
+            waveforms = [
+                [died_away(each, vocal.sample_rate, sheet) for each in takes_of if sheet is not None]
+                for takes_of, vocal, sheet in zip(waveforms, vocals, guides, strict=True)
+            ]
     record = GenerationRecord(
         environment=environment,
         bundle=bundle_used,
@@ -133,7 +154,7 @@ def accompany(
                     settings=replace(settings, take=take),
                     lead_sheet=guides[number],
                 ),
-                notes=vocal.notes,
+                notes=(*vocal.notes, *_longer(settings, vocal.sample_rate)),
             )
             for index, take in enumerate(takes)
         ]
@@ -148,4 +169,16 @@ def sampling_of(settings: Settings) -> SamplingSettings:
         top_k=settings.top_k,
         guidance=settings.guidance,
         guide_guidance=settings.guide_guidance,
+    )
+
+
+def _longer(settings: Settings, sample_rate: int) -> list[str]:
+    """What a user should know of the length of what comes out."""
+    parts = [
+        f"{samples / sample_rate:.2f} s {where} the vocal"
+        for samples, where in ((settings.intro_samples, "before"), (settings.ending_samples, "after"))
+        if samples
+    ]
+    return (
+        [f"the band plays {' and '.join(parts)}: accompaniment and mix are longer by that"] if parts else []
     )

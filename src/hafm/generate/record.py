@@ -8,6 +8,7 @@ In: what a generation used. Out: JSON; and back, the same values, checked.
     separation    the separator, if the vocal was           differs: refused; with another onnxruntime: a note
                   taken out of the input; else absent
     settings      seed, take, sampling, loudness, engine    taken over
+                  and samples of an intro and an ending
     lead_sheet    `hafm.guide.sheet_json`, if there was     taken over
                   one; else absent
     output        format, levels, SHA-256 of every file     taken over; tells whether bytes are the same
@@ -170,6 +171,8 @@ class Settings:
     skip_fine: bool
     level_lufs: float
     guide_guidance: float | None = None
+    intro_samples: int = 0
+    ending_samples: int = 0
     coarse_guidance: float | None = None
     engine: Literal["torch", "onnx"] = "torch"
 
@@ -210,6 +213,9 @@ class GenerationRecord:
         values = asdict(replace(self, lead_sheet=None))
         if self.separation is None:
             del values["separation"]
+        for name in ("intro_samples", "ending_samples"):
+            if not values["settings"][name]:
+                del values["settings"][name]
         for name in ("guide_guidance", "coarse_guidance"):
             if values["settings"][name] is None:
                 del values["settings"][name]

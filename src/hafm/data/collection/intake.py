@@ -42,6 +42,7 @@ from hafm.data.collection.track import SoundPart, Track
 from hafm.data.collection.truth import lead_sheet_of_truth
 from hafm.errors import AudioContentError, LeadSheetError, UsageError
 from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.sheet_files import read_lead_sheet as read_sheet_file
 
 __all__ = ["MixSeparator", "Stems", "read_lead_sheet", "read_stems"]
 
@@ -129,6 +130,8 @@ def read_lead_sheet(track: Track, *, seconds: float) -> LeadSheet | None:
     """
     if (part := track.lead_sheet) is None:
         return None
+    if part.kind == "file":
+        return read_sheet_file(part.path, duration_seconds=seconds)
     try:
         sheet = lead_sheet_of_truth(json.loads(Path(part.path).read_bytes()))
     except (OSError, ValueError, RecursionError) as error:

@@ -43,11 +43,11 @@ class SheetPart:
 
     Args:
         path: of the file.
-        kind: `truth`: the JSON of a rendered pair.
+        kind: `truth`: the JSON of a rendered pair; `file`: what `hafm.guide.sheet_files` reads.
     """
 
     path: str
-    kind: Literal["truth"]
+    kind: Literal["truth", "file"]
 
 
 @dataclass(frozen=True, kw_only=True)

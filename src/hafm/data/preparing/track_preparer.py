@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from hafm.data.collection.intake import Stems
     from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
+    from hafm.guide.analyser import Analyser
     from hafm.separate.separator import Separator
     from hafm.stages.token_parts import TokenParts
 
@@ -88,10 +89,18 @@ class TokenPreparer:
     Args:
         tokeniser: turns stems into tokens.
         separator: takes stems out of mixes; None refuses mixes.
+        analyser: hears the lead sheet of instrumentals, as far as none is given; None hears none.
     """
 
-    def __init__(self, *, tokeniser: "Tokeniser", separator: "Separator | None") -> None:
+    def __init__(
+        self,
+        *,
+        tokeniser: "Tokeniser",
+        separator: "Separator | None",
+        analyser: "Analyser | None" = None,
+    ) -> None:
         self._tokeniser = tokeniser
+        self._analyser = analyser
         self._separator = None if separator is None else _TimedSeparator(separator)
 
     @property
@@ -116,7 +125,8 @@ class TokenPreparer:
         separator = None if self._separator is None else self._separator.fingerprint()
         tokens = self._tokeniser.made_by()
         prints = {name: tokens.pop(name) for name in self._tokeniser.parts.fingerprints()}
-        return {"fingerprints": prints, **tokens, "separator": separator}
+        made = {"fingerprints": prints, **tokens, "separator": separator}
+        return made if self._analyser is None else {**made, "analyser": self._analyser.fingerprint()}
 
     def save_parts(self, folder: Path) -> None:
         """Writes features, k-means and codec."""
@@ -138,7 +148,10 @@ class TokenPreparer:
                 raise UsageError(f"track {track.id!r} is a mix; give a separator, --separator MODEL.onnx")
             try:
                 stems, spent[track.id] = self._read(track)
-                sheets[track.id] = _sheet(track, stems)
+                began = time.perf_counter()
+                sheets[track.id] = self._sheet(track, stems)
+                if self._analyser is not None:
+                    spent[track.id] = {**spent[track.id], "analyse": time.perf_counter() - began}
             except (AudioError, LeadSheetError, OSError, MemoryError) as error:
                 results[track.id] = Quarantined(track_id=track.id, reason=_reason(error))
             else:
@@ -166,6 +179,16 @@ class TokenPreparer:
         separate = self._separator.spent
         return stems, {"read": time.perf_counter() - began - separate, "separate": separate}
 
+    def _sheet(self, track: Track, stems: "Stems") -> str | None:
+        """The lead sheet of a track as it is stored: what is given, and for the rest what the band plays."""
+        from hafm.data.collection.intake import read_lead_sheet
+        from hafm.guide.sheet_json import lead_sheet_to_json
+
+        sheet = read_lead_sheet(track, seconds=stems.seconds)
+        if self._analyser is not None:
+            sheet = self._analyser.analyse(stems.instrumental, stems.sample_rate, given=sheet)
+        return None if sheet is None else lead_sheet_to_json(sheet, compact=True)
+
     def _tokenise(self, read: "list[tuple[Track, Stems]]") -> list[TrackResult]:
         """Tokens; where the whole batch fails by the fault of one track, the others go alone."""
         if not read:
@@ -183,15 +206,6 @@ class TokenPreparer:
                 f"{self._tokeniser.device} ran out of memory; use a smaller --batch-size, fewer --workers, "
                 "or the cpu"
             ) from error
-
-
-def _sheet(track: Track, stems: "Stems") -> str | None:
-    """The lead sheet of a track as it is stored."""
-    from hafm.data.collection.intake import read_lead_sheet
-    from hafm.guide.sheet_json import lead_sheet_to_json
-
-    sheet = read_lead_sheet(track, seconds=stems.seconds)
-    return None if sheet is None else lead_sheet_to_json(sheet, compact=True)
 
 
 class _TimedSeparator:
@@ -223,6 +237,7 @@ class OpenTokenPreparer:
         separator: an `.onnx` file; None takes no mixes.
         settings: of the tokens.
         device: where models run.
+        hears_sheets: whether the lead sheets of instrumentals are heard, by the built-in band analyser.
     """
 
     parts: str
@@ -230,6 +245,7 @@ class OpenTokenPreparer:
     kmeans: Path | None = None
     separator: Path | None = None
     device: str = "cpu"
+    hears_sheets: bool = False
 
     def __call__(self) -> TokenPreparer:
         """The preparer, its models loaded, on one thread: a worker is a core's work."""
@@ -246,7 +262,13 @@ class OpenTokenPreparer:
 
             separator = Separator.open(self.separator)
         tokeniser = Tokeniser(parts=parts.to(self.device), settings=self.settings, device=self.device)
-        return TokenPreparer(tokeniser=tokeniser, separator=separator)
+        analyser = None
+        if self.hears_sheets:
+            from hafm.stages.bundle import Bundle
+            from hafm.stages.hub import BUILTIN
+
+            analyser = Bundle.open(BUILTIN).load_analyser("band")
+        return TokenPreparer(tokeniser=tokeniser, separator=separator, analyser=analyser)
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,72 @@
+"""An intro and an ending: the voice's part keeps its bars and chords, and the rows of bars have no seam."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hafm.errors import LeadSheetError
+from hafm.guide.around import ending_seconds, intro_seconds, last_downbeat, with_ending, with_intro
+from hafm.guide.corrections import Corrections, corrected
+from hafm.guide.lead_sheet import LeadSheet
+from tests.guide.sheets import sheets
+from tests.unchecked import unchecked
+
+SHEET = corrected(
+    LeadSheet(duration_seconds=10.0),
+    Corrections(bpm=120, first_beat=0.75, meter="4/4", key="C", chords="| Am | F | G |"),
+)
+
+
+def test_an_intro_has_the_first_bars_chords_and_one_row_of_beats() -> None:
+    seconds = intro_seconds(SHEET, 2)
+    sheet = with_intro(SHEET, seconds)
+    assert (seconds, sheet.duration_seconds) == (4.0, 14.0)
+    times = [beat.seconds for beat in sheet.beats]
+    assert np.allclose(np.diff(times), 0.5)
+    assert times[0] == 0.25
+    assert sheet.downbeats[:3] == (0.75, 2.75, 4.75)
+    assert [(span.start_seconds, span.label) for span in sheet.chords][:4] == [
+        (0.75, "A:min"),
+        (2.75, "F:maj"),
+        (4.75, "A:min"),
+        (6.75, "F:maj"),
+    ]
+
+
+def test_an_ending_fills_the_bar_and_adds_the_tonic() -> None:
+    seconds = ending_seconds(SHEET)  # the last bar begins at 8.75
+    sheet = with_ending(SHEET, seconds)
+    assert sheet.duration_seconds == pytest.approx(12.75)
+    assert last_downbeat(sheet) == pytest.approx(10.75)
+    assert sheet.chords[-1].label == "C:maj"
+    assert sheet.chords[-1].start_seconds == pytest.approx(10.75)
+    assert np.allclose(np.diff([beat.seconds for beat in sheet.beats]), 0.5)
+
+
+@given(sheet=sheets(even=True), bars=st.integers(1, 4))
+@settings(max_examples=25, deadline=None)
+@unchecked()
+def test_the_voices_part_is_unchanged(sheet: LeadSheet, bars: int) -> None:
+    assume(len(sheet.beats) > 4 and sheet.downbeats)
+    seconds = intro_seconds(sheet, bars)
+    longer = with_ending(with_intro(sheet, seconds), ending_seconds(with_intro(sheet, seconds)))
+    voice = longer.cropped(seconds, seconds + sheet.duration_seconds)
+    first = sheet.downbeats[0]
+    assert np.allclose(
+        [beat.seconds for beat in voice.beats if beat.seconds >= first - 1e-6][: len(sheet.downbeats)],
+        [beat.seconds for beat in sheet.beats if beat.seconds >= first - 1e-6][: len(sheet.downbeats)],
+    )
+    for moment in np.linspace(first + 0.01, sheet.duration_seconds - 0.01, 7):
+        assert chord_at(voice, float(moment)) == chord_at(sheet, float(moment))
+
+
+def chord_at(sheet: LeadSheet, seconds: float) -> str | None:
+    found = [span.label for span in sheet.chords if span.start_seconds <= seconds < span.end_seconds]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("of", [lambda sheet: intro_seconds(sheet, 2), ending_seconds])
+def test_without_bars_there_is_neither(of) -> None:
+    with pytest.raises(LeadSheetError, match=r"needs bars, and there are none; give the tempo"):
+        of(LeadSheet(duration_seconds=4.0))
