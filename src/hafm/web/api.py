@@ -48,6 +48,7 @@ from hafm.web.schema import (
     AnalyseRequest,
     EditRequest,
     ErrorBody,
+    ErrorText,
     ExportRequest,
     JobBody,
     ProjectBody,
@@ -335,7 +336,7 @@ def job_body(desk: Desk, job: Job) -> JobBody:
         seconds_left=job.seconds_left,
         position=lane.position(job),
         seconds_before=lane.seconds_before(job),
-        error=None if job.error is None else job.error,
+        error=None if job.error is None else ErrorText(**job.error),
         result=job.result,
     )
 

@@ -31,6 +31,7 @@ from hafm.workers import start_process
 
 __all__ = ["Full", "Job", "Lane", "State"]
 
+Kind: TypeAlias = Literal["listen", "play", "export"]
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 _PATIENCE_SECONDS = 0.5
@@ -64,7 +65,7 @@ class Job:
     """
 
     id: str
-    kind: str
+    kind: Kind
     project: str
     task: Task
     seconds: float
@@ -155,7 +156,7 @@ class Lane:
         self,
         task: Task,
         *,
-        kind: str,
+        kind: Kind,
         project: str,
         seconds: float,
         done: Callable[[dict[str, Any]], dict[str, Any]],
@@ -215,13 +216,17 @@ class Lane:
 
     # ---- the thread
 
+    def _is_closing(self) -> bool:
+        """Asked anew: another thread closes."""
+        return self._closing
+
     def _live(self) -> None:
         while not self._closing:
             self._ensure_process()
             with self._changed:
                 while not self._queue and not self._closing and self._is_well():
                     self._changed.wait(1.0)
-                if self._closing:
+                if self._is_closing():
                     return
                 if not self._queue:
                     continue  # the process died while it had nothing to do
@@ -285,7 +290,7 @@ class Lane:
                 job.change(state="cancelled", step="cancelled", seconds_left=None)
             else:
                 self._usual_seconds = 0.5 * (self._usual_seconds + time.monotonic() - began)
-                result = job.done(message.result)
+                result = job.done(dict(message.result))
                 job.change(state="done", step="done", share=1.0, seconds_left=0.0, result=result)
             return True
         elif isinstance(message, Failed):  # it cannot open its bundle

@@ -83,15 +83,16 @@ def _ended(studio: "Studio", task: Task, report: Report) -> Ended:
 
 
 def _reporter(connection: Connection) -> Report:
-    last = ["", 0.0]
+    last_step, last_time = "", 0.0
 
     def report(step: str, share: float, seconds_left: float | None) -> None:
+        nonlocal last_step, last_time
         if connection.poll():
             connection.recv()
             raise _CancelledError
         now = time.monotonic()
-        if step != last[0] or now - float(last[1]) >= _REPORTS_APART_SECONDS:
-            last[:] = [step, now]
+        if step != last_step or now - last_time >= _REPORTS_APART_SECONDS:
+            last_step, last_time = step, now
             connection.send(Reported(step, share, seconds_left))
 
     return report
