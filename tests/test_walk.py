@@ -20,6 +20,7 @@ SECONDS = 13.6
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which all commands were run, and a chord edited before the band plays."""
     folder = tmp_path_factory.mktemp("walk")
+    (folder / "assets").mkdir()
     make_following_bundle(folder / "assets" / "builtin")
     soundfile.write(folder / "vocal.wav", *soundfile.read(ROOT / "src/hafm/assets/demo_vocal.flac"))
     with pytest.MonkeyPatch.context() as patch, unchecked():

@@ -188,7 +188,8 @@ def staged_folder(
             folder.staging.mkdir()
             yield folder
         except OSError as error:
-            if error.filename is None or not str(error.filename).startswith(str(around)):
+            ours = error.filename is not None and str(error.filename).startswith(str(around))
+            if not ours and error.errno not in _NO_ROOM:
                 raise
             raise _explained(error, target) from error
         except OutputError as error:

@@ -357,7 +357,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(
 ) -> None:
     monkeypatch.setattr("hafm.data.preparing.before.free_bytes", lambda folder: 1000)
     with pytest.raises(
-        OutputError, match=r"the tokens need about 0\.\d MB, and the disk of .* has 0\.0 MB free"
+        OutputError, match=r"the tokens need about \d+\.\d kB, and the disk of .* has 1\.0 kB free"
     ):
         run(tmp_path, items.root, opener=NoSound())
 
@@ -371,7 +371,7 @@ def test_a_disk_that_fills_up_is_told_with_what_is_missing(
     resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
     try:
         with pytest.raises(
-            OutputError, match=r"what is done is kept, the rest needs about 0\.\d MB: make room"
+            OutputError, match=r"what is done is kept, the rest needs about \d+\.\d kB: make room"
         ):
             run(tmp_path, items.root)
     finally:

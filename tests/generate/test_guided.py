@@ -12,7 +12,7 @@ from hafm.errors import LeadSheetError, UsageError
 from hafm.generate.record import GenerationRecord
 from hafm.generate.steps import show
 from hafm.guide.frames import guide_frames
-from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange
+from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, LeadSheet, MeterChange, PlayingSpan
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import BundleConfig, GenerationDefaults
 from hafm.stages.bundle_writer import write_bundle
@@ -203,8 +203,14 @@ def test_the_guide_has_a_row_a_vocal(accompanist: Accompanist) -> None:
     guide = show(accompanist.bundle, sheets, vocal, device=torch.device("cpu"))
     assert guide is not None
     assert guide.shape == (2, 30, 63)
+    whole_band = (PlayingSpan.of(0.0, SECONDS, PLAYERS),)
     for row, each in zip(guide, sheets, strict=True):
-        assert torch.equal(row, torch.from_numpy(guide_frames(each, num_frames=30)))
+        played = replace(each, arrangement=whole_band)
+        assert torch.equal(row, torch.from_numpy(guide_frames(played, num_frames=30)))
+    drums = replace(sheet(), arrangement=(PlayingSpan.of(0.0, SECONDS, ["drums"]),))
+    alone = show(accompanist.bundle, [drums], vocal, device=torch.device("cpu"))
+    assert alone is not None
+    assert torch.equal(alone[0], torch.from_numpy(guide_frames(drums, num_frames=30)))
     assert show(accompanist.bundle, [None, None], vocal, device=torch.device("cpu")) is None
 
 

@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
         made.save(out)
     before = files(out) if there else None
     monkeypatch.setattr(accompaniment_module, place, full_disk)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="the disk is full"):
         made.save(out, overwrite=True)
     assert (files(out) if there else None) == before
     assert out.exists() == there

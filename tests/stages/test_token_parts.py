@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "save_codec", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match="the disk is full"):
         open_parts(tiny_bundle).save(tmp_path / "parts")
     assert list(tmp_path.iterdir()) == []
 

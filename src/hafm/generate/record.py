@@ -216,8 +216,8 @@ class GenerationRecord:
         for name in ("intro_samples", "ending_samples"):
             if not values["settings"][name]:
                 del values["settings"][name]
-        for name in ("guide_guidance", "coarse_guidance"):
-            if values["settings"][name] is None:
+        for name, default in (("guide_guidance", None), ("coarse_guidance", None), ("engine", "torch")):
+            if values["settings"][name] == default:  # as records were written that knew of none
                 del values["settings"][name]
         values["environment"] = self.environment.to_json()
         if self.lead_sheet is None:
