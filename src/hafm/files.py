@@ -35,6 +35,7 @@ __all__ = [
     "atomic_file",
     "cache_folder",
     "check_output_folder",
+    "is_unused",
     "replaced_folder",
     "staged_folder",
     "write_json",
@@ -321,8 +322,14 @@ def check_output_folder(
     return folder
 
 
+def is_unused(folder: Path) -> bool:
+    """Whether a folder is missing or empty; what is being made in it, or a killed process left, counts as
+    nothing."""
+    return not folder.is_dir() or all(path.name == f".{_HIDDEN}" for path in folder.iterdir())
+
+
 def _require_unused(folder: Path, shown: Path) -> None:
-    if folder.is_dir() and any(path.name != f".{_HIDDEN}" for path in folder.iterdir()):
+    if not is_unused(folder):
         raise OutputError(
             f"output folder '{shown}' already holds files; give another with -o, or allow replacing "
             f"with --overwrite"

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.make_separator import write_separator
 from hafm.app.cli import run as run_words
+from hafm.locks import locked_folder
 from tests.app.conftest import Hafm, tree
 from tests.evaluate.songs import make_songs
 
@@ -48,9 +49,23 @@ def test_a_run_leaves_a_report_tables_and_results(run: Path) -> None:
     assert [row["name"] for row in results["systems"]] == ["truth", "model", "random", "silence"]
     assert len(results["clips"]) == 3 * 4
     assert "<audio" in (run / "report.html").read_text()
+    assert not (run / ".lock").exists()
     printed = run.with_name("printed.txt").read_text()
     assert "isolated vocals" in printed
     assert str(run / "report.html") in printed
+
+
+def test_a_distance_of_three_songs_is_no_figure(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    assert {row["fad"]["value"] for row in results["fad"]} == {None}
+    assert "There are no Fréchet distances: 3 songs are too few" in results["notes"][0]
+    assert "FAD" not in run.with_name("printed.txt").read_text()
+
+
+def test_an_index_is_not_put_beside_a_folder_of_its_name(hafm: Hafm, songs: Path, tmp_path: Path) -> None:
+    (tmp_path / "index" / "index.json").mkdir(parents=True)
+    ran = hafm("retrieve-index", songs, "-o", tmp_path / "index")
+    assert (ran.code, "index.json' is a folder, and a file of that name" in ran.error) == (2, True)
 
 
 def test_the_same_command_again_changes_no_sound_and_json_says_where_all_is(
@@ -106,6 +121,8 @@ def test_the_separated_arm_and_the_vocals_worth(
         (("-o", "RUN", "--bundle", "nowhere"), "nowhere"),
         (("-o", "SONGS"), "is the collection itself"),
         (("-o", "USED"), "in use by something else"),
+        (("-o", "NAMED"), "results.json' is a folder, and a file of that name is to be written"),
+        (("-o", "TAKEN"), "another hafm writes to"),
     ],
 )
 def test_what_is_refused(
@@ -114,9 +131,15 @@ def test_what_is_refused(
     used = tmp_path / "used"
     used.mkdir()
     (used / "letter.txt").write_text("mine")
-    places = {"RUN": tmp_path / "run", "SONGS": songs, "USED": used}
-    ran = hafm("evaluate", songs, *(places.get(str(word), word) for word in words))
+    taken, named = tmp_path / "taken", tmp_path / "named"
+    for folder in (taken, named):
+        (folder / "sounds").mkdir(parents=True)
+    (named / "results.json").mkdir()
+    places = {"RUN": tmp_path / "run", "SONGS": songs, "USED": used, "TAKEN": taken, "NAMED": named}
+    with locked_folder(taken, name=".lock"):
+        ran = hafm("evaluate", songs, *(places.get(str(word), word) for word in words))
     assert ran.code == 2
+    assert "opening the bundle" not in ran.err or "nowhere" in words
     assert said in ran.error
     assert not list((tmp_path / "run").rglob("*.json")) if (tmp_path / "run").exists() else True
     assert tree(used) == {"letter.txt": b"mine"}

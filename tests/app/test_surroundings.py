@@ -19,6 +19,7 @@ import pytest
 
 from hafm.app.cli import run
 from hafm.app.failure import explain
+from hafm.files import staged_folder
 from tests.app.conftest import Hafm, tree
 
 HAFM = [sys.executable, "-m", "hafm"]
@@ -104,6 +105,38 @@ def test_a_folder_named_as_a_result_is_refused_before_the_work(
     assert "mix.wav' is a folder, and a file of that name is to be written; move it away" in ran.error
     words = ("-o", tmp_path / "takes", "--takes", 2, "--overwrite")
     assert "take-1' is a file, and a folder" in hafm("generate", vocal, "--bundle", bundle, *words).error
+
+
+@pytest.mark.parametrize("command", ["analyse", "arrange", "fit-kmeans"])
+def test_a_second_process_for_one_folder_is_refused_before_the_work(
+    command: str, hafm: Hafm, vocal: Path, tmp_path: Path
+) -> None:
+    source = tmp_path if command == "fit-kmeans" else vocal
+    with staged_folder(tmp_path / "out"):
+        ran = hafm(command, source, "-o", tmp_path / "out")
+    assert ran.code == 2
+    assert f"another hafm makes '{tmp_path / 'out'}' at this moment" in ran.error
+    assert not any(step in ran.err for step in ("opening", "listening", "arranging"))
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "result"), [("analyse", "click.wav"), ("arrange", "mix.wav"), ("arrange", "arrangement.json")]
+)
+def test_every_command_looks_for_folders_named_as_its_results(
+    command: str, result: str, hafm: Hafm, vocal: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / result).mkdir(parents=True)
+    ran = hafm(command, vocal, "-o", tmp_path / "out", "--overwrite")
+    assert ran.code == 2
+    assert f"{result}' is a folder, and a file of that name is to be written; move it away" in ran.error
+    assert not any(step in ran.err for step in ("opening", "listening", "arranging"))
+
+
+def test_a_bundle_looks_at_its_place_before_its_runs(hafm: Hafm, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("letter")
+    ran = hafm("bundle", "no", "such", "runs", "-o", tmp_path / "mine")
+    assert (ran.code, "is a file; give another name for the bundle's folder" in ran.error) == (2, True)
 
 
 @pytest.mark.parametrize(

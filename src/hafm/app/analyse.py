@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hafm.app.display import Display
     from hafm.audio.sound import Audio
+    from hafm.files import StagedFolder
     from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["Analyse", "AnalyseOutcome", "clicked"]
@@ -115,40 +116,51 @@ class Analyse(SheetCommand):
         began = time.monotonic()
         assert self.vocal is not None, "checked when built"
         shown.step("getting ready")
-        from hafm.audio.io import read_audio
         from hafm.files import check_output_folder, staged_folder
-        from hafm.generate.accompany import Accompanist
         from hafm.guide.sheet_files import SHEET_FILES
 
-        check_output_folder(self.output, overwrite=self.overwrite, source=self.vocal)
+        check_output_folder(
+            self.output,
+            overwrite=self.overwrite,
+            source=self.vocal,
+            files=[*SHEET_FILES.values(), PICTURE, *([] if self.no_click else [CLICK])],
+        )
         _require_elsewhere(self.guide, self.output)
-        vocal = read_audio(self.vocal, start_seconds=self.start, seconds=self.seconds)
+        with staged_folder(
+            self.output,
+            last=[SHEET_FILES["lead_sheet"]],
+            overwrite=self.overwrite,
+            cleaning=interrupts.cleaning,
+            commit=interrupts.shield(),
+        ) as folder:
+            return self._make(self.vocal, folder, shown, began)
+
+    def _make(self, source: Path, folder: "StagedFolder", shown: "Display", began: float) -> AnalyseOutcome:
+        """All that is done once the output folder is ours."""
+        from hafm.audio.io import read_audio
+        from hafm.generate.accompany import Accompanist
+
+        vocal = read_audio(source, start_seconds=self.start, seconds=self.seconds)
         request = self.sheet_request(vocal.seconds)
         shown.step("opening the bundle")
         accompanist = Accompanist.from_pretrained(self.bundle)
         shown.step("listening")
         sheet = accompanist.analyse(
-            self.vocal,
+            source,
             given=request.given,
             corrections=request.corrections,
             start_seconds=self.start,
             seconds=self.seconds,
         )
         shown.step("writing")
-        with staged_folder(
-            self.output,
-            last=[SHEET_FILES["lead_sheet"]],
-            cleaning=interrupts.cleaning,
-            commit=interrupts.shield(),
-        ) as folder:
-            paths, notes = self._write(sheet, vocal, folder.staging)
-            return AnalyseOutcome(
-                sheet=sheet,
-                vocal=vocal,
-                paths={name: folder.final(path) for name, path in paths.items()},
-                notes=(*vocal.notes, *request.notes, *notes),
-                seconds=time.monotonic() - began,
-            )
+        paths, notes = self._write(sheet, vocal, folder.staging)
+        return AnalyseOutcome(
+            sheet=sheet,
+            vocal=vocal,
+            paths={name: folder.final(path) for name, path in paths.items()},
+            notes=(*vocal.notes, *request.notes, *notes),
+            seconds=time.monotonic() - began,
+        )
 
     def _write(self, sheet: "LeadSheet", vocal: "Audio", folder: Path) -> tuple[dict[str, Path], list[str]]:
         """All files, and what was left out."""

@@ -26,7 +26,9 @@ from hafm.app.sheet_command import SheetCommand
 from hafm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from hafm.app.arrange_job import Job
     from hafm.app.display import Display
+    from hafm.files import StagedFolder
     from hafm.guide.corrections import Corrections
 
 __all__ = ["Arrange"]
@@ -158,11 +160,8 @@ class Arrange(SheetCommand):
     def run(self, shown: "Display", interrupts: Interrupts) -> ArrangeOutcome:
         began = time.monotonic()
         shown.step("getting ready")
-        from hafm.arrange.arranger import arrange_sheet
-        from hafm.arrange.files import hashes, write_arrangement
         from hafm.arrange.record import RECORD_FILE
-        from hafm.device import one_thread
-        from hafm.files import atomic_file, check_output_folder, staged_folder
+        from hafm.files import check_output_folder, staged_folder
 
         check_output_folder(self.output, overwrite=self.overwrite)
         job = job_of(
@@ -182,10 +181,29 @@ class Arrange(SheetCommand):
             loudness=self.loudness,
         )
         self._check_place(job.inputs)
-        num_samples = round(job.seconds * job.record.settings.sample_rate)
         check_output_folder(
-            self.output, overwrite=True, needed_bytes=6 * num_samples * _BYTES_PER_FRAME + _BYTES_BESIDE
+            self.output,
+            overwrite=True,
+            needed_bytes=6 * _num_samples(job) * _BYTES_PER_FRAME + _BYTES_BESIDE,
+            files=_files(job),
         )
+        with staged_folder(
+            self.output,
+            last=[RECORD_FILE],
+            overwrite=self.overwrite,
+            cleaning=interrupts.cleaning,
+            commit=interrupts.shield(),
+        ) as folder:
+            return self._make(job, folder, shown, began)
+
+    def _make(self, job: "Job", folder: "StagedFolder", shown: "Display", began: float) -> ArrangeOutcome:
+        """All that is done once the output folder is ours."""
+        from hafm.arrange.arranger import arrange_sheet
+        from hafm.arrange.files import hashes, write_arrangement
+        from hafm.arrange.record import RECORD_FILE
+        from hafm.device import one_thread
+        from hafm.files import atomic_file
+
         ready = time.monotonic()
         settings = job.record.settings
         with one_thread():
@@ -202,30 +220,27 @@ class Arrange(SheetCommand):
                 excerpt=settings.excerpt,
             )
             rendering = arrangement.render(
-                sample_rate=settings.sample_rate, num_samples=num_samples, soundfont=job.soundfont
+                sample_rate=settings.sample_rate, num_samples=_num_samples(job), soundfont=job.soundfont
             )
             made = time.monotonic()
             shown.step("writing")
-            with staged_folder(
-                self.output, last=[RECORD_FILE], cleaning=interrupts.cleaning, commit=interrupts.shield()
-            ) as folder:
-                paths, levels = write_arrangement(
-                    folder.staging,
-                    arrangement,
-                    rendering,
-                    vocal=job.vocal,
-                    format=settings.format,
-                    stems=settings.stems,
-                    **options.levels(settings.balance_db, settings.loudness_lufs),
-                )
-                record = replace(
-                    job.record,
-                    lead_sheet=sheet,
-                    settings=replace(settings, style=arrangement.style),
-                ).written(levels=levels, files=hashes(folder.staging, paths))
-                paths["record"] = folder.staging / RECORD_FILE
-                with atomic_file(paths["record"]) as file:
-                    file.write(record.to_json().encode())
+            paths, levels = write_arrangement(
+                folder.staging,
+                arrangement,
+                rendering,
+                vocal=job.vocal,
+                format=settings.format,
+                stems=settings.stems,
+                **options.levels(settings.balance_db, settings.loudness_lufs),
+            )
+            record = replace(
+                job.record,
+                lead_sheet=sheet,
+                settings=replace(settings, style=arrangement.style),
+            ).written(levels=levels, files=hashes(folder.staging, paths))
+            paths["record"] = folder.staging / RECORD_FILE
+            with atomic_file(paths["record"]) as file:
+                file.write(record.to_json().encode())
         written = time.monotonic()
         return ArrangeOutcome(
             paths={name: folder.final(path) for name, path in paths.items()},
@@ -250,3 +265,22 @@ class Arrange(SheetCommand):
                     f"'{self.output}' holds '{path}' itself, which must not be replaced; give another "
                     "folder with -o"
                 )
+
+
+def _num_samples(job: "Job") -> int:
+    return round(job.seconds * job.record.settings.sample_rate)
+
+
+def _files(job: "Job") -> list[str]:
+    """What will be written, below the output folder."""
+    from hafm.arrange.record import RECORD_FILE
+    from hafm.guide.lead_sheet import PLAYERS
+
+    settings = job.record.settings
+    sounds = ["accompaniment"]
+    if job.vocal is not None:
+        sounds.append("mix")
+    if settings.stems:
+        sounds += [f"stems/{name}" for name in PLAYERS]
+    beside = ["lead-sheet.json", "arrangement.mid", RECORD_FILE]
+    return [*beside, *(f"{name}.{settings.format}" for name in sounds)]

@@ -118,9 +118,10 @@ class MakeBundle(Command):
             )
 
     def run(self, shown: "Display", interrupts: Interrupts) -> BundleOutcome:
-        from hafm.stages.bundle_writer import write_bundle
+        from hafm.stages.bundle_writer import check_bundle_folder, write_bundle
         from hafm.train.export import open_runs
 
+        check_bundle_folder(self.output, overwrite=self.overwrite)
         trained = open_runs(self.runs, newest=self.newest)
         ingredients = trained.ingredients(
             name=self.output.absolute().name if self.name is None else self.name,

@@ -22,6 +22,7 @@ from hafm.words import columns as columns_of
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
+    from hafm.data.collection.track import Source
     from hafm.evaluate.run.against import Comparison
     from hafm.evaluate.run.folder import RunFolder
     from hafm.evaluate.run.results import Figure, Results
@@ -33,6 +34,8 @@ __all__ = ["Evaluate", "EvaluateOutcome"]
 Split: TypeAlias = Literal["test", "valid", "train", "all"]
 
 _MEASURES = ("key_truth", "chord_tones", "beat_truth", "chroma_vocal", "beat_vocal")
+_COMPARISON = ("comparison.json", "comparison.md")
+_LOCK = ".lock"
 _TESTED, _COMPARED, _MEASURED = "What is tested on", "What is compared", "What is measured"
 
 
@@ -98,7 +101,7 @@ class EvaluateOutcome:
             "results": str(self.run / RESULTS_FILE),
             "report": str(self.report),
             "table": str(self.run / TABLE_FILE),
-            **({} if self.comparison is None else {"comparison": str(self.run / "comparison.json")}),
+            **({} if self.comparison is None else {"comparison": str(self.run / _COMPARISON[0])}),
             "seconds": self.seconds,
             "systems": {
                 system: {
@@ -116,6 +119,8 @@ class EvaluateOutcome:
         found: dict[str, dict[str, dict[str, Figure]]] = {row.name: {} for row in self.results.systems}
         many = len({row.embedding for row in self.results.fad}) > 1
         for fad in self.results.fad:
+            if fad.fad.value is None:  # of too few songs; a note says so
+                continue
             name = f"FAD {fad.on}" + (f" {fad.embedding}" if many else "")
             found[fad.system].setdefault(fad.arm, {})[name] = fad.fad
         for fit in self.results.fit:
@@ -297,20 +302,36 @@ class Evaluate(Command):
         shown.step("looking at the collection")
         older = None if self.against is None else _older(self.against)
         from hafm.data.collection.sources import guess_kind, open_source
-        from hafm.device import find_device, one_thread
-        from hafm.evaluate.embeddings import open_embedding
-        from hafm.evaluate.run.changes import changes, forget_if_nothing_came
-        from hafm.evaluate.run.clips import build_test_set
-        from hafm.evaluate.run.evaluate import Settings, evaluate
-        from hafm.evaluate.run.folder import RunFolder
-        from hafm.evaluate.systems import open_systems
+        from hafm.device import find_device
+        from hafm.locks import locked_folder
 
         self._check_packages()
         find_device(self.device)
         root = self.collection.resolve()
         kind = self.kind if self.kind is not None else guess_kind(root)
         source = open_source(kind, root, subset=None, song_from=self.song_from)
-        run = RunFolder(_folder(self.output))
+        _check_folder(self.output, compares=older is not None)
+        with locked_folder(self.output, name=_LOCK, stays=False):
+            return self._evaluate(source, older, shown, interrupts, began)
+
+    def _evaluate(
+        self,
+        source: "Source",
+        older: "Results | None",
+        shown: "Display",
+        interrupts: Interrupts,
+        began: float,
+    ) -> EvaluateOutcome:
+        """All that is done once the folder is ours."""
+        from hafm.device import one_thread
+        from hafm.evaluate.embeddings import open_embedding
+        from hafm.evaluate.run.changes import changes, forget_if_nothing_came
+        from hafm.evaluate.run.clips import build_test_set
+        from hafm.evaluate.run.evaluate import Settings, evaluate
+        from hafm.evaluate.run.folder import RunFolder
+        from hafm.evaluate.systems import open_systems
+        from hafm.locks import remove_leftovers
+
         embeddings = [open_embedding(name, device=self.device) for name in self.embedding or ["builtin"]]
         separator = None
         if self.separator is not None:
@@ -321,6 +342,8 @@ class Evaluate(Command):
         accompanist = self._accompanist()
 
         interrupts.left = "what is done is kept; run the same command to go on"
+        remove_leftovers(self.output)
+        run = RunFolder(self.output)
         forget_if_nothing_came(run, source)
         build_test_set(run, source, self._protocol(), separator=separator, on_progress=shown.follow())
         with one_thread():
@@ -394,21 +417,27 @@ class Evaluate(Command):
         return write_report(run, results, clips=self.report_clips, on_progress=shown.follow())
 
 
-def _folder(output: Path) -> Path:
-    """The folder of a run, made if need be.
+def _check_folder(output: Path, *, compares: bool) -> None:
+    """Refuses a folder that cannot be that of a run.
+
+    Args:
+        output: made later.
+        compares: whether a comparison will be written, too.
 
     Raises:
-        OutputError: it holds something else, or cannot be made.
+        OutputError: it holds something else, has a folder where a file should go, or cannot be made.
     """
+    from hafm.evaluate.run.changes import TRACKS_FILE
+    from hafm.evaluate.run.folder import MANIFEST_FILE, REPORT_FILE, RESULTS_FILE, TABLE_FILE
     from hafm.files import check_output_folder
 
-    if output.is_dir() and any(output.iterdir()) and not (output / "sounds").is_dir():
+    names = [MANIFEST_FILE, TRACKS_FILE, RESULTS_FILE, REPORT_FILE, TABLE_FILE]
+    check_output_folder(output, overwrite=True, files=[*names, *(_COMPARISON if compares else ())])
+    held = any(not path.name.startswith(".") for path in output.iterdir()) if output.is_dir() else False
+    if held and not (output / "sounds").is_dir():
         raise OutputError(
             f"'{output}' is in use by something else than an evaluation; give another folder with -o"
         )
-    check_output_folder(output, overwrite=True)
-    output.mkdir(parents=True, exist_ok=True)
-    return output
 
 
 def _older(path: Path) -> "Results":
@@ -427,6 +456,6 @@ def _compare(run: "RunFolder", older: "Results", results: "Results") -> "Compari
     from hafm.evaluate.run.against import compare
 
     comparison = compare(older, results)
-    run.write("comparison.json", comparison.to_json())
-    run.write("comparison.md", comparison.to_markdown())
+    for name, text in zip(_COMPARISON, (comparison.to_json(), comparison.to_markdown()), strict=True):
+        run.write(name, text)
     return comparison

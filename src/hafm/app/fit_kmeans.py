@@ -21,6 +21,8 @@ from hafm.errors import OutputError
 from hafm.estimate import Estimator, Phase
 
 if TYPE_CHECKING:
+    import torch
+
     from hafm.app.display import Display
     from hafm.data.collection.intake import Stems
     from hafm.data.collection.track import Track
@@ -146,17 +148,30 @@ class FitKMeans(Command):
     def run(self, shown: "Display", interrupts: Interrupts) -> FitOutcome:
         began = time.monotonic()
         shown.step("getting ready")
-        from hafm.data.collection.sources import guess_kind, open_source
         from hafm.data.tokenising.kmeans_fit import check_scikit_learn
-        from hafm.data.tokenising.kmeans_sample import train_tracks
-        from hafm.data.tokenising.vocabulary import fit_vocabularies
-        from hafm.device import find_device, one_thread
-        from hafm.stages.token_parts import open_features
+        from hafm.device import find_device
+        from hafm.files import staged_folder
 
         check_scikit_learn()
         settings = self._settings()
         device = find_device(self.device)
         _check_folder(self.output)
+        with staged_folder(
+            self.output, overwrite=False, cleaning=interrupts.cleaning, commit=interrupts.shield()
+        ) as folder:
+            fitted = self._fit(settings, device, folder.staging, shown)
+        return FitOutcome(folder=self.output, fitted=fitted, seconds=time.monotonic() - began)
+
+    def _fit(
+        self, settings: "VocabularySettings", device: "torch.device", folder: Path, shown: "Display"
+    ) -> "Vocabularies":
+        """All that is done once the output folder is ours."""
+        from hafm.data.collection.sources import guess_kind, open_source
+        from hafm.data.tokenising.kmeans_sample import train_tracks
+        from hafm.data.tokenising.vocabulary import fit_vocabularies
+        from hafm.device import one_thread
+        from hafm.stages.token_parts import open_features
+
         kind = guess_kind(self.source) if self.kind is None else self.kind
         source = open_source(kind, self.source, subset=self.subset)
         tracks = train_tracks(source.tracks(), seed=self.seed)
@@ -180,9 +195,8 @@ class FitKMeans(Command):
                 on_progress=_reporter(shown, listens=2 if _exceeds_memory(parts, settings) else 1),
             )
         shown.step("writing")
-        with interrupts.shield():
-            _write(self.output, parts, fitted)
-        return FitOutcome(folder=self.output, fitted=fitted, seconds=time.monotonic() - began)
+        _write(folder, parts, fitted)
+        return fitted
 
     def _settings(self) -> "VocabularySettings":
         from hafm.data.tokenising.kmeans_fit import KMeansSettings
@@ -208,9 +222,9 @@ class FitKMeans(Command):
 
 
 def _check_folder(folder: Path) -> None:
-    from hafm.files import check_output_folder
+    from hafm.files import check_output_folder, is_unused
 
-    if folder.is_dir() and any(folder.iterdir()):
+    if not is_unused(folder):
         raise OutputError(f"output folder '{folder}' already holds files; give another with -o")
     check_output_folder(folder)
 
@@ -244,10 +258,6 @@ def _reporter(shown: "Display", *, listens: int) -> "OnProgress":
 def _write(folder: Path, parts: "FeatureParts", fitted: "Vocabularies") -> None:
     from hafm.files import write_whole
 
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make '{folder.parent}': {error.strerror}; write elsewhere") from error
     parts.to("cpu").with_kmeans(**fitted.kmeans).save(folder)
     rows = [
         (each.track.id, each.sha256, f"{each.seconds:.3f}", "held out" if each.held_out else "fit")

@@ -121,9 +121,10 @@ class RetrieveIndex(Command):
         from hafm.data.collection.sources import guess_kind, open_source
         from hafm.device import one_thread
         from hafm.evaluate.retrieval.building import build_index
+        from hafm.evaluate.retrieval.index import INDEX_FILE
         from hafm.files import check_output_folder
 
-        check_output_folder(self.output, overwrite=True)
+        check_output_folder(self.output, overwrite=True, files=[INDEX_FILE])
         root = self.collection.resolve()  # so that it is the same collection from another folder too
         kind = guess_kind(root) if self.kind is None else self.kind
         source = open_source(kind, root, song_from=self.song_from)

@@ -39,7 +39,7 @@ from hafm.tokens.fingerprint import require_same
 from hafm.tokens.kmeans import KMeans
 from hafm.tokens.level import NOISE_SIGMA
 
-__all__ = ["Ingredients", "copy_bundle", "write_bundle"]
+__all__ = ["Ingredients", "check_bundle_folder", "copy_bundle", "write_bundle"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -206,8 +206,16 @@ def _hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def _commit(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> Bundle:
-    """Fills a new folder beside `folder`, verifies it, and puts it in place."""
+def check_bundle_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuses a place that a bundle must not take, before anything is read.
+
+    Args:
+        folder: of the bundle.
+        overwrite: whether another bundle may be replaced.
+
+    Raises:
+        OutputError: it is a file, holds a bundle without `overwrite`, or holds something else.
+    """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"'{folder}' is a file; give another name for the bundle's folder")
     if folder.is_dir() and any(folder.iterdir()):
@@ -219,7 +227,13 @@ def _commit(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> B
             raise OutputError(
                 f"'{folder}' holds files but no bundle, and is not replaced; give another folder"
             )
+
+
+def _commit(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> Bundle:
+    """Fills a new folder beside `folder`, verifies it, and puts it in place."""
+    check_bundle_folder(folder, overwrite=overwrite)
     with replaced_folder(folder, what="the bundle") as staging:
+        check_bundle_folder(folder, overwrite=overwrite)  # another process may just have put one there
         fill(staging)
         Bundle.read(staging)
     return Bundle.read(folder)

@@ -26,7 +26,7 @@ from hafm.evaluate.run.entries import entries_of, rows_of
 from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, RunFolder, SoundKey, true_sound
 from hafm.evaluate.run.results import On, Results, WorthRow
 from hafm.evaluate.run.scores import STEM_LUFS, Scorer
-from hafm.evaluate.run.summary import Summary, figure_of, fit_rows, measure_rows
+from hafm.evaluate.run.summary import FEWEST_SONGS, Summary, figure_of, fit_rows, measure_rows
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.evaluate.systems.base import ClipSound, Guided, System
 from hafm.evaluate.testset import TRUTH, Arm, Clip
@@ -212,13 +212,18 @@ def _batches(jobs: Sequence[tuple[str, Clip]], size: int) -> Iterator[list[tuple
 
 
 def _few_songs(count: int) -> tuple[str, ...]:
-    """A warning, where distances rest on next to nothing.
+    """A warning, where distances rest on next to nothing, or are left out for that.
 
-    >>> _few_songs(50), len(_few_songs(2))
-    ((), 1)
+    >>> _few_songs(50), len(_few_songs(5)), _few_songs(2)[0][:51]
+    ((), 1, 'There are no Fréchet distances: 2 songs are too few')
     """
     if count >= _FEWEST_SONGS_OF_DISTANCES:
         return ()
+    if count < FEWEST_SONGS:
+        return (
+            f"There are no Fréchet distances: {count} songs are too few for one, which needs {FEWEST_SONGS} "
+            f"to have an interval, and {_FEWEST_SONGS_OF_DISTANCES} to say much. Take more songs.",
+        )
     return (
         f"The Fréchet distances rest on {count} songs, and say next to nothing: of fewer than "
         f"{_FEWEST_SONGS_OF_DISTANCES}, noise or a random pairing may come out as near as the truth. Take "

@@ -35,12 +35,14 @@ from hafm.evaluate.statistics import Interval, bootstrap_interval, paired_d, pai
 from hafm.evaluate.testset import TRUTH, of_song
 from hafm.progress import OnProgress, Progress
 
-__all__ = ["Summary", "by_song", "figure_of", "fit_rows", "measure_rows"]
+__all__ = ["FEWEST_SONGS", "Summary", "by_song", "figure_of", "fit_rows", "measure_rows"]
 
 _RANDOM = "random"
 _P = 0.05
-_FEWEST_SONGS = 4
 _FLOOR_DRAWS = 20
+
+FEWEST_SONGS = 4
+"""Of a test of a measure, of an interval over songs, and so of a distance."""
 
 T = TypeVar("T")
 SongPoints = list[NDArray[np.floating]]
@@ -77,7 +79,7 @@ def measure_rows(clips: Sequence[ClipRow]) -> list[MeasureRow]:
         a, b = by_song(true, name), by_song(other, name)
         songs = [song for song in a if song in b]
         p = d = None
-        if len(songs) >= _FEWEST_SONGS:
+        if len(songs) >= FEWEST_SONGS:
             ours, theirs = [a[song] for song in songs], [b[song] for song in songs]
             p, d = paired_permutation_p(ours, theirs), paired_d(ours, theirs)
         informative, why = _verdict(entry.higher_is_better, p, a, b, songs)
@@ -132,7 +134,10 @@ class Summary:
         ]
 
     def fad_rows(self) -> list[FadRow]:
-        """Distances of every row in every arm, for every embedding, on stems and on mixes."""
+        """Distances of every row in every arm, for every embedding, on stems and on mixes.
+
+        Fewer than `FEWEST_SONGS` songs have no interval, and a distance without one is no figure.
+        """
         ways: list[tuple[Embedding, On]] = [
             (embedding, on) for embedding in self.scorer.embeddings for on in ("stem", "mix")
         ]
@@ -140,16 +145,17 @@ class Summary:
         for (embedding, on), arm, row in self._jobs("distances", ways):
             reference = self._song_points(embedding, on, arm, TRUTH)
             candidate = self._song_points(embedding, on, arm, row)
+            known = len(candidate) >= FEWEST_SONGS
             found.append(
                 FadRow(
                     arm=arm,
                     system=row,
                     embedding=embedding.name,
                     on=on,
-                    fad=self._fad_figure(reference, candidate),
-                    infinity=None if row == TRUTH else self._infinity(reference, candidate),
+                    fad=self._fad_figure(reference, candidate) if known else Figure(value=None),
+                    infinity=self._infinity(reference, candidate) if known and row != TRUTH else None,
                     points=sum(map(len, candidate)),
-                    per_song=_per_song(self.scorer.manifest.songs, reference, candidate),
+                    per_song=_per_song(self.scorer.manifest.songs, reference, candidate) if known else {},
                 )
             )
         return found
@@ -157,7 +163,7 @@ class Summary:
     def noise_floor(self, embedding: Embedding, on: On) -> float | None:
         """Mean distance between two halves of the true instrumentals: no difference, at half the songs."""
         songs = self._song_points(embedding, on, "isolated", TRUTH)
-        if len(songs) < _FEWEST_SONGS:
+        if len(songs) < FEWEST_SONGS:
             return None
         rng = np.random.default_rng(self.seed)
         distances = []
@@ -170,7 +176,7 @@ class Summary:
     def apa_rows(self) -> list[ApaRow]:
         """Adherence of every row in every arm; no rows where songs are too few to tell (under eight)."""
         clips = list(of_song(self.scorer.manifest.clips).values())
-        if len(clips) < 2 * _FEWEST_SONGS:
+        if len(clips) < 2 * FEWEST_SONGS:
             return []
         donors = exchange_partners(len(clips), seed=self.seed)
         found = []
@@ -223,8 +229,6 @@ class Summary:
         return [np.concatenate(parts) for parts in songs.values()]
 
     def _fad_figure(self, reference: SongPoints, candidate: SongPoints) -> Figure:
-        if len(candidate) < _FEWEST_SONGS:
-            return Figure(value=fad(reference, candidate))
         seed, draws = self.seed, self.draws
         return figure_of(bootstrap_fad(reference, candidate, seed=seed, draws=draws, resample="paired"))
 
