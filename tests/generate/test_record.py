@@ -248,6 +248,7 @@ def put(part: str, name: str, value: object) -> Callable[[dict[str, Any]], None]
     [
         (lambda values: values.update(format=2), "is of format 2"),
         (lambda values: values.update(mood="blue"), "mood"),
+        (lambda values: values.update(made_again={}), "bars made again in a take, which cannot be replayed"),
         (lacking("settings"), "lacks 'settings'"),
         (lacking("output"), "lacks 'output'"),
         (put("settings", "speed", 2), r"settings has the unknown field 'speed' \(did you mean seed\?\)"),

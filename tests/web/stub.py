@@ -18,8 +18,9 @@ from hafm.errors import UsageError
 from hafm.files import staged_folder
 from hafm.generate.accompaniment import write_mixed
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, Origin
+from hafm.web.take import write_take
 from hafm.web.tasks import Play, Report
-from hafm.web.work import Studio, write_take
+from hafm.web.work import Studio
 
 SLOW, DEAF, DIE, WRONG, REFUSED = 900_001, 900_002, 900_003, 900_004, 900_005
 

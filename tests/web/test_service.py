@@ -97,6 +97,14 @@ def test_takes_are_made_listed_and_deleted(studio: Singer) -> None:
     assert studio.finished(studio.play(project))["result"] == {"takes": [4]}
 
 
+def test_bars_or_takes_that_are_not_there_cannot_be_made_again(studio: Singer) -> None:
+    project = studio.sing()
+    studio.finished(studio.play(project))
+    for take, first, last, status in ((1, 1, 99, 422), (1, 2, 1, 422), (77, 1, 1, 404)):
+        again = {"take": take, "first_bar": first, "last_bar": last}
+        studio.play(project, status=status, again=again)
+
+
 def test_a_take_is_carried_home(studio: Singer) -> None:
     project = studio.sing(name="../Blue: sky.wav")
     studio.finished(studio.play(project))

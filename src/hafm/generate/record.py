@@ -231,7 +231,8 @@ class GenerationRecord:
         """Reads what `to_json` wrote.
 
         Raises:
-            UsageError: it is no record, of another format, or has unknown or missing fields.
+            UsageError: it is no record, of another format, has unknown or missing fields, or is that of bars
+                made again, which cannot be replayed.
             LeadSheetError: its lead sheet is not one.
 
         >>> GenerationRecord.from_json("[]")
@@ -240,6 +241,11 @@ class GenerationRecord:
         hafm.errors.UsageError: generation.json is not a record of hafm: it holds no JSON object; give ...
         """
         values = _FILE.values(text, where=where)
+        if "made_again" in values:
+            raise UsageError(
+                f"{where} is the record of bars made again in a take, which cannot be replayed; give the "
+                "generation.json of a whole take"
+            )
         sheet = values.pop("lead_sheet", None)
         record = _FILE.build(cls, values, where=where)
         if sheet is None:

@@ -226,6 +226,7 @@ def play(
     seed: int,
     takes: Sequence[int],
     skip_fine: bool,
+    known: tuple[Int[Tensor, "N 1 _P"], Int[Tensor, "N _K _Q"]] | None = None,
     device: torch.device,
     session: Callable[[str, StageModel], StageSession | None] | None = None,
     on_stage: OnStage | None = None,
@@ -243,6 +244,7 @@ def play(
         seed: of all takes.
         takes: their numbers; one row each for every vocal.
         skip_fine: stop after the coarse codes.
+        known: the semantic tokens and the coarse codes that a take begins with, if it goes on from something.
         device: where the stages run.
         session: what runs a stage of that name; None, or what gives None, for PyTorch.
         on_stage: called after every stage, with what it was given and made.
@@ -250,7 +252,11 @@ def play(
     """
 
     def run(
-        name: str, *conditions: Int[Tensor, "N _K _F"], frames: int, settings: SamplingSettings = sampling
+        name: str,
+        *conditions: Int[Tensor, "N _K _F"],
+        frames: int,
+        settings: SamplingSettings = sampling,
+        begins: Int[Tensor, "N _K _P"] | None = None,
     ) -> Int[Tensor, "N K F"]:
         # The stage lives as long as this call: three of them are never in memory together.
         model = bundle.load_stage(name, device=device)
@@ -266,6 +272,7 @@ def play(
             target_frames=frames,
             settings=LIKELIEST if model.spec.pattern == "parallel" else settings,
             generators=[generator_for(seed=seed, take=take, name=name) for _ in heard for take in takes],
+            known=begins,
             session=None if session is None else session(name, model),
             on_step=on_progress,
         )
@@ -274,9 +281,10 @@ def play(
         return made
 
     vocal = heard.repeat_interleave(len(takes), dim=0)
-    semantic = run("semantic", vocal, frames=heard.shape[2])
+    known_semantic, known_codes = (None, None) if known is None else known
+    semantic = run("semantic", vocal, frames=heard.shape[2], begins=known_semantic)
     coarse = coarse_sampling(sampling, coarse_guidance)
-    codes = run("coarse", vocal, semantic, frames=num_frames, settings=coarse)
+    codes = run("coarse", vocal, semantic, frames=num_frames, settings=coarse, begins=known_codes)
     if not skip_fine:
         codes = torch.cat([codes, run("fine", codes, frames=num_frames)], dim=1)
     return semantic, codes

@@ -47,6 +47,7 @@ def generate_long(
     settings: SamplingSettings,
     generators: list[torch.Generator],
     guide: Float[Tensor, "B _F G"] | None = None,
+    known: Int[Tensor, "B K P"] | None = None,
     overlap: Fraction = OVERLAP,
     session: StageSession | None = None,
     on_step: OnProgress | None = None,
@@ -60,6 +61,7 @@ def generate_long(
         settings: how tokens are drawn.
         generators: one a take, on the CPU.
         guide: of every take, as long as the sources, for a guided stage; None where nothing is known.
+        known: the first P frames of every take, if it goes on from something; not of a parallel stage.
         overlap: share of a window that its neighbours share, at least 0 and below 1.
         session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
         on_step: told after every frame; what it raises stops the run.
@@ -78,6 +80,8 @@ def generate_long(
         dtype=torch.long,
         device=model.heads.device,
     )
+    if known is not None:
+        codes[:, :, : known.shape[2]] = known
     for _ in generate_windows(
         model,
         conditions,
@@ -85,6 +89,7 @@ def generate_long(
         settings=settings,
         generators=generators,
         guide=guide,
+        num_known=0 if known is None else known.shape[2],
         overlap=overlap,
         session=session,
         on_step=on_step,
@@ -101,6 +106,7 @@ def generate_windows(
     settings: SamplingSettings,
     generators: list[torch.Generator],
     guide: Float[Tensor, "B _F G"] | None = None,
+    num_known: int = 0,
     overlap: Fraction = OVERLAP,
     session: StageSession | None = None,
     before: Callable[[Window], None] | None = None,
@@ -111,6 +117,7 @@ def generate_windows(
     Args:
         conditions: only what goes with a window is looked at, when it is made.
         codes: to be filled, as long as the result.
+        num_known: so many of its frames are there already.
         before: called before a window is made: its conditions must be there afterwards.
 
     Yields:
@@ -128,6 +135,7 @@ def generate_windows(
     assert guide is None or guide.shape[1] == expected[0], f"{spec.name}: a guide of {guide.shape[1]} frames"
     if spec.pattern == "parallel":
         assert guide is None, "a parallel stage has none"
+        assert num_known == 0, "a parallel stage goes on from nothing"
         yield from generate_parallel(
             model,
             conditions,
@@ -141,14 +149,16 @@ def generate_windows(
         )
         return
     for window in windows:
+        known = max(window.start + window.prompt, num_known)
+        if known >= window.stop:
+            continue
         if before is not None:
             before(window)
-        known = window.start + window.prompt
         frames = decode_frames(
             model,
             conditions_of(window, conditions, spec=spec),
             codes=codes[:, :, window.start : window.stop],
-            known=window.prompt,
+            known=known - window.start,
             settings=settings,
             generators=generators,
             guide=None if guide is None else guide_of(window, guide, spec=spec),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hafm.errors import HafmError
+from hafm.guide.bars import bars_of
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_files import fitted
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
@@ -219,7 +220,8 @@ class Desk:
             folder=self.store.path(project_id),
             sheet=lead_sheet_to_json(sheet),
             first_number=number,
-            **wanted.model_dump(exclude={"watched"}),
+            again=self._region(project_id, sheet, wanted),
+            **wanted.model_dump(exclude={"watched", "again"}),
         )
         with _queue_problem():
             job = self.band.submit(
@@ -232,6 +234,28 @@ class Desk:
         if wanted.watched:
             self._expect_watcher(job)
         return job
+
+    def _region(
+        self, project_id: str, sheet: LeadSheet, wanted: TakesRequest
+    ) -> tuple[int, tuple[int, int], tuple[float, float]] | None:
+        """What is made again, in bars and in seconds."""
+        again = wanted.again
+        if again is None:
+            return None
+        self.take_path(project_id, again.take)
+        try:
+            bars = bars_of(sheet)
+        except HafmError as error:
+            raise Problem.of(error) from error
+        if wanted.takes != 1 or not again.first_bar <= again.last_bar <= len(bars):
+            raise Problem(
+                422,
+                "UsageError",
+                f"bars {again.first_bar} to {again.last_bar} were asked for; give one take, and bars from 1 "
+                f"to {len(bars)}",
+            )
+        seconds = (bars[again.first_bar - 1].beats[0], bars[again.last_bar - 1].end_seconds)
+        return again.take, (again.first_bar, again.last_bar), seconds
 
     def export(self, project_id: str, take: int | None, format: str) -> Job:
         """Packs a zip.

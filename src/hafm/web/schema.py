@@ -136,6 +136,14 @@ class AnalyseRequest(_Request):
     tempo_bpm: Annotated[float, Field(ge=20, le=400, allow_inf_nan=False)] | None = None
 
 
+class Again(_Request):
+    """Bars of a take to be made again; all else of it stays as it is."""
+
+    take: TakeNumber
+    first_bar: Annotated[int, Field(ge=1, le=100_000)]
+    last_bar: Annotated[int, Field(ge=1, le=100_000)]
+
+
 class TakesRequest(_Request):
     """Takes to make. `watched`: they end when the page that watches the job has gone."""
 
@@ -147,6 +155,7 @@ class TakesRequest(_Request):
     skip_fine: bool = False
     balance_db: Annotated[float, Field(ge=-60, le=60, allow_inf_nan=False)] = -3.0
     watched: bool = False
+    again: Again | None = None
 
 
 class ExportRequest(_Request):

@@ -44,6 +44,8 @@ class Play:
         temperature, guidance, guide_guidance: None for the bundle's.
         skip_fine: quicker and coarser.
         balance_db: of the mix.
+        again: what is made again: a take, its first and last bar, and when they begin and end; None for
+            whole takes.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class Play:
     guide_guidance: float | None = None
     skip_fine: bool = False
     balance_db: float = -3.0
+    again: tuple[int, tuple[int, int], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hafm.estimate import Estimator
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.web.store import Vocal, Warning
+from hafm.web.take import write_take
 from hafm.web.tasks import Listen, Play, Report, Task
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from hafm.guide.lead_sheet import LeadSheet
     from hafm.progress import Progress
 
-__all__ = ["Studio", "write_take"]
+__all__ = ["Studio"]
 
 _PEAKS_PER_SECOND = 50
 _MOST_PEAKS = 12_000
@@ -129,6 +130,10 @@ class Studio:
     # ---- takes
 
     def _play(self, task: Play, report: Report) -> dict[str, Any]:
+        if task.again is not None:
+            from hafm.web.again import play_again
+
+            return play_again(self._accompanist, task, report)
         from hafm.generate.phases import phases
         from hafm.generate.vocal import read_vocal
 
@@ -192,33 +197,6 @@ def _save(take: "Accompaniment", task: Play, number: int, about: Mapping[str, An
     with staged_folder(task.folder / "takes" / f"{number:03d}", last=["take.json"]) as folder:
         _, output = take.write(folder.staging, balance_db=task.balance_db)
         write_take(folder.staging, task, number, levels=output.levels, about=about)
-
-
-def write_take(
-    folder: Path, task: Play, number: int, *, levels: Mapping[str, float | None], about: Mapping[str, Any]
-) -> None:
-    """Writes what a take says of itself, and the lead sheet that it was made from.
-
-    Args:
-        folder: of the take; nobody reads it yet.
-        task: that it was made by.
-        number: of the take.
-        levels: of its mix, as `hafm.audio.mixdown.Levels` has them.
-        about: its place among the takes that were made with it, and why.
-    """
-    values = {
-        "number": number,
-        "made": time.time(),
-        "seed": task.seed,
-        "skip_fine": task.skip_fine,
-        "balance_db": task.balance_db,
-        "levels": dict(levels),
-        "of_take": None,
-        "bars": None,
-        **about,
-    }
-    _write_json(folder / "take.json", values)
-    _write(folder / "lead-sheet.json", task.sheet.encode())
 
 
 def _kept_as_vocal(audio: "Audio", path: Path) -> "Audio":

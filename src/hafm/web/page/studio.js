@@ -422,7 +422,7 @@ function showTakes() {
     $("takes").append(item);
   }
   $("get-band").textContent = takes.length ? WORDS.more_takes : WORDS.get_band;
-  $("again-box").hidden = !takes.length || !state.about?.can_make_again;
+  $("again-box").hidden = !takes.length;
   $("again-of").replaceChildren(...takes.map((take) => new Option(WORDS.take(take.number), take.number)));
 }
 
