@@ -17,7 +17,7 @@ import soundfile
 import typer
 
 from hafm.app import cli as hafm_cli
-from tests.tiny import make_tiny_bundle
+from tests.tiny import make_following_bundle
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -161,7 +161,7 @@ def test_ci_runs_make_and_nothing_else() -> None:
 def beside_a_vocal(tmp_path: Path) -> Path:
     """A folder to work in: `vocal.wav`, 12 s, and a tiny bundle to take the place of the built-in one."""
     (tmp_path / "assets").mkdir()
-    make_tiny_bundle(tmp_path / "assets" / "builtin")
+    make_following_bundle(tmp_path / "assets" / "builtin")
     sound, sample_rate_hz = soundfile.read(ROOT / "src/hafm/assets/demo_vocal.flac", stop=12 * 24_000)
     soundfile.write(tmp_path / "vocal.wav", sound, sample_rate_hz)
     return tmp_path
