@@ -15,6 +15,8 @@ from tests.unchecked import unchecked
 
 SECONDS = 13.6
 
+pytestmark = pytest.mark.slow  # the band plays five times
+
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
