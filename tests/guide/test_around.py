@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hafm.errors import LeadSheetError
+from hafm.generate.around import Around
 from hafm.guide.around import ending_seconds, intro_seconds, last_downbeat, with_ending, with_intro
 from hafm.guide.corrections import Corrections, corrected
 from hafm.guide.lead_sheet import LeadSheet
@@ -42,6 +43,18 @@ def test_an_ending_fills_the_bar_and_adds_the_tonic() -> None:
     assert sheet.chords[-1].label == "C:maj"
     assert sheet.chords[-1].start_seconds == pytest.approx(10.75)
     assert np.allclose(np.diff([beat.seconds for beat in sheet.beats]), 0.5)
+
+
+@given(bpm=st.floats(40, 240), first=st.floats(0, 2), rate=st.sampled_from([22_050, 24_000, 44_100]))
+@settings(max_examples=50, deadline=None)
+@unchecked()
+def test_the_last_bar_is_whole_at_any_rate(bpm: float, first: float, rate: int) -> None:
+    """Where a sample too many would begin another bar, the band would not die away but be cut."""
+    sheet = corrected(LeadSheet(duration_seconds=13.6), Corrections(bpm=bpm, first_beat=first, meter="4/4"))
+    around = Around(intro_bars=1, ending=True)
+    intro, ending = around.samples(sheet, rate)
+    longer = around.sheet(sheet, intro_samples=intro, ending_samples=ending, rate=rate)
+    assert longer.duration_seconds - last_downbeat(longer) == pytest.approx(240 / bpm, abs=2 / rate)
 
 
 @given(sheet=sheets(even=True), bars=st.integers(1, 4))

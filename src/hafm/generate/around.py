@@ -25,6 +25,7 @@ from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["Around", "died_away", "with_room"]
 
+_LAST_BIT = 1e-3  # samples
 _FALL = 3.0  # powers of ten, from the last downbeat to the end
 
 
@@ -63,7 +64,8 @@ class Around:
                 "an intro or an ending needs a lead sheet, and none is followed; leave it out"
             )
         intro = round(intro_seconds(sheet, self.intro_bars) * sample_rate) if self.intro_bars else 0
-        return intro, round(ending_seconds(sheet) * sample_rate) if self.ending else 0
+        # Not rounded up: a beat that begins in the last sample would be a bar of its own.
+        return intro, int(ending_seconds(sheet) * sample_rate + _LAST_BIT) if self.ending else 0
 
     def sheet(self, sheet: LeadSheet, *, intro_samples: int, ending_samples: int, rate: int) -> LeadSheet:
         """The sheet of the longer sound."""
