@@ -63,8 +63,9 @@ clean:  ## remove the environment, caches and out/
 	@touch $@ .venv/user.stamp
 
 .venv/web.stamp: .venv/dev.stamp
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v npm >/dev/null || \
-	  { apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver npm; }
+	@missing="$$(for each in chromium:chromium chromedriver:chromium-driver npm:npm; do \
+	  command -v $${each%:*} >/dev/null || echo $${each#*:}; done)"; \
+	  test -z "$$missing" || { apt-get update -q && apt-get install -qy --no-install-recommends $$missing; }
 	$(PIP) selenium
 	npm install --silent --no-save --ignore-scripts --prefix .venv/axe axe-core@4.14.1
 	@touch $@

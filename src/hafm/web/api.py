@@ -262,14 +262,17 @@ def _add_sheet(router: APIRouter, desk: Desk) -> None:
     @router.post("/projects/{project_id}/lead-sheet/edits")
     def edit_sheet(project_id: ProjectId, wanted: EditRequest) -> SheetBody:
         """Corrects the lead sheet: tempo, first beat, a beat, meter, key, chords, players, style."""
-        revision, old = desk.sheet(project_id)
-        try:
-            new = edited(old, _EDITS.validate_python(wanted.edit))
-        except ValidationError as error:
-            raise Problem(422, "UsageError", first_complaint(error.errors())) from error
-        except HafmError as error:
-            raise Problem.of(error) from error
-        revision = desk.put_sheet(project_id, new, revision if wanted.revision is None else wanted.revision)
+        with desk.editing:
+            revision, old = desk.sheet(project_id)
+            try:
+                new = edited(old, _EDITS.validate_python(wanted.edit))
+            except ValidationError as error:
+                raise Problem(422, "UsageError", first_complaint(error.errors())) from error
+            except HafmError as error:
+                raise Problem.of(error) from error
+            revision = desk.put_sheet(
+                project_id, new, revision if wanted.revision is None else wanted.revision
+            )
         return SheetBody(revision=revision, **view(new))
 
 

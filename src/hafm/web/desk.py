@@ -58,6 +58,8 @@ class Desk:
         opener = partial(Studio, bundle, device) if opener is None else opener
         self.ear = Lane("hafm-ear", opener, waiting=limits.waiting)
         self.band = Lane("hafm-band", opener, waiting=limits.waiting)
+        self.editing = threading.Lock()
+        """Held from when a sheet is read for an edit until the edited one is written."""
         self._uploads = threading.Semaphore(limits.uploads)
         self._closed = threading.Event()
         self._watched: dict[str, tuple[int, threading.Timer | None]] = {}

@@ -75,10 +75,9 @@ async function begin(complain) {
   session.next = -counts;
   session.timer = setInterval(() => schedule(counts), 60);
   if ($("record-drone").value !== "") drone(session, Number($("record-drone").value));
-  $("record-start").hidden = true;
-  $("record-stop").hidden = false;
+  show(true);
   const meta = document.querySelector("meta[name=nonce]").content;
-  session.wave = WaveSurfer.create({ container: $("record-wave"), height: 78, cspNonce: meta, cursorWidth: 0 });
+  session.wave = WaveSurfer.create({ container: $("record-wave"), height: 78, cspNonce: meta, cursorWidth: 0, waveColor: getComputedStyle(document.documentElement).getPropertyValue("--played").trim() });
   session.picture = session.wave.registerPlugin(Record.create({ scrollingWaveform: true, renderRecordedAudio: false }));
   session.micro = session.picture.renderMicStream(stream);
 }
@@ -86,7 +85,8 @@ async function begin(complain) {
 function schedule(counts) {
   const { context, firstBar, period } = session;
   const since = context.currentTime - firstBar;
-  $("record-time").textContent = since < 0 ? WORDS.record_counting : `${Math.floor(since / 60)}:${String(Math.floor(since) % 60).padStart(2, "0")}`;
+  const passed = `${Math.floor(since / 60)}:${String(Math.floor(since) % 60).padStart(2, "0")}`;
+  $("record-time").textContent = since < 0 ? WORDS.record_counting : WORDS.record_on(passed);
   while (firstBar + session.next * period < context.currentTime + AHEAD_SECONDS) {
     const isCounting = session.next < 0;
     if (session.hasClick || (isCounting && counts > 1)) {
@@ -129,8 +129,17 @@ function stop() {
     for (let number = 0; number * period < seconds - 1e-6; number += 1) beats.push([number * period, ((number + perBar - 1) % perBar) + 1]);
     given = { format: "hafm-lead-sheet", version: 1, duration_seconds: seconds, beats, meters: [[0, meter]] };
   }
-  const name = `${WORDS.record_title} ${new Date().toISOString().slice(0, 16).replace("T", " ")}`;
+  const now = new Date();
+  const here = new Date(now - 60_000 * now.getTimezoneOffset()); // its ISO form shows the clock on the wall
+  const name = WORDS.recording(here.toISOString().slice(0, 16).replace("T", " "));
   return { blob: wav(sung, rate), name, given };
+}
+
+function show(isRecording) {
+  $("record-start").hidden = isRecording;
+  $("record-stop").hidden = !isRecording;
+  for (const id of ["tempo", "tap", "meter", "click", "count", "drone"]) $(`record-${id}`).disabled = isRecording;
+  $("latency-measure").disabled = isRecording;
 }
 
 function close() {
@@ -142,8 +151,7 @@ function close() {
     session.context.close();
     session = null;
   }
-  $("record-start").hidden = false;
-  $("record-stop").hidden = true;
+  show(false);
   $("record-level").value = 0;
   $("record-time").textContent = "0:00";
 }

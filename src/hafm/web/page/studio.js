@@ -226,7 +226,14 @@ function choose(select, value) {
   select.value = value ?? "";
 }
 
-async function edit(values) {
+// One change of the sheet after the other: each is made of what the one before gave.
+let lastChange = Promise.resolve();
+function inTurn(change) {
+  lastChange = lastChange.catch(() => {}).then(change);
+  return lastChange;
+}
+
+const edit = (values) => inTurn(async () => {
   const before = state.sheet.sheet;
   try {
     const sheet = await service.edit(state.project.id, values);
@@ -239,7 +246,8 @@ async function edit(values) {
     showSheet(state.sheet); // what was dragged goes back
     throw error;
   }
-}
+});
+
 // Chords that were guessed are guessed again in bars that moved; what the singer gave is kept.
 async function guessAgain(sheet, tempo_bpm = null) {
   const given = { ...sheet };
@@ -253,11 +261,13 @@ async function guessAgain(sheet, tempo_bpm = null) {
 
 view.addEventListener("edit", (event) => guarded(edit)(event.detail));
 
-async function restore(from, to) {
+const restore = (from, to) => inTurn(async () => {
   if (!from.length) return;
+  const sheet = await service.putSheet(state.project.id, from[from.length - 1]);
+  from.pop();
   to.push(state.sheet.sheet);
-  showSheet(await service.putSheet(state.project.id, from.pop()));
-}
+  showSheet(sheet);
+});
 on("undo", "click", () => restore(state.undo, state.redo));
 on("redo", "click", () => restore(state.redo, state.undo));
 
@@ -270,7 +280,7 @@ on("first-beat", "click", () => edit({ edit: "first_beat", seconds: player.curre
 on("key", "change", () => edit({ edit: "key", key: $("key").value, moves_chords: $("key-moves").checked }));
 on("style", "change", () => edit({ edit: "style", style: $("style").value || null }));
 on("chart-set", "click", () => edit({ edit: "chart", chords: $("chart").value }));
-on("listen-again", "click", async () => {
+on("listen-again", "click", () => inTurn(async () => {
   const before = state.sheet.sheet;
   const { beats, meters, arrangement, ...kept } = before;
   const origins = { ...kept.origins };
@@ -281,7 +291,7 @@ on("listen-again", "click", async () => {
   state.undo.push(before);
   state.redo = [];
   showSheet(state.sheet);
-});
+}));
 
 const tap = tapper(guarded(async (bpm, firstSeconds) => {
   $("tempo").value = bpm;
@@ -342,7 +352,10 @@ async function hearTake(number, what = heardNow()) {
     const isHeard = Number(item.dataset.number) === number;
     item.classList.toggle("heard", isHeard);
     const button = item.querySelector(".listen");
-    if (button) { button.textContent = isHeard ? WORDS.listening : WORDS.listen; button.setAttribute("aria-pressed", String(isHeard)); }
+    if (!button) continue;
+    button.textContent = isHeard ? WORDS.listening : WORDS.listen;
+    button.setAttribute("aria-label", `${button.textContent}: ${WORDS.take(item.dataset.number)}`);
+    button.setAttribute("aria-pressed", String(isHeard));
   }
   $("again-of").value = number;
   await hear(what === "vocal" ? "mix" : what);

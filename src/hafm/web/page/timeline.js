@@ -52,7 +52,7 @@ export class TimelineView extends EventTarget {
       cspNonce: document.querySelector("meta[name=nonce]").content,
       plugins: [
         this.regions,
-        Timeline.create({ height: 18, timeInterval: seconds > 120 ? 5 : 1, primaryLabelInterval: 5 }),
+        Timeline.create({ height: 18, timeInterval: seconds > 120 ? 5 : 1, primaryLabelInterval: 5, style: { fontSize: "12px", color: colour("--soft") } }),
       ],
     });
     this.drawPitch(hearing.pitch);
@@ -136,11 +136,12 @@ export class TimelineView extends EventTarget {
       const chord = make("button", "chord", `chord-${index + 1}`, bar.start, bar.end);
       chord.textContent = bar.chords === "?" ? "·" : bar.chords;
       chord.classList.toggle("unknown", bar.chords === "?");
-      chord.setAttribute("aria-label", WORDS.chord_of(index + 1, bar.chords));
-      if (bar.without.length) {
+      const silent = bar.without.map((player) => WORDS.silent_players[player]).join(", ");
+      chord.setAttribute("aria-label", `${WORDS.chord_of(index + 1, bar.chords)} ${silent}`.trim());
+      if (silent) {
         const without = document.createElement("small");
-        without.textContent = bar.without.map((player) => WORDS.silent_players[player]).join(", ");
-        chord.append(without);
+        without.textContent = silent;
+        chord.append(" ", without);
       }
       chord.onclick = () => this.typeChord(index + 1);
       chords.push(chord);
