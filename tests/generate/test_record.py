@@ -21,6 +21,7 @@ from hafm.generate.seeds import generator_for
 from tests.tiny import RATE, make_tiny_bundle, same, sung
 from tests.unchecked import unchecked
 
+AGAIN = {"start_seconds": 0.0, "end_seconds": 1.0, "path": "x", "sha256": "y", "of": {"format": 1}}
 NAMES = {"accompaniment.wav", "mix.wav", "generation.json"}
 
 
@@ -248,7 +249,8 @@ def put(part: str, name: str, value: object) -> Callable[[dict[str, Any]], None]
     [
         (lambda values: values.update(format=2), "is of format 2"),
         (lambda values: values.update(mood="blue"), "mood"),
-        (lambda values: values.update(made_again={}), "bars made again in a take, which cannot be replayed"),
+        (lambda values: values.update(again={"of": {}}), "again lacks 'start_seconds'"),
+        (lambda values: values.update(again=AGAIN), "the record of what was kept is not a record of hafm"),
         (lacking("settings"), "lacks 'settings'"),
         (lacking("output"), "lacks 'output'"),
         (put("settings", "speed", 2), r"settings has the unknown field 'speed' \(did you mean seed\?\)"),

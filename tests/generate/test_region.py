@@ -30,14 +30,17 @@ def old(accompanist: Accompanist) -> torch.Tensor:
 def made(
     accompanist: Accompanist, old: torch.Tensor, start: float, end: float, seed: int = 1
 ) -> torch.Tensor:
-    return make_again(
-        accompanist,
+    waveform, _ = make_again(
+        accompanist.bundle,
         vocal=audio_from_array(sung(SECONDS), RATE),
         accompaniment=old,
         region=Region(start_seconds=start, end_seconds=end),
         guide=None,
         settings=replace(SETTINGS, seed=seed),
+        device=accompanist.device,
+        engine=accompanist.open_engine("torch"),
     )
+    return waveform
 
 
 @pytest.mark.parametrize(("start", "end"), [(0.53, 1.0), (0.0, 0.6), (1.0, 1.5)])

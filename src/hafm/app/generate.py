@@ -9,6 +9,7 @@ The accompaniment itself is made by `hafm.generate.accompany`; start to read the
 """
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,10 +68,27 @@ SETTLED_BY_REPLAY = (
     "--engine",
     "--intro",
     "--ending",
+    "--keep",
+    "--region",
 )
 """What a record settles, and so cannot be given beside it."""
 
+SETTLED_BY_KEEP = (
+    "--replay",
+    "--start",
+    "--seconds",
+    "--takes",
+    "--pick",
+    "--separate",
+    "--no-guide",
+    "--engine",
+    "--intro",
+    "--ending",
+)
+"""What a take that is kept settles."""
+
 _BYTES_PER_SAMPLE = 3
+_BESIDE_SECONDS = 5.0  # beside a region, that the stages see: hafm.generate.region
 _LONGEST_BAR_SECONDS = 12
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
 _SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual size: benchmarks/separate.py
@@ -112,6 +130,25 @@ class Generate(SheetCommand):
             "Make the sound of an earlier run again, to the byte: its generation.json. "
             "VOCAL is needed only if it was moved.",
             metavar="FILE",
+            panel=SOUND,
+            default=False,
+        ),
+    ] = None
+    keep: Annotated[
+        Path | None,
+        option(
+            "Make a stretch of an earlier take again and keep all else of it: its generation.json, beside "
+            "its accompaniment. What is not said is as it was then.",
+            metavar="FILE",
+            panel=SOUND,
+            default=False,
+        ),
+    ] = None
+    region: Annotated[
+        str | None,
+        option(
+            "The stretch, in seconds of the accompaniment: 12.5-20. Ends on bars join best.",
+            metavar="FROM-TO",
             panel=SOUND,
             default=False,
         ),
@@ -184,6 +221,7 @@ class Generate(SheetCommand):
         "hafm generate song.wav -o out/ --start 30 --seconds 20 --skip-fine",
         "hafm generate song.mp3 -o out/ --separate --separator vocals.onnx",
         "hafm generate --replay out/generation.json -o again/",
+        "hafm generate --keep out/generation.json --region 12.5-20 --seed 2 -o other/",
     )
 
     def check(self) -> None:
@@ -197,9 +235,17 @@ class Generate(SheetCommand):
                 "--free-time says that there are no bars, and an intro or an ending is made of them; leave "
                 "one out"
             )
-        if self.vocal is None and self.replay is None:
+        if (self.keep is None) != (self.region is None):
+            raise UsageError(
+                "--keep names a take and --region the stretch of it that is made again; give both, as in: "
+                "--keep out/generation.json --region 12.5-20"
+            )
+        if self.region is not None:
+            _stretch(self.region)
+        if self.vocal is None and self.replay is None and self.keep is None:
             raise UsageError("no vocal was given; name one, as in: hafm generate vocal.wav -o out/")
-        if self.replay is None and self.separator is not None and not self.separate:
+        has_record = self.replay is not None or self.keep is not None
+        if not has_record and self.separator is not None and not self.separate:
             raise UsageError("--separator was given without --separate; add --separate, or leave it out")
         if self.pick == "best" and self.takes == 1 and self.replay is None:
             raise UsageError(
@@ -219,6 +265,12 @@ class Generate(SheetCommand):
 
     def check_given(self, names: Sequence[str]) -> None:
         settled = [name for name in SETTLED_BY_REPLAY if name in names]
+        kept = [name for name in SETTLED_BY_KEEP if name in names]
+        if self.keep is not None and kept:
+            raise UsageError(
+                f"{', '.join(kept)} cannot be given beside --keep, which takes that from the take; leave "
+                "out the one or the other"
+            )
         if self.replay is not None and settled:
             raise UsageError(
                 f"{', '.join(settled)} cannot stand beside --replay, which takes all of that from the "
@@ -276,7 +328,7 @@ class Generate(SheetCommand):
         ready = time.monotonic()
 
         shown.step("listening")
-        reporter = _reporter(accompanist, plan, vocal.seconds, shown)
+        reporter = _reporter(accompanist, plan, plan.stage_seconds(vocal.seconds), shown)
         accompaniments = plan.generate(accompanist, separator, sheet, vocal.seconds, shown, reporter)
         generated = time.monotonic()
 
@@ -284,7 +336,7 @@ class Generate(SheetCommand):
         ranked = time.monotonic()
 
         shown.step("writing")
-        notes = [*sheet.notes, *(note for each in accompaniments for note in each.notes)]
+        notes = [*plan.notes(sheet), *sheet.notes, *(note for each in accompaniments for note in each.notes)]
         takes = [
             _save(accompaniment, number, len(accompaniments), folder, plan, notes)
             for number, accompaniment in enumerate(accompaniments, start=1)
@@ -318,7 +370,7 @@ class _Plan:
 
     Args:
         request: as it came.
-        record: what is replayed, if anything is.
+        record: what is replayed, or what a stretch is made again in, if anything is.
         vocal: the recording.
         start_seconds, seconds: the part of it.
         bundle, revision: the model.
@@ -348,11 +400,34 @@ class _Plan:
         Raises:
             UsageError, LeadSheetError: it does not go with the vocal.
         """
-        if self.record is not None:
+        if self.request.replay is not None:
             from hafm.guide.corrections import Corrections
 
             return SheetRequest(given=None, corrections=Corrections(), notes=())
+        if self.record is not None:
+            then = self.record.settings
+            around = (then.intro_samples + then.ending_samples) / self.record.input.sample_rate
+            return self.request.sheet_request(duration_seconds + around)
         return self.request.sheet_request(duration_seconds)
+
+    def notes(self, sheet: SheetRequest) -> list[str]:
+        """What a user should know of what was asked for."""
+        request = self.request
+        if self.record is None or request.keep is None or request.seed != self.record.settings.seed:
+            return []
+        if not sheet.is_empty:
+            return []
+        return [
+            f"seed {request.seed} is that of the take, and nothing else was changed: the stretch may be what "
+            "it was; give another --seed"
+        ]
+
+    def stage_seconds(self, vocal_seconds: float) -> float:
+        """About how much the stages make."""
+        if self.request.region is None:
+            return vocal_seconds
+        start, end = _stretch(self.request.region)
+        return end - start + _BESIDE_SECONDS
 
     @property
     def format(self) -> str:
@@ -369,7 +444,7 @@ class _Plan:
         on_progress: "OnProgress",
     ) -> "list[Accompaniment]":
         """The takes; what sheet they follow is said before they are made."""
-        if self.record is not None:
+        if self.record is not None and self.request.replay is not None:
             replayed = accompanist.replay(
                 self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
             )
@@ -379,6 +454,25 @@ class _Plan:
         from hafm.guide.summary import headline
 
         request = self.request
+        if request.keep is not None and request.region is not None:
+            start, end = _stretch(request.region)
+            made = accompanist.regenerate(
+                request.keep,
+                start_seconds=start,
+                end_seconds=end,
+                vocal=self.vocal,
+                seed=request.seed,
+                temperature=request.temperature,
+                top_k=request.top_k,
+                guidance=request.guidance,
+                guide=sheet.given,
+                corrections=None if not sheet.corrections.given else sheet.corrections,
+                guide_guidance=request.guide_strength,
+                skip_fine=self.skip_fine,
+                separator=separator,
+                on_progress=on_progress,
+            )
+            return [made]
         guide, corrections = sheet.given, None if sheet.is_empty else sheet.corrections
         if request.no_guide and follows_sheets(accompanist.bundle):
             guide = LeadSheet(duration_seconds=seconds)  # one that knows nothing is followed as none
@@ -414,8 +508,9 @@ def _plan(request: Generate) -> _Plan:
     Raises:
         UsageError: the record to be replayed cannot be read, or does not say where its vocal was.
     """
-    if request.replay is not None:
-        return _plan_of_replay(request, request.replay)
+    source = request.replay if request.keep is None else request.keep
+    if source is not None:
+        return _plan_of_record(request, source)
     assert request.vocal is not None, "a request has a vocal or a record"
     return _Plan(
         request=request,
@@ -433,17 +528,19 @@ def _plan(request: Generate) -> _Plan:
     )
 
 
-def _plan_of_replay(request: Generate, replay: Path) -> _Plan:
+def _plan_of_record(request: Generate, source: Path) -> _Plan:
     from hafm.generate.record import GenerationRecord
 
-    record = GenerationRecord.read(replay)
-    vocal = request.vocal
+    record = GenerationRecord.read(source)
+    vocal, is_replay = request.vocal, request.replay is not None
     if vocal is None:
         if record.input.path is None:
+            option = "--replay" if is_replay else f"--keep {source} --region {request.region}"
             raise UsageError(
-                f"'{replay}' was not made from a file; name the vocal: hafm generate VOCAL --replay"
+                f"'{source}' was not made from a file; name the vocal: hafm generate VOCAL {option}"
             )
         vocal = Path(record.input.path)
+    levels = options.levels(request.balance, request.loudness)
     return _Plan(
         request=request,
         record=record,
@@ -454,19 +551,18 @@ def _plan_of_replay(request: Generate, replay: Path) -> _Plan:
         revision=record.bundle.revision if request.bundle is None else None,
         device=record.environment.device if request.device is None else request.device,
         engine=record.settings.engine,
-        skip_fine=record.settings.skip_fine,
-        separator=_separator_of_replay(request, record),
-        save_options=record.save_options(),
+        skip_fine=record.settings.skip_fine if is_replay else request.skip_fine,
+        separator=_separator_of_record(request, record, source),
+        save_options=record.save_options() if is_replay else {"format": request.format, **levels},
     )
 
 
-def _separator_of_replay(request: Generate, record: "GenerationRecord") -> Path | None:
+def _separator_of_record(request: Generate, record: "GenerationRecord", source: Path) -> Path | None:
     """The record's separator: the one of the option, where it was then, or the one of HAFM_SEPARATOR."""
     if record.separation is None:
         if request.separator is not None:
             raise UsageError(
-                f"'{request.replay}' was made from the vocal itself, without a separator; leave out "
-                "--separator"
+                f"'{source}' was made from the vocal itself, without a separator; leave out --separator"
             )
         return None
     then = Path(record.separation.model)
@@ -476,9 +572,24 @@ def _separator_of_replay(request: Generate, record: "GenerationRecord") -> Path 
         return separator_path(request.separator, spelling="--separator")
     except UsageError as error:
         raise UsageError(
-            f"the separator of '{request.replay}', '{then}', is not there any more; say where it is with "
+            f"the separator of '{source}', '{then}', is not there any more; say where it is with "
             f"--separator MODEL.onnx (its fingerprint is {record.separation.fingerprint})"
         ) from error
+
+
+def _stretch(text: str) -> tuple[float, float]:
+    """The seconds of a region; whether they are in the sound is seen later.
+
+    Raises:
+        UsageError: it is no such thing.
+
+    >>> _stretch("12.5-20")
+    (12.5, 20.0)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*", text)
+    if found is None:
+        raise UsageError(f"--region is {text!r}; give seconds from and to, as in 12.5-20")
+    return float(found[1]), float(found[2])
 
 
 # ---- before the model runs
@@ -497,7 +608,8 @@ def _check_folders(plan: _Plan) -> None:
     output = plan.request.output
     check_output_folder(output, overwrite=plan.request.overwrite, files=_files(plan))
     for folder in options.take_folders(output, plan.request.takes):
-        held = {"vocal": plan.vocal, "record": plan.request.replay, "guide": plan.request.guide}
+        record = plan.request.replay if plan.request.keep is None else plan.request.keep
+        held = {"vocal": plan.vocal, "record": record, "guide": plan.request.guide}
         for name, path in held.items():
             if path is not None and path.resolve().parent == folder.resolve():
                 raise OutputError(

@@ -36,6 +36,7 @@ from hafm.audio.sound import Audio
 from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
+from hafm.generate.again import Kept, find_kept, regenerated, written
 from hafm.generate.around import Around
 from hafm.generate.engine import Engine, EngineChoice, EngineName, default_choice, open_engine
 from hafm.generate.pipeline import NOTHING_AROUND, OnSheet, accompany
@@ -45,6 +46,7 @@ from hafm.generate.record import (
     InputUsed,
     Settings,
 )
+from hafm.generate.region import Region
 from hafm.generate.steps import analyse
 from hafm.generate.stream import Part, stream
 from hafm.generate.vocal import read_vocal
@@ -430,6 +432,80 @@ class Accompanist:
             on_progress=on_progress,
         )
 
+    def regenerate(
+        self,
+        kept: str | os.PathLike[str],
+        *,
+        start_seconds: float,
+        end_seconds: float,
+        vocal: Any = None,
+        sample_rate: int | None = None,
+        seed: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        guidance: float | None = None,
+        guide: LeadSheet | None = None,
+        corrections: Corrections | None = None,
+        guide_guidance: float | None = None,
+        coarse_guidance: float | None = None,
+        skip_fine: bool = False,
+        separator: Separator | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Accompaniment:
+        """A take with a stretch of it made again; everywhere else it is as it was, sample for sample.
+
+        Args:
+            kept: the `generation.json` of the take, which lies beside its accompaniment. That may have been
+                edited since.
+            start_seconds, end_seconds: the stretch, counted from the beginning of the accompaniment. Ends
+                that lie on bars join best.
+            vocal, sample_rate: where the vocal is now; None for where it was then.
+            seed: another one than the take's, or the stretch may come out as it was.
+            temperature, top_k, guidance, guide_guidance, coarse_guidance: None for those of the take.
+            guide: the lead sheet of the whole take, changed where the stretch is; None for the take's.
+            corrections: of that, as for `generate`.
+            skip_fine: a coarser and quicker stretch.
+            separator: the one that took the vocal out of a song, if one did.
+            on_progress: told after every frame of every stage; what it raises stops the work.
+
+        Returns:
+            The new take, as long as the old one. Its record can be replayed, from the file that was kept or,
+            if that has gone, from its record.
+
+        Raises:
+            UsageError: the stretch is not in the take, or `kept` is no take that was saved.
+            AudioContentError: the vocal is another.
+            LeadSheetError, AudioError, BundleError, DeviceError: as for `generate`.
+
+        >>> accompanist.generate("vocal.wav", seed=1).save("out")                   # doctest: +SKIP
+        >>> again = accompanist.regenerate(                                         # doctest: +SKIP
+        ...     "out/generation.json", start_seconds=8.0, end_seconds=16.0, seed=2
+        ... )
+        """
+        found = Kept.read(kept)
+        then = found.record.settings
+        settings = replace(
+            then,
+            seed=seed,
+            take=0,
+            temperature=then.temperature if temperature is None else temperature,
+            top_k=then.top_k if top_k is None else top_k,
+            guidance=then.guidance if guidance is None else guidance,
+            guide_guidance=then.guide_guidance if guide_guidance is None else guide_guidance,
+            coarse_guidance=then.coarse_guidance if coarse_guidance is None else coarse_guidance,
+            skip_fine=skip_fine,
+        )
+        return self._regenerated(
+            found,
+            self._vocal_of(found.record, vocal, sample_rate, separator),
+            Region(start_seconds=start_seconds, end_seconds=end_seconds),
+            settings,
+            guide=found.record.lead_sheet if guide is None else guide,
+            corrections=corrections,
+            separator=separator,
+            on_progress=on_progress,
+        )
+
     def replay(
         self,
         record: GenerationRecord,
@@ -459,6 +535,13 @@ class Accompanist:
             AudioError, BundleError, DeviceError: as for `generate`.
         """
         record.require_bundle(self.bundle.fingerprint)
+        audio = self._vocal_of(record, vocal, sample_rate, separator)
+        return self._replayed(record, audio, separator=separator, on_progress=on_progress)
+
+    def _vocal_of(
+        self, record: GenerationRecord, vocal: Any, sample_rate: int | None, separator: Separator | None
+    ) -> Audio:
+        """The vocal, or the song, that a record was made from."""
         record.require_separator(separator)
         then = record.input
         if vocal is None and then.path is None:
@@ -472,19 +555,78 @@ class Accompanist:
             seconds=then.seconds,
         )
         record.require_input(audio.sha256)
-        [[accompaniment]] = self._accompany(
-            [audio],
-            [InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds)],
-            record.settings,
-            engine=record.settings.engine,
-            guides=[record.lead_sheet],
-            takes=[record.settings.take],
-            separator=separator,
-            on_progress=on_progress,
-        )
+        return audio
+
+    def _replayed(
+        self,
+        record: GenerationRecord,
+        audio: Audio,
+        *,
+        separator: Separator | None,
+        on_progress: OnProgress | None,
+    ) -> Accompaniment:
+        record.require_bundle(self.bundle.fingerprint)
+        again = record.again
+        if again is not None:
+            kept = find_kept(again)
+            if kept is None:
+                before = self._replayed(again.of, audio, separator=separator, on_progress=None)
+                kept = written(before, again)
+            accompaniment = self._regenerated(
+                kept,
+                audio,
+                Region(start_seconds=again.start_seconds, end_seconds=again.end_seconds),
+                record.settings,
+                guide=record.lead_sheet,
+                separator=separator,
+                on_progress=on_progress,
+                engine=record.settings.engine,
+            )
+        else:
+            then = record.input
+            [[accompaniment]] = self._accompany(
+                [audio],
+                [InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds)],
+                record.settings,
+                engine=record.settings.engine,
+                guides=[record.lead_sheet],
+                takes=[record.settings.take],
+                separator=separator,
+                on_progress=on_progress,
+            )
         now = accompaniment.record
         notes = record.differences(now.environment, now.separation)
         return replace(accompaniment, notes=accompaniment.notes + notes)
+
+    def _regenerated(
+        self,
+        kept: Kept,
+        audio: Audio,
+        region: Region,
+        settings: Settings,
+        *,
+        guide: LeadSheet | None,
+        corrections: Corrections | None = None,
+        separator: Separator | None,
+        on_progress: OnProgress | None,
+        engine: EngineName | None = None,
+    ) -> Accompaniment:
+        opened, then = self.open_engine(engine), kept.record.input
+        return regenerated(
+            self.bundle,
+            kept,
+            vocal=audio,
+            used=InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds),
+            region=region,
+            settings=replace(settings, engine=opened.name),
+            guide=guide,
+            corrections=corrections,
+            bundle_used=self._bundle_used(),
+            device=self.device,
+            engine=opened,
+            separator=separator,
+            on_progress=on_progress,
+        )
 
     def _settings(
         self,

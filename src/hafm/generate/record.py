@@ -11,6 +11,8 @@ In: what a generation used. Out: JSON; and back, the same values, checked.
                   and samples of an intro and an ending
     lead_sheet    `hafm.guide.sheet_json`, if there was     taken over
                   one; else absent
+    again         the stretch that was made again, and    the kept sound is read, or made again
+                  the record of what was kept; else absent    from its record
     output        format, levels, SHA-256 of every file     taken over; tells whether bytes are the same
 
 Conventions: the record is written last, when the files that it names lie complete beside it. The same seed,
@@ -42,6 +44,7 @@ __all__ = [
     "Environment",
     "GenerationRecord",
     "InputUsed",
+    "MadeAgain",
     "Output",
     "SeparationUsed",
     "Settings",
@@ -197,8 +200,29 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MadeAgain:
+    """A stretch that was made again in an accompaniment; all else of it was kept.
+
+    Args:
+        start_seconds, end_seconds: the stretch, from the beginning of the accompaniment on.
+        path: of the accompaniment that was kept, absolute.
+        sha256: of its bytes.
+        of: its record.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    path: str
+    sha256: str
+    of: "GenerationRecord"
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerationRecord:
-    """One generation. `output` is None until it is saved, `separation` if the input is the vocal."""
+    """One generation. `output` is None until it is saved, `separation` if the input is the vocal.
+
+    `again` is None of what was made in one piece; else settings and lead sheet are those of the stretch.
+    """
 
     environment: Environment
     bundle: BundleUsed
@@ -206,11 +230,13 @@ class GenerationRecord:
     settings: Settings
     separation: SeparationUsed | None = None
     lead_sheet: LeadSheet | None = None
+    again: MadeAgain | None = None
     output: Output | None
 
     def to_json(self) -> str:
         """The text of `generation.json`."""
-        values = asdict(replace(self, lead_sheet=None))
+        values = asdict(replace(self, lead_sheet=None, again=None))
+        del values["again"]
         if self.separation is None:
             del values["separation"]
         for name in ("intro_samples", "ending_samples"):
@@ -224,6 +250,10 @@ class GenerationRecord:
             del values["lead_sheet"]
         else:
             values["lead_sheet"] = json.loads(lead_sheet_to_json(self.lead_sheet))
+        if self.again is not None:
+            kept = {"path": self.again.path, "sha256": self.again.sha256}
+            stretch = {"start_seconds": self.again.start_seconds, "end_seconds": self.again.end_seconds}
+            values["again"] = {**stretch, **kept, "of": json.loads(self.again.of.to_json())}
         return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
@@ -231,8 +261,7 @@ class GenerationRecord:
         """Reads what `to_json` wrote.
 
         Raises:
-            UsageError: it is no record, of another format, has unknown or missing fields, or is that of bars
-                made again, which cannot be replayed.
+            UsageError: it is no record, of another format, or has unknown or missing fields.
             LeadSheetError: its lead sheet is not one.
 
         >>> GenerationRecord.from_json("[]")
@@ -241,17 +270,21 @@ class GenerationRecord:
         hafm.errors.UsageError: generation.json is not a record of hafm: it holds no JSON object; give ...
         """
         values = _FILE.values(text, where=where)
-        if "made_again" in values:
-            raise UsageError(
-                f"{where} is the record of bars made again in a take, which cannot be replayed; give the "
-                "generation.json of a whole take"
-            )
         sheet = values.pop("lead_sheet", None)
         record = _FILE.build(cls, values, where=where)
         if sheet is None:
             return record
         sheet_where = f"the lead sheet in {where}"
         return replace(record, lead_sheet=lead_sheet_from_json(json.dumps(sheet), where=sheet_where))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """A record within a record.
+
+        Raises:
+            UsageError, LeadSheetError: as for `from_json`.
+        """
+        return cls.from_json(json.dumps(values), where="the record of what was kept")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:

@@ -10,7 +10,8 @@ stretch; outside of it, every sample is what it was.
 
 What was before is read from the accompaniment's sound, not from a record: so a take that was edited, or made
 by something else, can be changed, too. What comes after the stretch is not seen by the stages, which look
-forwards only; ends that lie on bars join best. The new stretch has the level that the old one has beside it.
+forwards only; ends that lie on bars join best. The new stretch has the level that the old one has beside it;
+an ending dies away in it as well.
 """
 
 from dataclasses import dataclass, replace
@@ -18,16 +19,19 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from hafm.audio.limiter import limit_peaks
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
 from hafm.device import device_errors, one_thread
 from hafm.errors import UsageError
-from hafm.generate.accompany import Accompanist
+from hafm.generate.accompaniment import Tokens
+from hafm.generate.around import died_away
+from hafm.generate.engine import Engine
+from hafm.generate.pipeline import sampling_of
 from hafm.generate.record import Settings
-from hafm.generate.sampling import SamplingSettings
-from hafm.generate.steps import codec_frames, follows_sheets, hear, play, show
+from hafm.generate.steps import codec_frames, hear, play, show
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.stages.bundle import Bundle
@@ -66,25 +70,35 @@ class Region:
 
 
 def make_again(
-    accompanist: Accompanist,
+    bundle: Bundle,
     *,
     vocal: Audio,
     accompaniment: Float[Tensor, "1 T"],
     region: Region,
     guide: LeadSheet | None,
     settings: Settings,
+    device: torch.device,
+    engine: Engine,
+    ending: LeadSheet | None = None,
     on_progress: OnProgress | None = None,
-) -> Float[Tensor, "1 T"]:
+) -> tuple[Float[Tensor, "1 T"], Tokens]:
     """The accompaniment with the region made again.
 
     Args:
-        accompanist: with a bundle that made, or could have made, the accompaniment.
+        bundle: that made, or could have made, the accompaniment.
         vocal: that it accompanies.
         accompaniment: as long as the vocal and at its rate.
         region: what is made again; it ends with the sound at the latest.
         guide: the lead sheet of the whole vocal, changed or not; None for none.
         settings: with another seed, or the region may be as it was.
+        device: where to compute.
+        engine: what runs the stages.
+        ending: in whose last bar the accompaniment dies away; None if it does not.
         on_progress: told after every frame of every stage; what it raises stops the work.
+
+    Returns:
+        The accompaniment, and the tokens of what the stages saw and made: from 4 s before the region to 1 s
+        after it.
 
     Raises:
         UsageError: the region is not in the sound, or the two sounds differ in length.
@@ -108,38 +122,38 @@ def make_again(
     end = min(total, last + round(_AFTER_SECONDS * rate))
     piece = replace(vocal, waveform=vocal.waveform[:, begin:end])
     old = accompaniment[:, begin:end]
-    bundle, device = accompanist.bundle, accompanist.device
     with device_errors(device), one_thread():
         start50 = 2 * start_tick
         heard = hear(bundle, vocal, seed=settings.seed, device=device)[:, :, start50:]
         heard = heard[:, :, : -(-piece.num_samples * 50 // rate)]
-        sheets = [guide if follows_sheets(bundle) else None]
-        shown = show(bundle, sheets, vocal, device=device)
+        shown = show(bundle, [guide], vocal, device=device)
         known = _tokens(bundle, old, rate, known_ticks, device) if known_ticks else None
-        _, codes = play(
+        semantic, codes = play(
             bundle,
             heard,
             guide=None if shown is None else shown[:, start50 : start50 + heard.shape[2]],
             num_frames=codec_frames(bundle, piece),
-            sampling=SamplingSettings(
-                temperature=settings.temperature,
-                top_k=settings.top_k,
-                guidance=settings.guidance,
-                guide_guidance=settings.guide_guidance,
-            ),
+            sampling=sampling_of(settings),
             coarse_guidance=settings.coarse_guidance,
             seed=settings.seed,
             takes=[settings.take],
             skip_fine=settings.skip_fine,
             known=known,
             device=device,
+            session=engine.session,
             on_progress=on_progress,
         )
         codec = bundle.load_codec().to(device)
         decoded = codec.decode(codes)[0].cpu()
     new = resample(decoded, codec.sample_rate, rate, piece.num_samples)
     new = limit_peaks(_levelled(new, old, first - begin, last - begin), rate)
-    return _joined(accompaniment, new, first=first, last=last, begin=begin, fade=round(_FADE_SECONDS * rate))
+    if ending is not None:
+        new = died_away(pad(new, (begin, total - end)), rate, ending)[:, begin:end]
+    tokens = Tokens(
+        vocal_semantic=heard[0, 0].cpu(), instrumental_semantic=semantic[0, 0].cpu(), codes=codes[0].cpu()
+    )
+    fade = round(_FADE_SECONDS * rate)
+    return _joined(accompaniment, new, first=first, last=last, begin=begin, fade=fade), tokens
 
 
 def _tokens(
