@@ -1,5 +1,6 @@
 """Two at once, and what a killed process left: one is refused by name, and nothing delivered is lost."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from hafm.errors import OutputError, UsageError
 from hafm.files import staged_folder
-from hafm.locks import locked_folder, reading_folder, remove_leftovers, require_no_readers
+from hafm.locks import claimed_place, locked_folder, reading_folder, remove_leftovers, require_no_readers
 
 WRITER = "writer.lock"
 
@@ -31,6 +32,39 @@ def test_the_second_into_one_place_is_refused_by_name(is_there: bool, tmp_path: 
             pass
     assert names(tmp_path) == ["out", "out/a"]
     assert (out / "a").read_text() == "first"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_signal_on_the_way_to_a_lock_leaves_nothing(
+    is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_there:
+        (tmp_path / "new" / "out").mkdir(parents=True)
+    before = names(tmp_path)
+
+    def stop(path: Path) -> None:
+        assert path.parent.is_dir(), "the control: there is something to leave"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hafm.locks._lock", stop)
+    target = tmp_path / "new" / "out"
+    for block in (staged_folder(target), locked_folder(target, name="lock")):
+        with pytest.raises(KeyboardInterrupt), block:
+            pass
+        assert names(tmp_path) == before
+
+
+def test_who_left_takes_nothing_away_from_who_came_next(tmp_path: Path) -> None:
+    left = []
+    with contextlib.ExitStack() as stack:
+        with claimed_place(tmp_path / "a", shown=tmp_path) as leave:
+            leave()
+            second = stack.enter_context(claimed_place(tmp_path / "a", shown=tmp_path))
+            (tmp_path / "a" / "results").mkdir()
+        left = names(tmp_path)
+        second()
+    assert left == ["a", "a/lock", "a/results"]
+    assert names(tmp_path) == []
 
 
 def test_two_into_folders_side_by_side_do_not_meet(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@
     ['Accompaniment', 'Accompanist', 'Arrangement', 'Corrections', 'HafmError']
 
 In: a sung vocal. Out: an instrumental accompaniment of exactly the same length, and a mix. Importing this
-package loads nothing heavy: each name is fetched when it is first used (PEP 562).
+package loads nothing, not even `typing`: each name is fetched when it is first used (PEP 562), and until
+`hafm.__main__` is there, Ctrl-C is Python's.
 """
-
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from hafm.version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hafm.arrange.arranger import Arrangement, arrange_sheet
     from hafm.errors import HafmError
@@ -46,6 +45,8 @@ _HOME = {
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOME[name]), name)
 
 

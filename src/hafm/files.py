@@ -170,17 +170,20 @@ def staged_folder(
     around = place / f".{_HIDDEN}" if place.exists() else place.with_name(f".{_short(place.name)}.{_HIDDEN}")
     made = _missing_folders(place.parent)
     with contextlib.ExitStack() as stack:
-        leave = stack.enter_context(claimed_place(around, shown=target))
 
-        def clean_up() -> None:
-            leave()
+        def remove_made() -> None:
             for folder in made:
                 with contextlib.suppress(OSError):  # it holds the result now, or was never made
                     folder.rmdir()
 
-        if cleaning is None:
-            stack.callback(clean_up)
-        else:
+        stack.callback(remove_made)
+        leave = stack.enter_context(claimed_place(around, shown=target))
+
+        def clean_up() -> None:
+            leave()
+            remove_made()
+
+        if cleaning is not None:
             stack.enter_context(cleaning(clean_up))
         if not overwrite:
             _require_unused(place, target)  # another process may just have filled it

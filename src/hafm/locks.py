@@ -33,6 +33,7 @@ __all__ = [
 
 _READING = ".reading.*.lock"
 _TRIES = 5
+_RESERVE_BYTES = 4 << 20
 
 
 @contextlib.contextmanager
@@ -53,21 +54,23 @@ def locked_folder(
     """
     folder = Path(folder)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    with _explained(folder, elsewhere):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder / name)
-    if lock is None:
-        raise UsageError(
-            f"another hafm writes to '{folder}'; wait until it is done, or give another folder with "
-            f"{elsewhere}"
-        )
+    lock = None
     try:
+        with _explained(folder, elsewhere):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = _lock(folder / name)
+        if lock is None:
+            raise UsageError(
+                f"another hafm writes to '{folder}'; wait until it is done, or give another folder with "
+                f"{elsewhere}"
+            )
         yield
     finally:
-        if not stays:
-            _remove(folder / name)
-        lock.release()
-        for place in [] if stays else missing:
+        if lock is not None:
+            if not stays:
+                _remove(folder / name)
+            lock.release()
+        for place in missing if lock is None or not stays else []:
             with contextlib.suppress(OSError):  # it holds something now
                 place.rmdir()
 
@@ -88,31 +91,38 @@ def claimed_place(around: Path, *, shown: Path) -> Generator[Callable[[], None]]
         UsageError: another process has it.
         OutputError: it cannot be made.
     """
-    lock = None
-    with _explained(shown, "-o"):
-        for _ in range(_TRIES):  # who leaves takes the folder away, which may be while we come
-            with contextlib.suppress(FileNotFoundError):
-                around.mkdir(parents=True, exist_ok=True)
-                if (lock := _lock(around / "lock")) is None:
-                    break
-                if (around / "lock").exists():
-                    break
-                lock.release()
-                lock = None
-    if lock is None:
-        raise UsageError(
-            f"another hafm makes '{shown}' at this moment; wait until it is done, or give another place with "
-            "-o"
-        )
-    held = lock
+    lock: BaseFileLock | None = None
+    reserve = [bytearray(_RESERVE_BYTES)]  # to remove the folder with, when the memory is full
 
     def leave() -> None:
+        nonlocal lock
+        reserve.clear()
+        if lock is None:  # stopped on the way to it, or it is another's, or this is not the first call
+            with contextlib.suppress(OSError):
+                around.rmdir()
+            return
         shutil.rmtree(around, ignore_errors=True)
-        held.release()
+        lock.release()
+        lock = None
         if around.exists() and os.name == "nt":  # which removes no file that is open
             shutil.rmtree(around, ignore_errors=True)
 
     try:
+        with _explained(shown, "-o"):
+            for _ in range(_TRIES):  # who leaves takes the folder away, which may be while we come
+                with contextlib.suppress(FileNotFoundError):
+                    around.mkdir(parents=True, exist_ok=True)
+                    if (lock := _lock(around / "lock")) is None:
+                        break
+                    if (around / "lock").exists():
+                        break
+                    lock.release()
+                    lock = None
+        if lock is None:
+            raise UsageError(
+                f"another hafm makes '{shown}' at this moment; wait until it is done, or give another place "
+                "with -o"
+            )
         for path in around.iterdir():
             if path.name != "lock":
                 shutil.rmtree(path, ignore_errors=True)

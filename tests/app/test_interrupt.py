@@ -72,6 +72,7 @@ def wrap(*args, **kwargs):
 m.hear = wrap
 """,
 }
+SLOWLY_STAGED = [name for name in STAGED if name != "a call into C while saving"]
 
 
 def start(vocal: Path, bundle: Path, output: Path, *, before: str = "") -> "subprocess.Popen[str]":
@@ -125,12 +126,10 @@ def test_a_signal_while_working(
     check(tmp_path, stop(process, moment, number), exit_code)
 
 
-def test_a_signal_while_saving(vocal: Path, bundle: Path, tmp_path: Path) -> None:
-    test_a_signal_at_a_bad_moment(vocal, bundle, tmp_path, "a call into C while saving")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("staged", [name for name in STAGED if name != "a call into C while saving"])
+@pytest.mark.parametrize(
+    "staged",
+    ["a call into C while saving", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOWLY_STAGED)],
+)
 def test_a_signal_at_a_bad_moment(vocal: Path, bundle: Path, tmp_path: Path, staged: str) -> None:
     process = start(vocal, bundle, tmp_path / "new" / "out", before=STAGED[staged])
     check(tmp_path, stop(process, "moment", signal.SIGINT), 130)

@@ -19,6 +19,7 @@ import pytest
 
 from hafm.app.cli import run
 from hafm.app.failure import explain
+from hafm.errors import BundleDamaged, DeviceError
 from hafm.files import staged_folder
 from tests.app.conftest import Hafm, tree
 
@@ -162,6 +163,37 @@ def test_a_limit_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert explain(SystemError("error return without exception set")).exit_code == 2
 
 
+def test_memory_is_named_where_an_error_of_ours_tells_of_it() -> None:
+    """A reader of weights takes what the full memory did to it for a damaged file."""
+    error = BundleDamaged("'a.safetensors' is not a whole weights file; get the bundle again")
+    assert explain(error).kind == "BundleDamaged", "the control"
+    error.__cause__ = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    assert explain(error).kind == "OutOfMemory"
+    said = DeviceError("cuda ran out of memory; ask for fewer takes")
+    said.__cause__ = error.__cause__
+    assert explain(said).message == str(said)
+
+
+@pytest.mark.parametrize(
+    "limit", [100_000 << 10, pytest.param(740_000 << 10, marks=pytest.mark.slow), 900_000 << 10]
+)
+def test_too_little_memory_to_load_anything_is_refused_at_once(limit: int, tmp_path: Path) -> None:
+    """Else OpenBLAS ends the process with its own words, or tries for ever (at 740,000 kB)."""
+    ended = program(
+        "generate",
+        "none.wav",
+        "-o",
+        tmp_path / "out",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert (ended.returncode, ended.stderr.count("\n"), list(tmp_path.iterdir())) == (2, 1, [])
+    assert re.fullmatch(
+        r"error: this process may use [0-9.]+ MB of memory \(ulimit -v\), hafm needs 1\.1 GB or more; "
+        r"raise that limit\n",
+        ended.stderr,
+    )
+
+
 def test_what_the_system_refuses_is_no_mistake_of_ours() -> None:
     failure = explain(OSError(24, "Too many open files", "a.wav"))
     assert failure.line == (
@@ -194,6 +226,15 @@ def test_ctrl_c_while_the_program_is_loaded() -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=LIMIT_SECONDS)
     assert (process.returncode, told) == (130, "interrupted: nothing was written\n")
+
+
+def test_nothing_is_loaded_before_ctrl_c_has_its_line() -> None:
+    """What is loaded before that is time in which Ctrl-C shows Python's own traceback."""
+    code = "import sys; a = set(sys.modules); import hafm.__main__; print(*sorted(set(sys.modules) - a))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], text=True, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True
+    )
+    assert ended.stdout.split() == ["hafm", "hafm.__main__", "hafm.version"]
 
 
 def test_a_dumb_terminal_gets_plain_lines(vocal: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from hafm.app.bundle import MakeBundle
 from hafm.app.command import Job, option, register
 from hafm.app.data import DataShow, DataVerify
 from hafm.app.evaluate import Evaluate
-from hafm.app.failure import Failure, explain, interrupted
+from hafm.app.failure import Failure, explain, interrupted, memory_limit
 from hafm.app.fit_kmeans import FitKMeans
 from hafm.app.generate import Generate
 from hafm.app.info import Info
@@ -154,8 +154,8 @@ def main() -> None:
         sys.stdout.flush()
     except OSError:
         discard_output()
-    if exit_code > 128:
-        # Stopped: leave at once, without what libraries do at the end of a process.
+    if exit_code > 128 or (exit_code and memory_limit() is not None):
+        # Stopped, or the memory is full: leave at once, without what libraries do at the end of a process.
         os._exit(exit_code)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done, and what is left takes a moment
     sys.exit(exit_code)

@@ -38,6 +38,7 @@ from typing import (
 import typer
 from typer.models import OptionInfo
 
+from hafm.app.failure import require_memory
 from hafm.app.interrupt import Interrupts
 from hafm.app.narrow import NarrowCommand
 from hafm.app.streams import printing
@@ -215,6 +216,7 @@ def register(app: typer.Typer, command: type[Command], name: str) -> None:
             for rule in metadata:
                 if isinstance(rule, Required) and values[field.name] is None:
                     raise UsageError(rule.message)
+        require_memory()
         request = command(**values)
         sources = {field.name: context.get_parameter_source(field.name) for field, _ in described}
         given = [each for each in described if getattr(sources[each[0].name], "name", "") == "COMMANDLINE"]

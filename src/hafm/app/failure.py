@@ -21,16 +21,20 @@ from dataclasses import dataclass
 
 import typer
 
-from hafm.errors import HafmError, Stopped
+from hafm.errors import DeviceError, HafmError, Stopped
 from hafm.words import size
 
-__all__ = ["Failure", "explain", "interrupted"]
+__all__ = ["Failure", "explain", "interrupted", "memory_limit", "require_memory"]
 
 # The base of all that typer raises about a command line; its home differs between versions of typer.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 _RENAMED = {"--clips-a-song": "--clips-per-song"}
 """Options by their old spelling."""
+
+_LEAST_BYTES = 1_100_000_000
+"""Of address space: to load the libraries and make a second of sound (torch 2.13 for processors). With less,
+what libraries do while they are loaded is anything: end the process, or try for ever (OpenBLAS)."""
 
 _OUT_OF_MEMORY = "give a shorter part with --seconds, ask for fewer --takes, or close other programs"
 _MEMORY_WORDS = (  # of torch, of the linker, of C++, of numpy, of Python
@@ -90,12 +94,12 @@ def explain(error: Exception) -> Failure:
     kind = type(error).__name__
     if isinstance(error, Stopped):  # as it was asked to: no error
         return Failure(kind=kind, message=str(error), exit_code=error.exit_code, prefix=None)
+    if _is_out_of_memory(error) and not isinstance(error, DeviceError):  # which says so itself
+        return Failure(kind="OutOfMemory", message=_about_memory(), exit_code=2)
     if isinstance(error, HafmError):
         return Failure(kind=kind, message=str(error), exit_code=error.exit_code)
     if isinstance(error, _CommandLineError):
         return Failure(kind="UsageError", message=_about_command_line(error), exit_code=2)
-    if _is_out_of_memory(error):
-        return Failure(kind="OutOfMemory", message=_about_memory(), exit_code=2)
     if isinstance(error, OSError) and error.errno is not None:
         return Failure(kind="SystemError", message=_about_system(error), exit_code=2)
     what = _one_line(f"{kind}: {error}")
@@ -114,6 +118,27 @@ def interrupted(exit_code: int, left: str = "nothing was written") -> Failure:
     'interrupted: nothing was written'
     """
     return Failure(kind="Interrupted", message=left, exit_code=exit_code, prefix="interrupted")
+
+
+def memory_limit() -> int | None:
+    """Bytes of address space that this process may use; None without a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def require_memory() -> None:
+    """Refuses to begin with less memory than libraries need to be loaded, before any of them is.
+
+    Raises:
+        MemoryError: the limit is lower.
+    """
+    limit = memory_limit()
+    if limit is not None and limit < _LEAST_BYTES:
+        raise MemoryError
 
 
 def _about_command_line(error: Exception) -> str:
@@ -135,7 +160,7 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
             or type(error).__name__ == "OutOfMemoryError"
             or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
             # What Python raises where an extension met the limit and set no exception.
-            or (isinstance(error, SystemError) and _memory_limit() is not None)
+            or (isinstance(error, SystemError) and memory_limit() is not None)
             or (
                 isinstance(error, RuntimeError | ImportError | OSError)
                 and any(sign in words for sign in _MEMORY_WORDS)
@@ -147,20 +172,11 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _about_memory() -> str:
-    limit = _memory_limit()
+    limit = memory_limit()
     if limit is None:
         return f"the memory is full; {_OUT_OF_MEMORY}"
-    return f"this process may use {size(limit)} of memory (ulimit -v), which is too little; raise that limit"
-
-
-def _memory_limit() -> int | None:
-    """Bytes of address space that this process may use; None without a limit."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return None
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if limit == resource.RLIM_INFINITY else limit
+    least = f"hafm needs {size(_LEAST_BYTES)} or more" if limit < _LEAST_BYTES else "which is too little"
+    return f"this process may use {size(limit)} of memory (ulimit -v), {least}; raise that limit"
 
 
 def _about_system(error: OSError) -> str:

@@ -280,8 +280,12 @@ class Generate(SheetCommand):
     def run(self, shown: "Display", interrupts: Interrupts) -> GenerateOutcome:
         began = time.monotonic()
         shown.step("getting ready")
+        from hafm.files import check_output_folder, staged_folder
+
+        check_output_folder(
+            self.output, overwrite=self.overwrite
+        )  # at once: what follows takes seconds to load
         from hafm.device import find_device
-        from hafm.files import staged_folder
         from hafm.generate.accompaniment import RECORD_FILE
 
         if self.plot:

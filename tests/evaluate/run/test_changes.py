@@ -57,6 +57,7 @@ def test_a_first_run_of_one_song_does_not_block_the_next(three: Path, tmp_path: 
     source = collection(three, songs, 0, 1, 2)
     assert forget_if_nothing_came(run, source)
     assert len(begin(run, source).songs) == 3
+    assert len(run.manifest.songs) == 3, "the one that is there, not the one that was read before"
     assert changes(run, source) == ()
 
 

@@ -47,6 +47,7 @@ def forget_if_nothing_came(run: RunFolder, source: Source) -> bool:
     for name in ("sounds", "measures", "points", "choices"):
         shutil.rmtree(run.path / name, ignore_errors=True)
     (run.path / "sounds").mkdir()  # by which a folder is known as that of a run
+    del run.manifest  # it was read above, and would be believed
     return True
 
 
