@@ -3,6 +3,7 @@
 import io
 import itertools
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -56,6 +57,30 @@ def test_lossless_containers_are_bit_exact(tmp_path: Path) -> None:
     assert read_audio(path).waveform.equal(expected.waveform)
     part = read_audio(path, start_seconds=1.25, seconds=1.0)
     assert part.waveform.equal(expected.waveform[:, 30_000:54_000])
+
+
+@needs_ffmpeg
+def test_a_packet_table_says_where_the_sound_of_a_caf_lies(tmp_path: Path) -> None:
+    """Apple's encoders write it; ffmpeg 5.1 writes that nothing is to be cut, and cuts nothing."""
+    path = convert(sine(2.0), tmp_path / "a.caf", "-c:a", "libopus", "-ar", "48000")
+    whole = read_audio(path)
+    data = path.read_bytes()
+    place = data.index(b"pakt") + 12
+    packets, _, before, behind = struct.unpack_from(">qqii", data, place)
+    assert (before, behind, whole.num_samples) == (0, 0, packets * 960)
+
+    def with_table(valid: int, before: int, behind: int) -> Path:
+        path.write_bytes(data[: place + 8] + struct.pack(">qii", valid, before, behind) + data[place + 24 :])
+        return path
+
+    behind = packets * 960 - 312 - 96_000
+    exact = read_audio(with_table(96_000, 312, behind))
+    assert exact.waveform.equal(whole.waveform[:, 312:96_312])
+    assert exact.notes == ()
+    part = read_audio(path, start_seconds=0.5, seconds=0.5)
+    assert part.waveform.equal(exact.waveform[:, 24_000:48_000])
+    for contradiction in ((96_000, 312, behind + 1), (-1, 312, behind), (96_000, -312, behind + 624)):
+        assert read_audio(with_table(*contradiction)).waveform.equal(whole.waveform)
 
 
 @needs_ffmpeg

@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
@@ -44,7 +45,14 @@ _AU_FLOAT32 = 6
 
 @contextlib.contextmanager
 def open_ffmpeg(
-    path: Path, *, kind: Kind, name: str, audio_stream: int = 0, start_seconds: float, seconds: float
+    path: Path,
+    *,
+    kind: Kind,
+    name: str,
+    audio_stream: int = 0,
+    start_seconds: float,
+    seconds: float,
+    span: tuple[Fraction, Fraction] | None = None,
 ) -> Generator[DecodedStream]:
     """Decode a part of one audio stream of a file.
 
@@ -55,6 +63,8 @@ def open_ffmpeg(
         audio_stream: which one, 0 or more; pictures and subtitles do not count.
         start_seconds: where to begin.
         seconds: the most to decode.
+        span: where the sound lies in what is decoded, first second and number of seconds, for containers of
+            which ffmpeg does not know that; None for all of it.
 
     Yields:
         The stream. The process ends with the context, however that is left.
@@ -67,9 +77,12 @@ def open_ffmpeg(
     if program is None:
         raise AudioReadError(f"{name} is {kind.name}, which needs the ffmpeg program; {INSTALL_HINT}")
     command = [program, "-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe"]
+    if span is not None:
+        command += ["-flags2", "+skip_manual"]  # should a version of ffmpeg know it, it is not cut twice
     command += ["-f", kind.demuxer, "-i", f"file:{path.absolute()}", "-map", f"0:a:{audio_stream}"]
     # All is decoded from the beginning: where ffmpeg seeks, Opus and AAC come out up to 0.1 s off.
-    command += ["-t", f"{start_seconds + seconds:.6f}", "-map_metadata", "-1"]
+    before = 0 if span is None else span[0]
+    command += ["-t", f"{float(before) + start_seconds + seconds:.6f}", "-map_metadata", "-1"]
     command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
@@ -78,7 +91,7 @@ def open_ffmpeg(
         watchdog.daemon = True
         watchdog.start()
         try:
-            yield _stream(process, process.stdout, log, watchdog, audio_stream, start_seconds, name)
+            yield _stream(process, process.stdout, log, watchdog, audio_stream, start_seconds, name, span)
         finally:
             watchdog.cancel()
             process.kill()
@@ -94,6 +107,7 @@ def _stream(
     audio_stream: int,
     start_seconds: float,
     name: str,
+    span: tuple[Fraction, Fraction] | None,
 ) -> DecodedStream:
     def complaint() -> str:
         process.wait()
@@ -119,12 +133,16 @@ def _stream(
     assert (magic, encoding) == (b".snd", _AU_FLOAT32), "ffmpeg was asked for an AU stream of float32"
     pipe.read(data_offset - _AU_HEADER.size)
     start = round(start_seconds * sample_rate)
+    blocks = _blocks(pipe, channels)
+    if span is not None:
+        before, length = (round(part * sample_rate) for part in span)
+        blocks = _only_first(without_first(blocks, before), length)
     return DecodedStream(
         sample_rate=sample_rate,
         num_channels=channels,
         claimed_frames=None,
         start_frame=start,
-        blocks=without_first(_blocks(pipe, channels), start),
+        blocks=without_first(blocks, start),
         complaint=complaint,
         is_impatient=True,
     )
@@ -135,3 +153,13 @@ def _blocks(pipe: IO[bytes], channels: int) -> Iterator[npt.NDArray[np.float32]]
     while data := pipe.read(_BLOCK_FRAMES * frame_bytes):
         whole = len(data) // frame_bytes * frame_bytes
         yield np.frombuffer(data[:whole], dtype=">f4").astype(np.float32).reshape(-1, channels)
+
+
+def _only_first(
+    blocks: Iterator[npt.NDArray[np.float32]], num_frames: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The first samples; the blocks behind them are taken, since a pipe that nobody empties never ends."""
+    for block in blocks:
+        if num_frames:
+            yield block[:num_frames]
+        num_frames -= min(num_frames, len(block))

@@ -20,11 +20,12 @@ Apple, AIFF 1.3 and CAF 1.0.
 import mmap
 import struct
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from hafm.audio.layout import END_MISSING, Layout, Link, Piece
 from hafm.words import clock
 
-__all__ = ["aiff_layout", "au_layout", "caf_layout", "wav_layout"]
+__all__ = ["aiff_layout", "au_layout", "caf_layout", "caf_span", "wav_layout"]
 
 _UNSET_FROM = 0x7FFF_0000  # a 32-bit size from here on is a placeholder: 2^31 - 1 and its like, 2^32 - 1
 _UNSET_64_FROM = 1 << 62
@@ -329,3 +330,30 @@ def caf_layout(data: mmap.mmap, start: int) -> Layout:
             return Layout(links=(link,), notes=mended, damage=damage)
         place = _CAF.after(data, body, size, start, end)
     return whole
+
+
+def caf_span(data: mmap.mmap, start: int) -> tuple[Fraction, Fraction] | None:
+    """Where the sound lies in what a CAF of packets decodes to: what the encoder put in front, and what it
+    filled the last packet up with, are none.
+
+    Returns:
+        First second, and number of seconds; None if the packet table does not say, or contradicts itself.
+    """
+    end, place = len(data), start + 8
+    description: tuple[float, int] | None = None
+    while (chunk := _CAF.at(data, place, end)) is not None:
+        name, size = chunk
+        body = place + 12
+        if name == b"desc" and end - body >= 32:
+            rate, _, _, _, per_packet = struct.unpack_from(">d4sIII", data, body)
+            description = rate, per_packet
+        if name == b"pakt" and end - body >= 24 and description is not None:
+            packets, valid, before, behind = struct.unpack_from(">qqii", data, body)
+            rate, per_packet = description
+            if min(packets, valid, before + 1, behind + 1) < 1 or not 1 <= rate <= 1e6:
+                return None
+            if before + valid + behind != packets * per_packet:
+                return None
+            return before / Fraction(rate), valid / Fraction(rate)
+        place = _CAF.after(data, body, size, start, end)
+    return None

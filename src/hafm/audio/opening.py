@@ -18,13 +18,14 @@ import os
 import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import IO
 
 from hafm.audio.ffmpeg import open_ffmpeg
 from hafm.audio.layout import Layout
 from hafm.audio.layout_mpeg import mpeg_layout
 from hafm.audio.layout_pages import flac_layout, ogg_layout
-from hafm.audio.layout_riff import aiff_layout, au_layout, caf_layout, wav_layout
+from hafm.audio.layout_riff import aiff_layout, au_layout, caf_layout, caf_span, wav_layout
 from hafm.audio.libsndfile import NotDecodable, open_libsndfile
 from hafm.audio.sniff import AIFF, AU, CAF, FLAC, MP3, OGG, WAV, WAVE64, Kind, sniff
 from hafm.audio.sound import check_format
@@ -115,7 +116,7 @@ def open_sound(
                 if shutil.which("ffmpeg") is None:
                     raise read_error from refusal
                 try:
-                    stream = stack.enter_context(ffmpeg())
+                    stream = stack.enter_context(ffmpeg(span=_span(file, kind, begin)))
                 except AudioError:
                     raise read_error from refusal
         else:
@@ -127,3 +128,10 @@ def open_sound(
 def _layout(file: IO[bytes], kind: Kind, begin: int) -> Layout:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return mpeg_layout(data) if kind is MP3 else _LAYOUTS[kind](data, begin)
+
+
+def _span(file: IO[bytes], kind: Kind, begin: int) -> tuple[Fraction, Fraction] | None:
+    if kind is not CAF:
+        return None
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return caf_span(data, begin)
