@@ -76,7 +76,7 @@ def stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
 
 sys.addaudithook(stay_on_this_machine)
 
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("house", max_examples=50, deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")
 
 

@@ -1,31 +1,38 @@
 """What many tests need and none changes: one tiny bundle, an accompanist that has it, and shards to train on.
 
-A test that damages or rewrites a folder takes a copy of it.
+A test that damages or rewrites a folder takes a copy of it. Imports are in the fixtures: the process that
+hands tests to the workers reads this file too, and needs none of them.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hafm import Accompanist
-from tests.tiny import make_tiny_bundle
-from tests.train.training_shards import make_training_shards
+if TYPE_CHECKING:
+    from hafm import Accompanist
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a bundle named "tiny"."""
+    from tests.tiny import make_tiny_bundle
+
     return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
 
 
 @pytest.fixture(scope="session")
-def tiny_accompanist(tiny_bundle: Path) -> Accompanist:
+def tiny_accompanist(tiny_bundle: Path) -> "Accompanist":
+    from hafm import Accompanist
+
     return Accompanist.from_pretrained(tiny_bundle)
 
 
 @pytest.fixture(scope="session")
 def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of shards, with parts: four songs for training and two held out, 2 s each."""
+    from tests.train.training_shards import make_training_shards
+
     folder = tmp_path_factory.mktemp("shards") / "tiny"
     make_training_shards(folder, songs=4, held_out=2)
     return folder

@@ -1,13 +1,16 @@
 """Types and shapes are checked at the first calls of a function in each test, and not at the thousands after.
 
 A model that generates calls small functions thousands of times per second of sound, and a check takes more
-time than most of them do. What is wrong with a type or a shape shows at the first calls.
+time than most of them do. What is wrong with a type or a shape shows at the first calls. The check of a
+function is built when it is first called: one process of the tests calls few of all functions.
 
     install()       before anything of `hafm` is imported
     begin_test()    at the start of each test
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -15,7 +18,7 @@ import jaxtyping
 
 __all__ = ["CHECKED_CALLS", "begin_test", "install"]
 
-CHECKED_CALLS = 3
+CHECKED_CALLS = 1
 """Of a function, in each test."""
 
 _jaxtyped: Any = jaxtyping.jaxtyped
@@ -38,20 +41,34 @@ def _checked_at_first(*args: Any, **options: Any) -> Any:
         return _jaxtyped(*args, **options)
 
     def decorate(decorated: Any) -> Any:
-        checked = _jaxtyped(**options)(decorated)
-        if not isinstance(decorated, FunctionType):
-            return checked
-        test = calls = 0
-
-        @functools.wraps(decorated)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            __tracebackhide__ = True
-            nonlocal test, calls
-            if test != _tests_begun:
-                test, calls = _tests_begun, 0
-            calls += 1
-            return (checked if calls <= CHECKED_CALLS else decorated)(*args, **kwargs)
-
-        return call
+        if isinstance(decorated, FunctionType):
+            return _limited(decorated, **options)
+        if dataclasses.is_dataclass(decorated) and isinstance(decorated.__init__, FunctionType):
+            decorated.__init__ = _limited(decorated.__init__, **options)
+            return decorated
+        return _jaxtyped(**options)(decorated)
 
     return decorate
+
+
+def _limited(function: FunctionType, **options: Any) -> Any:
+    if hasattr(function, "limited_to_first_calls"):
+        return function
+    checked: Callable[..., Any] | None = None
+    test = calls = 0
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        nonlocal checked, test, calls
+        if test != _tests_begun:
+            test, calls = _tests_begun, 0
+        calls += 1
+        if calls > CHECKED_CALLS or jaxtyping.config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        if checked is None:
+            checked = _jaxtyped(**options)(function)
+        return checked(*args, **kwargs)
+
+    call.limited_to_first_calls = True  # type: ignore[attr-defined]
+    return call

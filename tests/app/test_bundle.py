@@ -33,6 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_shards: Path) -> dict[st
     return {stage: folder / stage for stage in STAGES}
 
 
+@pytest.mark.slow
 def test_from_runs_to_sound(
     hafm: Hafm, runs: dict[str, Path], tiny_shards: Path, vocal: Path, tmp_path: Path
 ) -> None:

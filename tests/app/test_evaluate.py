@@ -14,6 +14,7 @@ from hafm.app.cli import run as run_words
 from hafm.locks import locked_folder
 from tests.app.conftest import Hafm, tree
 from tests.evaluate.songs import make_songs
+from tests.unchecked import unchecked
 
 CLIPS = ("--clip-seconds", "2", "--clips-per-song", "1")
 
@@ -29,7 +30,7 @@ def run(songs: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("evaluation") / "run"
     words = ["evaluate", songs, "-o", folder, "--bundle", bundle, *CLIPS, "--takes", 2,
              "--report-clips", 1, "--no-worth", "--systems", "model,random,silence"]  # fmt: skip
-    with redirect_stdout(io.StringIO()) as printed:
+    with unchecked(), redirect_stdout(io.StringIO()) as printed:
         assert run_words([str(word) for word in words]) == 0
     folder.with_name("printed.txt").write_text(printed.getvalue())
     return folder

@@ -34,6 +34,11 @@ def generate(hafm: Hafm, song: Path, bundle: Path, folder: Path, *words: object)
         return hafm("generate", song, "-o", folder, "--bundle", bundle, "--skip-fine", *words)
 
 
+def replay(hafm: Hafm, made: Path, folder: Path) -> Ran:
+    with unchecked():
+        return hafm("generate", "--replay", made / "generation.json", "-o", folder)
+
+
 def test_it_says_what_it_plays_and_writes_it_beside(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:
@@ -45,7 +50,7 @@ def test_it_says_what_it_plays_and_writes_it_beside(
     assert set(tree(tmp_path / "out")) == SOUNDS | {"lead-sheet.json", "lead-sheet.mid"}
     record = json.loads((tmp_path / "out" / "generation.json").read_text())
     assert record["lead_sheet"] == json.loads((tmp_path / "out" / "lead-sheet.json").read_text())
-    again = hafm("generate", "--replay", tmp_path / "out" / "generation.json", "-o", tmp_path / "again")
+    again = replay(hafm, tmp_path / "out", tmp_path / "again")
     assert again.code == 0, again.err
     assert tree(tmp_path / "again") == tree(tmp_path / "out")
 
@@ -84,7 +89,7 @@ def test_no_guide_follows_none_and_replays_so(
     assert "lead sheet" not in ran.out + ran.err
     free, led = tree(tmp_path / "free"), tree(tmp_path / "led")
     assert free["accompaniment.wav"] != led["accompaniment.wav"]
-    hafm("generate", "--replay", tmp_path / "free" / "generation.json", "-o", tmp_path / "again")
+    replay(hafm, tmp_path / "free", tmp_path / "again")
     assert tree(tmp_path / "again") == free
 
 
@@ -111,7 +116,7 @@ def test_an_intro_and_an_ending_make_room_and_replay(
     sheet = read_lead_sheet(tmp_path / "out" / "lead-sheet.json", duration_seconds=len(mix) / rate)
     assert sheet.downbeats == pytest.approx((0.3, 1.3, 2.3, 3.3))
     assert [span.label for span in sheet.chords] == ["A:min", "A:min", "F:maj", "A:min"]
-    again = hafm("generate", "--replay", tmp_path / "out" / "generation.json", "-o", tmp_path / "again")
+    again = replay(hafm, tmp_path / "out", tmp_path / "again")
     assert again.code == 0, again.err
     assert tree(tmp_path / "again") == tree(tmp_path / "out")
 

@@ -72,12 +72,15 @@ def wrap(*args, **kwargs):
 m.hear = wrap
 """,
 }
-SLOWLY_STAGED = [name for name in STAGED if name != "a call into C while saving"]
 
 
 def start(vocal: Path, bundle: Path, output: Path, *, before: str = "") -> "subprocess.Popen[str]":
     program = f"import sys, time\n{before}\nfrom hafm.app.cli import main\nmain()"
     words = ["generate", str(vocal), "-o", str(output), "--bundle", str(bundle)]
+    return started(program, *words)
+
+
+def started(program: str, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", program, *words],
         stdout=subprocess.PIPE,
@@ -126,10 +129,22 @@ def test_a_signal_while_working(
     check(tmp_path, stop(process, moment, number), exit_code)
 
 
-@pytest.mark.parametrize(
-    "staged",
-    ["a call into C while saving", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOWLY_STAGED)],
-)
+def test_a_signal_in_a_call_into_c(tmp_path: Path) -> None:
+    """What half an output is to a command, a folder is here: the watcher removes it and ends the process."""
+    program = f"""if True:
+        import os, sys
+        from hafm.app.interrupt import Interrupts
+        with Interrupts() as interrupts, interrupts.cleaning(lambda: os.rmdir("half")):
+            os.mkdir("half")
+            print("moment", file=sys.stderr, flush=True)
+            {HANG}
+        """
+    process = started(f"import os; os.chdir({str(tmp_path)!r})\n{program}")
+    check(tmp_path, stop(process, "moment", signal.SIGINT), 130)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("staged", STAGED)
 def test_a_signal_at_a_bad_moment(vocal: Path, bundle: Path, tmp_path: Path, staged: str) -> None:
     process = start(vocal, bundle, tmp_path / "new" / "out", before=STAGED[staged])
     check(tmp_path, stop(process, "moment", signal.SIGINT), 130)

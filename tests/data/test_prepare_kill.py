@@ -253,6 +253,7 @@ def corrupted(kills: int, items: MadeItems, folder: Path) -> tuple[int, int]:
     return wrong, number
 
 
+@pytest.mark.slow
 def test_a_writer_without_a_commit_point_is_corrupted(items: MadeItems, tmp_path: Path) -> None:
     wrong, of = corrupted(6, items, tmp_path)
     assert wrong >= 1, f"of {of}"

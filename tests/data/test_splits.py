@@ -112,7 +112,7 @@ def test_songs_that_share_a_copy_are_one_group() -> None:
     assert found == {"a": {"train"}, "b": {"test"}, "c": {"train"}}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.lists(
         st.tuples(st.integers(0, 8), st.integers(0, 12), st.sampled_from([None] * 9 + [*SPLITS])), max_size=14

@@ -3,22 +3,27 @@
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
 from hafm.errors import AudioContentError, BundleNotFound, UsageError
 from hafm.evaluate.embeddings.base import Embedding, embed_sound
 from hafm.evaluate.embeddings.clap import ClapEmbedding, load_clap
 
+if TYPE_CHECKING:
+    from transformers import ClapFeatureExtractor, ClapModel
+
 RATE = 8_000
 WINDOW = 5 * RATE
 
 
-def tiny(*, fused: bool = False, seed: int = 0) -> ClapModel:
+def tiny(*, fused: bool = False, seed: int = 0) -> "ClapModel":
+    from transformers import ClapConfig, ClapModel
+
     torch.manual_seed(seed)
     config = ClapConfig(
         text_config={
@@ -53,7 +58,9 @@ def tiny(*, fused: bool = False, seed: int = 0) -> ClapModel:
     return model.eval()
 
 
-def front_end(**changes: object) -> ClapFeatureExtractor:
+def front_end(**changes: object) -> "ClapFeatureExtractor":
+    from transformers import ClapFeatureExtractor
+
     settings = {
         "feature_size": 16,
         "sampling_rate": RATE,

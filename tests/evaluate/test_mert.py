@@ -3,18 +3,20 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from hafm.errors import AudioContentError, UsageError
 from hafm.evaluate.embeddings.base import Embedding, embed_sound
 from hafm.evaluate.embeddings.mert import hubert_names, load_mert
+
+if TYPE_CHECKING:
+    from transformers import HubertModel
 
 RATE = 3_000  # a tenth of the work; the convolutions are MERT's own
 WINDOW = 5 * RATE
@@ -57,7 +59,9 @@ def variant(stable: bool) -> dict[str, Any]:
     }
 
 
-def oracle(*, stable: bool = False, seed: int = 0) -> HubertModel:
+def oracle(*, stable: bool = False, seed: int = 0) -> "HubertModel":
+    from transformers import HubertConfig, HubertModel
+
     torch.manual_seed(seed)
     shape = {
         key: value for key, value in CONFIG.items() if key.startswith(("conv_", "num_", "hidden", "inter"))
@@ -72,7 +76,7 @@ def oracle(*, stable: bool = False, seed: int = 0) -> HubertModel:
     return model
 
 
-def as_published(model: HubertModel) -> dict[str, Tensor]:
+def as_published(model: "HubertModel") -> dict[str, Tensor]:
     """The state dict as MERT's own file names it: weight norm is that of torch before parametrizations."""
     conv = "encoder.pos_conv_embed.conv"
     old = {
@@ -82,7 +86,7 @@ def as_published(model: HubertModel) -> dict[str, Tensor]:
     return {old.get(name, name): tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def write(folder: Path, model: HubertModel, *, ending: str = "bin", **changes: Any) -> Path:
+def write(folder: Path, model: "HubertModel", *, ending: str = "bin", **changes: Any) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIG | changes))
     (folder / "preprocessor_config.json").write_text(json.dumps(FRONT_END))
@@ -93,8 +97,10 @@ def write(folder: Path, model: HubertModel, *, ending: str = "bin", **changes: A
     return folder
 
 
-def states(model: HubertModel, window: Tensor) -> list[Tensor]:
+def states(model: "HubertModel", window: Tensor) -> list[Tensor]:
     """Hidden states as MERT's own code gives them: the last is what comes after the final norm."""
+    from transformers import Wav2Vec2FeatureExtractor
+
     extractor = Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True)
     inputs = extractor(window.numpy(), sampling_rate=RATE, return_tensors="pt").input_values
     with torch.no_grad():
@@ -104,6 +110,8 @@ def states(model: HubertModel, window: Tensor) -> list[Tensor]:
 
 def test_the_published_checkpoint_is_a_hubert_base() -> None:
     """m-a-p/MERT-v1-95M holds 211 tensors of 94 371 712 values; so does HuBERT at its defaults."""
+    from transformers import HubertConfig, HubertModel
+
     with torch.device("meta"):
         model = HubertModel(HubertConfig())
         weights = as_published(model)

@@ -338,6 +338,7 @@ def test_failures_are_named_and_too_many_stop_the_run(tmp_path: Path) -> None:
     assert not list((tmp_path / "train").glob("*.wav"))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_complete_pairs_only(tmp_path: Path) -> None:
     """With SIGINT ignored from outside, as a shell does to its background jobs."""
     script = (

@@ -58,6 +58,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_shards(tmp_path_factory.mktemp("data") / "shards", tracks, parts=open_parts("builtin"))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_shards_and_their_parts_open_without_audio_packages(shards: Path) -> None:
     ran = bare(
         "import recipes.builtin.train_stages\n"

@@ -2,18 +2,23 @@
 
 import math
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from transformers import EncodecConfig, EncodecModel
 
 from hafm.errors import BundleNotFound, UsageError
 from hafm.tokens import encodec as module
 from hafm.tokens.base import Codec
 from hafm.tokens.encodec import EncodecCodec
 
+if TYPE_CHECKING:
+    from transformers import EncodecModel
 
-def tiny(*, seed: int = 0, **changes: object) -> EncodecModel:
+
+def tiny(*, seed: int = 0, **changes: object) -> "EncodecModel":
+    from transformers import EncodecConfig, EncodecModel
+
     torch.manual_seed(seed)
     values: dict[str, object] = {"num_filters": 2, "hidden_size": 8, "codebook_dim": 8, "num_lstm_layers": 1}
     model = EncodecModel(EncodecConfig(**{**values, **changes})).eval()

@@ -2,21 +2,26 @@
 
 import math
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch.nn.functional import pad
-from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from hafm.errors import BundleNotFound, UsageError
 from hafm.tokens import hubert as module
 from hafm.tokens.base import SemanticFeatures
 from hafm.tokens.hubert import HubertFeatures
 
+if TYPE_CHECKING:
+    from transformers import HubertModel
+
 STABLE = pytest.mark.parametrize("stable", [True, False], ids=["stable", "post-norm"])
 
 
-def tiny(*, stable: bool = True, layers: int = 5, seed: int = 0) -> HubertModel:
+def tiny(*, stable: bool = True, layers: int = 5, seed: int = 0) -> "HubertModel":
+    from transformers import HubertConfig, HubertModel
+
     torch.manual_seed(seed)
     config = HubertConfig(
         hidden_size=16,
@@ -49,6 +54,8 @@ def test_it_is_a_semantic_feature_extractor() -> None:
 @STABLE
 @pytest.mark.parametrize("layer", [1, 3, 5])
 def test_cut_model_gives_the_hidden_state_of_the_full_one(stable: bool, layer: int) -> None:
+    from transformers import Wav2Vec2FeatureExtractor
+
     sound = torch.randn(2, 5_000)
     full = tiny(stable=stable)
     prepared = Wav2Vec2FeatureExtractor(do_normalize=True)(
@@ -142,6 +149,8 @@ def test_fingerprint_covers_weights_and_layer() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
+    from transformers import HubertConfig, HubertModel
+
     with pytest.raises(UsageError, match="layer 6 asked for, but this HuBERT has layers 1 to 5"):
         HubertFeatures(model=tiny(), layer=6)
     with pytest.raises(UsageError, match="40 hex digits"):

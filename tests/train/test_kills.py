@@ -13,7 +13,8 @@ from hafm.errors import CheckpointDamaged
 from hafm.train.checkpoint import Checkpoint, Checkpoints
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [5, 200])
 def test_kills_at_random_moments_lose_nothing(forked_runs, tmp_path, count):
     found = forked_runs("kills", folder=str(tmp_path), count=count, seed=count)
     print(found)

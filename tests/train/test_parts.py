@@ -192,6 +192,7 @@ def test_held_out_losses_of_a_guided_stage_say_what_each_part_is_worth():
     assert len(set(every)) == len(every)
 
 
+@pytest.mark.slow
 @unchecked()
 def test_a_stage_learns_to_hear_the_vocal(tmp_path):
     recipe = replace(RECIPE, steps=80, optimizer="muon", evaluate_every=80, save_every=80)

@@ -22,7 +22,7 @@ def relative(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("stage", "conditioning", "batch"),
     [
-        ("semantic", "aligned", 8),
+        pytest.param("semantic", "aligned", 8, marks=pytest.mark.slow),
         ("coarse", "prefix", 7),  # 7 clips do not go evenly into 2 ranks or 2 pieces
         pytest.param("semantic", "prefix", 7, marks=pytest.mark.slow),
         pytest.param("coarse", "aligned", 8, marks=pytest.mark.slow),
@@ -73,6 +73,7 @@ def test_two_ranks_stop_together_and_go_on_with_the_same_losses(forked_runs, tmp
         assert sorted(ids) == list(range(16))
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_is_refused_unless_asked_for(forked_runs, tmp_path):
     arguments = {"folder": str(tmp_path), "work": "fit", "name": "run"}
     forked_runs("ranks", world=1, steps=2, **arguments)

@@ -127,13 +127,13 @@ def test_draws_against_the_slow_way() -> None:
 
 @unchecked()
 def test_a_known_preference_comes_back_within_its_interval() -> None:
-    """Wilson through the whole of `score`: 300 raters, each alone; 95 % cover, give or take their luck."""
+    """Wilson through the whole of `score`: 100 raters, each alone; 95 % cover, give or take their luck."""
     design = design_of(songs=24, trials=24, repeats=0)
     covered = 0
-    for seed in range(300):
+    for seed in range(100):
         pair = score(design, [simulated(design, always(0.7), seed=seed)], draws=2).pair("model", "random")
         covered += pair.rate.low <= 0.7 <= pair.rate.high
-    assert 0.92 <= covered / 300 <= 0.985
+    assert 0.9 <= covered / 100 <= 0.99
 
 
 def test_counts_rates_and_ties() -> None:
