@@ -24,8 +24,9 @@ demo: .venv/user.stamp  ## turn the bundled vocal into an accompaniment and a mi
 test: .venv/dev.stamp  ## run the tests that take seconds
 	$(PYTEST)
 
-test-web: .venv/web.stamp  ## run the studio in Chromium (installs selenium, axe-core, and Chromium with apt-get)
-	OMP_NUM_THREADS=1 AXE=$(AXE) $(BIN)/python -m pytest -q -m "slow or not slow" tests/web/browser
+test-web: .venv/web.stamp  ## run the studio in Chromium, and fuzz its service (installs what that needs, with apt-get)
+	OMP_NUM_THREADS=1 AXE=$(AXE) $(BIN)/python -m pytest -q -m "slow or not slow" tests/web/browser \
+	  tests/web/test_openapi.py tests/web/test_load.py
 
 check: lint test  ## what CI runs: lint, tests, demo
 	$(MAKE) --no-print-directory demo
@@ -66,7 +67,7 @@ clean:  ## remove the environment, caches and out/
 	@missing="$$(for each in chromium:chromium chromedriver:chromium-driver npm:npm; do \
 	  command -v $${each%:*} >/dev/null || echo $${each#*:}; done)"; \
 	  test -z "$$missing" || { apt-get update -q && apt-get install -qy --no-install-recommends $$missing; }
-	$(PIP) selenium
+	$(PIP) selenium schemathesis
 	npm install --silent --no-save --ignore-scripts --prefix .venv/axe axe-core@4.14.1
 	@touch $@
 

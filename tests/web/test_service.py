@@ -2,12 +2,15 @@
 
 import io
 import json
+import socket
 import zipfile
 
+import pytest
 import soundfile
 
 from hafm.web.store import Store
 from tests.web.conftest import RATE, Singer, sung_wav
+from tests.web.stub import DIE, REFUSED, WRONG
 
 
 def test_the_service_says_what_it_is_and_takes(studio: Singer) -> None:
@@ -43,6 +46,18 @@ def test_what_is_odd_about_a_recording_is_said(studio: Singer) -> None:
     assert [warning["code"] for warning in shown["warnings"]] == ["clipped"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "kind"), [(DIE, "WorkerDied"), (WRONG, "InternalError"), (REFUSED, "UsageError")]
+)
+def test_a_take_that_fails_says_why_and_the_next_one_comes(studio: Singer, seed: int, kind: str) -> None:
+    project = studio.sing()
+    job = studio.finished(studio.play(project, seed=seed))
+    assert (job["state"], job["error"]["kind"]) == ("failed", kind)
+    assert studio.ask("GET", f"/projects/{project}/takes") == []
+    assert studio.finished(studio.play(project, seed=1))["result"] == {"takes": [1]}
+
+
 def test_no_recording_is_an_error_of_its_job(studio: Singer) -> None:
     shown = studio.ask("POST", "/projects", status=201, content=b"once upon a time")
     job = studio.finished(shown["jobs"][0])
@@ -50,6 +65,36 @@ def test_no_recording_is_an_error_of_its_job(studio: Singer) -> None:
     assert job["error"]["kind"] == "AudioReadError"
     studio.ask("GET", f"/projects/{shown['id']}/lead-sheet", status=409)
     studio.ask("DELETE", f"/projects/{shown['id']}", status=204)
+
+
+TRAP = "http://127.0.0.1:PORT/x.wav"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{TRAP}\n#EXT-X-ENDLIST\n",
+        f"ffconcat version 1.0\nfile '{TRAP}'\n",
+        f"[playlist]\nFile1={TRAP}\nNumberOfEntries=1\n",
+        f'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{TRAP}</BaseURL></MPD>',
+        f"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio PORT RTP/AVP 0\na=control:{TRAP}\n",
+        TRAP,
+        "file:///etc/passwd",
+        "concat:/etc/passwd|/etc/hostname",
+    ],
+    ids=["hls", "concat", "pls", "dash", "sdp", "url", "file", "protocol"],
+)
+@pytest.mark.slow
+def test_nobody_is_asked_for_a_sound_that_is_elsewhere(studio: Singer, text: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.settimeout(0.2)
+        text = text.replace("PORT", str(trap.getsockname()[1]))
+        shown = studio.ask("POST", "/projects", status=201, content=text.encode())
+        job = studio.finished(shown["jobs"][0])
+        assert (job["state"], job["error"]["kind"]) == ("failed", "AudioReadError")
+        assert "root:" not in job["error"]["message"]
+        with pytest.raises(TimeoutError):
+            trap.accept()
 
 
 def test_the_sound_comes_in_ranges(studio: Singer, project: str) -> None:

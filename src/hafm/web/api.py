@@ -130,6 +130,12 @@ def _add_projects(router: APIRouter, desk: Desk) -> None:
             body.jobs = [job_body(desk, job) for job in desk.jobs_of(project.id)]
         return body
 
+    def arrived(project: Project, job: Job | None) -> ProjectBody:
+        """With the job that hears it, though it may be over already."""
+        body = values(project, whole=True)
+        body.jobs = [] if job is None else [job_body(desk, job)]
+        return body
+
     @router.get("")
     def about() -> About:
         """What this studio is and takes."""
@@ -169,18 +175,17 @@ def _add_projects(router: APIRouter, desk: Desk) -> None:
             project = desk.store.create(name)
             try:
                 await _receive(request, desk.store.path(project.id) / "upload", desk.limits.upload_seconds)
-                if not wait:
-                    desk.listen(project)
+                job = None if wait else desk.listen(project)
             except BaseException:
                 desk.store.delete(project.id)
                 raise
-        return values(project, whole=True)
+        return arrived(project, job)
 
     @router.post("/example", status_code=201)
     def example() -> ProjectBody:
         """A new project of the recording that comes with hafm."""
-        project, _ = desk.add_example()
-        return values(project, whole=True)
+        project, job = desk.add_example()
+        return arrived(project, job)
 
     @router.get("/projects/{project_id}")
     def show(project_id: ProjectId) -> ProjectBody:
