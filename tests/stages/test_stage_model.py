@@ -63,6 +63,22 @@ def test_parameters_of_the_paper_stages(spec: StageSpec, expected: int, millions
     assert round(expected / 1e6, 2) == millions
 
 
+def test_nothing_is_drawn_for_weights_that_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device a draw does nothing, and loads PyTorch's compiler: a second and a half."""
+
+    def draw(*_: object, **__: object) -> None:
+        raise AssertionError("something was drawn")
+
+    specs = guided(COARSE), small_spec(SEMANTIC, "prefix")  # turned by angles, and told by a bias
+    for name in ("normal_", "uniform_"):
+        monkeypatch.setattr(torch.Tensor, name, draw)
+    with torch.device("meta"):
+        models = [StageModel(spec) for spec in specs]
+    assert all(parameter.is_meta for model in models for parameter in model.parameters())
+    with pytest.raises(AssertionError, match="drawn"):
+        StageModel(specs[0])
+
+
 @pytest.mark.parametrize("embedding_std", [0.02, 0.2])
 def test_initialisation(embedding_std: float) -> None:
     """N(0, 0.02) throughout, norms from one (paper 3.4).

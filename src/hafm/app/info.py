@@ -101,12 +101,14 @@ def _show(description: Mapping[str, Any], console: "Console") -> None:
 
 
 def _stage(bundle: "Bundle", name: str) -> dict[str, Any]:
+    import torch
+
     from hafm.stages.bundle import stage_file
     from hafm.stages.stage_model import StageModel
 
     spec = bundle.spec(name)
-    # Not on the meta device: its first use loads 800 modules, six times the time of a paper-size stage.
-    num_parameters = StageModel(spec).num_parameters()
+    with torch.device("meta"):
+        num_parameters = StageModel(spec).num_parameters()
     return {
         **spec.to_dict(),
         "parameters": num_parameters,

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from hafm.model.linear import draw_normal
+
 Positions: TypeAlias = Literal["t5", "rotary"]
 """How a Transformer is told where its positions are: by this bias, or by ``hafm.model.rotary``."""
 
@@ -78,8 +80,7 @@ class RelativeBias(nn.Module):
         self.num_buckets = num_buckets
         self.max_distance = max_distance
         self.causal = causal
-        self.weight = nn.Parameter(torch.empty(num_buckets, num_heads))
-        nn.init.normal_(self.weight, std=0.02)
+        self.weight = nn.Parameter(draw_normal(torch.empty(num_buckets, num_heads), std=0.02))
 
     def by_distance(self, distance: Int[Tensor, " N"]) -> Float[Tensor, "H N"]:
         """The bias of every distance ``query - key``."""

@@ -17,12 +17,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from hafm.model.linear import draw_normal
 from hafm.stages.spec import DroppedCondition, StageSpec, TokenStream
 from hafm.tokens.interleave import codebook_of
 
 
 def _embedding(*shape: int, std: float) -> nn.Parameter:
-    return nn.Parameter(torch.empty(*shape).normal_(std=std))
+    return nn.Parameter(draw_normal(torch.empty(*shape), std=std))
 
 
 class SourceEmbedding(nn.Module):

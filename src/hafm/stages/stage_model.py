@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from hafm.model.linear import Linear, by_rows
+from hafm.model.linear import Linear, by_rows, draw_normal
 from hafm.model.training_attention import AttentionKind
 from hafm.model.transformer import Transformer
 from hafm.stages.embed import ConditionEmbedding, TargetEmbedding
@@ -65,7 +65,7 @@ class StageModel(nn.Module):
         self.guide_embedding: Linear | None = None
         if spec.guide is not None:
             self.guide_embedding = Linear(spec.guide.channels, spec.width)
-            nn.init.normal_(self.guide_embedding.weight, std=spec.embedding_std)
+            draw_normal(self.guide_embedding.weight, std=spec.embedding_std)
         self.encoder: Transformer | None = None
         if spec.encoder_layers:
             self.encoder = self._transformer(
@@ -77,9 +77,8 @@ class StageModel(nn.Module):
         self.transformer = self._transformer(
             spec.num_layers, causal=spec.pattern != "parallel", max_distance=spec.sequence_length
         )
-        self.heads = nn.Parameter(
-            torch.empty(spec.target.num_codebooks, spec.width, spec.target.cardinality).normal_(std=0.02)
-        )
+        heads = torch.empty(spec.target.num_codebooks, spec.width, spec.target.cardinality)
+        self.heads = nn.Parameter(draw_normal(heads, std=0.02))
 
     def _transformer(self, num_layers: int, *, causal: bool, max_distance: int) -> Transformer:
         spec = self.spec
