@@ -39,7 +39,7 @@ Step = Callable[[], object]
 
 
 def stage_of(size: str, positions: int) -> Any:
-    """A random stage of the paper's coarse size, or of the built-in coarse stage's, that takes so many."""
+    """A random stage, coarse as in the paper or as built in, for that many positions."""
     from dataclasses import replace
     from fractions import Fraction
 

@@ -6,7 +6,7 @@ In: rendered pairs to fit to, and held-out pairs, rendered and real (a folder wi
 out). Out: tables, and one JSON line with the same figures. The constants of `hafm.evaluate.ranking` are
 copied from the table of weights.
 
-1. A vocal of the train split stands before its own instrumental and those of seven other songs. Values are
+1. A vocal of the train split meets its own instrumental and those of seven other songs. Values are
    held between the worst of the middle 95 % of other songs' and the best of the middle 95 % of own ones, and
    standardised by mean and deviation over other songs'.
 2. A conditional logit says with what weights the own one is picked out of the eight:
@@ -14,11 +14,11 @@ copied from the table of weights.
        P(own) = exp(w z_own) / sum over the eight of exp(w z)
 
    Those measures stay whose weight has a 95 % interval (songs drawn again) without 0; they are fitted anew.
-3. On held-out pairs, with the constants as they stand in the code: how often is the own accompaniment ranked
-   first among k? It stands before those of all other songs, and all ways to choose k - 1 of them are counted
+3. On held-out pairs, with the constants as they are in the code: how often is the own accompaniment ranked
+   first among k? It meets those of all other songs, and all ways to choose k - 1 of them are counted
    exactly, ties as drawn by lot. (Two draws of 15 and 20 of them differed by 0.04 at k = 8.)
 
-Conventions: one pair per song, its first 10 s at 24 kHz, mono; what one vocal stands before is cut to one
+Conventions: one pair per song, its first 10 s at 24 kHz, mono; what one vocal meets is cut to one
 length. Real clips are averaged per song, and no other clip of the same song is among the others. A value that
 is None counts as the worst.
 

@@ -79,8 +79,8 @@ def measure(case: Case) -> dict[str, Any]:
         for number, take in enumerate(takes, start=1):
             take.save(Path(folder) / str(number))
     saved = time.perf_counter()
-    # A stage is loaded and reads its prompt before it tells of its first frame; that is counted with it. For
-    # the first one that cannot be told from the hearing of the vocal, and counts as hearing.
+    # A stage is loaded and reads its prompt before it reports its first frame; that is counted with it. For
+    # the first one that cannot be separated from the hearing of the vocal, and counts as hearing.
     marks = [imported, first["semantic"], last["semantic"], last["coarse"], last["fine"], generated, saved]
     seconds = [imported - began, *(after - before for before, after in pairwise(marks))]
     return {

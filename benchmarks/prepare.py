@@ -12,7 +12,7 @@ In: rendered pairs. Out: two tables, and one JSON line with the same figures.
   it that decoding and checking the files takes.
 
 Conventions: one thread. Times are processor time of this process, since other work on a machine stretches
-the clock; what the clock says of the same runs stands beside. Bare models and pipeline take turns, track by
+the clock; what the clock says of the same runs is beside it. Bare models and pipeline take turns, track by
 track. Medians, and the spread from the least to the most.
 """
 

@@ -36,7 +36,7 @@ LEVELS, BLOCK, WIDTH = 5, 3, 32
 
 
 def measure(path: Path, *, seconds: float, rate: int) -> dict[str, Any]:
-    """Separates so many seconds of noise on one thread.
+    """Separates some seconds of noise on one thread.
 
     Returns:
         Seconds of audio, and of compute: `total_seconds`, `net_seconds`, `passes` of the net, and

@@ -262,7 +262,7 @@ def figures(
     plain: list[tuple[float, float]] | None,
     peak: float | None,
 ) -> dict[str, Any]:
-    """What stands in a row."""
+    """What a row holds."""
     recipe = case.recipe
     seconds = [second for second, _ in times]
     middle = statistics.median(seconds)

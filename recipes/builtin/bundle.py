@@ -137,7 +137,7 @@ def _analysers(folder: Path | None) -> dict[AnalyserName, Analyser]:
     """The analysers of a folder.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no run.
     """
     if folder is None:
         return {}

@@ -3,7 +3,7 @@
 In: a finished bundle, whose `measured` holds the figures that `bundle` gathered. Out: the text of its
 `README.md`, with the front matter that the Hugging Face hub reads.
 
-Conventions: every figure comes from the bundle, and beside it stands the command that measures it.
+Conventions: every figure comes from the bundle, with the command that measures it beside it.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class RenderConfig:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ValueError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
+            raise ValueError(f"split {self.split!r} is not one of {', '.join(SPLITS)}")
         if not self.hours > 0:
             raise ValueError(f"--hours {self.hours} must be positive")
         if not 2 <= self.seconds <= 60:

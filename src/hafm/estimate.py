@@ -45,7 +45,7 @@ class Estimate:
     Args:
         stage: what runs.
         share: of the job's time that has passed, 0 to 1; it never falls.
-        seconds_left: until the last frame; None while that cannot be told.
+        seconds_left: until the last frame; None while that is unknown.
     """
 
     stage: str

@@ -132,7 +132,7 @@ def _send(connection: Connection, message: object) -> bool:
 
 
 def _next(connection: Connection) -> Sequence[Item] | None:
-    """The next batch; None if there is none or the pool is gone."""
+    """The next batch; None after the last, or if the pool is gone."""
     try:
         return cast("Sequence[Item] | None", connection.recv())
     except (EOFError, OSError):

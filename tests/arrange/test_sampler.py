@@ -66,7 +66,7 @@ def test_a_closed_hat_ends_an_open_one(shipped: Sampler) -> None:
 
 
 def test_the_shipped_font_has_every_instrument_that_a_style_asks_for(shipped: Sampler) -> None:
-    from hafm.arrange.instruments import BANDS
+    from hafm.arrange.styles import BANDS
 
     programs = {program for band in BANDS.values() for pool in band.values() for program in pool}
     programs |= {program for role in ROLES.values() for program in role.programs}

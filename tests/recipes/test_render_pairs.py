@@ -379,7 +379,7 @@ def test_a_stopped_run_leaves_complete_pairs_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"split": "dev"}, "none of train"),
+        ({"split": "dev"}, "not one of train"),
         ({"hours": 0.0}, "--hours"),
         ({"hours": float("nan")}, "--hours"),
         ({"seconds": 0.5}, "--seconds"),

@@ -51,7 +51,7 @@ def list_sounds(folder: Path, *, sample_rate: int, limit: int | None = None) -> 
     """Every instrumental of a folder, by name; silent ones are left out.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no file.
         AudioReadError, AudioContentError: a file is not what it should be.
     """
     paths = sorted(folder.glob(PATTERN))[:limit]

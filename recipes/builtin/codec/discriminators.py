@@ -77,7 +77,7 @@ def critic_loss(true_scores: list[Tensor], made_scores: list[Tensor]) -> Float[T
 def generator_loss(
     made_scores: list[Tensor], made_features: list[Tensor], true_features: list[Tensor]
 ) -> Float[Tensor, ""]:
-    """What the codec is told: raise the scores, and match the features (each relative to its own size)."""
+    """What the codec is trained for: higher scores, and features (relative to their own size) that match."""
     adversarial = torch.stack([-m.mean() for m in made_scores]).mean()
     matching = [
         (m - t.detach()).abs().mean() / t.detach().abs().mean().clamp_min(1e-6)

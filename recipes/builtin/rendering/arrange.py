@@ -6,7 +6,7 @@ stems play in each bar.
 
 What is played: `keys` the recorded piano, `bridge` the recorded second voice, `bass`, `drums` and `comp` the
 style's patterns on the song's own beats, `pad` the chords held; of these, what the plan of each bar asks for.
-How it is played stands in `hafm.arrange`, which `hafm arrange` uses, too.
+How it is played is in `hafm.arrange`, which `hafm arrange` uses, too.
 
 `RESERVED_PROGRAMS` and `RESERVED_KITS` sound in the test split only, so that a test pair may bring an
 instrument that nothing was trained on.

@@ -30,7 +30,7 @@ _BASS_LINES = ("pattern", "approach", "walking")
 
 
 def style_weights(beats_per_bar: int, *, drums: bool = False) -> dict[str, float]:
-    """Chance of each style, for a song with bars of so many beats.
+    """Chance of each style, for a song with bars of that many beats.
 
     Args:
         beats_per_bar: 3 and 6 are the waltz's.

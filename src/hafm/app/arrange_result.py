@@ -5,6 +5,8 @@ In: where things are and what was played. Out: a few lines of text, or one JSON 
     {"sheet", "midi", "accompaniment", "mix"?, "stems/drums"?, ..., "record": paths,
      "style", "seed", "tempo_bpm", "meter", "key", "bars", "seconds", "sample_rate_hz", "levels", "tracks",
      "timings": {...}, "notes": [...]}
+
+A module of its own, as that of `hafm generate` is: what is said, and not what is done.
 """
 
 from collections.abc import Mapping

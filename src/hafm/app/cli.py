@@ -108,7 +108,7 @@ def run(words: Sequence[str]) -> int:
     """Runs a command line.
 
     Args:
-        words: what stands after `hafm`.
+        words: what follows `hafm`.
 
     Returns:
         The exit code.

@@ -49,7 +49,7 @@ _MEMORY_WORDS = (  # of torch, of the linker, of C++, of numpy, of Python
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What the user is told about an error.
+    """What the user reads about an error.
 
     Args:
         kind: name of the exception's class.

@@ -230,7 +230,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _exceeds_memory(parts: "FeatureParts", settings: "VocabularySettings") -> bool:
-    """Whether so many hours are more frames than are kept, so that tracks will be read twice."""
+    """Whether that many hours are more frames than are kept, so that tracks will be read twice."""
     for features in parts.features.values():
         frames = settings.hours * 3600 * features.frame_rate * (2 if settings.shared else 1)
         if frames * 4 * features.dim > settings.max_bytes:

@@ -51,7 +51,7 @@ def describe(source: str) -> dict[str, Any]:
         streams, generation, measured, fingerprints, files.
 
     Raises:
-        BundleError: there is none, or it is damaged, or its parts do not belong together.
+        BundleError: there is no bundle, or it is damaged, or its parts do not belong together.
     """
     from hafm.stages.bundle import Bundle
 

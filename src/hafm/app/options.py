@@ -250,7 +250,7 @@ Augment: TypeAlias = Annotated[
 ]
 
 
-# ---- what stands for an option that was not given
+# ---- in place of an option that was not given
 
 _MOST_THREADS = 4  # each chunk that is under way has the net's whole memory, about 1 GB of a real one
 

@@ -30,7 +30,7 @@ class SheetRequest:
     """What is known of a lead sheet before anything is heard.
 
     Args:
-        given: of a file; None if there is none.
+        given: of a file; None without one.
         corrections: of it, or of what is heard.
         notes: what gives way to what, one line each.
     """

@@ -6,6 +6,9 @@ A phrase begins on a beat of a rest of two beats or more, goes by steps through 
 chord on the beats, and ends on one with a long note before the voice comes back. Its rhythm is a cell of two
 beats, repeated, so that it is a motif and not a run; phrases of one section share it.
 
+A module of its own, though the arranger alone imports it: no other part is a melody, and none shares its
+rules.
+
     voice   ~~~~~~~~~~~~~~~~~~~~.               .~~~~~~~~~~~~~~~
     band    .                    o  oo o  oo O--.
 """

@@ -30,18 +30,16 @@ from torch import Tensor
 from hafm.arrange.answers import answers
 from hafm.arrange.basslines import bass_line, pitch_near_bottom
 from hafm.arrange.harmony import voiced
-from hafm.arrange.instruments import BANDS
-from hafm.arrange.keys import keys
 from hafm.arrange.midi import arrangement_to_midi
 from hafm.arrange.mixing import mixed
-from hafm.arrange.parts import Hand, Part, chords, drums, heard, pad, spans_of
+from hafm.arrange.parts import Hand, Part, chords, drums, heard, keys, pad, spans_of
 from hafm.arrange.plan import Bar, PlannedBar
 from hafm.arrange.sampler import Event
 from hafm.arrange.sections import Planned, plan_song
 from hafm.arrange.song import Song
 from hafm.arrange.soundfont import SHIPPED, Soundfont, open_soundfont
 from hafm.arrange.style_choice import POP, check_style, style_for
-from hafm.arrange.styles import DRUMS, ROLES, STYLES
+from hafm.arrange.styles import BANDS, DRUMS, ROLES, STYLES
 from hafm.arrange.voice import Voice
 from hafm.audio.sound import Audio
 from hafm.errors import UsageError
@@ -108,7 +106,7 @@ class Arrangement:
             sample_rate: in hertz.
             num_samples: its length, if not that of the sheet, to the nearest sample.
             soundfont: its instruments; None for those that are shipped.
-            on_part: told how many of the parts are done.
+            on_part: gets how many of the parts are done.
 
         Raises:
             SoundfontError: the soundfont lacks drums or instruments, or is damaged.

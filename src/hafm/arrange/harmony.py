@@ -55,7 +55,7 @@ class ChordsInTime:
 
     @classmethod
     def of(cls, spans: Sequence[ChordSpan]) -> "ChordsInTime":
-        """The chords of a lead sheet. Before them, after them and in gaps there is none."""
+        """The chords of a lead sheet. No chord before them, after them and in gaps."""
         changes: list[tuple[float, Harmony | None]] = []
         reached = 0.0
         for span in spans:

@@ -79,7 +79,7 @@ def mixed(
         soundfont: its instruments.
         sample_rate: in hertz.
         num_samples: T, 1 or more.
-        on_part: told how many parts are done; what it raises stops the work.
+        on_part: gets how many parts are done; what it raises stops the work.
     """
     sampler = Sampler(soundfont, sample_rate)
     dry = {player: np.zeros((2, num_samples), np.float32) for player in PLAYERS}

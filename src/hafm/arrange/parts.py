@@ -1,4 +1,4 @@
-"""The parts of a band, note by note: drums, chords, pad; the bass is in `hafm.arrange.basslines`.
+"""The parts of a band, note by note: drums, keys, chords, pad; the bass is in `hafm.arrange.basslines`.
 
 In: planned bars, and the chord at any time. Out: note events on the bars' clock, and what of them a plan lets
 be heard. Timing and velocity wander a little, by hand.
@@ -6,12 +6,12 @@ be heard. Timing and velocity wander a little, by hand.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hafm.arrange.harmony import ChordAt, Harmony, voiced
-from hafm.arrange.plan import PlannedBar
+from hafm.arrange.plan import Bar, PlannedBar
 from hafm.arrange.sampler import Event
 from hafm.arrange.styles import DRUMS, ROLES, STYLES, held, strokes
 from hafm.guide.lead_sheet import Player
@@ -24,6 +24,7 @@ __all__ = [
     "chords",
     "drums",
     "heard",
+    "keys",
     "pad",
     "spans_of",
     "with_dynamics",
@@ -36,6 +37,8 @@ HEARD_SECONDS = 0.15
 
 _COMP_RANGE, _PAD_RANGE, _ARPEGGIO_STEP = (52, 76), (55, 74), 0.5
 _QUIET, _LOUD = 0.5, 0.85
+_RIGHT, _LEFT_LOW = (55, 74), 40  # of the keys
+_MANY = 0.58  # energy below which the keys break their chords, where nobody strums
 _SOFTER = {"snare": "rim", "open_hat": "closed_hat"}
 _LOUDER = {"closed_hat": "ride"}
 
@@ -158,6 +161,76 @@ def chords(
                 for string, pitch in enumerate(voicing):
                     onset = start + string * style.strum_seconds + 0.5 * hand.late()
                     events.append((onset, max(end - 0.01, onset + 0.03), pitch, hand.velocity(72, energy)))
+    return events
+
+
+def keys(planned: Sequence[PlannedBar], chord_at: ChordAt, hand: Hand) -> list[Event]:
+    """The notes of the keys, of a band that has no recorded pianist, by how much else plays:
+
+        few play, quiet      broken chords, up and down
+        others strum         chords held from change to change
+        else                 the style's own pattern of chords
+
+    The left hand doubles the bass an octave above it where no bass plays. While the voice sings the right
+    hand stays below the octave in which most melodies move.
+    """
+    events: list[Event] = []
+    patterned: list[PlannedBar] = []
+    voicing: list[int] = []
+    for plan in planned:
+        if "keys" not in plan.roles:
+            continue
+        if plan.section.arpeggio or ("comp" not in plan.roles and plan.section.energy < _MANY):
+            patterned.append(plan)
+        else:
+            struck, voicing = _held(plan, chord_at, hand, voicing)
+            events += struck
+        if "bass" not in plan.roles:
+            events += _left_hand(plan.bar, chord_at, hand, plan.section.energy)
+    # Broken where the section says so, else in the pattern of the style.
+    events += chords(
+        [replace(plan, roles=frozenset({"keys"})) for plan in patterned], chord_at, hand, role="keys"
+    )
+    return events
+
+
+def _changes(bar: Bar, chord_at: ChordAt) -> list[tuple[float, float]]:
+    """The beats of a bar from which and to which one chord sounds; two bars' halves are struck again."""
+    edges = [0.0]
+    for beat in range(1, bar.beats):
+        changed = chord_at(bar.seconds(beat)) != chord_at(bar.seconds(edges[-1]))
+        if changed or (beat * 2 == bar.beats and bar.beats >= 4):
+            edges.append(float(beat))
+    return list(zip(edges, [*edges[1:], float(bar.beats)], strict=True))
+
+
+def _held(
+    plan: PlannedBar, chord_at: ChordAt, hand: Hand, voicing: list[int]
+) -> tuple[list[Event], list[int]]:
+    bar, (low, high) = plan.bar, _RIGHT
+    events: list[Event] = []
+    for start, end in _changes(bar, chord_at):
+        harmony = chord_at(bar.seconds(start))
+        if harmony is None:
+            continue
+        voicing = voiced(harmony, voicing, low=low, high=high)
+        velocity = 76 if start == 0 else 66
+        for pitch in voicing:
+            onset = bar.seconds(start) + 0.6 * hand.late()
+            events.append(
+                (onset, bar.seconds(end) - 0.03, pitch, hand.velocity(velocity, plan.section.energy))
+            )
+    return events, voicing
+
+
+def _left_hand(bar: Bar, chord_at: ChordAt, hand: Hand, energy: float) -> list[Event]:
+    events: list[Event] = []
+    for start, end in _changes(bar, chord_at):
+        harmony = chord_at(bar.seconds(start))
+        if harmony is not None:
+            pitch = _LEFT_LOW + (harmony.bass - _LEFT_LOW) % 12
+            onset = bar.seconds(start) + hand.late()
+            events.append((onset, bar.seconds(end) - 0.03, pitch, hand.velocity(74, energy)))
     return events
 
 

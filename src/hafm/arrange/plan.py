@@ -1,6 +1,6 @@
 """The plan of an arrangement: its feel, its sections, and what happens in each bar.
 
-Here stands what a plan consists of. `hafm.arrange.sections` makes one for a lead sheet and a voice, and
+This is what a plan consists of. `hafm.arrange.sections` makes one for a lead sheet and a voice, and
 `recipes/builtin/rendering` draws thousands at random, for training pairs.
 
 A section is a run of bars with an energy, the roles that play in it, and patterns of its own. Most sections

@@ -1,6 +1,6 @@
 """Notes as sound: a part, played with the samples of a SoundFont.
 
-In: notes in seconds, and a preset. Out: a stereo waveform of exactly so many samples.
+In: notes in seconds, and a preset. Out: a stereo waveform of exactly the number of samples that is asked for.
 
     sample, looped -> at its pitch -> lowpass -> level: delay, attack, hold, decay, sustain -> release -> pan
     `------------- once for each zone and key, as long as its longest note -----------'

@@ -127,7 +127,7 @@ class Soundfont:
         where: what messages call it.
 
     Raises:
-        SoundfontError: it is none, or a damaged one.
+        SoundfontError: it is not a soundfont, or a damaged one.
     """
 
     def __init__(self, data: bytes, *, where: str) -> None:

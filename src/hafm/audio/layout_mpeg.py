@@ -89,7 +89,7 @@ class _Frame:
 
     @property
     def index_offset(self) -> int:
-        """Where an index stands in the frame: after header and side information."""
+        """Where an index is in the frame: after header and side information."""
         if self.version == 3:
             return 4 + (17 if self.mono else 32)
         return 4 + (9 if self.mono else 17)

@@ -123,7 +123,7 @@ def _first_decoder(
 @contextlib.contextmanager
 def _decoder(file: IO[bytes], link: Link, *, kind: Kind, name: str) -> Generator[soundfile.SoundFile]:
     with link.opened(file) as part:
-        # By descriptor: libsndfile cannot be misled by the name, and no callback stands between it and
+        # By descriptor: libsndfile cannot be misled by the name, and no callback is between it and
         # Ctrl-C.
         os.lseek(part.fileno(), 0, os.SEEK_SET)
         try:
@@ -171,10 +171,10 @@ def _joined(
 
 
 class _OnwardFile(soundfile.SoundFile):  # type: ignore[misc] # it has no types
-    """A file that is read on from where it stands.
+    """A file that is read on from its position.
 
-    soundfile seeks to where it stands after every block, unless the file says that it cannot seek. A decoder
-    that is told to seek forgets what its next frame builds on: of MP3 files with a variable bit rate, up to
+    soundfile seeks to its own position after every block, unless the file says that it cannot seek. A decoder
+    that has to seek forgets what its next frame builds on: of MP3 files with a variable bit rate, up to
     half of the samples came out wrong (soundfile 0.14, blocks of 4096).
     """
 

@@ -1,7 +1,7 @@
 """A look-ahead peak limiter: a gain that is down before the peak comes, and the length stays the same.
 
 In: a waveform `[C, T]`. Out: a waveform `[C, T]` whose true peak is at most the ceiling. Channels share one
-gain, so that the stereo image stands still. What already lies under the ceiling comes back bit by bit.
+gain, so that the stereo image stays. What already lies under the ceiling comes back bit by bit.
 
 The gain is made in decibels of reduction, in three steps, each over the whole signal at once:
 

@@ -54,7 +54,7 @@ MAX_REDUCTION_DB = 20 * math.log10(2)
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
-    """What `mixdown` did, in numbers fit for JSON. None stands for a sound that counts as silent.
+    """What `mixdown` did, in numbers fit for JSON. None means a sound that counts as silent.
 
     Args:
         vocal_lufs: loudness of the vocal as it came, placed in the mix's channels.

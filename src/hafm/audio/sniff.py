@@ -4,7 +4,7 @@ In: the bytes of a file. Out: a `Kind`, which says who decodes it, or an error t
 
 Phones, browsers and download managers give files wrong names, and a program such as ffmpeg that is left to
 guess can be led to a format that opens further files or addresses (playlists, concatenations). So the kind is
-settled here, once, and each decoder is told it.
+settled here, once, and each decoder gets it.
 """
 
 import mmap

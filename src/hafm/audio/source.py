@@ -40,7 +40,7 @@ def open_source(source: str | os.PathLike[str] | BinaryStream) -> Generator[tupl
     """Open what a user named.
 
     Args:
-        source: a path, or a binary stream, which is read from where it stands.
+        source: a path, or a binary stream, which is read from its position on.
 
     Yields:
         The file, open for reading; its path; what messages call it.

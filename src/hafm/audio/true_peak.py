@@ -81,7 +81,7 @@ def oversampled_blocks(waveform: Float[Tensor, "C T"]) -> Iterator[tuple[int, Fl
 def _interpolated(block: Float[Tensor, "C L"]) -> Float[Tensor, "C L P"]:
     channels, length = block.shape
     spectrum = torch.fft.rfft(block)
-    spectrum[:, -1] *= 0.5  # the Nyquist bin stands for both its signs, which now part
+    spectrum[:, -1] *= 0.5  # the Nyquist bin holds both its signs, which now part
     finer: Tensor = torch.fft.irfft(spectrum * OVERSAMPLING, n=length * OVERSAMPLING)
     return finer.view(channels, length, OVERSAMPLING)
 

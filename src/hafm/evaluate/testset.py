@@ -151,7 +151,7 @@ class Manifest:
         """The clip of that id.
 
         Raises:
-            UsageError: there is none.
+            UsageError: nothing has that name.
         """
         for clip in self.clips:
             if clip.id == id:

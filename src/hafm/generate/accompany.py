@@ -113,7 +113,7 @@ class Accompanist:
             revision: branch, tag or commit of a hub id.
 
         Raises:
-            BundleNotFound: there is none.
+            BundleNotFound: there is no bundle.
             BundleDamaged: a file is missing or was changed; it is named.
             BundleMismatch: its parts do not belong together; both fingerprints are named.
             DeviceError: the device is not there.
@@ -246,8 +246,8 @@ class Accompanist:
                 out that much longer than the vocal.
             skip_fine: a coarser and quicker preview.
             separator: takes the vocal out of what is given as `vocal`, which is a whole song then.
-            on_sheet: told the lead sheet that is followed, before the stages run; None if none is.
-            on_progress: told after every frame of every stage; what it raises stops the generation.
+            on_sheet: gets the lead sheet that is followed, before the stages run; None without one.
+            on_progress: called after every frame of every stage; what it raises stops the generation.
 
         Returns:
             The accompaniment, as long as the vocal (or the part of it) and at its sample rate.
@@ -466,7 +466,7 @@ class Accompanist:
             corrections: of that, as for `generate`.
             skip_fine: a coarser and quicker stretch.
             separator: the one that took the vocal out of a song, if one did.
-            on_progress: told after every frame of every stage; what it raises stops the work.
+            on_progress: called after every frame of every stage; what it raises stops the work.
 
         Returns:
             The new take, as long as the old one. Its record can be replayed, from the file that was kept or,

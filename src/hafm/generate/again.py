@@ -158,7 +158,7 @@ def regenerated(
         device: where to compute.
         engine: what runs the stages.
         separator: takes the vocal out of a song.
-        on_progress: told after every frame of every stage.
+        on_progress: called after every frame of every stage.
 
     Raises:
         UsageError: the region is not in the sound, or vocal and accompaniment differ in length or rate.

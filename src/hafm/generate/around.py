@@ -75,7 +75,7 @@ class Around:
 
 
 def with_room(vocal: Audio, *, intro_samples: int, ending_samples: int) -> Audio:
-    """The vocal with silence before and after it; as it is, if there is none."""
+    """The vocal with silence before and after it; as it is, without any."""
     if not intro_samples and not ending_samples:
         return vocal
     return replace(vocal, waveform=pad(vocal.waveform, (intro_samples, ending_samples)))

@@ -61,7 +61,7 @@ def decode(
         guide: of every take, for a guided stage; None where nothing is known.
         prompt: the first P frames, where they are known already.
         session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
-        on_step: told after every frame; what it raises stops the run.
+        on_step: called after every frame; what it raises stops the run.
 
     Returns:
         Codes of every take, on the model's device.
@@ -134,7 +134,7 @@ def decode_frames(
     with torch.inference_mode():
         guidance = Guidance.of(settings, has_guide=guide is not None)
         step = Stepper(model, conditions, target_frames=F, guidance=guidance, guide=guide, session=session)
-    start, told = 0, known
+    start, reported = 0, known
     for position in range(layout.first_step(known), layout.num_steps(F) if known < F else 0):
         tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= known]
         codebooks, frames = [token.codebook for token in tokens], [token.frame for token in tokens]
@@ -146,8 +146,8 @@ def decode_frames(
             start = position + 1
             inputs[:, [token.row for token in tokens], start] = drawn
             codes[:, codebooks, frames] = drawn
-        if (done := layout.whole_frames(start)) > told:
-            told = done
+        if (done := layout.whole_frames(start)) > reported:
+            reported = done
             if on_step is not None:
                 on_step(Progress(step=model.spec.name, done=done - known, total=F - known))
             yield done

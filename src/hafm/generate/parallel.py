@@ -67,7 +67,7 @@ def generate_parallel(
         generators: one a take, on the CPU; each moves on by one number a token.
         session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
         before: called before the first pass of a window.
-        on_step: told after every window of every pass; what it raises stops the run.
+        on_step: called after every window of every pass; what it raises stops the run.
 
     Yields:
         How many frames have all their codes, whenever there are more.

@@ -39,7 +39,7 @@ from hafm.stages.bundle import Bundle
 __all__ = ["OnSheet", "accompany", "sampling_of"]
 
 OnSheet: TypeAlias = Callable[[LeadSheet | None], None]
-"""Told which lead sheet is followed; None for none."""
+"""Gets the lead sheet that is followed; None for none."""
 
 NOTHING_AROUND = Around()
 
@@ -75,9 +75,9 @@ def accompany(
         device: where to compute.
         engine: what runs the stages.
         separator: takes the vocals out of songs.
-        on_progress: told after every frame of every stage.
+        on_progress: called after every frame of every stage.
         corrections: of the lead sheets; see `hafm.generate.steps.sheets_for`.
-        on_sheet: told the lead sheet of each vocal, before the stages run.
+        on_sheet: gets the lead sheet of each vocal, before the stages run.
         around: an intro and an ending of one vocal.
 
     Raises:

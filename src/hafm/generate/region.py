@@ -94,7 +94,7 @@ def make_again(
         device: where to compute.
         engine: what runs the stages.
         ending: in whose last bar the accompaniment dies away; None if it does not.
-        on_progress: told after every frame of every stage; what it raises stops the work.
+        on_progress: called after every frame of every stage; what it raises stops the work.
 
     Returns:
         The accompaniment, and the tokens of what the stages saw and made: from 4 s before the region to 1 s

@@ -170,7 +170,7 @@ def require_guide(bundle: Bundle) -> None:
 def show(
     bundle: Bundle, sheets: Sequence[LeadSheet | None], vocal: Audio, *, device: torch.device
 ) -> Float[Tensor, "V F50 G"] | None:
-    """The guide of each vocal's lead sheet; None if there is none.
+    """The guide of each vocal's lead sheet; None without sheets.
 
     Where a sheet does not say who plays, the whole band does: a stage that learnt from sub-mixes too would
     otherwise leave players out at random.
@@ -248,7 +248,7 @@ def play(
         device: where the stages run.
         session: what runs a stage of that name; None, or what gives None, for PyTorch.
         on_stage: called after every stage, with what it was given and made.
-        on_progress: told after every frame of every stage.
+        on_progress: called after every frame of every stage.
     """
 
     def run(

@@ -136,7 +136,7 @@ class _Made:
         )
 
     def require(self, num_frames: int) -> None:
-        """Makes windows until so many frames are there, or all."""
+        """Makes windows until that many frames are there, or all."""
         while self.there < min(num_frames, self.num_frames):
             self.there = next(self.windows)
 
@@ -164,7 +164,7 @@ class _Stacked:
         self.num_frames = stages[0].num_frames
 
     def require(self, num_frames: int) -> None:
-        """Makes windows until so many frames are there, or all."""
+        """Makes windows until that many frames are there, or all."""
         self.stages[-1].require(num_frames)
         there, row = self.stages[-1].there, 0
         for stage in self.stages:

@@ -90,7 +90,7 @@ def take_vocal(song: Audio, separator: Separator, *, on_progress: OnProgress | N
     Args:
         song: the mix.
         separator: what takes it out.
-        on_progress: told of a stage `SEPARATION`, a frame of it a second.
+        on_progress: gets a stage `SEPARATION`, one frame per second.
 
     Returns:
         The vocal, with the song's length, rate, channels, path and hash.

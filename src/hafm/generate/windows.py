@@ -64,7 +64,7 @@ def generate_long(
         known: the first P frames of every take, if it goes on from something; not of a parallel stage.
         overlap: share of a window that its neighbours share, at least 0 and below 1.
         session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
-        on_step: told after every frame; what it raises stops the run.
+        on_step: called after every frame; what it raises stops the run.
 
     Returns:
         Codes of every take, on the model's device.
@@ -117,7 +117,7 @@ def generate_windows(
     Args:
         conditions: only what goes with a window is looked at, when it is made.
         codes: to be filled, as long as the result.
-        num_known: so many of its frames are there already.
+        num_known: how many of its frames are there already.
         before: called before a window is made: its conditions must be there afterwards.
 
     Yields:

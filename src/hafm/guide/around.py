@@ -23,7 +23,7 @@ _LAST_BIT = 1e-6
 
 
 def intro_seconds(sheet: LeadSheet, num_bars: int) -> float:
-    """How long so many bars are, at the tempo and in the meter of the beginning.
+    """How long a number of bars are, at the tempo and in the meter of the beginning.
 
     Raises:
         LeadSheetError: the sheet has no bars.

@@ -37,7 +37,7 @@ class Bar:
     end_seconds: float
 
     def seconds(self, beat: float) -> float | None:
-        """When so many of its beats have passed; None if that is after its end."""
+        """When a number of its beats have passed; None if that is after its end."""
         whole = int(beat)
         if whole >= len(self.beats):
             return None

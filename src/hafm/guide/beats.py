@@ -12,7 +12,7 @@ Out: `Beats`, or None where no beat is to be found (free time, a sound of a seco
    looks for beats. The prior is a bell over log2 of the tempo around `PRIOR_BPM`, `PRIOR_OCTAVES` wide.
 2. *Tempo.* Of this pulse and those half, twice, a third and three times as fast, that one is the beat for
    which the comb of the beat activation, by `COMB_WEIGHT`, and the prior speak most. A comb is how far the
-   best row of teeth stands out of the activation.
+   best row of teeth rises above the activation.
 3. *Path.* Within `TEMPO_RANGE` of that tempo (`KNOWN_TEMPO_RANGE` of a given one), `metricon` finds the
    likeliest course of tempo, bar and beat: the bar-pointer model, decoded by Viterbi. The logits of beats are
    helped by the onsets, `ONSET_WEIGHT` per deviation. Known beats are anchors that every path must pass.

@@ -74,7 +74,7 @@ _LABEL = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Chord:
-    """A chord, or that there is none. `parse_chord` makes it.
+    """A chord, or that nothing sounds. `parse_chord` makes it.
 
     Args:
         label: as it was written.
@@ -167,7 +167,7 @@ def parse_chord(label: str) -> Chord:
 
 
 def _edited(intervals: Iterable[int], degrees: str | None, label: str) -> set[int]:
-    """Intervals after what stands in the parentheses is added and left out."""
+    """Intervals after what is in the parentheses is added and left out."""
     edited = set(intervals)
     for degree in () if degrees is None else degrees.split(","):
         name = degree.strip().removeprefix("*")

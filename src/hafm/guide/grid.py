@@ -275,7 +275,7 @@ def _renumbered(sheet: LeadSheet, times: Sequence[float], first: int, meter: Met
 
 
 def _at(place: float, times: np.ndarray, period: float) -> float:
-    """When so many beats have passed; at the median period outside of them."""
+    """When a number of beats have passed; at the median period outside of them."""
     if place <= 0:
         return float(times[0] + place * period)
     if place >= len(times) - 1:

@@ -174,7 +174,7 @@ def _beat_ticks(meter: MeterChange) -> int:
 
 
 def _meter_of(num_beats: int, *, like: MeterChange) -> MeterChange:
-    """A bar of so many of the beats that another meter has."""
+    """A bar of a number of the beats that another meter has."""
     return replace(like, numerator=num_beats * 3 if like.is_compound else num_beats)
 
 

@@ -59,7 +59,7 @@ def read_lead_sheet(path: str | os.PathLike[str], *, duration_seconds: float | N
 
     Args:
         path: of the file; its ending says what it is.
-        duration_seconds: of the sound; None where there is none.
+        duration_seconds: of the sound; None without one.
 
     Raises:
         LeadSheetError: it cannot be read, is of another kind, or is not of this sound.

@@ -7,6 +7,8 @@ The likeliest phase is the one whose beats have the largest sum of logits, helpe
 `hafm.guide.beats`; phases are tried every `_STEP_SECONDS`, between frames by interpolation. Then, of all
 meters and of all beats that may be the first of a bar, the likeliest by the shares of downbeats and beats.
 Nothing is rounded to frames: beat n is at `start + 60 n / bpm`.
+
+A module of its own, though the analyser alone imports it: `hafm.guide.beats` follows a tempo that varies.
 """
 
 from collections.abc import Mapping

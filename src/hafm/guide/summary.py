@@ -74,7 +74,7 @@ def _is_even(sheet: LeadSheet) -> bool:
 
 
 def tempo_words(sheet: LeadSheet) -> str:
-    """The tempo, or that there is none.
+    """The tempo, or that it is free.
 
     >>> tempo_words(LeadSheet(duration_seconds=1.0))
     'free time (no steady beat; --bpm gives one)'

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from hafm.model.linear import draw_normal
 
 Positions: TypeAlias = Literal["t5", "rotary"]
-"""How a Transformer is told where its positions are: by this bias, or by ``hafm.model.rotary``."""
+"""How a Transformer learns where its positions are: by this bias, or by ``hafm.model.rotary``."""
 
 
 def bucket_of(
@@ -127,7 +127,7 @@ class RelativeBias(nn.Module):
 def causal_mask(
     num_queries: int, num_keys: int, *, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "1 Q S"]:
-    """What is left of a causal bias where positions are told by rotation, for all heads.
+    """What is left of a causal bias where positions are given by rotation, for all heads.
 
     >>> causal_mask(2, 3)
     tensor([[[0., 0., -inf],

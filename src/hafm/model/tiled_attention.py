@@ -12,9 +12,9 @@ the same tile, that of the last A queries:
             2A   b   c   d   .
             3A   a   b   c   d           the shared tile
 
-So ``[H, S, S]`` stands nowhere, neither the bias nor its gradient, and all layers add their gradients into
-the same tile. A causal tile of queries needs only the keys up to its own end, which saves nearly half of the
-square. The backward pass computes the weights again, so that none are kept.
+So ``[H, S, S]`` is never in memory, neither the bias nor its gradient, and all layers add their gradients
+into the same tile. A causal tile of queries needs only the keys up to its own end, which saves nearly half of
+the square. The backward pass computes the weights again, so that none are kept.
 
 Source: paper eq. 3; weights computed again as in Dao et al. 2022 (FlashAttention), section 3.1.
 """

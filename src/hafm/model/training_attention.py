@@ -54,7 +54,7 @@ def choose_attention(
 
     Raises:
         DeviceError: it does not work on this device.
-        UsageError: it is a way to add a bias, and there is none.
+        UsageError: it is a way to add a bias, and this attention has no bias.
 
     >>> choose_attention("auto", device="cpu", head_width=64)
     'tiles'

@@ -81,7 +81,7 @@ class Bundle:
         """The bundle of a source: `"builtin"`, a folder, or a hub id `owner/name[@revision]`.
 
         Raises:
-            BundleNotFound: there is none.
+            BundleNotFound: there is no bundle.
             BundleDamaged: a file is missing, or differs from its recorded hash; it is named.
             BundleMismatch: a stage was trained on another k-means or codec; both fingerprints are named.
         """

@@ -7,7 +7,7 @@ In: a JSON object. Out: a frozen `BundleConfig`, or a `BundleDamaged` that names
      "vocal_noise_sigma": 0.01,                                                     as in training
      "stages": {"semantic": {...}, "coarse": {...}, "fine": {...}},                 one `StageSpec` each
      "generation": {...}, "measured": {...},                                        defaults; figures
-     "analysers": ["vocal"],                                                        left out if there is none
+     "analysers": ["vocal"],                                                        left out without one
      "fingerprints": {...}, "files": {"semantic.safetensors": "<sha256>", ...},     what belongs together
      "digest": "<sha256>"}                                                          of all of the above
 

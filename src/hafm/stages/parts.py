@@ -275,7 +275,7 @@ class PartsFile:
         """What `write` wrote. No part is loaded.
 
         Raises:
-            BundleNotFound: there is none.
+            BundleNotFound: there is no such part.
             BundleDamaged: it is unreadable, of another format, or has other keys.
         """
         path = Path(folder) / PARTS_FILE

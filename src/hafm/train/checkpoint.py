@@ -154,7 +154,7 @@ class Checkpoints:
         return Checkpoint(step=step, tensors=tensors, facts=facts["facts"])
 
     def load_newest(self, on_damage: Callable[[CheckpointDamaged], None] | None = None) -> Checkpoint | None:
-        """The newest one that is undamaged; None if there is none at all.
+        """The newest one that is undamaged; None if no checkpoint is.
 
         Args:
             on_damage: called with the error of each damaged one on the way.

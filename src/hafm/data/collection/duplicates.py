@@ -1,6 +1,6 @@
 """What a track's files hold, as one hash, so that the same sound under two names is found before splitting.
 
-In: a `Track`. Out: SHA-256 as hex digits, or a `ScanFailure` with one line that says why there is none.
+In: a `Track`. Out: SHA-256 as hex digits, or a `ScanFailure` with one line that says why not.
 
 The hash covers the bytes of the files that decide the tokens, and nothing that says where they lie. One file:
 its SHA-256, as `sha256sum` prints it. Several parts: SHA-256 over a line a part, `<sha256> <stream>`.

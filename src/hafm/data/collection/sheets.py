@@ -8,6 +8,8 @@ In: a `Source`. Out: the same tracks, those that have one with their lead sheet.
 
 Where several lie there, the one that says most is taken: `.lead.json`, then `.mid`, `.midi`, then `.lab`. A
 track that names a sheet already, such as the truth of a rendered pair, keeps it.
+
+A module of its own, since it goes around a source of any kind, and no source knows of it.
 """
 
 import os

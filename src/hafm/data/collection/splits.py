@@ -50,7 +50,7 @@ class Assignment:
 
     Args:
         split: where it belongs.
-        duplicate_of: id of the earlier track that holds the same; None if there is none.
+        duplicate_of: id of the earlier track that holds the same; None if no other does.
     """
 
     split: Split

@@ -61,7 +61,7 @@ class Track:
         mix: the whole; needed where there are no stems.
         vocal: parts that sum to the vocal; empty: it is to be separated from the mix.
         instrumental: parts that sum to the instrumental; empty exactly where `vocal` is.
-        lead_sheet: file that says when its beats are, and its chords; None where there is none.
+        lead_sheet: file that says when its beats are, and its chords; None without one.
         seconds: duration that the source promises; None if it does not. Another one means a damaged file.
         known: what else the source says (title, artist, genre, licence); JSON values.
 

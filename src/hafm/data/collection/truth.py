@@ -65,7 +65,7 @@ def _beats(times: Sequence[float], downbeats: Iterable[float], beats_per_bar: in
 
 
 def _without_gaps(chords: Iterable[Mapping[str, Any]], seconds: float) -> Iterator[ChordSpan]:
-    """The chords, and `N` wherever there is none."""
+    """The chords, and `N` between them."""
     reached = 0.0
     for start, end, chord in _inside(chords, seconds):
         if start > reached:

@@ -213,7 +213,7 @@ class Ledger:
     # ---- facts
 
     def fact(self, name: str) -> Any:
-        """A JSON value that was stored; None if there is none."""
+        """A JSON value that was stored; None if nothing was."""
         found = self._database.all("SELECT value FROM fact WHERE name = ?", (name,))
         return json.loads(found[0][0]) if found else None
 

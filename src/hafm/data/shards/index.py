@@ -201,7 +201,7 @@ def read_index(folder: ShardFolder) -> Index:
     """The index of a folder.
 
     Raises:
-        ShardsNotFound: there is none.
+        ShardsNotFound: there is no index.
         ShardsDamaged: it is not what was written.
     """
     try:

@@ -248,7 +248,7 @@ def draw_sample(
 
     Raises:
         QuarantineLimit: more tracks are unusable.
-        UsageError: there is none to fit on, or none to measure on.
+        UsageError: no track is left to fit on, or none to measure on.
     """
     sample = Sample(
         fit=_reservoirs(reader, shared, max_bytes, 0),

@@ -53,7 +53,7 @@ class Descriptors:
 
     Args:
         chroma: what sounds in each tenth of a second, C first, each of length 0 to 1.
-        pulse: the strongest, with the period and the phase of the beat; None where there is none.
+        pulse: the strongest, with the period and the phase of the beat; None without a beat.
         level_dbfs: active RMS (`hafm.tokens.level`); -120 for silence.
         seconds: duration.
     """
@@ -76,7 +76,7 @@ class VocalProfile:
     Args:
         chroma: as in `Descriptors`.
         onsets: strength in each hundredth of a second.
-        pulses: the strongest ones, the first the strongest; none where there is none.
+        pulses: the strongest ones, the first the strongest; empty without a pulse.
         seconds: duration.
     """
 

@@ -8,7 +8,7 @@ In: names, as they are given on a command line, and what the systems need. Out: 
     model-given      the bundle, given the true lead sheet of each clip
     model-estimated  the bundle, given what its own analyser estimates from the vocal
     model-other      the bundle, given the lead sheet of another song: the floor of what a sheet can do
-    arrangement      a band of samples that plays what the bundle's analyser estimates; `systems.arrangement`
+    arrangement      a band of samples that plays what the bundle's analyser estimates; `systems.references`
     arrangement-given   the same, given the true lead sheet of each clip
     retrieval        the training song that fits best, transposed and stretched
     random           another song's instrumental
@@ -136,11 +136,9 @@ def open_systems(
         )
 
     def arrangement(name: str) -> "System":
-        from hafm.evaluate.systems.arrangement import Arranged
-
         guide = "given" if name == "arrangement-given" else "estimated"
         sheets = SHEETS[guide](run, bundle, seed)
-        return Arranged(name=name, title=_TITLES[name], sheets=sheets, guide=guide, seed=seed)
+        return references.Arranged(name=name, title=_TITLES[name], sheets=sheets, guide=guide, seed=seed)
 
     def retrieval() -> "System":
         from hafm.evaluate.retrieval.retrieve import Retriever

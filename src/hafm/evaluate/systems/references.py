@@ -7,6 +7,8 @@ In: clips. Out: sounds of their length.
   with the clips, `hafm.evaluate.run.clips`.)
 * `Retrieval`: the training song that fits best, transposed and stretched (`hafm.evaluate.retrieval`): what
   can be had without a model. A song of the clip's own name is passed over besides.
+* `Arranged`: the arrangement of the clip's lead sheet (`hafm.arrange`), Songsmith's place. Whose the
+  sheets are is in the system's name: what a bundle's analyser estimates from the vocal, or the true ones.
 * `RandomPairing`: the true instrumental of a clip of another song. Songs exchange their instrumentals two and
   two (`hafm.evaluate.exchange`), each take in another way, so the set of sounds is that of the truth: a
   distance between sets of stems cannot tell them apart, a measure of fit must.
@@ -22,6 +24,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hafm.arrange.arranger import arrange_sheet
+from hafm.arrange.soundfont import SHIPPED, open_soundfont
+from hafm.audio.io import audio_from_array
 from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample import resample
 from hafm.errors import UsageError
@@ -29,12 +34,14 @@ from hafm.evaluate.exchange import exchange_partners
 from hafm.evaluate.retrieval.retrieve import Retriever
 from hafm.evaluate.systems.base import ClipByClip, ClipSound, Kind
 from hafm.evaluate.testset import Clip, of_song
+from hafm.guide.lead_sheet import LeadSheet
 from hafm.tokens.base import Codec
 
-__all__ = ["CodecCeiling", "Noise", "RandomPairing", "Retrieval", "Silence", "pairings"]
+__all__ = ["Arranged", "CodecCeiling", "Noise", "RandomPairing", "Retrieval", "Silence", "pairings"]
 
 _NOISE_LUFS = -18.0
 _NOISE_LOW_HZ = 20.0
+_RENDER_RATE = 48_000
 
 
 class CodecCeiling(ClipByClip):
@@ -87,6 +94,46 @@ class Retrieval(ClipByClip):
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
         found = self._retriever.retrieve(clip.vocal, sample_rate, exclude_songs=(clip.clip.song,))
         return [found.waveform]
+
+
+class Arranged(ClipByClip):
+    """A band of samples: what a lead sheet sounds like without a model.
+
+    Clips are excerpts: the band plays from the first instant to the last, and follows the vocal's level and
+    rests.
+
+    Args:
+        name, title: in tables.
+        sheets: the lead sheet of a clip, as long as that.
+        guide: whose lead sheets these are, for the identity.
+        seed: of all arrangements.
+    """
+
+    kind: Kind = "baseline"
+    uses_vocal = True
+    batch_clips = 4
+
+    def __init__(
+        self, *, name: str, title: str, sheets: Callable[[ClipSound], LeadSheet], guide: str, seed: int
+    ) -> None:
+        self.name, self.title = name, title
+        self._sheets, self._guide, self._seed = sheets, guide, seed
+        self._soundfont = open_soundfont(SHIPPED)
+
+    def identity(self) -> dict[str, Any]:
+        """Whose sheets, the seed, and the name of the soundfont, which is shipped."""
+        return {"guide": self._guide, "seed": self._seed, "soundfont": SHIPPED.name}
+
+    def sheet_of(self, clip: ClipSound) -> LeadSheet | None:
+        """See `Guided`."""
+        return self._sheets(clip)
+
+    def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        voice = audio_from_array(clip.vocal[None], sample_rate)
+        arrangement = arrange_sheet(self._sheets(clip), seed=self._seed, voice=voice, excerpt=True)
+        sound = arrangement.render(sample_rate=_RENDER_RATE, soundfont=self._soundfont).accompaniment
+        mono = sound.mean(dim=0, keepdim=True)
+        return [resample(mono, _RENDER_RATE, sample_rate, len(clip.vocal))[0]]
 
 
 class RandomPairing(ClipByClip):
