@@ -66,6 +66,32 @@ def test_from_runs_to_sound(
     )
 
 
+@pytest.mark.slow
+def test_it_may_hold_the_graphs_of_engine_onnx(
+    hafm: Hafm, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="the extra `fast` is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra `fast` is not installed")
+    monkeypatch.setattr("hafm.generate.engine.MOST_ERROR", 0.0)
+    refused = hafm("bundle", *runs.values(), "-o", tmp_path / "b", "--onnx")
+    assert refused.code == 2
+    assert "failed its test with this bundle" in refused.err
+    assert not (tmp_path / "b").exists()
+    monkeypatch.setattr("hafm.generate.engine.MOST_ERROR", 0.05)  # random weights are noisier
+    assert hafm("bundle", *runs.values(), "-o", tmp_path / "b", "--onnx").code == 0
+    names = set(Bundle.read(tmp_path / "b").config.files)
+    assert {f"onnx/{stage}.1.onnx" for stage in STAGES} < names
+
+
+def test_onnx_needs_its_extra(
+    hafm: Hafm, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hafm.generate.engine.find_spec", lambda _: None)
+    refused = hafm("bundle", *runs.values(), "-o", tmp_path / "b", "--onnx")
+    assert refused.code == 2
+    assert "pip install 'hafm[fast]'" in refused.err
+
+
 def test_the_card_quotes_what_was_measured(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
     words = ("--name", "My band", "--version", "2.1", "--licence", "CC-BY-4.0", "--weights", "int8")
     assert hafm("bundle", *runs.values(), "-o", tmp_path / "b", *words).code == 0

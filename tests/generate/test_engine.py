@@ -10,13 +10,14 @@ import torch
 pytest.importorskip("onnx", reason="the extra `fast` is not installed")
 pytest.importorskip("onnxruntime", reason="the extra `fast` is not installed")
 
-from hafm.errors import UsageError
+from hafm.errors import BundleDamaged, UsageError
 from hafm.generate import engine as engines
 from hafm.generate.accompany import Accompanist
 from hafm.generate.calibration import make_graphs
 from hafm.generate.engine import MOST_ERROR, foreseen_engine, open_engine
 from hafm.stages.bundle import Bundle
-from tests.tiny import make_tiny_bundle, same, sung
+from hafm.stages.bundle_writer import copy_bundle, write_bundle
+from tests.tiny import make_tiny_bundle, same, sung, tiny_ingredients
 from tests.unchecked import unchecked
 
 CPU = torch.device("cpu")
@@ -130,6 +131,44 @@ def test_the_environment_chooses_where_no_option_does(folder: Path, monkeypatch:
     monkeypatch.setenv("HAFM_ENGINE", "tensorrt")
     with pytest.raises(UsageError, match="HAFM_ENGINE is 'tensorrt'"):
         Accompanist.from_pretrained(folder)
+
+
+@pytest.mark.slow
+@unchecked()
+def test_a_bundle_may_come_with_its_graphs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = engines.graph_files(Bundle.open(folder))
+    bundle = write_bundle(tmp_path / "with", tiny_ingredients(more=lambda _: made))
+    assert set(made) < set(bundle.config.files)
+    copied = copy_bundle(bundle, tmp_path / "copy")
+    monkeypatch.setattr(engines, "find_spec", lambda _: None)  # onnx makes graphs, and is not needed
+    assert foreseen_engine(copied, CPU)[0] == "onnx"
+    opened = open_engine("onnx", copied, CPU)
+    assert {graph.read_bytes() for graph in opened.graphs.values()} == set(made.values())
+    assert 0 < max(opened.logits_error.values()) < 0.05
+    with pytest.raises(UsageError, match="needs onnx to make the graphs"):
+        engines.graph_files(copied)
+    one = copied.folder / min(made)
+    one.write_bytes(one.read_bytes()[:-1])
+    with pytest.raises(BundleDamaged, match=one.name):
+        Bundle.read(copied.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", ["refused", "of another bundle"])
+@unchecked()
+def test_graphs_that_do_not_work_here_are_made_again(
+    bad: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = engines.graph_files(Bundle.open(folder))
+    shipped = {name: content[:-1] for name, content in good.items()}
+    if bad == "of another bundle":
+        other = write_bundle(tmp_path / "other", tiny_ingredients(seed=1))
+        shipped = engines.graph_files(other)
+    bundle = write_bundle(tmp_path / "with", tiny_ingredients(more=lambda _: shipped))
+    opened = open_engine("onnx", bundle, CPU)
+    assert {graph.read_bytes() for graph in opened.graphs.values()} == set(good.values())
 
 
 def _not_installed(name: str) -> str:

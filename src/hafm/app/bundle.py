@@ -5,7 +5,7 @@ read and compared in `hafm.train.export`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -88,6 +88,15 @@ class MakeBundle(Command):
             panel=options.MADE,
         ),
     ] = "fp16"
+    onnx: Annotated[
+        bool,
+        option(
+            "Put the graphs of engine onnx into it, so that whoever opens it need not make them "
+            "(needs hafm\\[fast]).",
+            "--onnx",
+            panel=options.MADE,
+        ),
+    ] = False
     newest: Annotated[
         bool,
         option(
@@ -108,6 +117,7 @@ class MakeBundle(Command):
     examples: ClassVar = (
         "hafm bundle runs/semantic runs/coarse runs/fine -o my-bundle/",
         "hafm bundle runs/* -o my-bundle/ --weights int8 --name 'My band' --licence CC-BY-4.0",
+        "hafm bundle runs/* -o my-bundle/ --onnx",
         "hafm generate vocal.wav --bundle my-bundle/ -o out/",
     )
 
@@ -118,10 +128,13 @@ class MakeBundle(Command):
             )
 
     def run(self, shown: "Display", interrupts: Interrupts) -> BundleOutcome:
+        from hafm.generate.engine import graph_files, require_onnx
         from hafm.stages.bundle_writer import check_bundle_folder, write_bundle
         from hafm.train.export import open_runs
 
         check_bundle_folder(self.output, overwrite=self.overwrite)
+        if self.onnx:
+            require_onnx()
         trained = open_runs(self.runs, newest=self.newest)
         ingredients = trained.ingredients(
             name=self.output.absolute().name if self.name is None else self.name,
@@ -130,6 +143,8 @@ class MakeBundle(Command):
             storage=self.weights,
         )
         self.output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if self.onnx:
+            ingredients = replace(ingredients, more=graph_files)
         bundle = write_bundle(self.output, ingredients, overwrite=self.overwrite)
         return BundleOutcome(
             folder=bundle.folder,

@@ -105,7 +105,7 @@ class Steps:
             self.bias = np.zeros(H * capacity, dtype=np.float32)
 
     def __call__(self, x: Float[Tensor, "B S D"], codebooks: Sequence[int]) -> Float[Tensor, "B N V"]:
-        """Logits of some codebooks at the last of S new positions: the prompt at first, then one each."""
+        """Logits of neighbouring codebooks at the last of S new positions: the prompt, then one each."""
         S = x.shape[1]
         assert self.length == 0 or S == 1, "after the prompt come single positions"
         assert self.length + S <= self.capacity, f"memory for {self.capacity} positions"
@@ -126,7 +126,7 @@ class Steps:
         if S > 1:
             self._bind("past", self.one, name="x")
         logits: Tensor = torch.from_numpy(self.logits).unflatten(1, (self.num_codebooks, self.cardinality))
-        return logits[:, list(codebooks)]
+        return logits[:, codebooks[0] : codebooks[-1] + 1].clone()  # the next step writes over it
 
     def _bind_bias(self, num_queries: int) -> None:
         assert self.table is not None, "called with a bias only"

@@ -7,9 +7,11 @@ In: a bundle. Out: for every stage its graph, and how far the graph's logits are
       take 1 -> logits at its own codes in PyTorch <- distance -> the same from the graph, prompt and steps
 
 The vocal is the one that comes with hafm, so that the ranges are those of real steps, for everyone the same.
+A graph that was made elsewhere is tested with codes that it makes itself; a bad one fails with bad codes.
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +26,11 @@ from hafm.engine.session import StageSession
 from hafm.generate.guidance import Guidance
 from hafm.generate.plan import Window, conditions_of, guide_of
 from hafm.generate.sampling import SamplingSettings
-from hafm.generate.steps import codec_frames, hear, play, sheets_for, show
+from hafm.generate.steps import OnStage, codec_frames, hear, play, sheets_for, show
 from hafm.stages.bundle import Bundle
 from hafm.stages.stage_model import StageModel
 
-__all__ = ["StageGraph", "graph_of", "make_graphs"]
+__all__ = ["StageGraph", "graph_of", "make_graphs", "tested_graphs"]
 
 _VOCAL = Path(__file__).parent.parent / "assets" / "demo_vocal.flac"
 _SECONDS = 2.5
@@ -61,6 +63,47 @@ def make_graphs(bundle: Bundle) -> dict[str, StageGraph]:
     ) -> None:
         made[model.spec.name] = graph_of(model, conditions, guide=guide, codes=codes)
 
+    _play_demo(bundle, takes=range(2), on_stage=on_stage)
+    return made
+
+
+def tested_graphs(bundle: Bundle, contents: Mapping[str, bytes]) -> dict[str, StageGraph]:
+    """Graphs of all stages that were made elsewhere, tested here.
+
+    Args:
+        bundle: theirs.
+        contents: by stage, the bytes of an `.onnx`.
+
+    Raises:
+        UsageError: this version of onnxruntime cannot run one.
+        BundleError: the logits of one are not finite.
+    """
+    tested: dict[str, StageGraph] = {}
+
+    def on_stage(
+        model: StageModel, conditions: tuple[Tensor, ...], guide: Tensor | None, codes: Tensor
+    ) -> None:
+        content = contents[model.spec.name]
+        x = _first_window(model, conditions, guide=guide, codes=codes, take=0)
+        error = _error_of(model, StageSession(content, model), x)
+        tested[model.spec.name] = StageGraph(content=content, logits_error=error)
+
+    _play_demo(
+        bundle,
+        takes=range(1),
+        on_stage=on_stage,
+        session=lambda stage, model: StageSession(contents[stage], model),
+    )
+    return tested
+
+
+def _play_demo(
+    bundle: Bundle,
+    *,
+    takes: Sequence[int],
+    on_stage: OnStage,
+    session: Callable[[str, StageModel], StageSession] | None = None,
+) -> None:
     device = torch.device("cpu")
     with one_thread():
         vocal = read_audio(_VOCAL, seconds=_SECONDS)
@@ -71,12 +114,12 @@ def make_graphs(bundle: Bundle) -> dict[str, StageGraph]:
             num_frames=codec_frames(bundle, vocal),
             sampling=_SETTINGS,
             seed=0,
-            takes=range(2),
+            takes=takes,
             skip_fine=False,
             device=device,
+            session=session,
             on_stage=on_stage,
         )
-    return made
 
 
 def graph_of(
@@ -93,24 +136,40 @@ def graph_of(
         conditions, guide: of two takes, as for `hafm.generate.windows.generate_long`.
         codes: what the stage made of them; the first is measured, the second is tested with.
     """
-    window = Window(start=0, stop=min(codes.shape[2], model.spec.target_frames), prompt=0)
-    conditions = conditions_of(window, conditions, spec=model.spec)
-    guide = None if guide is None else guide_of(window, guide, spec=model.spec)
     measured, tested = (
-        _inputs(
-            model,
-            tuple(ids[take : take + 1] for ids in conditions),
-            guide=None if guide is None else guide[take : take + 1],
-            codes=codes[take : take + 1, :, : window.stop],
-        )
-        for take in range(2)
+        _first_window(model, conditions, guide=guide, codes=codes, take=take) for take in range(2)
     )
     with torch.inference_mode():
         ranges = None if model.spec.pattern == "parallel" else _ranges(model, measured)
         content = stage_graph(model, ranges)
-        found, expected = _both_logits(model, StageSession(content, model), tested)
+    return StageGraph(content=content, logits_error=_error_of(model, StageSession(content, model), tested))
+
+
+def _first_window(
+    model: StageModel,
+    conditions: tuple[Int[Tensor, "B _K _F"], ...],
+    *,
+    guide: Float[Tensor, "B _F G"] | None,
+    codes: Int[Tensor, "B K F"],
+    take: int,
+) -> Float[Tensor, "2 S D"]:
+    """The Transformer's inputs in the first window of a take."""
+    window = Window(start=0, stop=min(codes.shape[2], model.spec.target_frames), prompt=0)
+    one = slice(take, take + 1)
+    return _inputs(
+        model,
+        conditions_of(window, tuple(ids[one] for ids in conditions), spec=model.spec),
+        guide=None if guide is None else guide_of(window, guide[one], spec=model.spec),
+        codes=codes[one, :, : window.stop],
+    )
+
+
+def _error_of(model: StageModel, session: StageSession, x: Float[Tensor, "2 S D"]) -> float:
+    """Distance of the session's logits from PyTorch's, over the size of those; infinite if not finite."""
+    with torch.inference_mode():
+        found, expected = _both_logits(model, session, x)
         error = float((found - expected).norm() / expected.norm())
-    return StageGraph(content=content, logits_error=error if math.isfinite(error) else math.inf)
+    return error if math.isfinite(error) else math.inf
 
 
 def _inputs(

@@ -4,8 +4,11 @@ In: a choice (`auto`, `torch`, `onnx`), a bundle, a device. Out: an `Engine`, wh
 
     graphs of this bundle in the user's cache, hashes right?  --yes-->  error of the logits within limits?
       | no                                                       |        | yes     | no
-      `-> made and tested by hafm.generate.calibration, once ----'        onnx      torch, or an error
+      | `-> in the bundle (`hafm bundle --onnx`), run here and --|        onnx      torch, or an error
+      |     tested by hafm.generate.calibration?  --yes----------|
+      `-> made and tested by hafm.generate.calibration, once ----'
 
+    BUNDLE/onnx/<stage>.<graph version>.onnx      if it came with them
     ~/.cache/hafm/engine/<bundle>-<graph version>-<onnxruntime>-<processor>/
         semantic.onnx  coarse.onnx  fine.onnx
         tested.json    written last: their hashes, and how far their logits are from PyTorch's
@@ -29,9 +32,9 @@ import torch
 
 from hafm.engine.graph import GRAPH_VERSION
 from hafm.engine.session import StageSession
-from hafm.errors import HafmError, OutputError, UsageError
+from hafm.errors import BundleError, HafmError, OutputError, UsageError
 from hafm.files import cache_folder, write_json, write_whole
-from hafm.generate.calibration import make_graphs
+from hafm.generate.calibration import StageGraph, make_graphs, tested_graphs
 from hafm.jsonfile import JsonFile
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES
@@ -44,7 +47,9 @@ __all__ = [
     "EngineName",
     "default_choice",
     "foreseen_engine",
+    "graph_files",
     "open_engine",
+    "require_onnx",
 ]
 
 EngineName: TypeAlias = Literal["torch", "onnx"]
@@ -112,7 +117,7 @@ def open_engine(choice: EngineChoice, bundle: Bundle, device: torch.device) -> E
     """The engine for a bundle on a device.
 
     The first time that a bundle meets ONNX Runtime its graphs are made and tested, which takes as long as
-    generating five seconds of sound.
+    generating five seconds of sound; those that it came with are only tested, in half of a second.
 
     Args:
         choice: `auto` takes ONNX Runtime where it can.
@@ -146,7 +151,8 @@ def foreseen_engine(bundle: Bundle, device: torch.device) -> tuple[EngineName, s
         folder = _graph_folder(bundle, device)
         tested = _read(folder)
         if tested is None:
-            _require_onnx()
+            if not _ships_graphs(bundle):
+                require_onnx()
             return "onnx", "if it passes its test, which the first generation with this bundle makes"
         engine = _engine_of(tested, folder)
     except UsageError as error:
@@ -158,37 +164,85 @@ def _open_onnx(bundle: Bundle, device: torch.device) -> Engine:
     folder = _graph_folder(bundle, device)
     tested = _read(folder)
     if tested is None:
-        _require_onnx()
-        tested = _make(bundle, folder)
+        tested = _keep(_shipped(bundle) or _made(bundle), folder)
     return _engine_of(tested, folder)
 
 
-def _graph_folder(bundle: Bundle, device: torch.device) -> Path:
-    if device.type != "cpu":
-        raise UsageError(f"engine onnx runs on the cpu, not on {device}; use engine torch there")
-    try:
-        runtime = version("onnxruntime")
-    except PackageNotFoundError as error:
-        raise UsageError(f"engine onnx needs onnxruntime, which is not installed: {_INSTALL}") from error
-    name = f"{bundle.fingerprint[:32]}-{GRAPH_VERSION}-{runtime}-{platform.machine().lower()}"
-    return cache_folder("engine") / name
+def graph_files(bundle: Bundle) -> dict[str, bytes]:
+    """The graphs of all stages, as a bundle that comes with them has them: by their path in it.
+
+    Raises:
+        UsageError: onnxruntime or onnx is not installed, or their logits are too far from PyTorch's.
+    """
+    require_onnx()
+    made = make_graphs(bundle)
+    _require_near({stage: graph.logits_error for stage, graph in made.items()})
+    return {_name_in_bundle(stage): made[stage].content for stage in STAGES}
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Refuses to make graphs where what makes them is not installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    _runtime()
     if find_spec("onnx") is None:
         raise UsageError(
             f"engine onnx needs onnx to make the graphs of a bundle, which is not installed: {_INSTALL}"
         )
 
 
-def _engine_of(tested: Tested, folder: Path) -> Engine:
-    worst = max(tested.logits_error, key=lambda stage: tested.logits_error[stage])
-    if not tested.logits_error[worst] <= MOST_ERROR:
+def _name_in_bundle(stage: str) -> str:
+    return f"onnx/{stage}.{GRAPH_VERSION}.onnx"
+
+
+def _ships_graphs(bundle: Bundle) -> bool:
+    return all(_name_in_bundle(stage) in bundle.config.files for stage in STAGES)
+
+
+def _shipped(bundle: Bundle) -> Mapping[str, StageGraph] | None:
+    """The graphs that the bundle came with, if they do here what they should."""
+    if not _ships_graphs(bundle):
+        return None
+    contents = {stage: (bundle.folder / _name_in_bundle(stage)).read_bytes() for stage in STAGES}
+    try:
+        tested = tested_graphs(bundle, contents)
+    except (UsageError, BundleError):
+        return None  # another onnxruntime than theirs may refuse them, and run those that are made here
+    return tested if max(graph.logits_error for graph in tested.values()) <= MOST_ERROR else None
+
+
+def _made(bundle: Bundle) -> Mapping[str, StageGraph]:
+    require_onnx()
+    return make_graphs(bundle)
+
+
+def _graph_folder(bundle: Bundle, device: torch.device) -> Path:
+    if device.type != "cpu":
+        raise UsageError(f"engine onnx runs on the cpu, not on {device}; use engine torch there")
+    name = f"{bundle.fingerprint[:32]}-{GRAPH_VERSION}-{_runtime()}-{platform.machine().lower()}"
+    return cache_folder("engine") / name
+
+
+def _runtime() -> str:
+    try:
+        return version("onnxruntime")
+    except PackageNotFoundError as error:
+        raise UsageError(f"engine onnx needs onnxruntime, which is not installed: {_INSTALL}") from error
+
+
+def _require_near(logits_error: Mapping[str, float]) -> None:
+    worst = max(logits_error, key=lambda stage: logits_error[stage])
+    if not logits_error[worst] <= MOST_ERROR:
         raise UsageError(
             f"engine onnx failed its test with this bundle: the logits of the {worst} stage are "
-            f"{tested.logits_error[worst]:.1%} from PyTorch's, and {MOST_ERROR:.1%} is the limit; use engine "
-            "torch"
+            f"{logits_error[worst]:.1%} from PyTorch's, and {MOST_ERROR:.1%} is the limit; use engine torch"
         )
+
+
+def _engine_of(tested: Tested, folder: Path) -> Engine:
+    _require_near(tested.logits_error)
     return Engine(
         name="onnx",
         why=f"onnxruntime is installed, and its logits are within {MOST_ERROR:.1%} of PyTorch's",
@@ -211,8 +265,7 @@ def _read(folder: Path) -> Tested | None:
     return tested if whole else None
 
 
-def _make(bundle: Bundle, folder: Path) -> Tested:
-    made = make_graphs(bundle)
+def _keep(made: Mapping[str, StageGraph], folder: Path) -> Tested:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

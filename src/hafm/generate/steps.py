@@ -45,6 +45,7 @@ from hafm.stages.stage_model import StageModel
 from hafm.tokens.level import prepare_vocal
 
 __all__ = [
+    "OnStage",
     "analyse",
     "coarse_sampling",
     "codec_frames",

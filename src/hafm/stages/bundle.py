@@ -7,6 +7,7 @@ In: a source (`hafm.stages.hub`). Out: its parts, each verified, loaded when it 
     kmeans_vocal|instrumental.safetensors   centroids
     analyser/vocal|band.safetensors         what estimates lead sheets, if any (`hafm.stages.analysers`)
     codec/                                  the codec, or its name and pinned revision (`hafm.stages.parts`)
+    onnx/                                   the stages' graphs, if it came with them (`hafm.generate.engine`)
     README.md                               model card
 
 Ids of another k-means or codec look valid and mean nothing. So every stage's file carries the fingerprints of

@@ -11,7 +11,7 @@ remove.
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Ingredients:
         measured: figures that describe its quality; JSON values.
         vocal_noise_sigma: noise that vocals were given before tokenisation in training.
         analysers: what estimates lead sheets, by name; may be none. They are stored as int8.
+        more: files that are made from the finished bundle, by their path in it; they become part of it.
         card: text of the model card, from the finished bundle; it may quote sizes and fingerprints.
     """
 
@@ -79,6 +80,7 @@ class Ingredients:
     vocal_noise_sigma: float = NOISE_SIGMA
     pinned: Mapping[str, Pinned] = field(default_factory=dict)
     analysers: Mapping[AnalyserName, Analyser] = field(default_factory=dict)
+    more: Callable[[Bundle], Mapping[str, bytes]] | None = None
     card: Callable[[Bundle], str] | None = None
 
     def check(self) -> None:
@@ -194,6 +196,12 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
         analysers=analysers,
     )
     write_whole(staging / CONFIG_FILE, config.to_json())
+    if ingredients.more is not None:
+        for name, content in ingredients.more(Bundle.read(staging)).items():
+            (staging / name).parent.mkdir(exist_ok=True)
+            write_whole(staging / name, content)
+        files = {name: digest for name, digest in _hashes(staging).items() if name != CONFIG_FILE}
+        write_whole(staging / CONFIG_FILE, replace(config, files=files).to_json())
     if ingredients.card is not None:
         write_whole(staging / CARD_FILE, ingredients.card(Bundle.read(staging)))
 

@@ -26,7 +26,7 @@ CONFIG_FILE = "config.json"
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 _HUB_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-_PATTERNS = ("*.json", "*.safetensors", "README.md")
+_PATTERNS = ("*.json", "*.safetensors", "*.onnx", "README.md")
 _WAYS = "give 'builtin', a bundle's folder, or a hub id such as owner/name or owner/name@revision"
 
 
