@@ -54,7 +54,9 @@ class StubStudio(Studio):
     def _heard(self, audio: Audio, given: LeadSheet | None, tempo_bpm: float | None) -> LeadSheet:
         sheet = sheet_of(audio.seconds)
         if given is not None and given.beats:
-            sheet = replace(sheet, beats=given.beats, meters=given.meters)
+            sheet = replace(
+                sheet, beats=given.beats, meters=given.meters, chords=given.chords or sheet.chords
+            )
         return sheet
 
     def _play(self, task: Play, report: Report) -> dict[str, Any]:

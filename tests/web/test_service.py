@@ -176,6 +176,41 @@ def test_a_take_is_carried_home(studio: Singer) -> None:
     studio.ask("POST", f"/projects/{project}/exports", status=404, json={"take": 9})
 
 
+@pytest.mark.slow
+def test_samples_play_the_chart_and_their_stems_are_carried_home(studio: Singer) -> None:
+    project = studio.sing(name="Blue")
+    job = studio.finished(studio.play(project, samples=True, seed=2))
+    assert (job["state"], job["error"]) == ("done", None)
+    [take] = studio.ask("GET", f"/projects/{project}/takes")
+    assert (take["number"], take["players"], take["seed"]) == (1, "samples", 2)
+    job = studio.ask("POST", f"/projects/{project}/exports", status=202, json={"take": 1, "format": "flac"})
+    assert studio.finished(job)["state"] == "done"
+    answer = studio.ask("GET", f"/projects/{project}/export.zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = [name.removeprefix("Blue/") for name in archive.namelist()]
+        assert {"Blue band.mid", "arrangement.json", "02 Blue accompaniment.flac"} <= set(names)
+        stems = [name for name in names if name.startswith(("05", "06", "07", "08"))]
+        assert len(stems) >= 2
+        sounds = [soundfile.read(io.BytesIO(archive.read(f"Blue/{name}"))) for name in stems]
+        band, rate = soundfile.read(io.BytesIO(archive.read("Blue/02 Blue accompaniment.flac")))
+    assert (len(band), rate) == (96_000, RATE)
+    assert abs(sum(sound for sound, _ in sounds) - band).max() < 1e-5
+    assert abs(band).max() > 0.01
+    studio.play(project, status=422, samples=True, takes=2)
+    again = {"take": 1, "first_bar": 1, "last_bar": 1}
+    assert "samples" in studio.play(project, status=422, again=again)["error"]["message"]
+    midi = studio.ask("GET", f"/projects/{project}/takes/1/arrangement.mid")
+    assert midi.content[:4] == b"MThd"
+
+
+def test_samples_have_nothing_to_play_without_a_chart(studio: Singer) -> None:
+    project = studio.sing()
+    sheet = {"format": "hafm-lead-sheet", "version": 1, "duration_seconds": 6.0}
+    studio.ask("PUT", f"/projects/{project}/lead-sheet", json={"sheet": sheet})
+    job = studio.finished(studio.play(project, samples=True))
+    assert (job["state"], job["error"]["kind"]) == ("failed", "LeadSheetError")
+
+
 SOUNDS = ("vocal", "accompaniment", "mix", "click")
 
 

@@ -14,6 +14,7 @@ In: a `Desk`. Out: an ASGI application.
 | `.../lead-sheet`, `.../lead-sheet/edits` | beats, bars, chords, key: to be read, replaced, corrected |
 | `.../takes`, `.../takes/N/accompaniment`, `/mix`, `/generation.json` | what was made |
 | `.../exports`, `.../export.zip` | to carry home |
+| `/v1/charts` | chords as text to notes, to sing to |
 | `/v1/jobs/ID`, `/events` | how far it is; cancel |
 
 Conventions: every error is `{"error": {"kind", "message"}}`. Sounds are files, with range requests. What
@@ -26,7 +27,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path as FilePath
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi import Path as InPath
@@ -39,13 +40,15 @@ from hafm.errors import HafmError
 from hafm.guide.lead_sheet import PLAYERS, STYLES
 from hafm.version import __version__
 from hafm.web.desk import Desk
-from hafm.web.edits import Edit, edited
+from hafm.web.edits import Edit, edited, sheet_of_chart
 from hafm.web.gate import Gate, TooSlowError
 from hafm.web.lane import Job
 from hafm.web.problem import Problem, add_errors, first_complaint
 from hafm.web.schema import (
     About,
     AnalyseRequest,
+    ChartBody,
+    ChartRequest,
     EditRequest,
     ErrorBody,
     ErrorText,
@@ -67,6 +70,9 @@ PAGE = FilePath(__file__).parent / "page"
 ProjectId: TypeAlias = Annotated[str, InPath(pattern=ID_PATTERN)]
 JobId: TypeAlias = Annotated[str, InPath(pattern=ID_PATTERN)]
 TakeId: TypeAlias = Annotated[int, InPath(ge=1, le=999)]
+TakeFile: TypeAlias = Literal[
+    "accompaniment", "mix", "generation.json", "arrangement.json", "arrangement.mid"
+]
 
 _EDITS: TypeAdapter[Any] = TypeAdapter(Edit)
 _LOOKS_APART_SECONDS = 0.1
@@ -280,6 +286,16 @@ def _add_sheet(router: APIRouter, desk: Desk) -> None:
             )
         return SheetBody(revision=revision, **view(new))
 
+    @router.post("/charts")
+    def chart(wanted: ChartRequest) -> ChartBody:
+        """Chords with their notes, to sing to before there is a recording."""
+        try:
+            sheet = sheet_of_chart(wanted.chords, bpm=wanted.tempo_bpm, meter=wanted.meter)
+        except HafmError as error:
+            raise Problem.of(error) from error
+        drawn = view(sheet)
+        return ChartBody(seconds=sheet.duration_seconds, sheet=drawn["sheet"], chords=drawn["chords"])
+
 
 # ---- takes
 
@@ -307,11 +323,15 @@ def _add_takes(router: APIRouter, desk: Desk) -> None:
     def take_file(
         project_id: ProjectId,
         number: TakeId,
-        what: Annotated[str, InPath(pattern="^(accompaniment|mix|generation\\.json)$")],
+        what: Annotated[
+            str,
+            InPath(pattern="^(accompaniment|mix|generation\\.json|arrangement\\.json|arrangement\\.mid)$"),
+        ],
     ) -> FileResponse:
         """A take's sound, or how it was made."""
         path = desk.take_path(project_id, number) / (what if "." in what else f"{what}.wav")
-        return _file(desk, project_id, path, "application/json" if "." in what else "audio/wav")
+        kinds = {".json": "application/json", ".mid": "audio/midi", "": "audio/wav"}
+        return _file(desk, project_id, path, kinds[FilePath(what).suffix])
 
     @router.post("/projects/{project_id}/exports", status_code=202)
     def export(project_id: ProjectId, wanted: ExportRequest) -> JobBody:

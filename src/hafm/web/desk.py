@@ -2,8 +2,8 @@
 
 In: what the routes of `api.py` ask for. Out: projects, jobs, and a `Problem` where it cannot be done.
 
-Two lanes, so that a recording is heard while the band plays: `ear` reads, analyses and packs, `band` owns the
-model that makes takes.
+Two lanes, so that a recording is heard while the band plays: `ear` reads, analyses, packs and plays samples,
+`band` owns the model that makes takes.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from hafm.web.limits import Limits
 from hafm.web.problem import Problem
 from hafm.web.schema import ProjectChange, TakesRequest
 from hafm.web.store import Project, Store, clean_name
-from hafm.web.tasks import Export, Listen, Play
+from hafm.web.tasks import Export, Listen, Play, Sketch
 from hafm.web.work import Studio
 
 __all__ = ["Desk"]
@@ -60,6 +60,7 @@ class Desk:
         self.band = Lane("hafm-band", opener, waiting=limits.waiting)
         self.editing = threading.Lock()
         """Held from when a sheet is read for an edit until the edited one is written."""
+        self._numbering = threading.Lock()
         self._uploads = threading.Semaphore(limits.uploads)
         self._closed = threading.Event()
         self._watched: dict[str, tuple[int, threading.Timer | None]] = {}
@@ -213,26 +214,44 @@ class Desk:
         _, sheet = self.sheet(project_id)
         if wanted.takes > self.limits.takes:
             raise Problem(422, "UsageError", f"at most {self.limits.takes} takes are made at once")
-        number = self.store.next_take(project_id)
-        pending = [job for job in self.jobs_of(project_id) if isinstance(job.task, Play)]
-        number += sum(job.task.takes for job in pending if isinstance(job.task, Play))
-        if number + wanted.takes - 1 > self.limits.takes_kept:
-            raise Problem(409, "TooManyTakes", "this project has as many takes as it can keep; delete some")
-        task = Play(
-            folder=self.store.path(project_id),
-            sheet=lead_sheet_to_json(sheet),
-            first_number=number,
-            again=self._region(project_id, sheet, wanted),
-            **wanted.model_dump(exclude={"watched", "again"}),
-        )
-        with _queue_problem():
-            job = self.band.submit(
-                task,
-                kind="play",
-                project=project_id,
-                seconds=self.limits.generate_seconds,
-                done=partial(self._used, project_id),
-            )
+        with self._numbering:  # two requests at once must not get one number
+            number = self.store.next_take(project_id)
+            for job in self.jobs_of(project_id):
+                if isinstance(job.task, Play | Sketch):
+                    number += job.task.takes if isinstance(job.task, Play) else 1
+            if number + wanted.takes - 1 > self.limits.takes_kept:
+                raise Problem(
+                    409, "TooManyTakes", "this project has as many takes as it can keep; delete some"
+                )
+            task: Play | Sketch
+            if wanted.samples:
+                if wanted.takes != 1 or wanted.again is not None:
+                    raise Problem(422, "UsageError", "a band of samples makes one take, and a whole one")
+                lane, seconds = self.ear, self.limits.listen_seconds
+                task = Sketch(
+                    folder=self.store.path(project_id),
+                    sheet=lead_sheet_to_json(sheet),
+                    first_number=number,
+                    seed=wanted.seed,
+                    balance_db=wanted.balance_db,
+                )
+            else:
+                lane, seconds = self.band, self.limits.generate_seconds
+                task = Play(
+                    folder=self.store.path(project_id),
+                    sheet=lead_sheet_to_json(sheet),
+                    first_number=number,
+                    again=self._region(project_id, sheet, wanted),
+                    **wanted.model_dump(exclude={"watched", "again", "samples"}),
+                )
+            with _queue_problem():
+                job = lane.submit(
+                    task,
+                    kind="play",
+                    project=project_id,
+                    seconds=seconds,
+                    done=partial(self._used, project_id),
+                )
         if wanted.watched:
             self._expect_watcher(job)
         return job
@@ -244,7 +263,10 @@ class Desk:
         again = wanted.again
         if again is None:
             return None
-        self.take_path(project_id, again.take)
+        if not (self.take_path(project_id, again.take) / "generation.json").is_file():
+            raise Problem(
+                422, "UsageError", f"samples play take {again.take}; bars are made again in the model's takes"
+            )
         try:
             bars = bars_of(sheet)
         except HafmError as error:

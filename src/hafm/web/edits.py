@@ -23,6 +23,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hafm.audio.sound import MAX_SECONDS
 from hafm.errors import LeadSheetError
 from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chart import chart_of, parse_chart, put_on
@@ -31,7 +32,7 @@ from hafm.guide.corrections import Corrections, corrected, parse_key
 from hafm.guide.grid import moved_spans
 from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, LeadSheet, Origin, PartName, Player, PlayingSpan
 
-__all__ = ["Edit", "edited"]
+__all__ = ["Edit", "edited", "sheet_of_chart"]
 
 _LEAST_APART_SECONDS = 0.05
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
@@ -158,6 +159,24 @@ def edited(sheet: LeadSheet, edit: Edit) -> LeadSheet:
     if edit.style is None:
         return replace(sheet, style=None)
     return corrected(sheet, Corrections(style=edit.style))
+
+
+def sheet_of_chart(chords: str, *, bpm: float, meter: str) -> LeadSheet:
+    """A chart once through, from 0 s on.
+
+    Raises:
+        UsageError, LeadSheetError: the chart or the meter is not understood, or lasts too long.
+
+    >>> sheet = sheet_of_chart("| Am | F  C |", bpm=120, meter="4/4")
+    >>> [(span.end_seconds, span.label) for span in sheet.chords]
+    [(2.0, 'A:min'), (3.0, 'F:maj'), (4.0, 'C:maj')]
+    """
+    known = Corrections(bpm=bpm, first_beat=0.0, meter=meter, chords=chords)
+    beats = len(parse_chart(chords).bars) * known.meters[0][1].beats_per_bar
+    seconds = beats * 60 / bpm
+    if seconds > MAX_SECONDS:
+        raise LeadSheetError(f"the chart lasts {seconds:.0f} s, and a song {MAX_SECONDS:.0f} s; shorten it")
+    return corrected(LeadSheet(duration_seconds=seconds), known)
 
 
 def _given(sheet: LeadSheet, part: PartName) -> LeadSheet:

@@ -6,8 +6,10 @@ In: a project's folder and a take. Out: `export.zip`:
          02 NAME accompaniment.wav
          03 NAME mix.wav
          04 NAME click.wav           a stroke per beat; downbeats higher
+         05 NAME drums.wav           and bass, harmony, melody, of a band of samples: those that sound
+         NAME band.mid               its notes
          NAME lead-sheet.json, NAME lead-sheet.mid, NAME chords.lab
-         generation.json             how it was made
+         generation.json             how it was made; arrangement.json of a band of samples
 
 Conventions: sounds are stored, not deflated; the zip appears whole. Without beats there is no click and no
 MIDI, without chords no `chords.lab`.
@@ -26,7 +28,7 @@ from torch import Tensor
 from hafm.audio.io import read_audio, write_audio
 from hafm.files import atomic_file
 from hafm.guide.bars import continued_beats
-from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.lead_sheet import PLAYERS, LeadSheet
 from hafm.guide.midi_out import lead_sheet_to_midi
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.guide.text_files import chords_to_lab
@@ -63,7 +65,7 @@ def pack(task: "Export", report: "Report") -> dict[str, Any]:
     with atomic_file(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for number, (what, path) in enumerate(sounds.items(), 1):
             _add_sound(archive, f"{name}/{number:02d} {name} {what}", path, task.format)
-            report("packing", number / 5, None)
+            report("packing", number / 10, None)
         if len(sheet.beats) > 1:
             vocal = read_audio(sounds["vocal"])
             with tempfile.TemporaryDirectory() as beside:
@@ -72,14 +74,32 @@ def pack(task: "Export", report: "Report") -> dict[str, Any]:
                     click, click_track(sheet, vocal.num_samples, vocal.sample_rate), vocal.sample_rate
                 )
                 _add_sound(archive, f"{name}/{len(sounds) + 1:02d} {name} click", click, task.format)
+            report("packing", 0.5, None)
             archive.writestr(f"{name}/{name} lead-sheet.mid", lead_sheet_to_midi(sheet))
         archive.writestr(f"{name}/{name} lead-sheet.json", lead_sheet_to_json(sheet))
         if sheet.chords:
             archive.writestr(f"{name}/{name} chords.lab", chords_to_lab(sheet))
         if take is not None:
-            archive.write(take / "generation.json", f"{name}/generation.json")
+            _add_origin(archive, name, take, task.format)
     report("packing", 1.0, None)
     return {"file": f"{name}.zip", "bytes": target.stat().st_size}
+
+
+def _add_origin(archive: zipfile.ZipFile, name: str, take: Path, format: str) -> None:
+    """How a take was made, and what that gave besides its sound."""
+    number = 5
+    for player in PLAYERS:
+        path = take / "stems" / f"{player}.wav"
+        if path.is_file() and read_audio(path, allow_silence=True).waveform.any():
+            _add_sound(archive, f"{name}/{number:02d} {name} {player}", path, format)
+            number += 1
+    for file, called in (
+        ("arrangement.mid", f"{name} band.mid"),
+        ("arrangement.json", "arrangement.json"),
+        ("generation.json", "generation.json"),
+    ):
+        if (take / file).is_file():
+            archive.write(take / file, f"{name}/{called}")
 
 
 def click_track(sheet: LeadSheet, num_samples: int, sample_rate: int) -> Float[Tensor, "1 T"]:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "About",
     "AnalyseRequest",
+    "ChartBody",
+    "ChartRequest",
     "EditRequest",
     "ErrorBody",
     "ExportRequest",
@@ -136,6 +138,22 @@ class AnalyseRequest(_Request):
     tempo_bpm: Annotated[float, Field(ge=20, le=400, allow_inf_nan=False)] | None = None
 
 
+class ChartRequest(_Request):
+    """Chords to sing to, as a chart has them, and how fast they go."""
+
+    chords: Annotated[str, Field(max_length=20_000)]
+    tempo_bpm: Annotated[float, Field(ge=20, le=400, allow_inf_nan=False)]
+    meter: Annotated[str, Field(max_length=30)] = "4/4"
+
+
+class ChartBody(BaseModel):
+    """A chart once through, from 0 s on; `sheet` is its lead sheet, `chords` have their notes."""
+
+    seconds: float
+    sheet: Json
+    chords: list[Json]
+
+
 class Again(_Request):
     """Bars of a take to be made again; all else of it stays as it is."""
 
@@ -145,7 +163,11 @@ class Again(_Request):
 
 
 class TakesRequest(_Request):
-    """Takes to make. `watched`: they end when the page that watches the job has gone."""
+    """Takes to make. `watched`: they end when the page that watches the job has gone.
+
+    With `samples` it is one take by a band of samples, which follows the chart and needs no model: it takes
+    `seed` and `balance_db`.
+    """
 
     takes: Annotated[int, Field(ge=1, le=32)] = 1
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
@@ -155,6 +177,7 @@ class TakesRequest(_Request):
     skip_fine: bool = False
     balance_db: Annotated[float, Field(ge=-60, le=60, allow_inf_nan=False)] = -3.0
     watched: bool = False
+    samples: bool = False
     again: Again | None = None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Export", "Listen", "Play", "Report", "Task"]
+__all__ = ["Export", "Listen", "Play", "Report", "Sketch", "Task"]
 
 Report: TypeAlias = Callable[[str, float, float | None], None]
 """Called with the name of a step, the share of the task that is done, and the seconds left where known."""
@@ -62,6 +62,25 @@ class Play:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sketch:
+    """Make a take by a band of samples.
+
+    Args:
+        folder: of the project.
+        sheet: the lead sheet, as JSON.
+        first_number: of the take.
+        seed: another number, other patterns and instruments.
+        balance_db: of the mix.
+    """
+
+    folder: Path
+    sheet: str
+    first_number: int
+    seed: int
+    balance_db: float = -3.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """Pack a zip.
 
@@ -78,4 +97,4 @@ class Export:
     format: str
 
 
-Task: TypeAlias = Listen | Play | Export
+Task: TypeAlias = Listen | Play | Sketch | Export

@@ -4,6 +4,7 @@ In: a task, which names the folder of a project. Out: files in it, and a few val
 
     Listen    upload -> vocal.wav, hearing.json, heard.json, lead-sheet.json       the gateway, the analyser
     Play      vocal.wav + a lead sheet -> takes/NNN/                               the model
+    Sketch    vocal.wav + a lead sheet -> takes/NNN/                               `web/sketch.py`
     Export    a take -> export.zip                                                 `web/export.py`
 
 Conventions: a task reports how far it is, and what that raises ends it; so it is cancelled. Whatever is
@@ -22,7 +23,7 @@ from hafm.estimate import Estimator
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.web.store import Vocal, Warning
 from hafm.web.take import write_take
-from hafm.web.tasks import Listen, Play, Report, Task
+from hafm.web.tasks import Listen, Play, Report, Sketch, Task
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -77,6 +78,10 @@ class Studio:
             return self._listen(task, report)
         if isinstance(task, Play):
             return self._play(task, report)
+        if isinstance(task, Sketch):
+            from hafm.web.sketch import sketch
+
+            return sketch(task, report)
         from hafm.web.export import pack
 
         return pack(task, report)

@@ -1,11 +1,13 @@
 // Recording: the microphone as it is, a click at an exact tempo, and the delay between the two taken out.
 //
 // Samples are kept as they come (no lossy codec in between) and become a WAV. With a click, the recording
-// begins one beat before the first bar, and the click's grid is the beats of the lead sheet.
+// begins one beat before the first bar, and the click's grid is the beats of the lead sheet; chords that were
+// sung to are its chords.
 
 import Record from "./vendor/record.esm.js";
 import WaveSurfer from "./vendor/wavesurfer.esm.js";
-import { clickAt } from "./synth.js";
+import { service } from "./service.js";
+import { chordAt, clickAt } from "./synth.js";
 import { tapper } from "./tap.js";
 import { WORDS } from "./words.js";
 
@@ -46,7 +48,7 @@ async function listenIn(complain) {
   const found = { stream, context, tape, parts: [], startFrame: null };
   tape.port.onmessage = ({ data }) => {
     found.startFrame ??= data.frame;
-    found.parts.push(data.samples);
+    found.parts.push(data);
     let peak = 0;
     for (const sample of data.samples) peak = Math.max(peak, Math.abs(sample));
     found.peak = Math.max(peak, (found.peak ?? 0) * 0.97);
@@ -62,8 +64,17 @@ function delay(found) {
 }
 
 async function begin(complain) {
+  let chart = null;
+  const chords = $("record-chords").value.trim();
+  if (chords) {
+    try {
+      chart = await service.chart({ chords, tempo_bpm: Number($("record-tempo").value), meter: $("record-meter").value });
+    } catch (error) { complain(error); return; }
+  }
   session = await listenIn(complain);
   if (!session) return;
+  session.chart = chart?.chords.length ? chart : null;
+  session.nextChord = 0;
   const { context, stream } = session;
   const [beats] = $("record-meter").value.split("/").map(Number);
   session.meter = $("record-meter").value;
@@ -95,7 +106,19 @@ function schedule(counts) {
     }
     session.next += 1;
   }
+  if (session.chart) playChart();
   if (since > MOST_SECONDS - 5) $("record-stop").click();
+}
+
+function playChart() {
+  const { chart, context, firstBar } = session;
+  for (;;) {
+    const chord = chart.chords[session.nextChord % chart.chords.length];
+    const at = firstBar + Math.floor(session.nextChord / chart.chords.length) * chart.seconds + chord.start;
+    if (at >= context.currentTime + AHEAD_SECONDS) return;
+    if (chord.notes.length) chordAt(0, chord.end - chord.start, chord.notes).play(context, at, context.destination);
+    session.nextChord += 1;
+  }
 }
 
 function drone(found, pitchClass) {
@@ -112,22 +135,20 @@ function drone(found, pitchClass) {
 }
 
 function stop() {
-  const { context, parts, startFrame, firstBar, period, perBar, meter, hasClick } = session;
+  const { context, parts, startFrame, firstBar, period, perBar, meter, hasClick, chart } = session;
   const rate = context.sampleRate;
   const from = Math.max(0, Math.round((firstBar - period + delay(session)) * rate) - (startFrame ?? 0));
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const samples = new Float32Array(length);
-  let at = 0;
-  for (const part of parts) { samples.set(part, at); at += part.length; }
+  const samples = joined(parts, startFrame ?? 0);
   close();
-  const sung = samples.subarray(Math.min(from, length));
+  const sung = samples.subarray(Math.min(from, samples.length));
   if (sung.length < rate / 2) return null;
   const seconds = sung.length / rate;
   let given = null;
-  if (hasClick) {
+  if (hasClick || chart) {
     const beats = [];
     for (let number = 0; number * period < seconds - 1e-6; number += 1) beats.push([number * period, ((number + perBar - 1) % perBar) + 1]);
     given = { format: "hafm-lead-sheet", version: 1, duration_seconds: seconds, beats, meters: [[0, meter]] };
+    if (chart) given.chords = repeated(chart, period, seconds);
   }
   const now = new Date();
   const here = new Date(now - 60_000 * now.getTimezoneOffset()); // its ISO form shows the clock on the wall
@@ -135,10 +156,29 @@ function stop() {
   return { blob: wav(sung, rate), name, given };
 }
 
+// The chords of a chart from `first` on, again and again to the end.
+function repeated(chart, first, seconds) {
+  const spans = [];
+  for (let from = first; from < seconds; from += chart.seconds) {
+    for (const [start, end, label] of chart.sheet.chords) {
+      if (from + start < seconds - 1e-6) spans.push([from + start, Math.min(from + end, seconds), label]);
+    }
+  }
+  return spans;
+}
+
+// Parts by the time at which they came: where the computer lost some, there is silence.
+function joined(parts, startFrame) {
+  const last = parts[parts.length - 1];
+  const samples = new Float32Array(last ? last.frame - startFrame + last.samples.length : 0);
+  for (const part of parts) samples.set(part.samples, part.frame - startFrame);
+  return samples;
+}
+
 function show(isRecording) {
   $("record-start").hidden = isRecording;
   $("record-stop").hidden = !isRecording;
-  for (const id of ["tempo", "tap", "meter", "click", "count", "drone"]) $(`record-${id}`).disabled = isRecording;
+  for (const id of ["tempo", "tap", "meter", "click", "count", "drone", "chords"]) $(`record-${id}`).disabled = isRecording;
   $("latency-measure").disabled = isRecording;
 }
 
@@ -164,10 +204,7 @@ async function measure(complain) {
   const at = Array.from({ length: CALIBRATION_CLICKS }, (_, index) => context.currentTime + 0.4 + index * 0.5);
   for (const time of at) clickAt(0, true).play(context, time, context.destination);
   await new Promise((resolve) => setTimeout(resolve, 1000 * (0.4 + 0.5 * CALIBRATION_CLICKS + 0.4)));
-  const length = found.parts.reduce((sum, part) => sum + part.length, 0);
-  const samples = new Float32Array(length);
-  let place = 0;
-  for (const part of found.parts) { samples.set(part, place); place += part.length; }
+  const samples = joined(found.parts, found.startFrame ?? 0);
   for (const track of found.stream.getTracks()) track.stop();
   const rate = context.sampleRate;
   const delays = at.map((time) => {

@@ -41,6 +41,7 @@ export const service = {
   sheet: (id) => ask("GET", `/projects/${id}/lead-sheet`),
   putSheet: (id, sheet) => ask("PUT", `/projects/${id}/lead-sheet`, { sheet }),
   edit: (id, edit) => ask("POST", `/projects/${id}/lead-sheet/edits`, { edit }),
+  chart: (values) => ask("POST", "/charts", values),
   analyse: (id, values) => ask("POST", `/projects/${id}/analyse`, values),
   makeTakes: (id, values) => ask("POST", `/projects/${id}/takes`, values),
   removeTake: (id, number) => ask("DELETE", `/projects/${id}/takes/${number}`),

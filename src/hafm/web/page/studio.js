@@ -83,6 +83,8 @@ async function listProjects() {
 // ---- a recording comes in
 
 async function takeFile(blob, name) {
+  const most = state.about.limits.upload_bytes;
+  if (blob.size > most) { complain(WORDS.too_large(Math.floor(most / 1e6))); return; }
   const project = await service.upload(blob, name, { onShare: (share) => say(WORDS.uploading(Math.round(100 * share))) });
   say("");
   await openProject(project.id, project);
@@ -180,7 +182,7 @@ on("delete", "click", async () => {
 async function work(job) {
   state.job = job.id;
   $("work").hidden = false;
-  for (const id of ["get-band", "again"]) $(id).disabled = true;
+  for (const id of ["get-band", "sketch", "again"]) $(id).disabled = true;
   const onNews = (news) => {
     $("work-step").textContent = WORDS.steps[news.step] ?? WORDS.working;
     if (news.state === "waiting") $("work-share").removeAttribute("value");
@@ -195,7 +197,7 @@ async function work(job) {
   } finally {
     state.job = null;
     $("work").hidden = true;
-    for (const id of ["get-band", "again"]) $(id).disabled = false;
+    for (const id of ["get-band", "sketch", "again"]) $(id).disabled = false;
   }
 }
 on("cancel", "click", async () => { if (state.job) await service.cancel(state.job); });
@@ -357,7 +359,7 @@ async function hearTake(number, what = heardNow()) {
     button.setAttribute("aria-label", `${button.textContent}: ${WORDS.take(item.dataset.number)}`);
     button.setAttribute("aria-pressed", String(isHeard));
   }
-  $("again-of").value = number;
+  if (chosenTake()?.players === "model") $("again-of").value = number;
   await hear(what === "vocal" ? "mix" : what);
 }
 
@@ -386,14 +388,37 @@ for (const name of ["play", "pause", "timeupdate", "ended"]) player.addEventList
 
 // ---- takes
 
-on("get-band", "click", () => make({ takes: Number($("number").value), seed: nextSeed() }));
+on("get-band", "click", () => {
+  if (!state.project.takes.length) sketchMeanwhile();
+  return make({ takes: Number($("number").value), seed: nextSeed() });
+});
+on("sketch", "click", async () => {
+  const job = await service.makeTakes(state.project.id, sketchOf());
+  await refreshTakes(await work(job));
+});
 on("again", "click", () => {
   const [first, last] = view.marked;
   return make({ takes: 1, seed: nextSeed(), again: { take: Number($("again-of").value), first_bar: first, last_bar: last } });
 });
 
+function sketchOf() { return { samples: true, seed: state.project.takes.length, balance_db: Number($("balance").value) }; }
+
+// The first sound, while the model works: samples play the chart. Without a chart they have nothing to play.
+async function sketchMeanwhile() {
+  if (!state.sheet.bars.length) return;
+  const { id } = state.project;
+  try {
+    const done = await service.follow((await service.makeTakes(id, sketchOf())).id);
+    if (state.project?.id !== id) return;
+    if (state.take === null) { await refreshTakes(done); say(WORDS.sketch_is_there); return; }
+    state.project = await service.project(id);
+    showTakes();
+    await hearTake(state.take);
+  } catch { /* the takes are what was asked for */ }
+}
+
 function nextSeed() {
-  const used = state.project.takes.map((take) => take.seed);
+  const used = state.project.takes.filter((take) => take.players !== "samples").map((take) => take.seed);
   let seed = Number($("seed").value);
   while (used.includes(seed)) seed += 1;
   $("seed").value = seed;
@@ -410,6 +435,7 @@ async function make(values) {
     ...values,
   });
   await refreshTakes(await work(job));
+  say("");
 }
 
 async function refreshTakes(job) {
@@ -422,7 +448,7 @@ async function refreshTakes(job) {
 
 function bestTake() {
   const takes = state.project.takes;
-  return (takes.find((take) => take.place === 1) ?? takes[0]).number;
+  return (takes.find((take) => take.place === 1) ?? takes.find((take) => take.players !== "samples") ?? takes[0]).number;
 }
 
 function showTakes() {
@@ -434,16 +460,18 @@ function showTakes() {
     item.textContent = WORDS.no_takes;
     $("takes").append(item);
   }
-  $("get-band").textContent = takes.length ? WORDS.more_takes : WORDS.get_band;
-  $("again-box").hidden = !takes.length;
-  $("again-of").replaceChildren(...takes.map((take) => new Option(WORDS.take(take.number), take.number)));
+  const played = takes.filter((take) => take.players !== "samples");
+  $("get-band").textContent = played.length ? WORDS.more_takes : WORDS.get_band;
+  $("again-box").hidden = !played.length;
+  $("again-of").replaceChildren(...played.map((take) => new Option(WORDS.take(take.number), take.number)));
 }
 
 function takeItem(take, kept) {
   const item = document.createElement("li");
   item.dataset.number = take.number;
   const title = document.createElement("strong");
-  title.textContent = take.of_take ? WORDS.take_again(take.number, take.of_take, ...take.bars) : WORDS.take(take.number);
+  title.textContent = take.players === "samples" ? WORDS.take_samples(take.number)
+    : take.of_take ? WORDS.take_again(take.number, take.of_take, ...take.bars) : WORDS.take(take.number);
   const button = (text, action, className = "quiet") => {
     const made = document.createElement("button");
     made.type = "button";
@@ -477,6 +505,7 @@ function takeItem(take, kept) {
     take.of > 1 ? WORDS.best_of(take.place, take.of) : "",
     take.of > 1 && best ? WORDS.because(WORDS.reasons[best[0]] ?? best[0]) : "",
     take.skip_fine ? WORDS.rough : "",
+    take.style ? WORDS.styles[take.style] ?? take.style : "",
   ].filter(Boolean).join(", ");
   item.append(title, listen, keep, home, remove, why);
   return item;
