@@ -355,7 +355,8 @@ def measure_loss(options: argparse.Namespace) -> None:
         loss = {"torch": float(by_torch.sum() / tokens.sum()), "onnx": float(by_onnx.sum() / tokens.sum())}
         apart, worst = loss["onnx"] / loss["torch"] - 1, float((by_onnx / by_torch - 1).abs().max())
         case = {"what": "loss", "bundle": bundle.config.name, "stage": name, "songs": len(target)}
-        keep({**case, "tokens": int(tokens.sum()), **loss, "apart": apart, "of_a_song_at_most": worst})
+        figures = {"tokens": int(tokens.sum()), "loss": loss, "apart": apart, "of_a_song_at_most": worst}
+        keep({**case, **figures})
         print(
             f"| {name} | {tokens.sum():.0f} | {loss['torch']:.4f} | {loss['onnx']:.4f} | {apart:+.2%} | "
             f"{worst:.2%} |",

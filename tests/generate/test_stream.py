@@ -60,6 +60,33 @@ def test_sound_comes_before_the_stages_are_done(accompanist: Accompanist) -> Non
     parts.close()
 
 
+@unchecked()
+def test_a_preview_is_the_coarse_sound_and_ends_with_the_whole_accompaniment(
+    accompanist: Accompanist,
+) -> None:
+    vocal, stages = sung(SECONDS, sample_rate=RATE), list[str]()
+    whole = accompanist.generate(vocal, sample_rate=RATE, seed=3)
+    coarse = list(accompanist.stream(vocal, sample_rate=RATE, seed=3, skip_fine=True))
+    *parts, last = accompanist.stream(
+        vocal,
+        sample_rate=RATE,
+        seed=3,
+        preview=True,
+        on_progress=lambda progress: stages.append(progress.step),
+    )
+    assert len(parts) == len(coarse)
+    for part, expected in zip(parts, coarse, strict=True):
+        assert part.start == expected.start
+        assert part.accompaniment is None
+        assert torch.equal(part.waveform, expected.waveform)
+    assert last.waveform.shape == (1, 0)
+    assert last.start == whole.waveform.shape[1]
+    assert last.accompaniment is not None
+    assert same(last.accompaniment, whole)
+    assert last.accompaniment.record == whole.record
+    assert "coarse" not in stages[stages.index("fine") :]
+
+
 def test_what_the_progress_raises_stops_it(accompanist: Accompanist) -> None:
     def stop(progress: Progress) -> None:
         raise KeyboardInterrupt

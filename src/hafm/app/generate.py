@@ -8,6 +8,7 @@ In: options. Out: a `GenerateOutcome`: where everything is, how long it took, wh
 The accompaniment itself is made by `hafm.generate.accompany`; start to read there.
 """
 
+import contextlib
 import math
 import re
 import time
@@ -21,6 +22,7 @@ from hafm.app.command import Range, option
 from hafm.app.generate_result import RANKING_FILE, GenerateOutcome, Take, put_best
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import MADE, SOUND, WRITTEN, separator_path, separator_threads
+from hafm.app.preview import Preview, follow_turns, growing_preview
 from hafm.app.sheet_command import SheetCommand, SheetRequest
 from hafm.errors import OutputError, UsageError
 from hafm.estimate import Estimator, Phase
@@ -70,6 +72,7 @@ SETTLED_BY_REPLAY = (
     "--ending",
     "--keep",
     "--region",
+    "--preview",
 )
 """What a record settles, and so cannot be given beside it."""
 
@@ -84,6 +87,7 @@ SETTLED_BY_KEEP = (
     "--engine",
     "--intro",
     "--ending",
+    "--preview",
 )
 """What a take that is kept settles."""
 
@@ -209,6 +213,15 @@ class Generate(SheetCommand):
         bool, option("The band rings out after the vocal, on a last chord.", "--ending", panel=MADE)
     ] = False
     skip_fine: options.SkipFine = False
+    preview: Annotated[
+        bool,
+        option(
+            "Hear it while it is made: OUT.preview.wav, beside the output folder, has its coarser sound as "
+            "far as there is any, and goes when the results are there.",
+            "--preview",
+            panel=WRITTEN,
+        ),
+    ] = False
     device: options.DeviceOfRecord = None
     engine: options.EngineOfRecord = None
 
@@ -219,6 +232,7 @@ class Generate(SheetCommand):
         'hafm generate vocal.wav -o out/ --bpm 92 --chords "| Am | F | C | G |"',
         "hafm generate vocal.wav -o out/ --guide sheet/lead-sheet.json",
         "hafm generate song.wav -o out/ --start 30 --seconds 20 --skip-fine",
+        "hafm generate vocal.wav -o out/ --preview",
         "hafm generate song.mp3 -o out/ --separate --separator vocals.onnx",
         "hafm generate --replay out/generation.json -o again/",
         "hafm generate --keep out/generation.json --region 12.5-20 --seed 2 -o other/",
@@ -247,11 +261,23 @@ class Generate(SheetCommand):
         has_record = self.replay is not None or self.keep is not None
         if not has_record and self.separator is not None and not self.separate:
             raise UsageError("--separator was given without --separate; add --separate, or leave it out")
+        if self.preview and (beside := self._not_previewed()):
+            raise UsageError(f"--preview is for one new take of a vocal; leave it or {beside[0]} out")
         if self.pick == "best" and self.takes == 1 and self.replay is None:
             raise UsageError(
                 "--pick best needs takes to choose from, and there is one; add --takes, as in: "
                 "--takes 8 --pick best"
             )
+
+    def _not_previewed(self) -> list[str]:
+        """Options beside which there is no preview, of those that were given."""
+        others = {
+            "--takes": self.takes > 1,
+            "--separate": self.separate,
+            "--intro": self.intro > 0,
+            "--ending": self.ending,
+        }
+        return [name for name, given in others.items() if given]
 
     def _sheet_options(self) -> tuple[str, ...]:
         """Those of the lead sheet that were given."""
@@ -295,16 +321,28 @@ class Generate(SheetCommand):
         plan = _plan(self)
         find_device(plan.device)
         _check_folders(plan)
-        with staged_folder(
-            self.output,
-            last=[RECORD_FILE],
-            overwrite=self.overwrite,
-            cleaning=interrupts.cleaning,
-            commit=interrupts.shield(),
-        ) as folder:
-            return self._make(plan, folder, shown, began)
+        with (
+            staged_folder(
+                self.output,
+                last=[RECORD_FILE],
+                overwrite=self.overwrite,
+                cleaning=interrupts.cleaning,
+                commit=interrupts.shield(),
+            ) as folder,
+            growing_preview(self.output, shown, interrupts, overwrite=self.overwrite)
+            if self.preview
+            else contextlib.nullcontext() as preview,
+        ):
+            return self._make(plan, folder, shown, began, preview)
 
-    def _make(self, plan: "_Plan", folder: "StagedFolder", shown: "Display", began: float) -> GenerateOutcome:
+    def _make(
+        self,
+        plan: "_Plan",
+        folder: "StagedFolder",
+        shown: "Display",
+        began: float,
+        preview: Preview | None,
+    ) -> GenerateOutcome:
         """All that is done once the output folder is ours."""
         from hafm.audio.io import read_audio
         from hafm.files import check_output_folder
@@ -333,7 +371,9 @@ class Generate(SheetCommand):
 
         shown.step("listening")
         reporter = _reporter(accompanist, plan, plan.stage_seconds(vocal.seconds), shown)
-        accompaniments = plan.generate(accompanist, separator, sheet, vocal.seconds, shown, reporter)
+        accompaniments = plan.generate(
+            accompanist, separator, sheet, vocal, shown, preview=preview, on_progress=reporter
+        )
         generated = time.monotonic()
 
         ranking = _rank(accompaniments, shown) if self.pick == "best" else None
@@ -443,8 +483,10 @@ class _Plan:
         accompanist: "Accompanist",
         separator: "Separator | None",
         sheet: SheetRequest,
-        seconds: float,
+        vocal: "Audio",
         shown: "Display",
+        *,
+        preview: Preview | None,
         on_progress: "OnProgress",
     ) -> "list[Accompaniment]":
         """The takes; what sheet they follow is said before they are made."""
@@ -479,12 +521,32 @@ class _Plan:
             return [made]
         guide, corrections = sheet.given, None if sheet.is_empty else sheet.corrections
         if request.no_guide and follows_sheets(accompanist.bundle):
-            guide = LeadSheet(duration_seconds=seconds)  # one that knows nothing is followed as none
+            guide = LeadSheet(duration_seconds=vocal.seconds)  # one that knows nothing is followed as none
 
         def on_sheet(followed: LeadSheet | None) -> None:
             if followed is not None and not request.no_guide:
                 shown.say(f"lead sheet: {headline(followed)}")
 
+        if preview is not None:
+            return preview.follow(
+                accompanist.stream(
+                    self.vocal,
+                    seed=request.seed,
+                    temperature=request.temperature,
+                    top_k=request.top_k,
+                    guidance=request.guidance,
+                    guide=guide,
+                    corrections=corrections,
+                    guide_guidance=request.guide_strength,
+                    start_seconds=self.start_seconds,
+                    seconds=self.seconds,
+                    skip_fine=self.skip_fine,
+                    preview=True,
+                    on_sheet=on_sheet,
+                    on_progress=on_progress,
+                ),
+                num_samples=vocal.num_samples,
+            )
         return accompanist.generate_takes(
             self.vocal,
             takes=request.takes,
@@ -657,6 +719,8 @@ def _reporter(accompanist: "Accompanist", plan: _Plan, seconds: float, shown: "D
     if plan.separator is not None:
         parts.insert(0, Phase(name=SEPARATION, frames=math.ceil(seconds), cost=_SEPARATION_COST))
     frames = {part.name: part.frames for part in parts}
+    if plan.request.preview:
+        return follow_turns(parts, shown)
     report = shown.generation(Estimator(parts))
 
     def on_progress(progress: "Progress") -> None:

@@ -287,16 +287,21 @@ class Accompanist:
         top_k: int | None = None,
         guidance: float | None = None,
         guide: LeadSheet | None = None,
+        corrections: Corrections | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
+        preview: bool = False,
+        on_sheet: OnSheet | None = None,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Part]:
         """One accompaniment, in parts that can be played while the rest is being made.
 
         Args:
+            preview: parts sound without the fine stage, and so come earlier and are coarser. The last one is
+                empty, and holds the accompaniment.
             vocal, ...: as for `generate`.
 
         Yields:
@@ -309,6 +314,8 @@ class Accompanist:
         if take < 0:
             raise UsageError(f"take {take} was asked for; takes count from 0")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
+        if corrections is not None:
+            corrections.require_duration(audio.seconds)
         opened = self.open_engine()
         settings = self._settings(
             seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine
@@ -323,6 +330,9 @@ class Accompanist:
             device=self.device,
             engine=opened,
             on_progress=on_progress,
+            corrections=corrections,
+            on_sheet=on_sheet,
+            preview=preview,
         )
 
     def generate_takes(

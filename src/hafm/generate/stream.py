@@ -15,6 +15,9 @@ memory at once, which `pipeline` avoids.
 What cannot be known before the end is how loud the whole is: parts have the gain that the first one asks for,
 with peaks limited part by part. The first part is short, the others are longer: the codec works on what lies
 around a part, too.
+
+A preview is the sound of the coarse codes alone, which need not wait for the fine stage: that runs when the
+preview has been given. The accompaniment at the end is the same.
 """
 
 from collections.abc import Iterator
@@ -33,7 +36,7 @@ from hafm.errors import BundleError
 from hafm.generate.accompaniment import Accompaniment, Tokens
 from hafm.generate.engine import Engine
 from hafm.generate.parallel import LIKELIEST
-from hafm.generate.pipeline import sampling_of
+from hafm.generate.pipeline import OnSheet, sampling_of
 from hafm.generate.plan import Window
 from hafm.generate.record import BundleUsed, Environment, GenerationRecord, InputUsed, Settings
 from hafm.generate.sampling import SamplingSettings
@@ -41,6 +44,7 @@ from hafm.generate.seeds import generator_for
 from hafm.generate.steps import coarse_sampling, codec_frames, fit_frames, hear, sheets_for, show, sound
 from hafm.generate.vocal import with_notes
 from hafm.generate.windows import generate_windows
+from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.rates import convert_frames
@@ -81,9 +85,30 @@ def stream(
     device: torch.device,
     engine: Engine,
     on_progress: OnProgress | None,
+    corrections: Corrections | None = None,
+    on_sheet: OnSheet | None = None,
+    preview: bool = False,
 ) -> Iterator[Part]:
-    """The parts; the arguments are those of `hafm.generate.pipeline.accompany`, for one vocal and take."""
-    parts = _parts(bundle, with_notes(vocal), used, settings, guide, bundle_used, device, engine, on_progress)
+    """The parts.
+
+    Args:
+        preview: parts sound as the coarse codes do, and the one with the accompaniment is empty.
+        bundle, ...: those of `hafm.generate.pipeline.accompany`, for one vocal and take.
+    """
+    parts = _parts(
+        bundle,
+        with_notes(vocal),
+        used,
+        settings,
+        guide,
+        bundle_used,
+        device,
+        engine,
+        on_progress,
+        corrections=corrections,
+        on_sheet=on_sheet,
+        preview=preview,
+    )
     while True:
         with device_errors(device), one_thread():  # not while the caller has its turn
             part = next(parts, None)
@@ -183,8 +208,14 @@ def _parts(
     device: torch.device,
     engine: Engine,
     on_progress: OnProgress | None,
+    *,
+    corrections: Corrections | None,
+    on_sheet: OnSheet | None,
+    preview: bool,
 ) -> Iterator[Part]:
-    [sheet] = sheets_for(bundle, [guide], [vocal])
+    [sheet] = sheets_for(bundle, [guide], [vocal], corrections=corrections)
+    if on_sheet is not None:
+        on_sheet(sheet)
     heard = hear(bundle, vocal, seed=settings.seed, device=device)
     shown = show(bundle, [sheet], vocal, device=device)
     num_frames = codec_frames(bundle, vocal)
@@ -214,10 +245,11 @@ def _parts(
     if not settings.skip_fine:
         stages.append(made("fine", coarse, frames=num_frames, drawn=drawn))
     codes = _Stacked(stages)
+    given = _Stacked([coarse]) if preview else codes
     codec = bundle.load_codec().to(device)
     start, gain_db = 0, None
     for block in resample_blocks(
-        _decoded(codec, codes), codec.sample_rate, vocal.sample_rate, num_channels=1
+        _decoded(codec, given), codec.sample_rate, vocal.sample_rate, num_channels=1
     ):
         kept = block[:, : vocal.num_samples - start]
         if not kept.shape[1]:
@@ -227,10 +259,14 @@ def _parts(
         waveform = limit_peaks(kept * 10 ** (gain_db / 20), vocal.sample_rate)
         part = Part(start=start, waveform=waveform, sample_rate=vocal.sample_rate)
         start += kept.shape[1]
-        if start == vocal.num_samples:
+        if start == vocal.num_samples and not preview:
             break
         yield part
+        if start == vocal.num_samples:
+            part = replace(part, start=start, waveform=waveform[:, :0])
+            break
     assert start == vocal.num_samples, "codes cover the vocal"
+    codes.require(num_frames)
     semantic.require(semantic.num_frames)  # a last frame that no window of the coarse stage looked at
     [waveform] = sound(bundle, codes.codes, vocal, level_lufs=settings.level_lufs, device=device)
     accompaniment = Accompaniment(
