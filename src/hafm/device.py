@@ -10,7 +10,7 @@ import torch
 
 from hafm.errors import DeviceError
 
-__all__ = ["device_errors", "find_device", "one_thread"]
+__all__ = ["device_errors", "exact_device", "find_device", "one_thread"]
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -37,6 +37,17 @@ def find_device(name: str | torch.device) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("mps was asked for, and this machine has no Apple GPU that torch can use; use cpu")
     return device
+
+
+def exact_device(device: torch.device) -> torch.device:
+    """Where features, the codec and all that needs float64 run: the device, or the CPU for an Apple GPU.
+
+    An Apple GPU has no float64, and users of another codec met wrong codes on it without an error.
+
+    >>> exact_device(torch.device("mps")), exact_device(torch.device("cuda", 1))
+    (device(type='cpu'), device(type='cuda', index=1))
+    """
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hafm.device import exact_device
 from hafm.engine.session import StageSession
 from hafm.generate.guidance import Guidance
 from hafm.generate.sampling import SamplingSettings, sample
@@ -129,7 +130,7 @@ def decode_frames(
     inputs = torch.cat([torch.full_like(steps[:, :, :1], bos), steps], dim=2)
     uniform = torch.stack(
         [torch.rand((F - known) * K, generator=take, dtype=torch.float64) for take in generators]
-    ).to(device)
+    ).to(exact := exact_device(device))
     # Not around the loop: between two frames it is the caller's turn.
     with torch.inference_mode():
         guidance = Guidance.of(settings, has_guide=guide is not None)
@@ -141,8 +142,8 @@ def decode_frames(
         with torch.inference_mode():
             logits = step(inputs[:, :, start : position + 1], start=start, codebooks=codebooks)
             numbers = uniform[:, [(token.frame - known) * K + token.codebook for token in tokens]]
-            drawn = sample(logits.flatten(0, 1), settings=settings, uniform=numbers.flatten())
-            drawn = drawn.unflatten(0, (B, -1))
+            drawn = sample(logits.flatten(0, 1).to(exact), settings=settings, uniform=numbers.flatten())
+            drawn = drawn.unflatten(0, (B, -1)).to(device)
             start = position + 1
             inputs[:, [token.row for token in tokens], start] = drawn
             codes[:, codebooks, frames] = drawn

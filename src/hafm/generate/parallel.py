@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hafm.device import exact_device
 from hafm.engine.session import StageSession
 from hafm.generate.guidance import Guidance
 from hafm.generate.plan import Window, conditions_of
@@ -78,7 +79,7 @@ def generate_parallel(
     assert not model.training, "generation needs model.eval(): in training mode rows influence each other"
     B, K, F = codes.shape
     numbers = [torch.rand(F, K, generator=take, dtype=torch.float64) for take in generators]
-    uniform = torch.stack(numbers).to(codes.device)
+    uniform = torch.stack(numbers).to(exact := exact_device(codes.device))
     kept = _kept(windows)
     guidance = Guidance.of(settings, has_guide=False)
     for done, (number, k) in enumerate(_order(windows, kept, num_passes=K), start=1):
@@ -95,9 +96,11 @@ def generate_parallel(
                 session=session,
             )[:, first - window.start : last - window.start]
             tokens = sample(
-                scores.flatten(0, 1), settings=settings, uniform=uniform[:, first:last, k].flatten()
+                scores.flatten(0, 1).to(exact),
+                settings=settings,
+                uniform=uniform[:, first:last, k].flatten(),
             )
-            codes[:, k, first:last] = tokens.unflatten(0, (B, -1))
+            codes[:, k, first:last] = tokens.unflatten(0, (B, -1)).to(codes.device)
         if on_step is not None:
             on_step(Progress(step=model.spec.name, done=F * done // (K * len(windows)), total=F))
         if k == K - 1:

@@ -24,7 +24,7 @@ from torch.nn.functional import pad
 from hafm.audio.limiter import limit_peaks
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
-from hafm.device import device_errors, one_thread
+from hafm.device import device_errors, exact_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Tokens
 from hafm.generate.around import died_away
@@ -143,8 +143,9 @@ def make_again(
             session=engine.session,
             on_progress=on_progress,
         )
-        codec = bundle.load_codec().to(device)
-        decoded = codec.decode(codes)[0].cpu()
+        exact = exact_device(device)
+        codec = bundle.load_codec().to(exact)
+        decoded = codec.decode(codes.to(exact))[0].cpu()
     new = resample(decoded, codec.sample_rate, rate, piece.num_samples)
     new = limit_peaks(_levelled(new, old, first - begin, last - begin), rate)
     if ending is not None:
@@ -160,18 +161,19 @@ def _tokens(
     bundle: Bundle, old: Float[Tensor, "1 N"], rate: int, ticks: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Semantic tokens and coarse codes of the first `ticks` 25ths of a second of a sound."""
-    features, kmeans = bundle.load_features("instrumental").to(device), bundle.load_kmeans("instrumental")
-    codec = bundle.load_codec().to(device)
+    exact = exact_device(device)
+    features, kmeans = bundle.load_features("instrumental").to(exact), bundle.load_kmeans("instrumental")
+    codec = bundle.load_codec().to(exact)
     levelled = []
     for wanted in (features.sample_rate, codec.sample_rate):
         sound = resample(old, rate, wanted)
         if bundle.config.codec.get("kind") == "spectral":
             sound = set_active_rms(sound, SPECTRAL_INSTRUMENTAL_RMS, sample_rate=wanted)
-        levelled.append(sound.to(device))
+        levelled.append(sound.to(exact))
     semantic = kmeans.predict(features.extract(levelled[0]).cpu())[:, None, : 2 * ticks].to(device)
     coarse = bundle.spec("coarse").target.num_codebooks
     codes = codec.encode(levelled[1][:, None])[:, :coarse, : 3 * ticks]
-    return semantic, codes
+    return semantic, codes.to(device)
 
 
 def _levelled(

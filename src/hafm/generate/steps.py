@@ -29,6 +29,7 @@ from hafm.audio.limiter import limit_peaks
 from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
+from hafm.device import exact_device
 from hafm.engine.session import StageSession
 from hafm.errors import BundleError, LeadSheetError, UsageError
 from hafm.generate.parallel import LIKELIEST
@@ -73,9 +74,11 @@ def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> In
         bundle: the model.
         vocal: any rate and level.
         seed: decides the noise that covers what a separator left in the vocal; all takes hear the same.
-        device: where features are computed. Their ids are taken on the CPU, which has float64.
+        device: where the stages run, and features are computed, unless it is an Apple GPU. Their ids are
+            taken on the CPU, which has float64.
     """
-    features, kmeans = bundle.load_features("vocal").to(device), bundle.load_kmeans("vocal")
+    exact = exact_device(device)
+    features, kmeans = bundle.load_features("vocal").to(exact), bundle.load_kmeans("vocal")
     waveform = resample(vocal.mono()[None], vocal.sample_rate, features.sample_rate)
     prepared = prepare_vocal(
         waveform,
@@ -83,7 +86,7 @@ def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> In
         generator=generator_for(seed=seed, take=0, name="vocal noise"),
         sigma=bundle.config.vocal_noise_sigma,
     )
-    return kmeans.predict(features.extract(prepared.to(device)).cpu())[:, None].to(device)
+    return kmeans.predict(features.extract(prepared.to(exact)).cpu())[:, None].to(device)
 
 
 def analyse(
@@ -308,14 +311,15 @@ def sound(
         codes: one row a take.
         vocal: whose rate and length they get.
         level_lufs: loudness they are brought to; peaks stay under -1 dBTP.
-        device: where the codec runs.
+        device: where the codec runs, unless it is an Apple GPU.
 
     Raises:
         BundleError: the codec gave something that is not finite.
     """
-    codec = bundle.load_codec().to(device)
+    exact = exact_device(device)
+    codec = bundle.load_codec().to(exact)
     waveforms = []
-    for row in codes.split(1):  # one by one: a take's bytes do not depend on its companions
+    for row in codes.to(exact).split(1):  # one by one: a take's bytes do not depend on its companions
         decoded = codec.decode(row)[0].cpu()
         if not decoded.isfinite().all():
             raise BundleError(

@@ -31,7 +31,7 @@ from hafm.audio.limiter import limit_peaks
 from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample_blocks import resample_blocks
 from hafm.audio.sound import Audio
-from hafm.device import device_errors, one_thread
+from hafm.device import device_errors, exact_device, one_thread
 from hafm.errors import BundleError
 from hafm.generate.accompaniment import Accompaniment, Tokens
 from hafm.generate.engine import Engine
@@ -185,7 +185,8 @@ class _Stacked:
 
     def __init__(self, stages: list[_Made]) -> None:
         self.stages = stages
-        self.codes = torch.cat([stage.codes for stage in stages], dim=1)
+        codes = torch.cat([stage.codes for stage in stages], dim=1)
+        self.codes = codes.to(exact_device(codes.device))  # where the codec reads them
         self.num_frames = stages[0].num_frames
 
     def require(self, num_frames: int) -> None:
@@ -246,7 +247,7 @@ def _parts(
         stages.append(made("fine", coarse, frames=num_frames, drawn=drawn))
     codes = _Stacked(stages)
     given = _Stacked([coarse]) if preview else codes
-    codec = bundle.load_codec().to(device)
+    codec = bundle.load_codec().to(exact_device(device))
     start, gain_db = 0, None
     for block in resample_blocks(
         _decoded(codec, given), codec.sample_rate, vocal.sample_rate, num_channels=1

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from hafm.device import exact_device
 from hafm.model.linear import draw_normal
 
 Positions: TypeAlias = Literal["t5", "rotary"]
@@ -55,9 +56,9 @@ def bucket_of(
     num_exact = num_buckets // 2
     max_distance = max(max_distance, num_exact + 1)  # shorter sequences need no logarithmic part
     # Bucket e + (n - e) * log(d / e) / log(max / e): d = e gives e, d = max gives n.
-    far = distance.clamp_min(num_exact).double() / num_exact
+    far = distance.clamp_min(num_exact).to(exact_device(distance.device)).double() / num_exact
     scale = (num_buckets - num_exact) / math.log(max_distance / num_exact)
-    logarithmic = (num_exact + far.log() * scale).long().clamp_max(num_buckets - 1)
+    logarithmic = (num_exact + far.log() * scale).long().clamp_max(num_buckets - 1).to(distance.device)
     return base + torch.where(distance < num_exact, distance, logarithmic)
 
 
