@@ -13,7 +13,7 @@ AXE    := .venv/axe/node_modules/axe-core/axe.min.js
 VOCAL  := src/hafm/assets/demo_vocal.flac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-web check check-full lint format clean
+.PHONY: help demo test test-web test-browser check check-full lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +28,16 @@ test-web: .venv/web.stamp  ## run the studio in Chromium, and fuzz its service (
 	OMP_NUM_THREADS=1 AXE=$(AXE) $(BIN)/python -m pytest -q -m "slow or not slow" tests/web/browser \
 	  tests/web/test_openapi.py tests/web/test_load.py
 
-check: lint test  ## what CI runs: lint, tests, demo
+check: lint test  ## what CI runs: lint, tests, demo, and the studio in Chromium where that is to be had
 	$(MAKE) --no-print-directory demo
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null || test "$(BROWSER)" = install; then \
+	  if $(MAKE) --no-print-directory .venv/web.stamp >.venv/web.log 2>&1; then \
+	    $(MAKE) --no-print-directory test-browser; \
+	  else echo "make check: the browser's tests are left out; .venv/web.log says what could not be installed"; fi; \
+	else echo "make check: the browser's tests are left out, there is no chromium; make test-web installs it"; fi
+
+test-browser: .venv/web.stamp
+	OMP_NUM_THREADS=1 AXE=$(AXE) $(BIN)/python -m pytest -q -m "slow or not slow" tests/web/browser
 
 check-full: lint .venv/full.stamp  ## `check`, and the slow tests too (adds Ray, 600 MB)
 	$(PYTEST) -m "slow or not slow"

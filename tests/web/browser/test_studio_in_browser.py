@@ -114,6 +114,14 @@ class Page:
         """Waits until a song is there and nothing is being worked on."""
         until(lambda: self["#desk"].is_displayed() and not self["#work"].is_displayed())
 
+    def look(self, width: int, dark: bool) -> None:
+        """Another screen, by day or by night."""
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+        size = {"width": width, "height": 860, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        time.sleep(0.5)  # the waveform is drawn anew when the size has settled
+
     def shot(self, name: str) -> None:
         if SHOTS:
             self.driver.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
@@ -156,6 +164,7 @@ def started(folder: Path, *words: str) -> Any:
         "--headless=new",
         "--no-sandbox",
         "--disable-gpu",
+        "--disable-dev-shm-usage",
         "--disable-background-networking",
         "--no-first-run",
         "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
@@ -423,12 +432,7 @@ def test_a_singer_records(page: Page) -> None:
 
 @pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1240, True)])
 def test_it_fits_a_phone_and_the_night(page: Page, width: int, dark: bool) -> None:
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 860, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
+    page.look(width, dark)
     name = f"{'phone' if width < 500 else 'desk'}-{'dark' if dark else 'light'}"
     page.open()
     until(lambda: page.all("#projects button"))
@@ -467,7 +471,9 @@ def test_the_built_in_model_plays_with_a_corrected_chord(tmp_path: Path) -> None
             sketched = time.monotonic() - began
             page.shot("sketch")
             conftest.until(lambda: len(page.all("#takes li")) == 2 and not page["#work"].is_displayed())
-            page.shot("song")
+            for width, dark in ((1240, True), (390, True), (1240, False)):
+                page.look(width, dark)
+                page.shot(f"song-{width}-{'dark' if dark else 'light'}")
             page.check_access()
             page.press("#takes li.heard button:nth-of-type(3)")
             (saved,) = until(lambda: list((tmp_path / "saved").glob("*.zip")))

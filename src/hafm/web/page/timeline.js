@@ -52,7 +52,7 @@ export class TimelineView extends EventTarget {
       cspNonce: document.querySelector("meta[name=nonce]").content,
       plugins: [
         this.regions,
-        Timeline.create({ height: 18, timeInterval: seconds > 120 ? 5 : 1, primaryLabelInterval: 5, style: { fontSize: "12px", color: colour("--soft") } }),
+        Timeline.create({ height: 18, timeInterval: seconds > 120 ? 5 : 1, primaryLabelInterval: 5, style: { fontSize: "12px", color: "var(--soft)" } }),
       ],
     });
     this.drawPitch(hearing.pitch);
