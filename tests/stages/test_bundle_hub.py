@@ -77,7 +77,7 @@ def test_a_hub_id_is_fetched_without_what_could_carry_code(
     assert bundle_folder(source, revision=revision) == tiny_bundle
     [request] = asked
     assert (request["repo_id"], request["revision"]) == asked_for
-    assert set(request["allow_patterns"]) == {"*.json", "*.safetensors", "README.md"}
+    assert set(request["allow_patterns"]) == {"*.json", "*.safetensors", "*.onnx", "README.md"}
 
 
 @pytest.mark.parametrize(

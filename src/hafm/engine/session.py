@@ -93,6 +93,7 @@ class Steps:
         self.total = np.zeros((), dtype=np.int32)
         self.one = np.zeros((batch, 1, transformer.width), dtype=np.float32)
         self.logits = np.zeros((batch, self.num_codebooks * self.cardinality), dtype=np.float32)
+        self.by_codebook = torch.from_numpy(self.logits).unflatten(1, (self.num_codebooks, self.cardinality))
         self._bind("past", self.past_lengths, name="past_lengths")
         self._bind("past", self.total, name="total")
         self._bind("past", self.one, name="x")
@@ -125,8 +126,8 @@ class Steps:
             raise _refused(error) from error
         if S > 1:
             self._bind("past", self.one, name="x")
-        logits: Tensor = torch.from_numpy(self.logits).unflatten(1, (self.num_codebooks, self.cardinality))
-        return logits[:, codebooks[0] : codebooks[-1] + 1].clone()  # the next step writes over it
+        logits: Tensor = self.by_codebook[:, codebooks[0] : codebooks[-1] + 1]
+        return logits.clone()  # the next step writes over it
 
     def _bind_bias(self, num_queries: int) -> None:
         assert self.table is not None, "called with a bias only"

@@ -128,9 +128,11 @@ def decode_frames(
     start_codes[:, :, known:] = bos
     steps = layout.spread(start_codes, fill=bos)
     inputs = torch.cat([torch.full_like(steps[:, :, :1], bos), steps], dim=2)
-    uniform = torch.stack(
-        [torch.rand((F - known) * K, generator=take, dtype=torch.float64) for take in generators]
-    ).to(exact := exact_device(device))
+    # One number per token, frame by frame, laid out as the tokens are: row by row, step by step.
+    uniform = torch.zeros(B, K, F, dtype=torch.float64)
+    for row, take in zip(uniform, generators, strict=True):
+        row[:, known:] = torch.rand(F - known, K, generator=take, dtype=torch.float64).T
+    numbers = layout.spread(uniform, fill=0).to(exact := exact_device(device))
     # Not around the loop: between two frames it is the caller's turn.
     with torch.inference_mode():
         guidance = Guidance.of(settings, has_guide=guide is not None)
@@ -139,13 +141,17 @@ def decode_frames(
     for position in range(layout.first_step(known), layout.num_steps(F) if known < F else 0):
         tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= known]
         codebooks, frames = [token.codebook for token in tokens], [token.frame for token in tokens]
+        rows = slice(tokens[0].row, tokens[-1].row + 1)  # of neighbours
         with torch.inference_mode():
             logits = step(inputs[:, :, start : position + 1], start=start, codebooks=codebooks)
-            numbers = uniform[:, [(token.frame - known) * K + token.codebook for token in tokens]]
-            drawn = sample(logits.flatten(0, 1).to(exact), settings=settings, uniform=numbers.flatten())
-            drawn = drawn.unflatten(0, (B, -1)).to(device)
+            drawn = sample(
+                logits.flatten(0, 1).to(exact),
+                settings=settings,
+                uniform=numbers[:, rows, position].flatten(),
+            )
+            drawn = drawn.view(B, -1).to(device)
             start = position + 1
-            inputs[:, [token.row for token in tokens], start] = drawn
+            inputs[:, rows, start] = drawn
             codes[:, codebooks, frames] = drawn
         if (done := layout.whole_frames(start)) > reported:
             reported = done

@@ -82,7 +82,7 @@ def sample(
     tensor([2])
     """
     least, most = logits.aminmax()  # NaN if there is one; a tenth of the time of looking at each
-    if not (least.isfinite() and most.isfinite()):
+    if not (math.isfinite(least) and math.isfinite(most)):
         raise BundleError(
             "The model's scores for the next token are not finite, so none can be drawn: its weights are "
             "damaged, or too large for their precision. Use another bundle, or float32 weights."

@@ -18,7 +18,7 @@ Source: section 3.3 of the paper (the sequence of stage 2), section 3.4 (heads r
 
 from typing import TypeVar
 
-from jaxtyping import Int
+from jaxtyping import Int, Num
 from torch import Tensor
 
 __all__ = ["codebook_of", "deinterleave", "frame_of", "interleave"]
@@ -27,7 +27,7 @@ Position = TypeVar("Position", int, Tensor)
 """One position, or a tensor of them."""
 
 
-def interleave(codes: Int[Tensor, "B K T"]) -> Int[Tensor, "B T*K"]:
+def interleave(codes: Num[Tensor, "B K T"]) -> Num[Tensor, "B T*K"]:
     """The flat sequence of the codes, frame by frame.
 
     Args:

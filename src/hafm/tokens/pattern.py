@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from hafm.tokens.interleave import codebook_of, deinterleave, frame_of, interleave
@@ -64,7 +64,7 @@ class Flat:
         """S, columns for F frames."""
         return num_frames * self.num_codebooks
 
-    def spread(self, codes: Int[Tensor, "B K F"], *, fill: int) -> Int[Tensor, "B 1 S"]:
+    def spread(self, codes: Num[Tensor, "B K F"], *, fill: int) -> Num[Tensor, "B 1 S"]:
         """The grid of the codes; here no place is left to fill."""
         return interleave(codes)[:, None]
 
@@ -119,7 +119,7 @@ class Delay:
         """F + K - 1."""
         return num_frames + self.num_codebooks - 1
 
-    def spread(self, codes: Int[Tensor, "B K F"], *, fill: int) -> Int[Tensor, "B K S"]:
+    def spread(self, codes: Num[Tensor, "B K F"], *, fill: int) -> Num[Tensor, "B K S"]:
         """Codebook k moved right by k."""
         B, K, F = codes.shape
         grid = codes.new_full((B, K, self.num_steps(F)), fill)
