@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.testclient import TestClient
 
 from hafm.web.api import make_app
 from hafm.web.desk import Desk
@@ -239,3 +240,19 @@ def test_every_answer_says_what_a_browser_may_do(raw: Raw) -> None:
 
 def test_the_studio_lives_on(raw: Raw) -> None:
     assert status(raw.get(f"/v1/projects/{raw.project}")) == 200
+
+
+def test_others_in_the_network_need_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hafm.web.gate._WRONG_PASSWORD_SECONDS", 0.0)
+    desk = Desk(Store(tmp_path), limits=Limits(), opener=StubStudio)
+    desk.start = lambda: None  # type: ignore[method-assign]
+    gate = make_app(desk, host="0.0.0.0", password="correct horse")
+    with TestClient(gate, base_url="http://192.168.1.5:8642") as client:
+        assert client.get("/v1/projects").status_code == 401
+        assert client.get("/v1/projects", auth=("me", "wrong horse")).status_code == 401
+        refused = client.get("/v1/projects", auth=("me", ""))
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"].startswith("Basic ")
+        assert client.get("/v1/projects", auth=("me", "correct horse")).json() == []
+        rebound = {"host": "evil.example:8642"}
+        assert client.get("/v1/projects", auth=("me", "correct horse"), headers=rebound).status_code == 403

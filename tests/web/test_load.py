@@ -158,3 +158,38 @@ def everything(studio: Served, project: str) -> list[Any]:
         {name: value for name, value in shown.items() if name not in ("jobs", "used")},
         *(studio.ask("GET", f"/projects/{project}/{part}")[1] for part in parts),
     ]
+
+
+def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
+    folder = tmp_path / "studio"
+    command = [sys.executable, "-m", "hafm", "web", "--port", "0", "--no-browser", "--folder", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        address = next(line for line in lines if "the studio is at http://127.0.0.1:" in line)
+        studio = Served(process, int(address.rpartition(":")[2].split()[0]))
+        status, example, _ = until(lambda: answered(studio))
+        assert status == 201
+        assert studio.heard(example["id"])["seconds"] > 10
+        second = subprocess.run(command, capture_output=True, text=True)
+        assert second.returncode == 2, "one studio per folder"
+        assert str(folder) in second.stderr
+        process.send_signal(signal.SIGINT)
+        rest = "".join(lines)
+        assert process.wait(60) == 130
+        assert f"its projects are in '{folder}'" in rest
+        assert "Traceback" not in rest
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+    assert (folder / example["id"] / "lead-sheet.json").is_file()
+
+
+def answered(studio: Served) -> tuple[int, Any, dict[str, str]] | None:
+    try:
+        return studio.ask("POST", "/example")
+    except OSError:  # it is not there yet
+        return None

@@ -5,6 +5,7 @@ In: an address. Out: the studio, until the process is asked to end.
 
 import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ __all__ = ["LOCK", "listen", "serve"]
 LOCK = "studio.lock"
 _MOST_CONNECTIONS = 200
 _IDLE_SECONDS = 10
+_LOOK_SECONDS = 0.5
+_CLOSING_SECONDS = 10.0
 
 
 @contextlib.contextmanager
@@ -94,7 +97,16 @@ def serve(
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=1,
     )
+    # Signals come to the main thread; what they raise would tear the event loop, which says so at length.
+    server = _Server(config)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listening]}, name="hafm-server", daemon=True
+    )
+    thread.start()
     try:
-        _Server(config).run(sockets=[listening])
+        while thread.is_alive():
+            thread.join(_LOOK_SECONDS)
     finally:
+        server.should_exit = True
+        thread.join(_CLOSING_SECONDS)
         desk.close()
