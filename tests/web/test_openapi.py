@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Do not use the `random` module"),  # schemathesis does
 ]
 
-EXAMPLES = 40
+EXAMPLES = 25
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,11 @@ def fuzz(operation: Any, address: str, project: str, checks: list[Any]) -> None:
     def ask(case: Any, is_real: bool) -> None:
         if is_real and "project_id" in (case.path_parameters or {}) and operation.label != DELETE:
             case.path_parameters["project_id"] = project
-        case.validate_response(case.call(base_url=address, timeout=60), checks=checks)
+        answer = case.call(base_url=address, timeout=60)
+        if answer.status_code == 503:  # the queue is full, which it says
+            assert int(answer.headers["retry-after"][0]) >= 1
+            return
+        case.validate_response(answer, checks=checks)
 
     ask()
 
