@@ -5,7 +5,9 @@
 A file is a pure function of its format and number: bytes flipped, sizes overwritten, stretches repeated,
 dropped, zeroed or cut off, junk put in, two files joined. The rule:
 
-    taken     with at least as many samples as libsndfile alone finds there, at the same rate and channels
+    taken     with at least as many samples as libsndfile alone finds there, at the same rate and channels; of
+              MP3, where libsndfile also plays what is no sound and some of it twice, with those of all frames
+              that are still whole
     refused   by an `AudioError` of one line; where libsndfile finds a sound that is fit, that is wrong
     never     another exception, the end of the process, over 10 s, over 200 MB more than the sound, a file
               that is left behind
@@ -18,33 +20,39 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-__all__ = ["FORMATS", "broken", "verdict"]
+__all__ = ["FORMATS", "broken", "least_of_mp3", "verdict"]
 
 RATE = 24_000
 SECONDS = 0.8
 LIMIT_SECONDS = 10.0
 LIMIT_BYTES = 200 << 20
-_EXCUSED = {".mp3": 1_200, "": 64}
-"""Samples: of MP3 the delay that an index states, which libsndfile takes for sound where it finds none; of
-others the head of a joined file, likewise."""
+_LONGEST_HEAD = 64
+_OPUS_FRAME = 480
+_MP3_FRAME = 576  # samples
+_KBIT_S = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_DECODER_DELAY = 529
+_CUT = 141  # behind that name: 12 bits each of delay and padding
 SIZES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 
 
 def _tone() -> np.ndarray:
+    """A glide and some noise, which fills several pages of an Ogg."""
     time_ = np.arange(round(SECONDS * RATE)) / RATE
-    return 0.4 * np.sin(2 * np.pi * (220 + 200 * time_) * time_)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(len(time_))
+    return 0.4 * np.sin(2 * np.pi * (220 + 200 * time_) * time_) + noise
 
 
 def _encoded(format: str, subtype: str | None = None, **options: object) -> bytes:
@@ -76,8 +84,8 @@ FORMATS: dict[str, Callable[[], bytes]] = {
     "au": lambda: _encoded("AU", "PCM_16"),
     "caf": lambda: _encoded("CAF", "PCM_16"),
     "flac": lambda: _encoded("FLAC"),
-    "vorbis": lambda: _encoded("OGG", "VORBIS"),
-    "opus": lambda: _encoded("OGG", "OPUS"),
+    "vorbis": lambda: _encoded("OGG", "VORBIS", compression_level=0.0),
+    "opus": lambda: _encoded("OGG", "OPUS", compression_level=0.0),
     "mp3": lambda: _encoded("MP3"),
     "mp3-without-index": _without_index,
 }
@@ -150,8 +158,13 @@ _CHANGES = (_flip, _random, _size, _size, _repeat, _drop, _zero, _insert, _cut, 
 # ---- the rule
 
 
-def verdict(path: Path) -> tuple[str, str]:
-    """What came of a file, and what is wrong with that; empty if nothing is."""
+def verdict(path: Path, *, least: int | None = None) -> tuple[str, str]:
+    """What came of a file, and what is wrong with that; empty if nothing is.
+
+    Args:
+        path: the file.
+        least: samples that must be taken; None for what libsndfile alone finds.
+    """
     from hafm.audio.io import read_audio
     from hafm.errors import AudioContentError, AudioError
 
@@ -161,7 +174,7 @@ def verdict(path: Path) -> tuple[str, str]:
     try:
         audio = read_audio(path, min_seconds=0.05, allow_silence=True)
         size = 4 * audio.waveform.numel()
-        wrong = _less_than_libsndfile(path, audio.num_samples, audio.sample_rate, audio.file_channels)
+        wrong = _less(path, least, audio.num_samples, audio.sample_rate, audio.file_channels)
     except AudioError as error:
         outcome = f"refused: {error}"
         if "\n" in str(error) or not str(error).strip():
@@ -180,10 +193,17 @@ def verdict(path: Path) -> tuple[str, str]:
     return outcome, wrong
 
 
+class _OnwardFile(soundfile.SoundFile):
+    """One that is not told to seek after every block: at the end of an MP3 it then plays a part again."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _by_libsndfile(path: Path) -> tuple[int, int, int] | None:
     """Samples, rate and channels that libsndfile finds, block by block; None if it does not open the file."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with _OnwardFile(path) as file:
             count = 0
             try:
                 while len(block := file.read(4096, dtype="float32", always_2d=True)):
@@ -197,11 +217,51 @@ def _by_libsndfile(path: Path) -> tuple[int, int, int] | None:
         return None
 
 
-def _less_than_libsndfile(path: Path, samples: int, rate: int, channels: int) -> str:
+def _less(path: Path, least: int | None, samples: int, rate: int, channels: int) -> str:
+    if least is not None:
+        return (
+            f"{samples} samples were taken of {least}"
+            if (rate, channels) == (RATE, 1) and samples < least
+            else ""
+        )
     found = _by_libsndfile(path)
-    if found is None or found[1:] != (rate, channels) or found[0] <= samples + _EXCUSED[path.suffix]:
+    # What is joined to a WAV begins with a head, and behind an Opus follows what its last page was filled up
+    # with: libsndfile plays both.
+    excused = _OPUS_FRAME if path.read_bytes()[:4] == b"OggS" else _LONGEST_HEAD
+    if found is None or found[1:] != (rate, channels) or found[0] <= samples + excused:
         return ""
     return f"{samples} samples were taken, and libsndfile alone finds {found[0]}"
+
+
+def least_of_mp3(whole: bytes, data: bytes) -> int:
+    """Samples that an MP3 of ours still holds, after something was done to it.
+
+    Each of its frames is looked for. One that is alone, without another before or behind it, may be junk that
+    looks like one, and does not count. The delay of the decoder is no sound (529 samples), nor is what an
+    index says: the delay of the encoder, and what the last frame was filled up with.
+    """
+    frames, ends = list(_frames(whole)), dict[int, int]()
+    for frame in {frame for frame in frames if b"Xing" not in frame}:
+        for match in re.finditer(re.escape(frame), data):
+            ends[match.start()] = match.end()
+    behind = set(ends.values())
+    count = sum(start in behind or end in ends for start, end in ends.items())
+    cuts = 0 if b"Xing" in data[:64] else _DECODER_DELAY
+    for match in re.finditer(b"Xing", data):
+        place = match.start() + _CUT
+        said = int.from_bytes(data[place : place + 3].ljust(3, b"\0"), "big")
+        padding = max(0, (said & 0xFFF) - _DECODER_DELAY) if frames[-1] in data else 0
+        cuts += _DECODER_DELAY + (said >> 12) + padding
+    return max(0, _MP3_FRAME * count - cuts)
+
+
+def _frames(whole: bytes) -> Iterator[bytes]:
+    """The frames of a whole MP3 of ours: at 24 kHz, 576 samples are 24 ms, so 3 bytes per kbit/s."""
+    place = 0
+    while place < len(whole):
+        end = place + 3 * _KBIT_S[whole[place + 2] >> 4] + (whole[place + 2] >> 1 & 1)
+        yield whole[place:end]
+        place = end
 
 
 def _fit_for_libsndfile(path: Path) -> str:
@@ -231,10 +291,12 @@ def main() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         for name, number in itertools.product(names, range(count)):
             which = {"format": name, "number": number}
-            path = Path(folder, "a.mp3" if name.startswith("mp3") else "a")
-            path.write_bytes(broken(wholes[name], number))
+            path = Path(folder, "a")
+            data = broken(wholes[name], number)
+            path.write_bytes(data)
             print(json.dumps(which), flush=True)  # which one, should it end this process
-            outcome, wrong = verdict(path)
+            least = least_of_mp3(wholes[name], data) if name.startswith("mp3") else None
+            outcome, wrong = verdict(path, least=least)
             path.unlink()
             left = os.listdir(folder)
             if left and not wrong:

@@ -161,7 +161,7 @@ TAKEN: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "sizes_of_0.wav": (lambda: wav(voice(), data_size=0, riff_size=0), 1, "its header is unfinished"),
     "piped.wav": (lambda: wav(voice(), data_size=0xFFFFFFFF, riff_size=0xFFFFFFFF), 1, ""),
     "cut.flac": (lambda: cut_at(encoded(voice(4), "FLAC"), 0.5), 1, "it claims 0:04 and decodes up to"),
-    "cut.mp3": (lambda: cut_at(encoded(voice(4), "MP3"), 0.5), 1, "it claims 0:04 and decodes up to"),
+    "cut.mp3": (lambda: cut_at(encoded(voice(4), "MP3"), 0.5), 1, "it claims 0:04.1 and decodes up to"),
     "cut.ogg": (lambda: cut_at(encoded(voice(20), "OGG", "VORBIS"), 0.5), 1, "the end of the file is"),
     "hole.mp3": (lambda: with_bytes(encoded(voice(4), "MP3"), 6000, bytes(3000)), 1, "damaged or cut short"),
 }  # fmt: skip

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from hafm.audio.io import read_audio
 from hafm.errors import AudioReadError
-from tests.audio.fuzz import FORMATS, broken, verdict
+from tests.audio.fuzz import FORMATS, broken, least_of_mp3, verdict
 
 SECONDS_PER_FILE = 10
 """On average, on a busy machine; that no file takes as much alone is measured there, as computing time."""
@@ -74,6 +75,31 @@ def test_the_rule_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for reader, said in ((half, "libsndfile alone finds 19200"), (refuse, "finds 19200"), (fail, "KeyError")):
         monkeypatch.setattr(hafm.audio.io, "read_audio", reader)
         assert said in verdict(path)[1]
+
+
+@pytest.mark.parametrize("format", ["mp3", "mp3-without-index"])
+def test_what_an_mp3_must_give_is_all_of_it(format: str, tmp_path: Path) -> None:
+    whole, path = FORMATS[format](), tmp_path / "a"
+    for data in (whole, whole + whole, whole[: len(whole) // 2]):
+        path.write_bytes(data)
+        assert read_audio(path, min_seconds=0.1).num_samples == least_of_mp3(whole, data)
+        assert verdict(path, least=least_of_mp3(whole, data) + 1)[1], "the control"
+
+
+@pytest.mark.parametrize(
+    ("format", "number"),
+    [
+        ("mp3", 384),  # an index that is not silent: libsndfile guessed the length
+        ("mp3", 407),  # the end is missing: libsndfile lost its last block
+        ("mp3", 676),  # the last frame alone is missing
+        ("mp3-without-index", 37),  # a byte is missing: the frame behind it was passed over
+        ("mp3-without-index", 1490),  # what looked like a frame of another format hid one
+    ],
+)
+def test_what_the_slow_run_found(format: str, number: int, tmp_path: Path) -> None:
+    whole, path = FORMATS[format](), tmp_path / "a"
+    path.write_bytes(broken(whole, number))
+    assert verdict(path, least=least_of_mp3(whole, path.read_bytes())) == ("taken", "")
 
 
 def test_a_broken_file_is_a_function_of_its_number() -> None:

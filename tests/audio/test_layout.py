@@ -325,6 +325,16 @@ def test_a_missing_end_is_reported(format: str, subtype: str | None, tmp_path: P
     assert not audio.is_whole
 
 
+@pytest.mark.parametrize("format", ["AU", "AIFF"])
+def test_samples_that_are_said_to_begin_behind_the_end(format: str, tmp_path: Path) -> None:
+    data = sound(format)
+    place = 4 if format == "AU" else data.index(b"SSND") + 8  # where they say how far it is to the samples
+    with pytest.raises(AudioError):
+        read(with_bytes(data, place, b"\x7f\0\0\0" + bytes(4)), tmp_path)  # 0: a size that is not set
+    with pytest.raises(AudioError):
+        read(with_bytes(data, 4 if format == "AU" else data.index(b"COMM") + 16, b"\x7f\xff"), tmp_path)
+
+
 # ---- where time starts
 
 
@@ -369,6 +379,43 @@ def test_a_part_is_what_the_whole_has_there(container: str, tmp_path: Path) -> N
         part = read_audio(tmp_path / "a", start_seconds=start, seconds=0.5)
         first = round(start * whole.sample_rate)
         assert part.waveform.equal(whole.waveform[:, first : first + part.num_samples])
+
+
+EXACT: dict[
+    str, tuple[str, str, int, int]
+] = {  # ending, codec; samples that it begins late, and has too many
+    "wav": ("wav", "pcm_s24le", 0, 0),
+    "flac": ("flac", "flac", 0, 0),
+    "vorbis": ("ogg", "libvorbis", 0, 0),
+    "opus": ("opus", "libopus", 0, 0),
+    "opus in webm": ("webm", "libopus", 0, 0),
+    "opus in mkv": ("mkv", "libopus", 0, 0),
+    "mp3": ("mp3", "libmp3lame", 0, 0),
+    "alac in m4a": ("m4a", "alac", 0, 0),
+    "wavpack": ("wv", "wavpack", 0, 0),
+    "aac in m4a": ("m4a", "aac", 0, 384),
+    "aac": ("aac", "aac", 1024, 1408),
+    "aac in mkv": ("mkv", "aac", 1024, 1408),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("container", EXACT)
+def test_where_a_sound_begins_and_ends(container: str, tmp_path: Path) -> None:
+    """The table in docs/bad-input.md: 3 s at 48 kHz; an AAC frame has 1024 samples."""
+    ending, codec, late, excess = EXACT[container]
+    program = shutil.which("ffmpeg")
+    if program is None:
+        pytest.skip("needs the ffmpeg program")
+    noise = np.random.default_rng(0).normal(size=3 * 48_000)
+    sung = 0.1 * np.convolve(noise, np.hanning(32) / 4, mode="same")
+    soundfile.write(tmp_path / "source.wav", sung, 48_000)
+    words = [program, "-nostdin", "-v", "error", "-i", tmp_path / "source.wav", "-c:a", codec]
+    subprocess.run([*words, tmp_path / f"a.{ending}"], check=True)
+    heard = read_audio(tmp_path / f"a.{ending}").waveform[0].numpy()
+    assert len(heard) - len(sung) == excess
+    spectra = np.fft.rfft(heard, 1 << 19) * np.conj(np.fft.rfft(sung, 1 << 19))
+    assert int(np.fft.irfft(spectra).argmax()) == late
 
 
 # ---- Ogg pages, to join them

@@ -43,6 +43,8 @@ _RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_02
 _LAYER_3 = 1
 _MONO = 3
 _INDEX_NAMES = (b"Xing", b"Info")
+_INDEX_FIELDS = ((1, 4), (2, 4), (4, 100), (8, 4))  # its flags, and the bytes of a field: frames, bytes, ...
+_PADDING_OFFSET = 22  # behind these, in what LAME adds: 12 bits of delay from 21 on, 12 bits of padding
 _VBRI_OFFSET = 36  # of Fraunhofer's index, whatever the version
 _VBRI_FRAMES = 14  # behind its name, version, delay, quality and bytes
 _SEARCHED_BYTES = 1 << 16
@@ -199,9 +201,20 @@ class _Run:
         else:
             self.spans.append((place, place + num_bytes))
 
+    def remove_last(self, place: int) -> None:
+        """Removes the frame that begins at a place, if it is the last; an index is none of the frames."""
+        if self.spans and self.spans[-1][0] <= place < self.spans[-1][1]:
+            self.count -= 1
+            self.spans[-1] = (self.spans[-1][0], place)
+
     @property
     def seconds(self) -> float:
         return self.frame.seconds(self.count)
+
+    @property
+    def lacks_frames(self) -> bool:
+        """Whether the index counts more than are there; some encoders count the index itself."""
+        return self.claimed is not None and self.claimed > self.count + 1
 
     def link(self) -> Link:
         """The frames, behind an index that counts them."""
@@ -209,6 +222,9 @@ class _Run:
         if self.index is not None and (place := _place_of_claim(self.index, self.frame)):
             # What else it holds (delay and padding of the encoder) stays.
             index = self.index[:place] + struct.pack(">I", self.count) + self.index[place + 4 :]
+            index = index[:4] + bytes(self.frame.index_offset - 4) + index[self.frame.index_offset :]
+            if self.claimed is not None and self.claimed > self.count:
+                index = _without_padding(index, place)  # the last frame may be lost, and what it filled up
         return Link(pieces=(index, *self.spans))
 
 
@@ -230,24 +246,37 @@ def mpeg_layout(data: mmap.mmap) -> Layout:
         for run in runs
         if run.claimed is not None and run.claimed < run.count - 1
     )
-    damage = (
-        (f"{junk_bytes} bytes between its frames are not sound and were passed over",) if junk_bytes else ()
+    damage = tuple(
+        f"the file is damaged or cut short: it claims {clock(run.frame.seconds(run.claimed))} and "
+        f"decodes up to {clock(run.seconds)}"
+        for run in runs
+        if run.claimed is not None and run.lacks_frames
     )
+    if junk_bytes:
+        damage = (f"{junk_bytes} bytes between its frames are not sound and were passed over",)
     return Layout(links=tuple(run.link() for run in runs), notes=notes, damage=damage)
 
 
 def _is_healthy(run: _Run, is_in_front: bool) -> bool:
-    """Whether libsndfile decodes the file whole as it is. Some encoders count the index itself."""
-    return is_in_front and len(run.spans) == 1 and run.claimed is not None and run.claimed >= run.count - 1
+    """Whether libsndfile decodes the file whole as it is."""
+    if run.index is None or any(run.index[4 : run.frame.index_offset]):
+        return False  # an index that is not silent is sound to libsndfile, which then guesses the length
+    # Where it finds fewer than the index counts, it loses a block at the end.
+    return is_in_front and len(run.spans) == 1 and run.claimed in (run.count - 1, run.count)
 
 
 def _runs(data: mmap.mmap, first: int) -> tuple[list[_Run], int]:
     """All whole frames, by run, and the bytes between them that are neither frame nor tag."""
     runs: list[_Run] = []
-    junk_bytes, place = 0, first
+    junk_bytes, place, last = 0, first, first
     while place < len(data):
         frame = _Frame.at(data, place)
         if frame is None or place + frame.num_bytes > len(data):
+            if (inner := _inner(data, last, place)) is not None:
+                runs[-1].remove_last(last)
+                junk_bytes += inner - last
+                place = last = inner
+                continue
             found = _resynchronised(data, place, runs[-1].frame)
             if found is None:
                 break
@@ -256,18 +285,29 @@ def _runs(data: mmap.mmap, first: int) -> tuple[list[_Run], int]:
             continue
         is_index = _place_of_claim(data[place : place + frame.num_bytes], frame) is not None
         if not runs or is_index or not frame.follows(runs[-1].frame):
-            if (
-                runs
-                and not is_index
-                and find_frames(data, place, frames=_BELIEVED_FRAMES, end=place + 1) is None
-            ):
-                junk_bytes += frame.num_bytes
-            else:
-                runs.append(_Run.beginning(data, place, frame))
+            believed = not runs or is_index or _is_believed(data, place)
+            if not believed:
+                found = _resynchronised(data, place + 1, runs[-1].frame)
+                if found is None:
+                    break
+                junk_bytes += found - place
+                place = found
+                continue
+            runs.append(_Run.beginning(data, place, frame))
         else:
             runs[-1].add(place, frame.num_bytes)
-        place += frame.num_bytes
+        last, place = place, place + frame.num_bytes
     return [run for run in runs if run.count], junk_bytes
+
+
+def _inner(data: mmap.mmap, last: int, end: int) -> int | None:
+    """Where frames begin within the last one, of which bytes are lost; None if they do not."""
+    if skip_tags(data, end) != end:
+        return None
+    found = find_frames(data, last + 4, end=end) if end - last > 4 else None
+    frame = None if found is None else _Frame.at(data, found)
+    before = _Frame.at(data, last)
+    return found if frame is not None and before is not None and frame.follows(before) else None
 
 
 def _resynchronised(data: mmap.mmap, place: int, frame: _Frame) -> int | None:
@@ -277,10 +317,26 @@ def _resynchronised(data: mmap.mmap, place: int, frame: _Frame) -> int | None:
         following = _Frame.at(data, found)
         if following is not None and following.follows(frame):
             return found
-        if find_frames(data, found, frames=_BELIEVED_FRAMES, end=found + 1) is not None:
+        if _is_believed(data, found):
             return found
         place = found + 1
     return None
+
+
+def _without_padding(index: bytes, place: int) -> bytes:
+    """An index, with its number of frames at a place, that cuts nothing off the end."""
+    if index[place - 8 : place - 4] not in _INDEX_NAMES:
+        return index
+    flags = int.from_bytes(index[place - 4 : place], "big")
+    place += sum(num_bytes for flag, num_bytes in _INDEX_FIELDS if flags & flag) + _PADDING_OFFSET
+    if place + 2 > len(index):
+        return index
+    return index[:place] + bytes((index[place] & 0xF0, 0)) + index[place + 2 :]
+
+
+def _is_believed(data: mmap.mmap, place: int) -> bool:
+    """Whether a frame of another format is one: others of that follow."""
+    return find_frames(data, place, frames=_BELIEVED_FRAMES, end=place + 1) is not None
 
 
 def _place_of_claim(content: bytes, frame: _Frame) -> int | None:

@@ -34,6 +34,7 @@ _WAVE64_HEAD = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _WAVE64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _TAGS = (b"TAG", b"ID3", b"APETAGEX")
 _NOTED_SECONDS = 0.05
+_COMMON_BYTES = 18  # of an AIFF: channels, frames, bits, rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class _Samples:
     @classmethod
     def counted(cls, claimed: int, *, start: int, available: int, unset_from: int) -> "_Samples":
         """Samples behind a size: all there are where it says nothing, and never more than there are."""
+        available = max(available, 0)  # they may be said to begin behind the end
         if claimed == 0 or claimed >= unset_from:
             return cls(start=start, claimed=None, size=available, is_crash=claimed == 0)
         return cls(start=start, claimed=claimed, size=min(claimed, available))
@@ -254,9 +256,9 @@ def aiff_layout(data: mmap.mmap, start: int) -> Layout:
         place = _AIFF.after(data, body, size, start, end)
     else:
         return whole
-    if common is None:  # it may follow; libsndfile reads either order
+    if common is None or end - common < _COMMON_BYTES:  # it may follow; libsndfile reads either order
         return whole
-    channels, _, bits = struct.unpack_from(">hIh", data, common)
+    channels, _, bits = struct.unpack_from(">HIH", data, common)
     per_frame = channels * ((bits + 7) // 8)
     # The samples begin behind two numbers of four bytes, which the size of the chunk counts.
     counted = _Samples.counted(
@@ -283,7 +285,8 @@ def aiff_layout(data: mmap.mmap, start: int) -> Layout:
 def _aiff_rate(data: mmap.mmap, common: int) -> int:
     """The sample rate, an extended float of 80 bits behind channels, frames and bits."""
     exponent, mantissa = struct.unpack_from(">HQ", data, common + 8)
-    return int(mantissa * 2.0 ** ((exponent & 0x7FFF) - 16446))
+    power = (exponent & 0x7FFF) - 16446
+    return int(mantissa * 2.0**power) if power < 0 else 0  # such a rate is no rate
 
 
 def au_layout(data: mmap.mmap, start: int) -> Layout:
