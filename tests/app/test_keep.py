@@ -91,6 +91,7 @@ def test_an_ending_dies_away_in_the_new_stretch_too(
     assert tree(tmp_path / "3") == tree(tmp_path / "2")
 
 
+@pytest.mark.slow
 def test_what_was_edited_is_kept_but_cannot_be_made_again_once_it_has_gone(
     hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path
 ) -> None:

@@ -203,6 +203,7 @@ def test_samples_play_the_chart_and_their_stems_are_carried_home(studio: Singer)
     assert midi.content[:4] == b"MThd"
 
 
+@pytest.mark.slow
 def test_samples_have_nothing_to_play_without_a_chart(studio: Singer) -> None:
     project = studio.sing()
     sheet = {"format": "hafm-lead-sheet", "version": 1, "duration_seconds": 6.0}
