@@ -172,6 +172,7 @@ def test_what_cannot_work_is_refused_in_one_line_and_nothing_is_written(
     assert tree(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_what_is_known_better_holds(hafm: Hafm, sheet: Path, sung: Path, font: Path, tmp_path: Path) -> None:
     (font.parent / "song.chart").write_text("| Am | F | C  G/B | % |")
     ran = hafm("arrange", font.parent / "song.chart", "--bpm", 96, "-o", tmp_path / "a", "--soundfont", font)
@@ -189,6 +190,7 @@ def test_what_is_known_better_holds(hafm: Hafm, sheet: Path, sung: Path, font: P
     assert read["chords"][0][2] == "D:min"
 
 
+@pytest.mark.slow
 def test_another_vocal_or_soundfont_is_not_replayed(
     hafm: Hafm, sheet: Path, sung: Path, font: Path, tmp_path: Path
 ) -> None:

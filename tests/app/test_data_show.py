@@ -121,6 +121,7 @@ def test_the_ledger_lists_what_is_not_done(shards: Path, hafm: Hafm) -> None:
 # ---- the picture
 
 
+@pytest.mark.slow
 def test_the_picture(shards: Path, hafm: Hafm, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(b"mine")

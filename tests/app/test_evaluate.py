@@ -28,7 +28,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(songs: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, and what it printed in `printed.txt` beside it."""
     folder = tmp_path_factory.mktemp("evaluation") / "run"
-    words = ["evaluate", songs, "-o", folder, "--bundle", bundle, *CLIPS, "--takes", 2,
+    words = ["evaluate", songs, "-o", folder, "--bundle", bundle, *CLIPS, "--takes", 1,
              "--report-clips", 1, "--no-worth", "--systems", "model,random,silence"]  # fmt: skip
     with unchecked(), redirect_stdout(io.StringIO()) as printed:
         assert run_words([str(word) for word in words]) == 0
@@ -74,7 +74,7 @@ def test_the_same_command_again_changes_no_sound_and_json_says_where_all_is(
 ) -> None:
     run = Path(copytree(run, tmp_path / "run"))
     before = tree(run / "sounds")
-    again = hafm("evaluate", songs, "-o", run, "--bundle", bundle, *CLIPS, "--takes", 2, "--report-clips", 0,
+    again = hafm("evaluate", songs, "-o", run, "--bundle", bundle, *CLIPS, "--takes", 1, "--report-clips", 0,
                  "--no-worth", "--systems", "model,random,silence", "--json",
                  "--against", run / "results.json")  # fmt: skip
     assert again.code == 0, again.err

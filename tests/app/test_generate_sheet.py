@@ -63,6 +63,7 @@ def test_what_is_heard_is_said_to_be_a_guess(hafm: Hafm, song: Path, following: 
     assert ": --chords)" in ran.out
 
 
+@pytest.mark.slow
 def test_takes_share_the_sheet_and_a_file_is_followed(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def test_takes_share_the_sheet_and_a_file_is_followed(
     assert ran.json["lead_sheet"]["headline"] == "120 bpm, 2/4, A minor, first downbeat 0.30 s"
 
 
+@pytest.mark.slow
 def test_no_guide_follows_none_and_replays_so(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +95,7 @@ def test_no_guide_follows_none_and_replays_so(
     assert tree(tmp_path / "again") == free
 
 
+@pytest.mark.slow
 def test_the_strength_of_the_guide_is_recorded(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +103,7 @@ def test_the_strength_of_the_guide_is_recorded(
     assert json.loads((tmp_path / "out" / "generation.json").read_text())["settings"]["guide_guidance"] == 2.5
 
 
+@pytest.mark.slow
 def test_an_intro_and_an_ending_make_room_and_replay(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:

@@ -216,6 +216,7 @@ def test_the_record_of_the_folder_itself_comes_last_and_the_old_one_goes_first(
     assert set(moved[:-4]).isdisjoint(moved[-4:])
 
 
+@pytest.mark.slow
 def test_where_no_melody_is_heard_harmony_does_not_count(bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
     noise = 0.1 * torch.randn(24_000, generator=torch.Generator().manual_seed(0))
     soundfile.write(tmp_path / "noise.wav", noise.numpy(), 16_000)

@@ -156,6 +156,7 @@ def kill_at_random(
     return victims
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments(items: MadeItems, clean: dict[str, bytes], tmp_path: Path) -> None:
     opener = OpenQuick(trouble=Trouble(wait_seconds=TRACK_SECONDS))
 

@@ -85,7 +85,7 @@ def loss_by_hand(model, own, vocal, seconds):
     return float(np.mean(losses))
 
 
-@pytest.mark.parametrize("conditioning", ["prefix", "aligned"])
+@pytest.mark.parametrize("conditioning", [pytest.param("prefix", marks=pytest.mark.slow), "aligned"])
 def test_the_losses_are_those_of_the_stages_themselves(tmp_path, conditioning):
     bundle = bundle_of(tmp_path / "bundle", conditioning)
     clips = [clip("a1", "a", 5.0), clip("b", "b", 4.0), clip("a2", "a", 4.0), clip("c", "c", 5.0)]

@@ -144,6 +144,7 @@ def test_the_record_holds_the_sheet_and_replays_it(
         GenerationRecord.from_json(json.dumps(values), where="'x'")
 
 
+@pytest.mark.slow
 @unchecked()
 def test_a_weight_of_the_guide_is_recorded_and_replayed(accompanist: Accompanist) -> None:
     made = accompanist.generate(

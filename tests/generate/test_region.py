@@ -43,7 +43,14 @@ def made(
     return waveform
 
 
-@pytest.mark.parametrize(("start", "end"), [(0.53, 1.0), (0.0, 0.6), (1.0, 1.5)])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (0.53, 1.0),
+        pytest.param(0.0, 0.6, marks=pytest.mark.slow),
+        pytest.param(1.0, 1.5, marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_outside_stays_sample_for_sample(
     accompanist: Accompanist, old: torch.Tensor, start: float, end: float
 ) -> None:
@@ -66,6 +73,7 @@ def test_there_is_no_jump_where_it_is_joined(accompanist: Accompanist, old: torc
         assert float(steps[edge - 2 : edge + 2].max()) <= float(usual)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_stretch_and_the_same_seed_the_same(
     accompanist: Accompanist, old: torch.Tensor
 ) -> None:

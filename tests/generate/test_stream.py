@@ -21,7 +21,7 @@ def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
     return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("stream") / "tiny"))
 
 
-@pytest.mark.parametrize("skip_fine", [False, True])
+@pytest.mark.parametrize("skip_fine", [pytest.param(False, marks=pytest.mark.slow), True])
 @unchecked()
 def test_the_last_part_holds_what_generate_gives_and_parts_are_its_sound(
     accompanist: Accompanist, skip_fine: bool

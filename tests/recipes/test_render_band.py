@@ -94,6 +94,7 @@ def test_training_never_hears_the_reserved_instruments() -> None:
     assert tested & reserved
 
 
+@pytest.mark.slow
 def test_styles_differ_from_draw_to_draw_but_not_for_the_same_draw() -> None:
     bands = arrangements(40)
     assert len({band.feel.style for band in bands}) > 6
@@ -171,6 +172,7 @@ def test_patterns_lie_in_bars_by_the_feel() -> None:
         assert sorted(found) == expected
 
 
+@pytest.mark.slow
 def test_a_phrase_ends_in_a_fill_and_the_next_begins_with_a_crash() -> None:
     score = tiny_score()
     toms, crashes = 0, 0

@@ -204,6 +204,7 @@ def test_the_vocal_is_never_digital_silence() -> None:
         assert quietest > 0.3 * 10 ** (ROOM_TONE_DBFS[0] / 20)
 
 
+@pytest.mark.slow
 def test_arrangement_rows_say_what_is_heard() -> None:
     """Bar by bar: a stem whose row says no is 40 dB below where it says yes, but for what still rings."""
     drifting, silent = 0, 0

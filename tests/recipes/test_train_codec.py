@@ -386,13 +386,11 @@ def _with_bypass(init):  # type: ignore[no-untyped-def]
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_bypass")
 @pytest.mark.parametrize(
     "more",
-    [
-        pytest.param((), id="plain"),
-        pytest.param(("--adversarial-from", "4"), id="adversarial", marks=pytest.mark.slow),
-    ],
+    [pytest.param((), id="plain"), pytest.param(("--adversarial-from", "4"), id="adversarial")],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]

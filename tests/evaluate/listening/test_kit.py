@@ -182,6 +182,7 @@ def test_the_page_asks_nothing_of_a_network(made: tuple[Design, str]) -> None:
     assert "{{" not in page
 
 
+@pytest.mark.slow
 def test_the_same_kit_comes_out_twice(run: RunFolder, made: tuple[Design, str]) -> None:
     listening = ListeningRun(run.path)
     assert listening.design(Plan(trials=6, catch=2, repeats=1)) == made[0]
