@@ -40,8 +40,7 @@ from hafm.evaluate.embeddings.builtin import MelModulation
 from hafm.evaluate.fad import fad
 from hafm.evaluate.fit.measures import MEASURES, Example
 from hafm.evaluate.fit.truth import Truth, read_truth
-from hafm.generate.parallel import LIKELIEST
-from hafm.generate.sampling import SamplingSettings
+from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.steps import analyse, codec_frames, hear, show
 from hafm.generate.windows import generate_long

@@ -18,8 +18,7 @@ from hafm.audio.loudness import integrated_lufs
 from hafm.audio.true_peak import true_peak_dbtp
 from hafm.errors import AudioContentError, BundleError, DeviceError, OutputError, UsageError
 from hafm.generate import steps
-from hafm.generate.parallel import LIKELIEST
-from hafm.generate.sampling import SamplingSettings
+from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.progress import Progress
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from hafm.errors import BundleError
-from hafm.generate.parallel import LIKELIEST, generate_parallel
+from hafm.generate.parallel import generate_parallel
 from hafm.generate.plan import Window, frames_between_starts, plan_windows
-from hafm.generate.sampling import SamplingSettings, sample
+from hafm.generate.sampling import LIKELIEST, SamplingSettings, sample
 from hafm.generate.windows import generate_long
 from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, StageSpec

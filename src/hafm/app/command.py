@@ -257,8 +257,8 @@ def _parameter(field: Field[Any], metadata: tuple[Any, ...]) -> inspect.Paramete
 def _spelling(name: str, metadata: tuple[Any, ...]) -> str:
     """How an option is spelt on the command line.
 
-    >>> _spelling("top_k", ()), _spelling("as_json", (option("As JSON.", "--json"),))
-    ('--top-k', '--json')
+    >>> _spelling("skip_fine", ()), _spelling("as_json", (option("As JSON.", "--json"),))
+    ('--skip-fine', '--json')
     """
     for info in metadata:
         if isinstance(info, OptionInfo):

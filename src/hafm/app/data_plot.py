@@ -12,26 +12,22 @@ An id that never occurs ends its curve: a short curve is a codebook with dead id
 all ids would be equally frequent.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from hafm.app.picture import FAINT, GRID, INK, headline, new_figure, png_of
 from hafm.data.shards.token_use import TokenUse
 from hafm.data.tokenising.clip_filter import ClipFilter
-from hafm.words import readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["draw_data"]
 
 _KEPT, _DROPPED = "#1d4ed8", "#c2410c"
 _CODEBOOKS = ("#1e3a8a", "#2563eb", "#0891b2", "#65a30d", "#ca8a04", "#ea580c", "#dc2626", "#9333ea")
-_INK, _FAINT, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
-_DPI = 150
 _OVER_DB = (-40.0, 40.0)
 _ENERGY_DBFS = (-70.0, 0.0)
 _SHARES = (1e-5, 0.1)  # at least this range, so that pictures can be compared
@@ -59,11 +55,7 @@ def draw_data(
     Returns:
         The PNG. The same data give the same bytes.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 8.8), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     grid = figure.add_gridspec(
         2,
         12,
@@ -85,8 +77,8 @@ def draw_data(
         f"kept up to {_number(clip_filter.max_vocal_over_db)} dB",
         "right",
     )
-    left.set_ylabel("clips", fontsize=10, color=_FAINT)
-    left.set_xlabel("dB, one clip", fontsize=10, color=_FAINT)
+    left.set_ylabel("clips", fontsize=10, color=FAINT)
+    left.set_xlabel("dB, one clip", fontsize=10, color=FAINT)
     _histogram(right, instrumental_dbfs, quiet | loud, _ENERGY_DBFS, "instrumental")
     _line(
         right,
@@ -94,7 +86,7 @@ def draw_data(
         f"kept from {_number(clip_filter.min_instrumental_dbfs)} dBFS on",
         "left",
     )
-    right.set_xlabel("dBFS (RMS), one clip", fontsize=10, color=_FAINT)
+    right.set_xlabel("dBFS (RMS), one clip", fontsize=10, color=FAINT)
     axes = None
     for column, (name, codebooks) in enumerate(use.items()):
         axes = figure.add_subplot(grid[1, 3 * column : 3 * column + 3], sharey=axes)
@@ -102,26 +94,9 @@ def draw_data(
         _usage(axes, codebooks, name.replace("_", " "), first_codebook=first)
         axes.tick_params(labelleft=column == 0)
         if column == 0:
-            axes.set_ylabel("share of all tokens", fontsize=10, color=_FAINT)
-    _headline(figure, title, subtitle)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
-
-
-def _headline(figure: "Figure", title: str, subtitle: str) -> None:
-    # Not as mathematics: a dollar in a file name is a dollar.
-    figure.text(
-        0.06,
-        0.962,
-        readable(title),
-        fontsize=16,
-        fontweight="bold",
-        color=_INK,
-        va="center",
-        parse_math=False,
-    )
-    figure.text(0.06, 0.926, subtitle, fontsize=10.5, color=_FAINT, va="center", parse_math=False)
+            axes.set_ylabel("share of all tokens", fontsize=10, color=FAINT)
+    headline(figure, title, subtitle)
+    return png_of(figure)
 
 
 def _histogram(
@@ -139,14 +114,14 @@ def _histogram(
     )
     axes.set_xlim(*span)
     _legend(axes, "upper left", fontsize=9)
-    axes.grid(axis="y", color=_FAINT, alpha=0.25, linewidth=0.6)
+    axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
     _frame(axes, title)
 
 
 def _line(axes: "Axes", at: float, label: str, side: str) -> None:
     """The filter's threshold, with its label on the side of what is dropped."""
-    axes.axvline(at, color=_INK, linewidth=1.2, linestyle=(0, (4, 2)))
+    axes.axvline(at, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
     axes.annotate(
         label,
         (at, 1),
@@ -155,7 +130,7 @@ def _line(axes: "Axes", at: float, label: str, side: str) -> None:
         textcoords="offset points",
         ha="left" if side == "right" else "right",
         fontsize=9,
-        color=_INK,
+        color=INK,
     )
 
 
@@ -164,7 +139,7 @@ def _usage(axes: "Axes", codebooks: Sequence[TokenUse], title: str, first_codebo
     from matplotlib.ticker import NullFormatter
 
     num_ids = max(len(use.counts) for use in codebooks)
-    axes.axhline(1 / num_ids, color=_FAINT, linewidth=1, linestyle=(0, (4, 2)), label="if all were equal")
+    axes.axhline(1 / num_ids, color=FAINT, linewidth=1, linestyle=(0, (4, 2)), label="if all were equal")
     for number, use in enumerate(codebooks):
         shares = np.sort(use.shares[use.counts > 0])[::-1]
         of_several = f"{first_codebook + number}: " if len(codebooks) > 1 else ""
@@ -177,14 +152,14 @@ def _usage(axes: "Axes", codebooks: Sequence[TokenUse], title: str, first_codebo
     axes.set_ylim(min(low, _SHARES[0]), max(high, _SHARES[1]))
     axes.set_xlim(0, num_ids * 1.02)
     _legend(axes, "lower left", fontsize=8)
-    axes.grid(color=_FAINT, alpha=0.2, linewidth=0.6)
-    axes.set_xlabel("ids, most frequent first", fontsize=10, color=_FAINT)
+    axes.grid(color=FAINT, alpha=0.2, linewidth=0.6)
+    axes.set_xlabel("ids, most frequent first", fontsize=10, color=FAINT)
     _frame(axes, title)
 
 
 def _legend(axes: "Axes", place: Literal["upper left", "lower left"], fontsize: int) -> None:
     axes.legend(
-        fontsize=fontsize, labelcolor=_FAINT, loc=place, handlelength=1, edgecolor="none", framealpha=0.85
+        fontsize=fontsize, labelcolor=FAINT, loc=place, handlelength=1, edgecolor="none", framealpha=0.85
     )
 
 
@@ -195,6 +170,6 @@ def _number(value: float) -> str:
 
 def _frame(axes: "Axes", title: str) -> None:
     for side in axes.spines.values():
-        side.set_color(_GRID)
-    axes.tick_params(which="both", colors=_FAINT, labelsize=9, length=0)
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK, pad=4)
+        side.set_color(GRID)
+    axes.tick_params(which="both", colors=FAINT, labelsize=9, length=0)
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=4)

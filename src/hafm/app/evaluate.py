@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from hafm.app import options
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Range, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError, UsageError
 from hafm.evaluate.systems import ARRANGED, GUIDED, SYSTEMS, WITH_BUNDLE, require_systems
@@ -132,7 +132,7 @@ class EvaluateOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Command):
+class Evaluate(options.DrawingCommand):
     """Measure a bundle on a test set, beside ceilings, baselines and controls.
 
     Distances (FAD), fit to the vocal (key, chords, beats), adherence, and what the vocal is worth; a report
@@ -235,9 +235,6 @@ class Evaluate(Command):
             default="no retrieval",
         ),
     ] = None
-    temperature: options.Temperature = None
-    top_k: options.TopK = None
-    guidance: options.Guidance = None
     skip_fine: options.SkipFine = False
     embedding: Annotated[
         list[str] | None,
@@ -357,10 +354,8 @@ class Evaluate(Command):
                     seed=self.seed,
                     takes=self.takes,
                     batch_rows=self.batch_size,
-                    temperature=self.temperature,
-                    top_k=self.top_k,
-                    guidance=self.guidance,
                     skip_fine=self.skip_fine,
+                    **self.drawing,
                 ),
                 embeddings=embeddings,
                 settings=Settings(seed=self.seed, device=self.device),

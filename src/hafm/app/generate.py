@@ -99,7 +99,7 @@ _SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(SheetCommand):
+class Generate(SheetCommand, options.DrawingCommand):
     """Make an accompaniment for a vocal, and a mix of both.
 
     Writes accompaniment.wav, mix.wav, lead-sheet.json and .mid (what was heard and is played), and
@@ -188,9 +188,6 @@ class Generate(SheetCommand):
         option("Another number, another accompaniment; 0 or more.", metavar="N", panel=MADE),
         Range(0, 2**63 - 1),
     ] = 0
-    temperature: options.Temperature = None
-    top_k: options.TopK = None
-    guidance: options.Guidance = None
     no_guide: Annotated[
         bool, option("Follow no lead sheet: the model plays by the vocal alone.", "--no-guide", panel=MADE)
     ] = False
@@ -508,15 +505,13 @@ class _Plan:
                 end_seconds=end,
                 vocal=self.vocal,
                 seed=request.seed,
-                temperature=request.temperature,
-                top_k=request.top_k,
-                guidance=request.guidance,
                 guide=sheet.given,
                 corrections=None if not sheet.corrections.given else sheet.corrections,
                 guide_guidance=request.guide_strength,
                 skip_fine=self.skip_fine,
                 separator=separator,
                 on_progress=on_progress,
+                **request.drawing,
             )
             return [made]
         guide, corrections = sheet.given, None if sheet.is_empty else sheet.corrections
@@ -532,9 +527,7 @@ class _Plan:
                 accompanist.stream(
                     self.vocal,
                     seed=request.seed,
-                    temperature=request.temperature,
-                    top_k=request.top_k,
-                    guidance=request.guidance,
+                    **request.drawing,
                     guide=guide,
                     corrections=corrections,
                     guide_guidance=request.guide_strength,
@@ -551,9 +544,6 @@ class _Plan:
             self.vocal,
             takes=request.takes,
             seed=request.seed,
-            temperature=request.temperature,
-            top_k=request.top_k,
-            guidance=request.guidance,
             guide=guide,
             corrections=corrections,
             guide_guidance=request.guide_strength,
@@ -565,6 +555,7 @@ class _Plan:
             skip_fine=self.skip_fine,
             separator=separator,
             on_progress=on_progress,
+            **request.drawing,
         )
 
 

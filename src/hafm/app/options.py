@@ -4,13 +4,17 @@ In: nothing. Out: one annotated type per option, for the fields of commands (`ha
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
-from hafm.app.command import Range, Required, option
+from hafm.app.command import Command, Range, Required, option
 from hafm.errors import UsageError
+
+if TYPE_CHECKING:
+    from hafm.generate.sampling import Chosen
 
 __all__ = [
     "BUNDLES",
@@ -30,9 +34,9 @@ __all__ = [
     "BundleOfRecord",
     "Device",
     "DeviceOfRecord",
+    "DrawingCommand",
     "EngineOfRecord",
     "Format",
-    "Guidance",
     "Kind",
     "KindOption",
     "Limit",
@@ -48,8 +52,6 @@ __all__ = [
     "Start",
     "Subset",
     "SubsetOption",
-    "Temperature",
-    "TopK",
     "argument",
     "cores",
     "levels",
@@ -142,33 +144,6 @@ Bundle: TypeAlias = Annotated[str, option(_BUNDLE, metavar="NAME", panel=MADE)]
 BundleOfRecord: TypeAlias = Annotated[
     str | None, option(_BUNDLE, metavar="NAME", panel=MADE, default="builtin, or the record's")
 ]
-Temperature: TypeAlias = Annotated[
-    float | None,
-    option(
-        "How daring: 0 takes the likeliest token every time, above 1 is wild.",
-        metavar="X",
-        panel=MADE,
-        default="the bundle's",
-    ),
-    Range(0),
-]
-TopK: TypeAlias = Annotated[
-    int | None,
-    option(
-        "Choose among the N likeliest tokens, 1 or more.", metavar="N", panel=MADE, default="the bundle's"
-    ),
-    Range(1),
-]
-Guidance: TypeAlias = Annotated[
-    float | None,
-    option(
-        "How closely to follow the vocal; 1 is as trained, and costs half.",
-        metavar="X",
-        panel=MADE,
-        default="the bundle's",
-    ),
-    Range(0),
-]
 SkipFine: TypeAlias = Annotated[
     bool, option("A quicker, coarser preview: leave out the last stage.", "--skip-fine", panel=MADE)
 ]
@@ -188,6 +163,45 @@ EngineOfRecord: TypeAlias = Annotated[
         default="auto, or the record's",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingCommand(Command):
+    """Base of commands in which a model draws tokens."""
+
+    temperature: Annotated[
+        float | None,
+        option(
+            "How daring: 0 takes the likeliest token every time, above 1 is wild.",
+            metavar="X",
+            panel=MADE,
+            default="the bundle's",
+        ),
+        Range(0),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        option(
+            "Choose among the N likeliest tokens, 1 or more.", metavar="N", panel=MADE, default="the bundle's"
+        ),
+        Range(1),
+    ] = None
+    guidance: Annotated[
+        float | None,
+        option(
+            "How closely to follow the vocal; 1 is as trained, and costs half.",
+            metavar="X",
+            panel=MADE,
+            default="the bundle's",
+        ),
+        Range(0),
+    ] = None
+
+    @property
+    def drawing(self) -> "Chosen":
+        """These, as `hafm.generate` takes them."""
+        return {"temperature": self.temperature, "top_k": self.top_k, "guidance": self.guidance}
+
 
 # ---- collections
 

@@ -11,8 +11,6 @@ In: an accompaniment. Out: the bytes of a PNG, 1800 x 1320 pixels.
 matplotlib is not among the packages that HAFM always needs; it comes with the extra `plot`.
 """
 
-import io
-import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,20 +18,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.app.chromagram import chromagram, outline
+from hafm.app.picture import FAINT, GRID, headline, new_figure, png_of
 from hafm.errors import UsageError
-from hafm.words import clock, readable
+from hafm.words import clock
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["check_matplotlib", "draw", "has_matplotlib"]
 
 _VOCAL, _ACCOMPANIMENT = "#c2410c", "#1d4ed8"
-_INK, _FAINT, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
 _COLUMNS = 1400
 _CHROMA_COLUMNS = 700
-_DPI = 150
 _STEPS_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 _MOST_STEPS = 16
 _NATURALS = {0: "C", 2: "D", 4: "E", 5: "F", 7: "G", 9: "A", 11: "B"}
@@ -82,13 +78,9 @@ def draw(
     Returns:
         The PNG. The same sounds give the same bytes.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     seconds = vocal.shape[1] / sample_rate
     span = (start_seconds, start_seconds + seconds)
-    figure = Figure(figsize=(12, 8.8), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     grid = figure.add_gridspec(
         4, 1, height_ratios=[1, 1.25, 1.25, 1], hspace=0.17, left=0.06, right=0.975, top=0.875, bottom=0.065
     )
@@ -104,28 +96,8 @@ def draw(
     )
     _waveform(axes[3], accompaniment, span, _ACCOMPANIMENT, "accompaniment")
     _time_axis(axes, span)
-    _headline(figure, title, subtitle)
-    png = io.BytesIO()
-    with warnings.catch_warnings():
-        # A file name may hold characters that the font lacks; a box in their place is good enough.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
-
-
-def _headline(figure: "Figure", title: str, subtitle: str) -> None:
-    # Not as mathematics: a dollar in a file name is a dollar.
-    figure.text(
-        0.06,
-        0.962,
-        readable(title),
-        fontsize=16,
-        fontweight="bold",
-        color=_INK,
-        va="center",
-        parse_math=False,
-    )
-    figure.text(0.06, 0.926, subtitle, fontsize=10.5, color=_FAINT, va="center", parse_math=False)
+    headline(figure, title, subtitle)
+    return png_of(figure)
 
 
 def _waveform(axes: "Axes", waveform: Tensor, span: tuple[float, float], colour: str, label: str) -> None:
@@ -154,15 +126,15 @@ def _chroma(axes: "Axes", chroma: Tensor, span: tuple[float, float], colour: str
         vmax=1,
     )
     for boundary in range(11):
-        axes.axhline(boundary + 0.5, color=_GRID, linewidth=0.5)
+        axes.axhline(boundary + 0.5, color=GRID, linewidth=0.5)
     axes.set_yticks(list(_NATURALS), list(_NATURALS.values()))
     _frame(axes, colour, label)
 
 
 def _frame(axes: "Axes", colour: str, label: str) -> None:
     for side in axes.spines.values():
-        side.set_color(_GRID)
-    axes.tick_params(colors=_FAINT, labelsize=9, length=0)
+        side.set_color(GRID)
+    axes.tick_params(colors=FAINT, labelsize=9, length=0)
     axes.set_title(label, loc="left", fontsize=10, fontweight="bold", color=colour, pad=4)
 
 
@@ -173,8 +145,8 @@ def _time_axis(axes: "list[Axes]", span: tuple[float, float]) -> None:
     for each in axes:
         each.set_xlim(*span)
         each.xaxis.set_major_locator(MultipleLocator(step_seconds))
-        each.grid(axis="x", color=_FAINT, alpha=0.25, linewidth=0.6)
+        each.grid(axis="x", color=FAINT, alpha=0.25, linewidth=0.6)
         each.tick_params(labelbottom=False)
     axes[-1].tick_params(labelbottom=True)
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
-    axes[-1].set_xlabel("time (min:s)", fontsize=10, color=_FAINT)
+    axes[-1].set_xlabel("time (min:s)", fontsize=10, color=FAINT)

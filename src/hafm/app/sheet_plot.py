@@ -15,9 +15,7 @@ Pitch is where the normalised difference of the waveform with itself, shifted, i
 "A smarter way to find pitch" (2005). It is for the eye; nothing else is made of it.
 """
 
-import io
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hafm.app.picture import FAINT, GRID, INK, new_figure, png_of
 from hafm.audio.resample import resample
 from hafm.guide.bars import bars_of
 from hafm.guide.chord import NOTE_NAMES
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_sheet", "sung_pitch"]
 
-_INK, _FAINT, _GRID, _VOICE = "#1f2937", "#6b7280", "#e5e7eb", "#c2410c"
-_DPI, _WIDTH = 150, 12.0
+_VOICE = "#c2410c"
+_WIDTH = 12.0
 _HEAD, _ROW, _FOOT = 0.85, 1.35, 0.35
 _BARS_PER_ROW, _FREE_SECONDS = 4, 8.0
 _LEAST_LEAD_SECONDS = 0.05
@@ -79,13 +78,9 @@ def draw_sheet(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int, *
     Returns:
         The PNG. The same sheet and sound give the same bytes.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = _rows(sheet)
     height = _HEAD + _ROW * len(rows) + _FOOT
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH, height)
     times, pitch = sung_pitch(vocal, sample_rate)
     span = _span(pitch)
     for number, row in enumerate(rows):
@@ -93,12 +88,7 @@ def draw_sheet(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int, *
         axes = figure.add_axes((0.055, bottom, 0.925, _ROW * 0.68 / height))
         _draw_row(axes, row, sheet, times, pitch, span)
     _draw_head(figure, sheet, readable(title), height)
-    png = io.BytesIO()
-    with warnings.catch_warnings():
-        # A file name may hold characters that the font lacks; a box in their place is good enough.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
+    return png_of(figure)
 
 
 def sung_pitch(
@@ -214,21 +204,21 @@ def _draw_row(
     axes.set_xticks([])
     notes = [note for note in range(math.ceil(low), math.floor(high) + 1) if note % 12 in (0, 4, 7)]
     axes.set_yticks(notes, [f"{NOTE_NAMES[note % 12]}{note // 12 - 1}" for note in notes])
-    axes.tick_params(colors=_FAINT, labelsize=6.5, length=0, pad=8)
+    axes.tick_params(colors=FAINT, labelsize=6.5, length=0, pad=8)
     reached = _place(row, end)
     for note in notes:
-        axes.plot([0, reached], [note, note], color=_GRID, linewidth=0.6, zorder=0)
+        axes.plot([0, reached], [note, note], color=GRID, linewidth=0.6, zorder=0)
     for cell in row:
         for beat in cell.beats:
             place = _place(row, beat)
-            axes.plot([place, place], [low, high], color=_GRID, linewidth=0.9, zorder=1)
+            axes.plot([place, place], [low, high], color=GRID, linewidth=0.9, zorder=1)
         left = _place(row, cell.start_seconds)
         if cell.name:
             _bar_line(axes, left, span)
-            axes.text(left + 0.012, high, cell.name, fontsize=6.5, color=_FAINT, va="top")
+            axes.text(left + 0.012, high, cell.name, fontsize=6.5, color=FAINT, va="top")
     _bar_line(axes, reached, span)
     for edge in span:
-        axes.plot([0, reached], [edge, edge], color=_INK, linewidth=0.6, clip_on=False)
+        axes.plot([0, reached], [edge, edge], color=INK, linewidth=0.6, clip_on=False)
     inside = (times >= start) & (times < end)
     places = np.array([_place(row, time) for time in times[inside]])
     axes.plot(places, _joined(pitch[inside]), color=_VOICE, linewidth=1.6, solid_capstyle="round", zorder=3)
@@ -255,7 +245,7 @@ def _draw_changes(
             textcoords="offset points",
             fontsize=12,
             fontweight="normal" if goes_on else "bold",
-            color=_FAINT if goes_on else _INK,
+            color=FAINT if goes_on else INK,
         )
     changes = [(key.start_seconds, key_words(key)) for key in sheet.keys[1:]]
     changes += [(meter.start_seconds, meter.label) for meter in sheet.meters[1:]]
@@ -268,12 +258,12 @@ def _draw_changes(
                 textcoords="offset points",
                 fontsize=7.5,
                 style="italic",
-                color=_FAINT,
+                color=FAINT,
             )
 
 
 def _bar_line(axes: "Axes", place: float, span: tuple[float, float]) -> None:
-    axes.plot([place, place], span, color=_INK, linewidth=1.1, zorder=2, clip_on=False)
+    axes.plot([place, place], span, color=INK, linewidth=1.1, zorder=2, clip_on=False)
 
 
 def _joined(pitch: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -296,14 +286,12 @@ def _span(pitch: NDArray[np.float64]) -> tuple[float, float]:
 def _draw_head(figure: "Figure", sheet: LeadSheet, title: str, height: float) -> None:
     place = 1 - 0.38 / height
     # Not as mathematics: a dollar in a file name is a dollar.
-    figure.text(
-        0.055, place, title, fontsize=17, fontweight="bold", color=_INK, va="center", parse_math=False
-    )
+    figure.text(0.055, place, title, fontsize=17, fontweight="bold", color=INK, va="center", parse_math=False)
     words = [key_words(sheet.keys[0])] if sheet.keys else []
     words += [sheet.meters[0].label] if sheet.beats else []
     tempo = tempo_words(sheet) if sheet.beats else "free time"
     said = "     ".join([*words, tempo, *([sheet.style] if sheet.style else [])])
-    figure.text(0.98, place, said, fontsize=12, color=_INK, va="center", ha="right")
+    figure.text(0.98, place, said, fontsize=12, color=INK, va="center", ha="right")
     doubted = [
         f"{part} {100 * origin.confidence:.0f} %"
         for part, origin in sheet.origins.items()
@@ -315,7 +303,7 @@ def _draw_head(figure: "Figure", sheet: LeadSheet, title: str, height: float) ->
             place - 0.24 / height,
             f"estimated: {', '.join(doubted)}",
             fontsize=8,
-            color=_FAINT,
+            color=FAINT,
             va="center",
             ha="right",
         )

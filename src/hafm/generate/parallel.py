@@ -16,7 +16,7 @@ further in a pass than the frames that a window has beyond those it gives, windo
 the whole sound would have chosen. Memory is that of one window.
 
 Codes of one pass do not see each other. Drawn apart, each from its own distribution, they would go together
-less well than the likeliest ones; :data:`LIKELIEST` are the settings that callers give, as VALL-E does.
+less well than the likeliest ones; ``sampling.LIKELIEST`` are the settings that callers give, as VALL-E does.
 
 A take's codes depend on its own condition and generator only, bit for bit, as in ``hafm.generate.decode``.
 
@@ -38,10 +38,7 @@ from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import StageModel
 
-__all__ = ["LIKELIEST", "generate_parallel"]
-
-LIKELIEST = SamplingSettings(temperature=0.0, top_k=1, guidance=1.0)
-"""The likeliest code of every frame, under the condition as trained."""
+__all__ = ["generate_parallel"]
 
 
 def generate_parallel(

@@ -27,7 +27,6 @@ from hafm.generate.record import (
     SeparationUsed,
     Settings,
 )
-from hafm.generate.sampling import SamplingSettings
 from hafm.generate.steps import codec_frames, hear, play, sheets_for, show, sound
 from hafm.generate.vocal import take_vocal, with_notes
 from hafm.guide.corrections import Corrections
@@ -36,7 +35,7 @@ from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 
-__all__ = ["OnSheet", "accompany", "sampling_of"]
+__all__ = ["OnSheet", "accompany"]
 
 OnSheet: TypeAlias = Callable[[LeadSheet | None], None]
 """Gets the lead sheet that is followed; None for none."""
@@ -110,7 +109,7 @@ def accompany(
             heard,
             guide=show(bundle, guides, vocals[0], device=device),
             num_frames=codec_frames(bundle, vocals[0]),
-            sampling=sampling_of(settings),
+            sampling=settings.sampling,
             coarse_guidance=settings.coarse_guidance,
             seed=seed,
             takes=takes,
@@ -160,16 +159,6 @@ def accompany(
         ]
         for number, vocal in enumerate(vocals)
     ]
-
-
-def sampling_of(settings: Settings) -> SamplingSettings:
-    """How the semantic stage draws, and the coarse one where it has no guidance of its own."""
-    return SamplingSettings(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        guidance=settings.guidance,
-        guide_guidance=settings.guide_guidance,
-    )
 
 
 def _longer(settings: Settings, sample_rate: int) -> list[str]:

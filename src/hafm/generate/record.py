@@ -32,6 +32,7 @@ from torch import get_num_threads
 
 from hafm.audio.sound import Audio
 from hafm.errors import AudioContentError, BundleMismatch, UsageError
+from hafm.generate.sampling import SamplingSettings
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.jsonfile import JsonFile
@@ -178,6 +179,16 @@ class Settings:
     ending_samples: int = 0
     coarse_guidance: float | None = None
     engine: Literal["torch", "onnx"] = "torch"
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How the semantic stage draws, and the coarse one where it has no guidance of its own."""
+        return SamplingSettings(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            guidance=self.guidance,
+            guide_guidance=self.guide_guidance,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

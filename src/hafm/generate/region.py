@@ -29,7 +29,6 @@ from hafm.errors import UsageError
 from hafm.generate.accompaniment import Tokens
 from hafm.generate.around import died_away
 from hafm.generate.engine import Engine
-from hafm.generate.pipeline import sampling_of
 from hafm.generate.record import Settings
 from hafm.generate.steps import codec_frames, hear, play, show
 from hafm.guide.lead_sheet import LeadSheet
@@ -133,7 +132,7 @@ def make_again(
             heard,
             guide=None if shown is None else shown[:, start50 : start50 + heard.shape[2]],
             num_frames=codec_frames(bundle, piece),
-            sampling=sampling_of(settings),
+            sampling=settings.sampling,
             coarse_guidance=settings.coarse_guidance,
             seed=settings.seed,
             takes=[settings.take],

@@ -12,6 +12,7 @@ Source: paper 3.5, "Inference" (temperature 0.9, top-k 250, guidance 3.0).
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from hafm.errors import BundleError, UsageError
 
-__all__ = ["SamplingSettings", "sample"]
+__all__ = ["LIKELIEST", "Chosen", "SamplingSettings", "sample"]
 
 _VECTOR = 16
 """Numbers of float64 that the widest loop of any processor takes at a time, twice over."""
@@ -61,6 +62,18 @@ class SamplingSettings:
                 f"The top-k is {self.top_k}; it must be 1 or more. To draw from all tokens, give a number "
                 "as large as the vocabulary."
             )
+
+
+LIKELIEST = SamplingSettings(temperature=0.0, top_k=1, guidance=1.0)
+"""The likeliest token of every row, under the condition as trained."""
+
+
+class Chosen(TypedDict, total=False):
+    """What may be chosen of a bundle's way to draw; what is absent or None is the bundle's."""
+
+    temperature: float | None
+    top_k: int | None
+    guidance: float | None
 
 
 def sample(

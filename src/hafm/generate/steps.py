@@ -32,8 +32,7 @@ from hafm.audio.sound import Audio
 from hafm.device import exact_device
 from hafm.engine.session import StageSession
 from hafm.errors import BundleError, LeadSheetError, UsageError
-from hafm.generate.parallel import LIKELIEST
-from hafm.generate.sampling import SamplingSettings
+from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
 from hafm.guide.corrections import Corrections, corrected

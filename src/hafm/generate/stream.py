@@ -35,11 +35,10 @@ from hafm.device import device_errors, exact_device, one_thread
 from hafm.errors import BundleError
 from hafm.generate.accompaniment import Accompaniment, Tokens
 from hafm.generate.engine import Engine
-from hafm.generate.parallel import LIKELIEST
-from hafm.generate.pipeline import OnSheet, sampling_of
+from hafm.generate.pipeline import OnSheet
 from hafm.generate.plan import Window
 from hafm.generate.record import BundleUsed, Environment, GenerationRecord, InputUsed, Settings
-from hafm.generate.sampling import SamplingSettings
+from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.steps import coarse_sampling, codec_frames, fit_frames, hear, sheets_for, show, sound
 from hafm.generate.vocal import with_notes
@@ -234,7 +233,7 @@ def _parts(
             on_progress=on_progress,
         )
 
-    drawn = sampling_of(settings)
+    drawn = settings.sampling
     semantic = made("semantic", heard, frames=heard.shape[2], drawn=drawn)
     coarse = made(
         "coarse",

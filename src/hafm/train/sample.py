@@ -23,8 +23,7 @@ from torch import Tensor
 from hafm.audio.io import write_audio
 from hafm.data.crops import Crops, Pairs
 from hafm.errors import UsageError
-from hafm.generate.parallel import LIKELIEST
-from hafm.generate.sampling import SamplingSettings
+from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
 from hafm.stages.bundle import Bundle

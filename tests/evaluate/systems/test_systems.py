@@ -39,7 +39,7 @@ def ignore(share: float) -> None:
 
 def test_the_model_plays_what_the_accompanist_generates(tiny_accompanist: Accompanist) -> None:
     model = Model(accompanist=tiny_accompanist, takes=2, seed=5, batch_rows=4)
-    clips = [sound("a", 0.3), sound("b", 0.3)]
+    clips = [sound("a", 0.5), sound("b", 0.5)]
     shares: list[float] = []
     made = model.accompany(clips, sample_rate=RATE, on_share=shares.append)
     for each, takes in zip(clips, made, strict=True):

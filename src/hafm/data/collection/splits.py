@@ -18,8 +18,10 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from hafm.data.collection.track import Split
+from hafm.data.collection.duplicates import ScanFailure
+from hafm.data.collection.track import Split, Track
 from hafm.errors import UsageError
 
 __all__ = ["Assignment", "ScannedTrack", "assign"]
@@ -42,6 +44,12 @@ class ScannedTrack:
     song_id: str
     split: Split | None
     sha256: str | None
+
+    @classmethod
+    def of(cls, track: Track, found: str | ScanFailure) -> Self:
+        """A track, with what hashing it gave."""
+        sha256 = None if isinstance(found, ScanFailure) else found
+        return cls(id=track.id, song_id=track.song_id, split=track.split, sha256=sha256)
 
 
 @dataclass(frozen=True, kw_only=True)

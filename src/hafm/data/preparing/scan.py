@@ -88,15 +88,7 @@ def scan(
     hashes = hash_all(
         tracks, hash_track, lambda done, total: report(Progress(step="scan", done=done, total=total))
     )
-    new = [
-        ScannedTrack(
-            id=track.id,
-            song_id=track.song_id,
-            split=track.split,
-            sha256=None if isinstance(found, ScanFailure) else found,
-        )
-        for track, found in zip(tracks, hashes, strict=True)
-    ]
+    new = [ScannedTrack.of(track, found) for track, found in zip(tracks, hashes, strict=True)]
     assignments = rule.assign([*known, *new])[len(known) :]
     dealt: Counter[Split] = Counter()
     items = []

@@ -110,15 +110,7 @@ def list_tracks(
             "`hafm separate` first, or give a collection of pairs"
         )
     hashes = hash_all(tracks, hash_instrumental, on_progress)
-    rows = [
-        ScannedTrack(
-            id=track.id,
-            song_id=track.song_id,
-            split=track.split,
-            sha256=None if isinstance(found, ScanFailure) else found,
-        )
-        for track, found in zip(tracks, hashes, strict=True)
-    ]
+    rows = [ScannedTrack.of(track, found) for track, found in zip(tracks, hashes, strict=True)]
     wanted: list[WantedTrack] = []
     left_out: list[LeftOut] = []
     for track, found, assigned in zip(tracks, hashes, assign(rows), strict=True):

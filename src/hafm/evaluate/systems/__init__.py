@@ -21,7 +21,7 @@ The true instrumental is always there, and needs no system.
 from collections.abc import Callable, Iterable
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from hafm.errors import UsageError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hafm.evaluate.run.folder import RunFolder
     from hafm.evaluate.systems.base import System
     from hafm.generate.accompany import Accompanist
+    from hafm.generate.sampling import Chosen
 
 __all__ = ["ARRANGED", "GUIDED", "SYSTEMS", "WITH_BUNDLE", "open_systems", "require_systems"]
 
@@ -84,10 +85,8 @@ def open_systems(
     seed: int = 0,
     takes: int = 1,
     batch_rows: int = 16,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    guidance: float | None = None,
     skip_fine: bool = False,
+    **chosen: "Unpack[Chosen]",
 ) -> "list[System]":
     """The systems of these names, in the order of the tables.
 
@@ -97,7 +96,7 @@ def open_systems(
         accompanist: for those of `WITH_BUNDLE`.
         index: of `hafm retrieve-index`, for `retrieval`.
         seed: of everything random.
-        takes, batch_rows, temperature, top_k, guidance, skip_fine: of the model, see `systems.model`.
+        takes, batch_rows, skip_fine, chosen: of the model, see `systems.model`.
 
     Raises:
         UsageError: a name is unknown, or a system lacks what it needs.
@@ -129,10 +128,8 @@ def open_systems(
             takes=takes,
             seed=seed,
             batch_rows=batch_rows,
-            temperature=temperature,
-            top_k=top_k,
-            guidance=guidance,
             skip_fine=skip_fine,
+            **chosen,
         )
 
     def arrangement(name: str) -> "System":

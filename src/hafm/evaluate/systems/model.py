@@ -13,7 +13,7 @@ that was stopped goes on with the same sounds.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack, get_type_hints
 
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +24,7 @@ from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
 from hafm.evaluate.systems.references import pairings
 from hafm.evaluate.testset import Clip
 from hafm.generate.accompany import Accompanist
+from hafm.generate.sampling import Chosen
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import Progress
 
@@ -43,11 +44,11 @@ class Model:
         takes: of each clip, 1 or more.
         seed: of all takes.
         batch_rows: clips times takes that go through a stage together, at most, but one clip at least.
-        temperature, top_k, guidance: None for the bundle's.
         skip_fine: stop after the coarse stage.
         sheets: the lead sheet of a clip, as long as that; None for what the bundle does by itself.
         guide: whose lead sheets these are, for the identity.
         name, title: in tables.
+        chosen: how tokens are drawn, see `hafm.generate.sampling`.
     """
 
     kind: Kind = "model"
@@ -60,14 +61,12 @@ class Model:
         takes: int = 1,
         seed: int = 0,
         batch_rows: int = 16,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        guidance: float | None = None,
         skip_fine: bool = False,
         sheets: Sheets | None = None,
         guide: str = "none",
         name: str = "model",
         title: str = "model",
+        **chosen: Unpack[Chosen],
     ) -> None:
         self.name, self.title, self.takes = name, title, takes
         self.batch_clips = max(1, batch_rows // takes)
@@ -76,9 +75,8 @@ class Model:
         defaults = accompanist.bundle.config.generation
         self._settings: dict[str, Any] = {
             "seed": seed,
-            "temperature": defaults.temperature if temperature is None else temperature,
-            "top_k": defaults.top_k if top_k is None else top_k,
-            "guidance": defaults.guidance if guidance is None else guidance,
+            **{name: getattr(defaults, name) for name in get_type_hints(Chosen)},
+            **{name: value for name, value in chosen.items() if value is not None},
             "skip_fine": skip_fine,
         }
 
