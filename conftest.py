@@ -1,6 +1,6 @@
 """What holds for every test and every doctest: one thread, fixed seeds, checked shapes, no network.
 
-It stands at the root, not in `tests/`, so that the doctests of `src/` are under the same rules.
+It is at the root, not in `tests/`, so that the doctests of `src/` are under the same rules.
 
 * One thread a process: the suite runs on two workers, and OpenMP's waiting threads collapse on busy machines.
 * `hafm` is imported through jaxtyping's hook, so that every annotated shape and type is checked, at the first

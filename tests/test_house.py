@@ -65,7 +65,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_type_checkers_see_the_same_exports() -> None:
-    """What is fetched lazily and what stands under `TYPE_CHECKING` are two lists that must agree."""
+    """What is fetched lazily and what is under `TYPE_CHECKING` are two lists that must agree."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     seen = {

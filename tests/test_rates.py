@@ -16,7 +16,7 @@ RATES = st.one_of(
 )
 
 
-# The module as it stands in the file: the type checks that the tests import it through cost 50 us a call.
+# The module as it is in the file: the type checks that the tests import it through cost 50 us a call.
 UNCHECKED = runpy.run_path(rates.__file__)
 
 

@@ -29,13 +29,13 @@ from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 
 RATE = 24_000
-"""Sample rate of what `sung` gives, unless told."""
+"""Sample rate of what `sung` gives by default."""
 
 CARDINALITY = 16
 """Entries of every codebook, k-means included."""
 
 CODEBOOKS = 4
-"""Of the codec, unless told: half of them coarse, half of them fine."""
+"""Of the codec by default: half of them coarse, half of them fine."""
 
 
 def tiny_spec(spec: StageSpec, *, codebooks: int = CODEBOOKS) -> StageSpec:

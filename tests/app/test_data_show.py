@@ -40,7 +40,7 @@ def shards(tmp_path: Path) -> Path:
     return folder
 
 
-# ---- what is told
+# ---- what is said
 
 
 def test_json_tells_the_truth(shards: Path, hafm: Hafm) -> None:

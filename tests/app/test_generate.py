@@ -79,7 +79,7 @@ def test_a_replay_of_a_moved_vocal_and_bundle(
 
 
 def test_every_option_of_a_replay_comes_back(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
-    """Everything that can be said otherwise is said otherwise, and the replay is told nothing."""
+    """Everything that can be said otherwise is said otherwise, and the replay gets no option."""
     options = ["--seed", 5, "--temperature", 0.7, "--top-k", 3, "--start", 0.0, "--seconds", 0.5]
     options += ["--balance", 2, "--loudness", -20, "--format", "flac", "--takes", 2]
     assert quick(hafm, vocal, bundle, tmp_path / "out", *options).code == 0

@@ -91,7 +91,7 @@ def started(program: str, *words: str) -> "subprocess.Popen[str]":
 
 
 def stop(process: "subprocess.Popen[str]", moment: str, number: int) -> tuple[int, str, float]:
-    """Sends a signal once a line with `moment` was told; exit code, what was told after it, and seconds."""
+    """Sends a signal after a line with `moment`; exit code, what was printed after it, and seconds."""
     assert process.stderr is not None
     for line in process.stderr:
         if moment in line:

@@ -286,7 +286,7 @@ def start(
 
 
 def interrupt(process: "subprocess.Popen[str]", moment: str | None, *, group: bool = False) -> str:
-    """Ctrl-C once a line with `moment` was told; what was told after it."""
+    """Ctrl-C once a line with `moment` was printed; what was printed after it."""
     assert process.stderr is not None
     if moment is not None:
         assert any(moment in line for line in process.stderr)

@@ -1,6 +1,6 @@
 """What the system does to a process: closed and full streams, limits, a lost terminal, signals at once.
 
-Real processes, which get a real `/dev/full`; none is told that hafm has a mistake.
+Real processes, which get a real `/dev/full`; none says that hafm has a mistake.
 """
 
 import os

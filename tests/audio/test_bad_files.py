@@ -43,7 +43,7 @@ def wav(
     riff_size: int | None = None,
     chunks: bytes = b"",
 ) -> bytes:
-    """A WAV whose header says what it is told to say. Tag 1 is PCM, 3 is floating point."""
+    """A WAV with a header of one's own. Tag 1 is PCM, 3 is floating point."""
     samples = np.asarray(samples)
     if tag == 3:
         data = samples.astype(f"<f{bits // 8}").tobytes()

@@ -131,7 +131,7 @@ def test_a_video_without_sound(tmp_path: Path) -> None:
 @needs_ffmpeg
 def test_damage(tmp_path: Path) -> None:
     whole = convert(sine(20), tmp_path / "a.m4a").read_bytes()
-    (tmp_path / "cut.m4a").write_bytes(whole[: len(whole) // 2])  # the index stands at the end
+    (tmp_path / "cut.m4a").write_bytes(whole[: len(whole) // 2])  # the index is at the end
     with pytest.raises(AudioReadError, match="cannot be decoded by ffmpeg") as caught:
         read_audio(tmp_path / "cut.m4a")
     assert len(str(caught.value).splitlines()) == 1

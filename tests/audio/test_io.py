@@ -257,7 +257,7 @@ def test_what_may_not_be_written(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
-    """A limit of 64 KiB per file stands for the disk. Its control, writing in place, loses the old file."""
+    """A limit of 64 KiB per file is the disk. Its control, writing in place, loses the old file."""
     old = write(tmp_path / "a.wav", noise(0.1), format="WAV").read_bytes()
     (tmp_path / "control.wav").write_bytes(old)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -98,7 +98,7 @@ def test_what_has_no_frames_is_left_to_the_decoder(data: bytes, tmp_path: Path) 
         read_audio(tmp_path / "a.mp3")
 
 
-# ---- every container: counts that are wrong, files that were joined, what stands in front
+# ---- every container: counts that are wrong, files that were joined, what is in front
 
 RATE = 24_000
 

@@ -2,7 +2,7 @@
 
 `OpenStub` decodes through `read_stems` as `hafm prepare` does, with a tokeniser of a few lines. `OpenQuick`
 reads WAV files with the standard library and imports no torch, for tests that start many processes. Both can
-be told to die, to fail and to wait. They stand in a module of their own, which other processes can import.
+be made to die, to fail and to wait. They are in a module of their own, which other processes can import.
 """
 
 import os

@@ -266,7 +266,7 @@ def test_the_streams_of_musdb18_are_the_stems_of_musdb18hq(tmp_path: Path) -> No
     swapped = (stems.vocal[:samples] - expected.instrumental).square().mean().sqrt()
     assert swapped / expected.instrumental.square().mean().sqrt() > 0.8
     (cut,) = (tmp_path / "18").rglob("*.mp4")
-    cut.write_bytes(cut.read_bytes()[:-1000])  # the index stands at the end
+    cut.write_bytes(cut.read_bytes()[:-1000])  # the index is at the end
     with pytest.raises(AudioError, match=r"cannot be decoded|has no audio stream 4"):
         read(packed)
 

@@ -238,7 +238,7 @@ def test_new_files_are_a_new_intake(items: MadeItems, tmp_path: Path) -> None:
 
 
 def test_mended_files_are_taken_when_asked(items: MadeItems, tmp_path: Path) -> None:
-    """Quarantine is final until `retry`; what was mended stands behind the others, which stay as they are."""
+    """Quarantine is final until `retry`; what was mended comes after the others, which stay as they are."""
     root, out = tmp_path / "tree", tmp_path / "out"
     shutil.copytree(items.root, root)
     before = run(out, root)
@@ -365,7 +365,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(
 def test_a_disk_that_fills_up_is_told_with_what_is_missing(
     items: MadeItems, clean: Prepared, tmp_path: Path
 ) -> None:
-    """A limit on the size of files stands in for a full disk: writes fail in the midst of the work."""
+    """A limit on the size of files acts as a full disk: writes fail in the midst of the work."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
@@ -408,7 +408,7 @@ def test_an_empty_collection_is_refused(tmp_path: Path) -> None:
         prepare(PrepareConfig(out=tmp_path), Nothing(), OpenStub(), engine=SameProcess())
 
 
-# ---- what is told
+# ---- what is said
 
 
 def test_progress_counts_every_item(items: MadeItems, tmp_path: Path) -> None:

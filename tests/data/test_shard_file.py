@@ -68,7 +68,7 @@ def test_what_is_no_shard_is_named(tmp_path, damage):
 
 
 def mapped_bytes(path: Path) -> int:
-    """Memory of this process that stands for pages of a file."""
+    """Memory of this process that holds pages of a file."""
     smaps = Path("/proc/self/smaps").read_text()
     blocks = re.findall(rf"{re.escape(str(path))}\n(?:\w+: .*\n)*?Rss: +(\d+) kB", smaps)
     return 1024 * sum(map(int, blocks))

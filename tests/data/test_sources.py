@@ -233,7 +233,7 @@ def test_a_damaged_table(damage: Callable[[str], str], message: str, fma: Path, 
 
 
 def test_long_biographies(fma: Path, tmp_path: Path) -> None:
-    """The csv module refuses fields over 131,072 letters unless told otherwise."""
+    """The csv module refuses fields over 131,072 letters by default."""
     touch(tmp_path, "fma_large/000/none.mp3", "fma_metadata/tracks.csv")
     with (fma / "fma_metadata" / "tracks.csv").open(newline="") as file:
         rows = list(csv.reader(file))

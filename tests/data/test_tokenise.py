@@ -107,7 +107,7 @@ def tokeniser(parts: TokenParts, **settings: Any) -> Tokeniser:
 def test_ids_do_not_depend_on_the_batch(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit, of batches of 1, 3 and 8 tracks of mixed lengths at a rate that is none of the models'."""
+    """Bit for bit, of batches of 1, 3 and 8 tracks of mixed lengths at a rate that no model has."""
     parts = request.getfixturevalue(name)
     rows: set[int] = set()
     for model, method in ((parts.vocal_features, "extract"), (parts.codec, "encode")):

@@ -28,7 +28,7 @@ def mixes(
 ) -> tuple[Set, Set, Set, tuple[int, ...]]:
     """R, R', C and donors of songs whose embeddings add up; mismatched mixes are moved by `mismatch`.
 
-    The candidate has accompaniments of its own, and stands at `place` between R' (0) and R (1).
+    The candidate has accompaniments of its own, and is at `place` between R' (0) and R (1).
     """
     donors = exchange_partners(count, seed=int(rng.integers(1 << 30)))
     shift = np.eye(DIM)[0] * mismatch

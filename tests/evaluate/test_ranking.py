@@ -1,4 +1,4 @@
-"""Ranking takes: the right one comes first wherever it stands, silence last, and every line says why."""
+"""Ranking takes: the right one comes first wherever it is, silence last, and every line says why."""
 
 import itertools
 import math
@@ -192,7 +192,7 @@ def test_whatever_sounds_gets_a_finite_score(name):
             assert ranked.why
 
 
-# ---- what is told
+# ---- what is said
 
 
 @unchecked()

@@ -332,7 +332,7 @@ def test_vocals_that_cannot_be_used(
         tiny_accompanist.generate(vocal, sample_rate=rate)
 
 
-# ---- what is told
+# ---- what is said
 
 
 def test_every_stage_tells_every_frame(tiny_accompanist: Accompanist) -> None:

@@ -348,7 +348,7 @@ def test_a_stopped_run_leaves_complete_pairs_only(tmp_path: Path) -> None:
         "if __name__ == '__main__': sys.exit(r.main(sys.argv[1:]))\n"
     )
     (tmp_path / "run.py").write_text(script)
-    exists = str(tmp_path / "run.py")  # stands in for the sources, which `open_tiny` does not look at
+    exists = str(tmp_path / "run.py")  # in place of the sources, which `open_tiny` does not look at
     command = [sys.executable, str(tmp_path / "run.py"), "--out", str(tmp_path), "--split", "train"]
     for name in ("--pop909", "--soundfont", "--voices"):
         command += [name, exists]

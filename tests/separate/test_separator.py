@@ -80,7 +80,7 @@ def test_other_shapes_against_the_oracle(changes: dict[str, int], opened: Opened
 
 
 def test_the_identity_gives_the_mix_back_but_for_the_bins_that_it_is_not_shown(opened: Opened) -> None:
-    """A tone between them is the vocal, whole; a constant is none of it."""
+    """A tone between them is the vocal, whole; a constant is no part of it."""
     angle = 2 * torch.pi / WINDOW * 16 * torch.arange(2_000, dtype=torch.float64)
     inside = 0.5 * torch.sin(angle).float().expand(2, -1)
     # A Hann window spreads a tone on a bin over its neighbours alone. The ends of the sound are steps.

@@ -1,4 +1,4 @@
-"""Sources of bundles: built-in, folder, hub; and what is said when there is none. The hub is played."""
+"""Sources of bundles: built-in, folder, hub; and what is said without one. The hub is played."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -69,7 +69,7 @@ def test_nothing_is_drawn_for_weights_that_are_replaced(monkeypatch: pytest.Monk
     def draw(*_: object, **__: object) -> None:
         raise AssertionError("something was drawn")
 
-    specs = guided(COARSE), small_spec(SEMANTIC, "prefix")  # turned by angles, and told by a bias
+    specs = guided(COARSE), small_spec(SEMANTIC, "prefix")  # positions by rotation, and by a bias
     for name in ("normal_", "uniform_"):
         monkeypatch.setattr(torch.Tensor, name, draw)
     with torch.device("meta"):
@@ -144,7 +144,7 @@ def test_causality_by_gradient(stage: StageSpec, conditioning: Conditioning, pat
 def test_which_tokens_see_which(pattern: Pattern) -> None:
     """One token after the other is changed: the scores that move are those the pattern says.
 
-    Flat sees all before it, frame by frame. Delay sees what stands further left when codebook k is moved
+    Flat sees all before it, frame by frame. Delay sees what is further left when codebook k is moved
     right by k. Parallel sees every frame of the codebooks below, and nothing of its own.
     """
     model = small_model(COARSE, "aligned", pattern=pattern)

@@ -33,7 +33,7 @@ def save_safely(run: Path) -> None:
 
 
 def save_in_place(run: Path) -> None:
-    """The control: the newest checkpoint is overwritten where it stands, as `torch.save` does."""
+    """The control: the newest checkpoint is overwritten in its place, as `torch.save` does."""
     from safetensors.torch import save
 
     (path,) = list((run / "checkpoints").glob("*2"))
@@ -67,7 +67,7 @@ def kill_at(event: int, work: Callable[[Path], None], run: Path) -> bool:
 
 
 def outcomes(work: Callable[[Path], None], folder: Path) -> list[str]:
-    """What stands after a kill at each event in turn: the step of the newest, and whether one was damaged."""
+    """What is left after a kill at each event: the step of the newest, and whether one was damaged."""
     found: list[str] = []
     for event in range(1, 100):
         run = folder / str(event)

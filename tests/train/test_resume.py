@@ -29,7 +29,7 @@ NEXT_STEP = 7
 
 
 class Crash(RuntimeError):
-    """Stands for a power cut."""
+    """In place of a power cut."""
 
 
 class CrashAt(Listener):

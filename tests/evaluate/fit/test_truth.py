@@ -1,4 +1,4 @@
-"""Truths: the renderer's JSON is read, and what is none is refused in one line."""
+"""Truths: the renderer's JSON is read, and what is not a truth is refused in one line."""
 
 import json
 

@@ -78,7 +78,7 @@ def test_two_systems_have_a_closed_form(wins: float, losses: float) -> None:
 
 
 def test_strengths_come_back_from_expected_wins() -> None:
-    """Where wins are what the strengths say, and so many that the prior is lost, the fit is the strengths."""
+    """Where wins are what the strengths say, and enough that the prior is lost, the fit is the strengths."""
     true = np.array([1.5, 0.2, -0.5, -1.2])
     wins = 1e9 / (1 + np.exp(true[None, :] - true[:, None]))
     assert fit_strengths(wins) == pytest.approx(true, abs=1e-5)
@@ -268,7 +268,7 @@ def test_who_stopped_early_is_told_of() -> None:
         score(design, [nothing])
 
 
-# ---- what is told
+# ---- what is said
 
 
 def test_json_and_table() -> None:

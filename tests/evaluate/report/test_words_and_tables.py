@@ -219,7 +219,7 @@ def test_an_adherence_that_says_nothing_is_faint(manifest: Manifest) -> None:
 
 
 def clips_of(*songs: int) -> list[Clip]:
-    """So many clips of each song."""
+    """That many clips of each song."""
     return [
         Clip(
             id=f"{song}.{index}",

@@ -92,7 +92,7 @@ def test_between_equals_the_first_one_wins():
 
 
 def test_the_score_is_the_sum_of_what_was_maximised():
-    """The terms that are told are those that decided: no other transposition or place has a larger sum."""
+    """The terms in the report are those that decided: no other transposition or place has a larger sum."""
     vocal = describe_vocal(voice(tonic=3, beat_seconds=0.45), RATE)
     found = rank_candidates(vocal, KNOWN[2:3])[0]
     assert set(found.terms) == set(match.WEIGHTS)

@@ -289,5 +289,5 @@ def test_rows_are_in_order_and_say_how_takes_were_chosen(done: tuple[RunFolder, 
     names = [row.name for row in results.systems]
     assert names == ["truth", "model", "model-best-of-2", "model-best-of-3", "random", "noise", "silence"]
     assert "chosen among 2 takes" in results.systems[2].note
-    assert rows_of([Band()], best_of=(8,))[-1].name == "model"  # there are not so many takes
+    assert rows_of([Band()], best_of=(8,))[-1].name == "model"  # there are fewer takes
     assert len(entries_of(run, controls(run), best_of=(2,))) == 4 * 8
