@@ -157,6 +157,7 @@ def test_a_weight_of_the_guide_is_recorded_and_replayed(accompanist: Accompanist
     assert torch.equal(made.tokens.instrumental_semantic, plain.tokens.instrumental_semantic)
 
 
+@pytest.mark.slow
 @unchecked()
 def test_the_coarse_stage_has_a_guidance_of_its_own_that_leaves_the_semantic_tokens(
     accompanist: Accompanist,

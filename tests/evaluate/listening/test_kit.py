@@ -153,6 +153,7 @@ def test_a_mix_that_must_stay_quieter_takes_the_other_with_it() -> None:
 # ---- what the page must hold
 
 
+@pytest.mark.slow
 def test_every_side_plays_the_mix_of_its_system(run: RunFolder, made: tuple[Design, str]) -> None:
     design, page = made
     sounds, listening = sounds_of(page), ListeningRun(run.path)

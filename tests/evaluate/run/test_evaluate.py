@@ -95,6 +95,7 @@ def distance(results: Results, system: str, on: str) -> float:
     return row.fad.value
 
 
+@pytest.mark.slow
 def test_the_truth_fits_and_a_random_song_does_not(done: tuple[RunFolder, Results]) -> None:
     _, results = done
     for measure in ("key_truth", "chord_tones", "beat_truth", "chroma_vocal"):
@@ -148,6 +149,7 @@ def test_a_mean_is_over_songs_and_leaves_out_what_has_no_value() -> None:
     assert none.figure.value is None
 
 
+@pytest.mark.slow
 def test_distances(done: tuple[RunFolder, Results]) -> None:
     _, results = done
     assert distance(results, "truth", "stem") == pytest.approx(0, abs=1e-6)
@@ -158,6 +160,7 @@ def test_distances(done: tuple[RunFolder, Results]) -> None:
     assert distance(results, "silence", "stem") > distance(results, "noise", "stem")
 
 
+@pytest.mark.slow
 def test_adherence_is_1_for_true_and_lower_for_random_pairs(done: tuple[RunFolder, Results]) -> None:
     _, results = done
     values = {row.system: row.apa.value for row in results.apa}
@@ -166,6 +169,7 @@ def test_adherence_is_1_for_true_and_lower_for_random_pairs(done: tuple[RunFolde
     assert values["random"] < 0.9
 
 
+@pytest.mark.slow
 def test_the_best_of_more_takes_is_the_one_that_fits(done: tuple[RunFolder, Results]) -> None:
     _, results = done
     takes = {(row.system, row.clip): row.take for row in results.clips if row.system.startswith("model")}
@@ -176,6 +180,7 @@ def test_the_best_of_more_takes_is_the_one_that_fits(done: tuple[RunFolder, Resu
     assert figure(results, "model", "chord_tones").value is None  # silence
 
 
+@pytest.mark.slow
 def test_measures_of_a_random_pairing_are_means_over_its_takes(done: tuple[RunFolder, Results]) -> None:
     run, results = done
     differing = 0
@@ -189,6 +194,7 @@ def test_measures_of_a_random_pairing_are_means_over_its_takes(done: tuple[RunFo
     assert differing > 2
 
 
+@pytest.mark.slow
 def test_results_survive_their_file(done: tuple[RunFolder, Results]) -> None:
     run, results = done
     path = run.path / "results.json"
@@ -199,6 +205,7 @@ def test_results_survive_their_file(done: tuple[RunFolder, Results]) -> None:
         Results.from_json('{"format": 9}', where="here")
 
 
+@pytest.mark.slow
 def test_the_example_of_the_docs_reads_a_run(done: tuple[RunFolder, Results], capsys: Any) -> None:
     page = (Path(__file__).parents[3] / "docs" / "evaluate.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
@@ -206,6 +213,7 @@ def test_the_example_of_the_docs_reads_a_run(done: tuple[RunFolder, Results], ca
     assert f"isolated truth {figure(done[1], 'truth', 'chord_tones')}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_gives_the_same(
     songs: Path, tmp_path: Path, done: tuple[RunFolder, Results]
 ) -> None:
@@ -234,6 +242,7 @@ def sounds(run: RunFolder) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_a_second_run_makes_and_scores_nothing(
     done: tuple[RunFolder, Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +256,7 @@ def test_a_second_run_makes_and_scores_nothing(
     assert again == results
 
 
+@pytest.mark.slow
 def test_another_model_under_the_same_name_is_refused(done: tuple[RunFolder, Results]) -> None:
     run, _ = done
     with pytest.raises(UsageError, match="made with other version"):
@@ -284,6 +294,7 @@ def test_what_cannot_be_embedded_is_refused_before_anything_is_played(
     assert not model.played
 
 
+@pytest.mark.slow
 def test_rows_are_in_order_and_say_how_takes_were_chosen(done: tuple[RunFolder, Results]) -> None:
     run, results = done
     names = [row.name for row in results.systems]
