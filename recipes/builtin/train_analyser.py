@@ -24,17 +24,15 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from hafm.guide.analyser import Analyser
-from hafm.guide.network import AnalyserNetwork
+from hafm.guide.network import SAMPLES_PER_TICK, AnalyserNetwork
 from hafm.stages.analysers import ANALYSERS, AnalyserName, write_analyser
 from recipes.builtin.analyser.examples import (
     CONFIGS,
     Batch,
     Example,
     Scale,
-    crop,
     draw_batch,
     read_examples,
-    stack,
 )
 from recipes.builtin.analyser.progressions import count_transitions
 from recipes.builtin.codec.checkpoint import (
@@ -47,29 +45,68 @@ from recipes.builtin.codec.checkpoint import (
 from recipes.builtin.rendering.scores import PackedPop909
 from recipes.builtin.rendering.scores_folder import Pop909Folder
 
-LOSS_WEIGHTS = {"beat": 1.0, "downbeat": 1.0, "root": 1.0, "pitch_classes": 2.0, "key": 0.3}
-BEAT_WEIGHT, DOWNBEAT_WEIGHT = 8.0, 20.0
-"""How much a frame with a beat counts, against one without: they are rare."""
+LOSS_WEIGHTS = {
+    "beat": 1.0,
+    "bar_of_four": 1.0,
+    "bar_of_three": 1.0,
+    "meter": 0.3,
+    "tempo": 1.0,
+    "root": 0.7,
+    "pitch_classes": 2.0,
+    "key": 0.3,
+}
 
 WARM_UP, COOL_DOWN = 50, 0.5
 """Steps in which the rate rises; share of all steps in which it falls."""
+HELD_OUT_BATCHES = 6
 
 
 def losses(network: AnalyserNetwork, batch: Batch) -> dict[str, Tensor]:
-    """The loss of each head, by the names of `LOSS_WEIGHTS`."""
+    """The loss of each head, by the names of `LOSS_WEIGHTS`.
+
+    Beats, bars, meter, chords and key are learnt where the tempo is right; the tempo is learnt everywhere.
+    """
     with torch.autocast("cpu", torch.bfloat16):
-        found = network(batch.features)
+        found = network(batch.features, batch.inside, batch.bpm)
+    inside = batch.inside[:, ::SAMPLES_PER_TICK].float()
+    counted = inside * batch.is_right[:, None]
+    per_row = inside / inside.sum(dim=1, keepdim=True).clamp_min(1)
+    right = batch.is_right
+    is_four = batch.beats_per_bar == 4
+    root = cross_entropy(found.root.mT, batch.root, reduction="none")
+    tones = binary_cross_entropy_with_logits(found.pitch_classes, batch.pitch_classes, reduction="none")
+
+    def mean(each: Tensor, weight: Tensor = counted) -> Tensor:
+        return (each * weight).sum() / counted.sum().clamp_min(1)
+
+    def of_rows(logits: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of the mean over each crop whose tempo is right."""
+        chosen = (logits * per_row[..., None]).sum(dim=1)[right]
+        return cross_entropy(chosen, wanted[right]) if len(chosen) else logits.sum() * 0
+
+    four, three = (counted * each[:, None] for each in (is_four, ~is_four))
     return {
-        "beat": binary_cross_entropy_with_logits(
-            found.beat, batch.beat, pos_weight=torch.tensor(BEAT_WEIGHT)
-        ),
-        "downbeat": binary_cross_entropy_with_logits(
-            found.downbeat, batch.downbeat, pos_weight=torch.tensor(DOWNBEAT_WEIGHT)
-        ),
-        "root": cross_entropy(found.root.flatten(0, 1), batch.root.flatten()),
-        "pitch_classes": binary_cross_entropy_with_logits(found.pitch_classes, batch.pitch_classes),
-        "key": cross_entropy(found.key.mean(dim=1), batch.key),
+        "beat": mean(_phase_loss(found.beat, batch.beats)),
+        "bar_of_four": mean(_phase_loss(found.bar_of_four, batch.beats / 4), four),
+        "bar_of_three": mean(_phase_loss(found.bar_of_three, batch.beats / 3), three),
+        "meter": of_rows(found.meter, (~is_four).long()),
+        "tempo": binary_cross_entropy_with_logits((found.tempo * per_row).sum(dim=1), right.float()),
+        "root": mean(root),
+        "pitch_classes": mean(tones.mean(dim=2)),
+        "key": of_rows(found.key, batch.key),
     }
+
+
+def _phase_loss(logits: Tensor, turns: Tensor) -> Tensor:
+    """Cross-entropy of a phase between two classes, shared among both. Shape: [B, N, P], [B, N] -> [B, N]."""
+    period = logits.shape[2]
+    place = turns % 1 * period
+    before = place.floor()
+    part = place - before
+    first = before.long() % period
+    both = torch.stack([first, (first + 1) % period], dim=2)
+    found = logits.log_softmax(dim=2).gather(2, both)
+    return -(found[..., 0] * (1 - part) + found[..., 1] * part)
 
 
 class Training:
@@ -125,10 +162,11 @@ class Training:
         return {head: float(loss.detach()) for head, loss in each.items()}
 
     @torch.no_grad()
-    def held_out(self, batch: Batch) -> dict[str, float]:
-        """The losses on a batch, without dropout."""
+    def held_out(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """The losses on some batches, without dropout."""
         self.network.eval()
-        return {head: float(loss) for head, loss in losses(self.network, batch).items()}
+        rows = [losses(self.network, batch) for batch in batches]
+        return {head: float(torch.stack([row[head] for row in rows]).mean()) for head in LOSS_WEIGHTS}
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint."""
@@ -163,10 +201,8 @@ class Training:
         self.step = state["step"]
 
     def analyser(self) -> Analyser:
-        """What has been learnt so far. That beats were weighted is taken back: logits become chances."""
-        weights = {key: value.clone() for key, value in self.network.state_dict().items()}
-        weights["fast_heads.bias"] -= torch.tensor([BEAT_WEIGHT, DOWNBEAT_WEIGHT]).log()
-        return Analyser(config=CONFIGS[self.name], weights=weights)
+        """What has been learnt so far."""
+        return Analyser(config=CONFIGS[self.name], weights=self.network.state_dict())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -204,10 +240,10 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
     )
     run.resume(folder / "checkpoints")
-    num_frames = min(948, *(len(example.features) for example in held_out))
-    valid = stack(
-        [crop(example, name=options.name, start=0, num_frames=num_frames) for example in held_out[:40]]
-    )
+    valid = [
+        draw_batch(held_out, name=options.name, scale=run.scale, rng=np.random.default_rng((9, number)))
+        for number in range(HELD_OUT_BATCHES)
+    ]
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
         while run.step < run.steps:
             row = {"step": run.step, **run.take_step()}

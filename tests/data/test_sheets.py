@@ -25,7 +25,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> MadeItems:
 
 def band_analyser() -> Analyser:
     torch.manual_seed(0)
-    config = replace(BAND, network=NetworkConfig(num_features=48, fast_channels=8, slow_channels=8))
+    config = replace(BAND, network=NetworkConfig(num_features=48, channels=8))
     return Analyser(config=config, weights=AnalyserNetwork(config.network).state_dict())
 
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from hafm.errors import LeadSheetError, UsageError
-from hafm.guide.analyser import BAND, VOCAL, WINDOW_FRAMES, Analyser, AnalyserConfig
+from hafm.guide.analyser import BAND, VOCAL, Analyser, AnalyserConfig
+from hafm.guide.beat_time import sample_ticks, tick_seconds
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, Origin
 from hafm.guide.network import Activations, AnalyserNetwork, NetworkConfig
 
 RATE = 24_000
-SMALL = replace(VOCAL, network=NetworkConfig(num_features=44, fast_channels=8, slow_channels=8))
+SMALL = replace(VOCAL, network=NetworkConfig(num_features=44, channels=8))
 
 
 def analyser(config: AnalyserConfig = SMALL) -> Analyser:
@@ -34,26 +35,87 @@ def test_the_presets_fit_their_features(config: AnalyserConfig) -> None:
         replace(config, network=NetworkConfig(num_features=3))
 
 
+def windows(whole: Analyser, features: torch.Tensor, bpm: float, parts: list[slice]) -> list[torch.Tensor]:
+    """The network's word on the root, window by window. Shape: [N, 13] each."""
+    samples, inside = map(
+        torch.from_numpy, sample_ticks(features.numpy(), tick_seconds(bpm, len(features) / 50))
+    )
+    found = []
+    for part in parts:
+        each = slice(2 * part.start, 2 * part.stop)
+        found.append(whole._network(samples[None, each], inside[None, each], torch.tensor([bpm])).root[0])
+    return found
+
+
 def test_a_sound_of_one_window_is_the_networks_word() -> None:
     whole = analyser()
-    waveform = sound(WINDOW_FRAMES / 50)
-    expected = whole._network(whole._features.extract(waveform[None]))
-    for found, wanted in zip(whole.activations(whole.features(waveform, RATE)), expected, strict=True):
-        torch.testing.assert_close(found, wanted[0])
+    features = whole.features(sound(6.1), RATE)
+    found = whole.activations(features, 120.0)
+    [wanted] = windows(whole, features, 120.0, [slice(0, 147)])  # the last tick begins at 6.083 s
+    torch.testing.assert_close(found.root, wanted)
 
 
 def test_windows_are_averaged_by_their_triangles() -> None:
     whole = analyser()
-    waveform = sound(25.0)
-    features = whole._features.extract(waveform[None])
-    first, second = whole._network(features[:, :1000]), whole._network(features[:, 500:])
-    found = whole.activations(whole.features(waveform, RATE))
-    # Frame 700 is the 300th from the end of 1000, and the 201st of 750; slow frame 150 is the 100th of 250,
-    # and the 26th.
-    torch.testing.assert_close(found.beat[700], (300 * first.beat[0, 700] + 201 * second.beat[0, 200]) / 501)
-    torch.testing.assert_close(found.root[150], (100 * first.root[0, 150] + 26 * second.root[0, 25]) / 126)
-    torch.testing.assert_close(found.beat[1100], second.beat[0, 600])
-    assert found.key.shape == (313, 24)
+    features = whole.features(sound(15.0), RATE)  # 30 beats: two windows of 24, the second up to the end
+    first, second = windows(whole, features, 120.0, [slice(0, 288), slice(72, 360)])
+    found = whole.activations(features, 120.0).root
+    # Tick 200 is the 88th from the end of the first window, and the 129th of the second.
+    torch.testing.assert_close(found[200], (88 * first[200] + 129 * second[128]) / 217)
+    torch.testing.assert_close(found[10], first[10])
+    assert len(found) == 30 * 12
+
+
+def test_of_a_long_sound_three_excerpts_decide_the_tempo() -> None:
+    """What lies between them does not count."""
+    whole = analyser()
+    features = whole.features(sound(90.0), RATE)
+    other = features.clone()
+    other[: 4 * 50] = other[26 * 50 : 34 * 50 - 200] = 0
+    assert whole.tempo_score(other, 100.0) == whole.tempo_score(features, 100.0)
+    other[15 * 50] += 1
+    assert whole.tempo_score(other, 100.0) != whole.tempo_score(features, 100.0)
+
+
+@pytest.mark.parametrize("beats_per_bar", [3, 4])
+def test_beats_and_bars_are_those_that_the_network_says(
+    beats_per_bar: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that is sure: 90 beats per minute, the first bar at 1 s."""
+    whole = analyser()
+
+    def sure(features: torch.Tensor, bpm: float) -> Activations:
+        seconds = torch.from_numpy(tick_seconds(bpm, len(features) / 50))
+        beats = (seconds - 1.0) * 1.5
+
+        def ago(period: int) -> torch.Tensor:
+            ticks = (beats / (period / 12) % 1 * period).round().long() % period
+            return 6.0 * torch.nn.functional.one_hot(ticks, period).float()
+
+        right = 5.0 if abs(bpm / 90 - 1) < 0.03 else -5.0
+        meter = torch.tensor([3.0, -3.0]) * (1 if beats_per_bar == 4 else -1)
+        count = len(seconds)
+        return Activations(
+            beat=ago(12),
+            bar_of_four=ago(48),
+            bar_of_three=ago(36),
+            meter=meter.expand(count, 2),
+            tempo=torch.full((count,), right),
+            root=torch.zeros(count, 13),
+            pitch_classes=torch.zeros(count, 12),
+            key=torch.zeros(count, 24),
+        )
+
+    monkeypatch.setattr(whole, "activations", sure)
+    times = torch.arange(20 * RATE) / RATE
+    sung = torch.exp(-8 * ((times - 1.0) % (60 / 90))) * torch.sin(2 * torch.pi * 220 * times)
+    sheet = whole.analyse(sung, RATE)
+    wanted = 1.0 + np.arange(-1, 28) * 60 / 90
+    found = np.array([beat.seconds for beat in sheet.beats])
+    assert np.abs(found[:, None] - wanted).min(axis=0).max() < 0.03
+    assert sheet.meters[0].beats_per_bar == beats_per_bar
+    assert np.abs(np.array(sheet.downbeats) - 1.0).min() < 0.03
+    assert sheet.origin("beats").confidence > 0.9
 
 
 @pytest.mark.parametrize("seconds", [1 / RATE, 0.05, 1.0, 7.3])
@@ -107,10 +169,10 @@ def test_the_fingerprint_is_of_weights_and_configuration() -> None:
     assert first.fingerprint() != analyser().fingerprint()
 
 
-def test_frames_past_the_end_do_not_matter() -> None:
-    """The network's word on a sound does not depend on how its last slow frame is filled up."""
+def test_what_is_outside_does_not_matter() -> None:
     network = AnalyserNetwork(SMALL.network).eval()
-    features = torch.randn(1, 101, 44)
-    activations: Activations = network(features)
-    padded: Activations = network(torch.cat([features, network.mean.expand(1, 3, 44)], dim=1))
-    torch.testing.assert_close(activations.beat, padded.beat[:, :101])
+    features, inside = torch.randn(1, 48, 44), torch.arange(48)[None] < 40
+    bpm = torch.tensor([90.0])
+    first = network(features, inside, bpm)
+    features[:, 40:] = 7.0
+    torch.testing.assert_close(network(features, inside, bpm).beat, first.beat)

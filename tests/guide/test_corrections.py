@@ -134,13 +134,17 @@ def test_a_tempo_alone_does_not_say_where_bars_begin() -> None:
 # ---- with the sound
 
 
+def chances(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-logits)))
+
+
 def test_a_given_tempo_is_exact_over_ten_minutes() -> None:
     frames = 600 * 50
     rng = np.random.default_rng(0)
     logits = rng.normal(-3, 1, frames)
     logits[((0.315 + np.arange(0, 590, 60 / 92)) * 50).astype(int)] += 5
     found = find_steady_beats(
-        logits, np.full(frames, -4.0), np.zeros(frames), bpm=92.0, duration_seconds=600.0
+        chances(logits), chances(np.full(frames, -4.0)), bpm=92.0, duration_seconds=600.0
     )
     times = np.array([beat.seconds for beat in found.beats])
     assert abs(times[-1] - (times[0] + (len(times) - 1) * 60 / 92)) < 1e-9
@@ -158,7 +162,7 @@ def test_phase_bar_and_meter_of_a_click_are_found(bpm: float, start: float, firs
     at = (times * 50).astype(int)
     logits[at] = 2.0
     downbeats[at[first::4]] = 1.0
-    found = find_steady_beats(logits, downbeats, np.zeros(frames), bpm=bpm, duration_seconds=30.0)
+    found = find_steady_beats(chances(logits), chances(downbeats), bpm=bpm, duration_seconds=30.0)
     assert found.beats_per_bar == 4
     bars = [beat.seconds for beat in found.beats if beat.position == 1]
     assert min(abs(bar - times[first]) for bar in bars) < 0.03

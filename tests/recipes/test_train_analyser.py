@@ -9,9 +9,9 @@ import torch
 from hafm.guide.chords import state_of
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange
 from hafm.guide.network import CHORD_STATES
-from recipes.builtin.analyser.examples import Example, Scale, crop, draw_batch
+from recipes.builtin.analyser.examples import Clock, Example, Scale, crop, draw_batch, stack
 from recipes.builtin.analyser.progressions import count_transitions
-from recipes.builtin.train_analyser import BEAT_WEIGHT, LOSS_WEIGHTS, Training
+from recipes.builtin.train_analyser import LOSS_WEIGHTS, Training, _phase_loss
 from tests.recipes.rendering import TinyScores
 
 SECONDS = 20.0
@@ -34,24 +34,43 @@ def example(seed: int = 0) -> Example:
 
 
 def test_a_crop_has_the_labels_of_its_place() -> None:
-    features, beat, downbeat, root, classes, key = crop(example(), name="vocal", start=400, num_frames=200)
-    assert features.shape == (200, 44)
-    assert np.flatnonzero(beat == 1).tolist() == [12, 37, 62, 87, 112, 137, 162, 187]
-    assert np.flatnonzero(downbeat == 1).tolist() == [12, 112]
-    assert beat[11] == beat[13] == 0.5
-    assert root.tolist() == [5] * 25 + [2] * 25
-    assert np.flatnonzero(classes[-1]).tolist() == [2, 5, 9]
-    assert key == 2 + 12
+    """From 8 s on, 31/2 beats after the first: four beats and then some of the second chord."""
+    seconds = 8.0 + np.arange(6 * 12) / 24
+    row = crop(example(), name="vocal", seconds=seconds)
+    batch = stack([row])
+    assert batch.features.shape == (1, 2 * 72, 44)
+    assert batch.inside.all()
+    assert batch.bpm.tolist() == [120.0]
+    assert batch.is_right.tolist() == [True]
+    torch.testing.assert_close(batch.beats[0], torch.from_numpy((seconds - 0.25) * 2).float())
+    assert batch.root[0].tolist() == [5] * 48 + [2] * 24
+    assert torch.nonzero(batch.pitch_classes[0, -1])[:, 0].tolist() == [2, 5, 9]
+    assert batch.key.tolist() == [2 + 12]
+    assert batch.features[0, :96, 5].mean() > 0.9
 
 
-def test_a_crop_is_stretched_and_transposed_with_its_labels() -> None:
-    features, beat, _, root, _, key = crop(
-        example(), name="vocal", start=0, num_frames=900, stretch=1.5, semitones=3
+def test_a_crop_is_mistaken_renamed_and_transposed_with_its_labels() -> None:
+    row = crop(
+        example(),
+        name="vocal",
+        seconds=np.arange(12) / 12,  # a beat per second, said to be 66 per minute
+        mistake=0.5,
+        renamed=1.1,
+        semitones=3,
     )
-    assert np.flatnonzero(beat == 1)[:3].tolist() == [18, 56, 93]
-    assert (root[0], root[-1], key) == (8, 5, 5 + 12)
-    assert features[:700, :12].mean(axis=0).argmax() == 8
-    assert features[760:, :12].mean(axis=0).argmax() == 5
+    batch = stack([row])
+    assert batch.bpm.tolist() == pytest.approx([66.0])
+    assert batch.is_right.tolist() == [False]
+    assert batch.beats[0].tolist() == pytest.approx(((np.arange(12) / 12 - 0.25) * 2).tolist())
+    assert (int(batch.root[0, 0]), int(batch.key[0])) == (8, 5 + 12)
+    assert batch.features[0, :, :12].mean(dim=0).argmax() == 8
+
+
+def test_beats_go_on_beyond_the_ends() -> None:
+    clock = Clock(example().sheet)
+    assert clock.bpm == pytest.approx(120.0)
+    assert clock.beats(np.array([0.25, 0.0, 20.25])).tolist() == pytest.approx([0.0, -0.5, 40.0])
+    assert clock.seconds(np.array([0.0, -0.5, 40.0])).tolist() == pytest.approx([0.25, 0.0, 20.25])
 
 
 def test_a_batch_depends_on_its_generator_alone() -> None:
@@ -107,8 +126,13 @@ def test_a_run_with_other_options_is_not_resumed(tmp_path: Path) -> None:
         other.resume(tmp_path)
 
 
-def test_what_is_exported_takes_the_weight_of_beats_back() -> None:
-    run = training()
-    before = run.network.state_dict()["fast_heads.bias"]
-    after = run.analyser().weights["fast_heads.bias"]
-    assert float((before - after)[0]) == pytest.approx(np.log(BEAT_WEIGHT))
+def test_a_network_that_is_right_has_the_least_loss() -> None:
+    """The loss of a phase is that of the class, or of the two between which it lies."""
+    logits = torch.zeros(1, 2, 12)
+    logits[0, 0, 3] = 50.0
+    logits[0, 1, [11, 0]] = 50.0
+    found = _phase_loss(logits, torch.tensor([[5 + 3 / 12, 11.5 / 12]]))
+    torch.testing.assert_close(
+        found, torch.tensor([[0.0, np.log(2)]], dtype=torch.float32), atol=1e-4, rtol=0
+    )
+    assert float(_phase_loss(logits, torch.tensor([[0.0, 0.5]])).min()) > 40

@@ -3,13 +3,15 @@
 In: rendered pairs. Out: `Example`s, features and truth of a whole sound; and `draw_batch`, crops of them with
 labels, moved and disfigured at random.
 
-A batch is a pure function of (examples, seed, step). Each crop is
+A batch is a pure function of (examples, seed, step). Each crop is some beats long, in beat time, and is
 
-    stretched      by up to a quarter in time, features interpolated
+    timed          by its beats, or by an even tempo through its middle; a little too fast or too slow
+    mistaken       a third of them: in another tempo, most often half, twice, or three of two beats
+    renamed        the tempo that it is said to have, by up to 12 % of an octave
     transposed     chroma, bass, chords and key rolled together: exact
     coloured       another microphone: the timbre bent by a smooth curve and scaled
     blurred        levels, onsets and everything else scaled and given noise
-    bereft         for a vocal, one group of features or another is hidden; a stretch of time too
+    bereft         one group of features or another is hidden; a stretch of time too
 
 so that what is left to learn from is what real voices share with rendered ones.
 """
@@ -30,25 +32,34 @@ from torch import Tensor
 from hafm.data.collection.truth import lead_sheet_of_truth
 from hafm.data.tokenising.augment import augment
 from hafm.guide.analyser import BAND, VOCAL
+from hafm.guide.beat_time import sample_ticks
 from hafm.guide.chord import parse_note
 from hafm.guide.lead_sheet import LeadSheet
-from hafm.guide.network import POOL
+from hafm.guide.network import TICKS_PER_BEAT
 from hafm.stages.analysers import AnalyserName
 from hafm.tokens.spectral import SpectralFeatures
 
-__all__ = ["CONFIGS", "Batch", "Example", "Scale", "crop", "draw_batch", "read_examples", "stack"]
+__all__ = ["CONFIGS", "Batch", "Clock", "Example", "Scale", "crop", "draw_batch", "read_examples", "stack"]
+
+Floats = NDArray[np.floating]
 
 CONFIGS = {"vocal": VOCAL, "band": BAND}
 SIDES: Mapping[AnalyserName, str] = {"vocal": "vocal", "band": "instrumental"}
 """Which half of a pair an analyser listens to."""
 
-CROPS = ((948, 4), (948, 4), (500, 8), (248, 15))
-"""Frames of a crop, and crops in a batch; one is drawn for each batch."""
+CROPS = ((32, 12), (32, 12), (16, 24), (8, 40))
+"""Beats of a crop, and crops in a batch; one is drawn for each batch."""
 
 RATE = 50
-LEAST_BEATS = 4
+LEAST_BEATS = 6
 QUARTER_TONE = 29  # thousandths
-STRETCH_OCTAVES = 0.35
+RIGHT_SHARE, COMMON_SHARE = 0.65, 0.7
+COMMON_MISTAKES = (2.0, 1 / 2, 3.0, 1 / 3, 3 / 2, 2 / 3)
+LEAST_MISTAKE_OCTAVES = 0.1
+MISTAKEN_BPM = (40.0, 260.0)
+RENAMED_OCTAVES = 0.12
+EVEN_SHARE, TEMPO_ERROR = 0.5, 0.006
+_BEYOND_BEATS = 40
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,11 +76,19 @@ class Example:
 
 
 class Batch(NamedTuple):
-    """Crops and their labels: beats at 50 Hz, chords at 12.5 Hz, the key of each crop."""
+    """Crops and their labels. `N` ticks, two samples each; see `hafm.guide.network`."""
 
     features: Tensor
-    beat: Tensor
-    downbeat: Tensor
+    """Shape: [B, 2N, D]."""
+    inside: Tensor
+    """Which samples lie in the sound. Shape: [B, 2N]."""
+    bpm: Tensor
+    """The tempo that each crop is said to have. Shape: [B]."""
+    is_right: Tensor
+    """Whether that is the tempo of its beats. Shape: [B]."""
+    beats: Tensor
+    """Beats since a downbeat. Shape: [B, N]."""
+    beats_per_bar: Tensor
     root: Tensor
     pitch_classes: Tensor
     key: Tensor
@@ -168,6 +187,28 @@ def _slowed(sheet: LeadSheet, factor: float) -> LeadSheet:
 # ---- crops
 
 
+class Clock:
+    """Beats of a sheet against seconds, both ways, continued beyond its ends; beat 0 is a downbeat."""
+
+    def __init__(self, sheet: LeadSheet) -> None:
+        times = np.array([beat.seconds for beat in sheet.beats])
+        numbers = np.arange(len(times)) + sheet.beats[0].position - 1.0
+        first, last = np.median(np.diff(times[:5])), np.median(np.diff(times[-5:]))
+        self._seconds = np.concatenate(
+            [[times[0] - _BEYOND_BEATS * first], times, [times[-1] + _BEYOND_BEATS * last]]
+        )
+        self._beats = np.concatenate([[numbers[0] - _BEYOND_BEATS], numbers, [numbers[-1] + _BEYOND_BEATS]])
+        self.bpm = float(60 / np.median(np.diff(times)))
+
+    def beats(self, seconds: Floats) -> Floats:
+        """How many beats after the first downbeat these times are."""
+        return np.interp(seconds, self._seconds, self._beats)
+
+    def seconds(self, beats: Floats) -> Floats:
+        """When these beats are."""
+        return np.interp(beats, self._beats, self._seconds)
+
+
 def draw_batch(
     examples: Sequence[Example], *, name: AnalyserName, scale: "Scale", rng: np.random.Generator
 ) -> Batch:
@@ -179,28 +220,56 @@ def draw_batch(
         scale: of the features.
         rng: source of every draw.
     """
-    num_frames, size = CROPS[rng.integers(len(CROPS))]
+    num_beats, size = CROPS[rng.integers(len(CROPS))]
     rows = []
     for _ in range(size):
         example = examples[rng.integers(len(examples))]
-        stretch = 2 ** rng.uniform(-STRETCH_OCTAVES, STRETCH_OCTAVES)
-        stretch = max(stretch, (num_frames + 2) / len(example.features))
-        start = int(rng.integers(int(len(example.features) * stretch) - num_frames))
-        semitones = int(rng.integers(12))
+        mistake = _draw_mistake(Clock(example.sheet).bpm, rng)
+        seconds = _draw_ticks(example, num_beats, mistake, rng)
         row = crop(
-            example, name=name, start=start, num_frames=num_frames, stretch=stretch, semitones=semitones
+            example,
+            name=name,
+            seconds=seconds,
+            mistake=mistake,
+            renamed=2 ** rng.uniform(-RENAMED_OCTAVES, RENAMED_OCTAVES),
+            semitones=int(rng.integers(12)),
         )
         rows.append([_disfigured(row[0], name, scale, rng), *row[1:]])
     return stack(rows)
+
+
+def _draw_mistake(bpm: float, rng: np.random.Generator) -> float:
+    """How many times too fast a tempo is taken to be; 1 as a rule."""
+    if rng.random() < RIGHT_SHARE:
+        return 1.0
+    mistake = rng.choice(COMMON_MISTAKES) if rng.random() < COMMON_SHARE else 1.0
+    slowest, fastest = MISTAKEN_BPM
+    while not slowest < bpm * mistake < fastest or abs(np.log2(mistake)) < LEAST_MISTAKE_OCTAVES:
+        mistake = 2 ** rng.uniform(-1, 1)
+    return float(mistake)
+
+
+def _draw_ticks(example: Example, num_beats: int, mistake: float, rng: np.random.Generator) -> Floats:
+    """When the ticks of a crop are: anywhere in the sound, over its ends where it is shorter."""
+    clock = Clock(example.sheet)
+    span = num_beats / mistake  # in true beats
+    first, last = clock.beats(np.array([0.0, len(example.features) / RATE])).tolist()
+    start = rng.uniform(*sorted((first, last - span)))
+    beats = np.arange(num_beats * TICKS_PER_BEAT) / (TICKS_PER_BEAT * mistake)
+    error = rng.normal(0, TEMPO_ERROR)
+    if rng.random() < EVEN_SHARE:
+        begin, middle, end = clock.seconds(start + span * np.array([0, 0.5, 1]))
+        return np.asarray(middle + (beats - span / 2) * (end - begin) / span * (1 + error))
+    return np.asarray(clock.seconds(start + beats) + (beats - beats.mean()) * error * 60 / clock.bpm)
 
 
 def crop(
     example: Example,
     *,
     name: AnalyserName,
-    start: int,
-    num_frames: int,
-    stretch: float = 1.0,
+    seconds: Floats,
+    mistake: float = 1.0,
+    renamed: float = 1.0,
     semitones: int = 0,
 ) -> list[Any]:
     """One crop: what `Batch` has of it.
@@ -208,39 +277,33 @@ def crop(
     Args:
         example: what to cut.
         name: who listens.
-        start, num_frames: of the stretched sound.
-        stretch: how many times as long the sound becomes.
+        seconds: of the ticks.
+        mistake: how many times too fast the ticks follow each other.
+        renamed: how many times as fast as it is the tempo is said to be.
         semitones: how much higher its pitch classes become.
     """
-    places = np.minimum((start + np.arange(num_frames)) / stretch, len(example.features) - 1.001)
-    below = places.astype(int)
-    part = (places - below)[:, None].astype(np.float32)
-    source = example.features.astype(np.float32)
-    features = source[below] * (1 - part) + source[below + 1] * part
+    features, inside = sample_ticks(example.features.astype(np.float32), seconds)
     for first in range(0, 24 if name == "band" else 12, 12):  # chroma; the band's bass
         features[:, first : first + 12] = np.roll(features[:, first : first + 12], semitones, axis=1)
-
-    sheet = example.sheet
-
-    def frame_of(seconds: float) -> float:
-        return seconds * stretch * RATE - start
-
-    root = np.full(num_frames, 12)
-    pitch_classes = np.zeros((num_frames, 12), np.float32)
+    sheet, clock = example.sheet, Clock(example.sheet)
+    root = np.full(len(seconds), 12)
+    pitch_classes = np.zeros((len(seconds), 12), np.float32)
     for span in sheet.chords:
-        begin, end = (round(frame_of(seconds)) for seconds in (span.start_seconds, span.end_seconds))
-        if end <= 0 or span.chord.root is None:
-            continue
-        root[max(begin, 0) : end] = (span.chord.root + semitones) % 12
-        pitch_classes[max(begin, 0) : end] = 0
-        pitch_classes[max(begin, 0) : end, [(pc + semitones) % 12 for pc in span.chord.pitch_classes]] = 1
+        if span.chord.root is not None:
+            held = slice(*np.searchsorted(seconds, (span.start_seconds, span.end_seconds)))
+            root[held] = (span.chord.root + semitones) % 12
+            pitch_classes[held] = 0
+            pitch_classes[held, [(pc + semitones) % 12 for pc in span.chord.pitch_classes]] = 1
     key = sheet.keys[0]
     return [
         features,
-        _peaks([frame_of(beat.seconds) for beat in sheet.beats], num_frames),
-        _peaks([frame_of(seconds) for seconds in sheet.downbeats], num_frames),
-        root[1::POOL],
-        pitch_classes[1::POOL],
+        inside,
+        np.float32(clock.bpm * mistake * renamed),
+        mistake == 1.0,
+        clock.beats(seconds).astype(np.float32),
+        sheet.meters[0].beats_per_bar,
+        root,
+        pitch_classes,
         (parse_note(key.tonic) + semitones) % 12 + 12 * (key.mode == "min"),
     ]
 
@@ -248,16 +311,6 @@ def crop(
 def stack(rows: Sequence[Sequence[Any]]) -> Batch:
     """Crops of one length as a batch."""
     return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
-
-
-def _peaks(frames: Sequence[float], num_frames: int) -> NDArray[np.float32]:
-    """1 on the frames that hold these instants, a half on their neighbours."""
-    peaks = np.zeros(num_frames + 2, np.float32)
-    inside = [int(np.floor(frame)) + 1 for frame in frames if 0 <= frame < num_frames]
-    for offset, height in ((-1, 0.5), (1, 0.5), (0, 1.0)):
-        for frame in inside:
-            peaks[frame + offset] = max(peaks[frame + offset], height)
-    return peaks[1:-1]
 
 
 # ---- disfiguring
@@ -298,10 +351,9 @@ def _disfigured(
     features[:, onset] *= 2 ** (rng.normal(0.0, 0.4) + rng.normal(0.0, 0.3, onset.stop - onset.start))
     features[:, level] *= 2 ** rng.normal(0.0, 0.2)
     features += rng.normal(0.0, 0.12, features.shape) * scale.deviation
-    if name == "vocal":
-        for group, chance in HIDDEN.items():
-            if rng.random() < chance:
-                features[:, groups[group]] = scale.mean[groups[group]]
+    for group, chance in HIDDEN[name].items():
+        if rng.random() < chance:
+            features[:, groups[group]] = scale.mean[groups[group]]
     if rng.random() < 0.3:
         length = int(rng.integers(10, 100))
         start = int(rng.integers(num_frames - length))
@@ -309,5 +361,8 @@ def _disfigured(
     return features.astype(np.float32)
 
 
-HIDDEN = {"timbre": 0.35, "register": 0.3, "chroma": 0.1, "onset": 0.1}
-"""How often a group of a vocal's features is hidden."""
+HIDDEN: Mapping[AnalyserName, Mapping[str, float]] = {
+    "vocal": {"timbre": 0.35, "register": 0.3, "chroma": 0.1, "onset": 0.1},
+    "band": {"timbre": 0.35, "level": 0.3, "bass": 0.2, "chroma": 0.1, "onset": 0.1},
+}
+"""How often a group of features is hidden."""

@@ -5,22 +5,26 @@ In:  a waveform of any length. Out: a `LeadSheet` whose parts are `estimated`, w
     waveform [T]
       |  features (`hafm.tokens.spectral`)
     [F50, D]
-      |  network, in windows of 20 s that overlap by half (`hafm.guide.network`)
-    logits of every frame
+      |  tempi that are worth a try (`hafm.guide.beats`); at each
+      |    sampled in beat time (`hafm.guide.beat_time`)
+      |    network, in windows of 24 beats that overlap by half or more (`hafm.guide.network`)
+    what it says at the tempo that it believes most
       |  beats (`hafm.guide.beats`; at a tempo that is given, `hafm.guide.steady`), corrected
       |  chords and key, by half bars (`hafm.guide.chords`)
     LeadSheet
 
-Conventions: windows are averaged where they overlap, each weighted by a triangle, so a frame is judged by
-what lies around it, and a sound of ten minutes like one of twenty seconds. Where there is no beat (free
-time), beats stay unknown, and chords may change once per second. One analyser hears vocals, another bands:
-they differ in features and weights.
+Conventions: windows are averaged where they overlap, each weighted by a triangle, so a tick is judged by
+what lies around it, and a sound of ten minutes like one of twenty seconds. A tempo is believed by what the
+network says of it and by what repeats in the onsets; of a long sound, three excerpts decide. Where there is
+no beat (free time), beats stay unknown, and chords may change once per second. One analyser hears vocals,
+another bands: they differ in features and weights.
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from statistics import median
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -30,30 +34,49 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hafm.errors import LeadSheetError, UsageError
-from hafm.guide.beats import METERS, Beats, find_beats
-from hafm.guide.chords import Harmony, find_harmony
+from hafm.guide.beat_time import at_rate, beginnings, sample_ticks, tick_seconds
+from hafm.guide.beats import METERS, Beats, find_beats, possible_tempi
+from hafm.guide.chords import HARMONY_RATE, Harmony, find_harmony
 from hafm.guide.corrections import Corrections
 from hafm.guide.grid import with_meters, without_beats
 from hafm.guide.lead_sheet import LeadSheet, MeterChange, Origin
-from hafm.guide.network import POOL, Activations, AnalyserNetwork, NetworkConfig
+from hafm.guide.network import SAMPLES_PER_TICK, TICKS_PER_BEAT, Activations, AnalyserNetwork, NetworkConfig
 from hafm.guide.steady import find_steady_beats
 from hafm.rates import SEMANTIC_RATE
 from hafm.tokens.fingerprint import fingerprint
 from hafm.tokens.onset import ONSET_BANDS
 from hafm.tokens.spectral import SpectralConfig, SpectralFeatures
 
-__all__ = ["BAND", "VOCAL", "Analyser", "AnalyserConfig"]
+__all__ = ["BAND", "VOCAL", "Analyser", "AnalyserConfig", "Heard"]
 
 Floats = NDArray[np.floating]
 
-WINDOW_FRAMES, WINDOW_HOP = 1000, 500
+WINDOW_TICKS, WINDOW_HOP = 24 * TICKS_PER_BEAT, 12 * TICKS_PER_BEAT
+_EXCERPT_SECONDS, _EXCERPTS = 20.0, 3
+_WINDOWS_AT_ONCE = 16
+_MIDDLING_BPM = 100.0
 _RATE = int(SEMANTIC_RATE)
+_POOL = round(_RATE / HARMONY_RATE)
 _FREE_SEGMENT_SECONDS = 1.0
 _VOWEL_ONSETS = 1 - ONSET_BANDS
 """The middle one of the onset bands, which the features end with: vowels and snares begin there."""
 _SHORTEST_SEGMENT_SECONDS = 0.1
 _MOST_SECONDS_APART = 0.5
 """A given sheet and its sound."""
+
+
+class Heard(NamedTuple):
+    """What the network says of a sound at a tempo: chances at 50 Hz, logits at 12.5 Hz."""
+
+    bpm: float
+    beat: Float[np.ndarray, " F"]
+    downbeat: Mapping[int, Float[np.ndarray, " F"]]
+    """By beats per bar."""
+    meters: Mapping[int, float]
+    """How likely bars of so many beats are."""
+    key: Float[np.ndarray, "S 24"]
+    root: Float[np.ndarray, "S 13"]
+    pitch_classes: Float[np.ndarray, "S 12"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,14 +216,14 @@ class Analyser:
         if corrections.bpm is not None and known.beats:
             raise LeadSheetError("the lead sheet has beats, and --bpm says others; leave one out")
         features = self.features(waveform, sample_rate)
-        activations = self.activations(features)
-        heard = (activations.beat.numpy(), activations.downbeat.numpy(), features[:, _VOWEL_ONSETS].numpy())
-        known = _with_beats(known, heard, corrections, tempo_bpm)
+        bpm = _known_tempo(known, corrections, tempo_bpm)
+        heard = self.hear(features, self.tempo(features) if bpm is None else bpm)
+        known = _with_beats(known, heard, corrections, is_known=bpm is not None)
         known = corrections.with_chart(corrections.with_keys(known))
         harmony = find_harmony(
-            activations.key.numpy(),
-            activations.root.numpy(),
-            activations.pitch_classes.numpy(),
+            heard.key,
+            heard.root,
+            heard.pitch_classes,
             melody=self.config.melody_weight * _slow_chroma(features),
             transitions=self._network.chord_transitions.double().numpy(),
             borders_seconds=_borders(known),
@@ -220,68 +243,153 @@ class Analyser:
         sound = resample(waveform[None].float(), sample_rate, self._features.sample_rate)
         return self._features.extract(sound)[0]
 
-    @torch.inference_mode()
-    def activations(self, features: Float[Tensor, "F D"]) -> Activations:
-        """The network's logits, each of one row: without `B`.
+    def tempo(self, features: Float[Tensor, "F D"]) -> float:
+        """The likeliest tempo of a sound, in beats per minute.
 
         Args:
             features: see `features`.
         """
-        num_frames = len(features)
-        windows = [
-            (start, self._network(features[None, start : start + WINDOW_FRAMES]))
-            for start in range(0, max(1, num_frames - WINDOW_HOP), WINDOW_HOP)
-        ]
-        return Activations(*(_overlapped(field, windows, num_frames) for field in Activations._fields))
+        tempi = possible_tempi(features[:, _VOWEL_ONSETS].numpy())
+        scores = {bpm: prior + self.tempo_score(features, bpm) for bpm, prior in tempi.items()}
+        return max(scores, key=lambda bpm: scores[bpm], default=_MIDDLING_BPM)
+
+    def tempo_score(self, features: Float[Tensor, "F D"], bpm: float) -> float:
+        """The network's log-odds that a tempo is that of the beat; comparable between tempi of one sound.
+
+        Args:
+            features: see `features`.
+            bpm: beats per minute.
+        """
+        said = [float(self.activations(excerpt, bpm).tempo.mean()) for excerpt in _excerpts(features)]
+        return float(np.mean(said))
+
+    def hear(self, features: Float[Tensor, "F D"], bpm: float) -> Heard:
+        """What the network says of a sound at a tempo.
+
+        Args:
+            features: see `features`.
+            bpm: beats per minute.
+        """
+        ticks = self.activations(features, bpm)
+        seconds = tick_seconds(bpm, len(features) / _RATE)[: len(ticks.tempo)]
+
+        def chances(phases: Tensor) -> Floats:
+            return at_rate(beginnings(phases.numpy()), seconds, size=len(features), rate=_RATE)
+
+        def slow(logits: Tensor) -> Floats:
+            return at_rate(logits.numpy(), seconds, size=-(-len(features) // _POOL), rate=HARMONY_RATE)
+
+        three = float(ticks.meter.mean(dim=0).softmax(dim=0)[1])
+        half_bars = ticks.bar_of_four.unflatten(1, (2, -1)).logsumexp(dim=1)
+        return Heard(
+            bpm=bpm,
+            beat=chances(ticks.beat),
+            downbeat={
+                4: chances(ticks.bar_of_four),
+                3: chances(ticks.bar_of_three),
+                2: chances(half_bars),
+            },
+            meters={4: 1 - three, 3: three, 2: 0.0},
+            key=slow(ticks.key),
+            root=slow(ticks.root),
+            pitch_classes=slow(ticks.pitch_classes),
+        )
+
+    @torch.inference_mode()
+    def activations(self, features: Float[Tensor, "F D"], bpm: float) -> Activations:
+        """The network's logits of the ticks of a tempo that lie in the sound, without `B`.
+
+        Args:
+            features: see `features`.
+            bpm: beats per minute.
+        """
+        seconds = tick_seconds(bpm, len(features) / _RATE)
+        num_ticks = max(1, int((seconds < len(features) / _RATE).sum()))
+        samples, inside = (
+            torch.from_numpy(each[: SAMPLES_PER_TICK * num_ticks])
+            for each in sample_ticks(features.numpy(), seconds)
+        )
+        size = min(num_ticks, WINDOW_TICKS)
+        starts = [*range(0, num_ticks - size, WINDOW_HOP), num_ticks - size]
+        windows = [slice(SAMPLES_PER_TICK * start, SAMPLES_PER_TICK * (start + size)) for start in starts]
+        found = []
+        for first in range(0, len(windows), _WINDOWS_AT_ONCE):
+            part = windows[first : first + _WINDOWS_AT_ONCE]
+            rows, theirs = (torch.stack([each[window] for window in part]) for each in (samples, inside))
+            found.append(self._network(rows, theirs, torch.full((len(part),), float(bpm))))
+        fields = (torch.cat(field) for field in zip(*found, strict=True))
+        return Activations(*(_overlapped(field, starts) for field in fields))
+
+
+def _known_tempo(known: LeadSheet, corrections: Corrections, tempo_bpm: float | None) -> float | None:
+    """The tempo that somebody said: exact, by beats that are known, or about."""
+    if corrections.bpm is not None:
+        return corrections.bpm
+    if len(known.beats) > 1:
+        times = [beat.seconds for beat in known.beats]
+        return 60 / median(np.diff(times).tolist())
+    return tempo_bpm
+
+
+def _excerpts(features: Float[Tensor, "F D"]) -> list[Float[Tensor, "E D"]]:
+    """What decides the tempo: all of a short sound, the middles of the thirds of a long one."""
+    size = round(_EXCERPT_SECONDS * _RATE)
+    if len(features) <= _EXCERPTS * size:
+        return [features]
+    middles = (np.arange(_EXCERPTS) + 0.5) * len(features) / _EXCERPTS
+    return [features[round(middle) - size // 2 :][:size] for middle in middles]
 
 
 def _slow_chroma(features: Float[Tensor, "F D"]) -> Float[np.ndarray, "S 12"]:
     """The chroma, which the features begin with, at the rate of the chords."""
-    padded = pad(features[:, :12], (0, 0, 0, -len(features) % POOL))
-    return padded.reshape(-1, POOL, 12).mean(dim=1).numpy()
+    padded = pad(features[:, :12], (0, 0, 0, -len(features) % _POOL))
+    return padded.reshape(-1, _POOL, 12).mean(dim=1).numpy()
 
 
-def _overlapped(field: str, windows: Sequence[tuple[int, Activations]], num_frames: int) -> Tensor:
-    """One field of all windows, averaged where they overlap; each counts most in its middle."""
-    step = 1 if field in ("beat", "downbeat") else POOL
-    size = -(-num_frames // step)
-    total, weight = torch.zeros(()), torch.zeros(size)
-    for start, activations in windows:
-        values = getattr(activations, field)[0]
-        place = slice(start // step, start // step + len(values))
-        ramp = torch.arange(1, len(values) + 1)
-        triangle = torch.minimum(ramp, ramp.flip(0)).float()
-        weight[place] += triangle
-        if total.ndim == 0:
-            total = torch.zeros(size, *values.shape[1:])
-        total[place] += values * triangle.view(-1, *[1] * (values.ndim - 1))
-    return total / weight.view(-1, *[1] * (total.ndim - 1))
+def _overlapped(windows: Tensor, starts: Sequence[int]) -> Tensor:
+    """All windows `[W, N, ...]` as one, averaged where they overlap; each counts most in its middle."""
+    size = windows.shape[1]
+    ramp = torch.arange(1, size + 1)
+    triangle = torch.minimum(ramp, ramp.flip(0)).float().view(-1, *[1] * (windows.ndim - 2))
+    total = torch.zeros(starts[-1] + size, *windows.shape[2:])
+    weight = torch.zeros(len(total), *triangle.shape[1:])
+    for start, window in zip(starts, windows, strict=True):
+        total[start : start + size] += window * triangle
+        weight[start : start + size] += triangle
+    return total / weight
 
 
-def _with_beats(
-    known: LeadSheet, heard: tuple[Floats, Floats, Floats], corrections: Corrections, tempo_bpm: float | None
-) -> LeadSheet:
+def _with_beats(known: LeadSheet, heard: Heard, corrections: Corrections, *, is_known: bool) -> LeadSheet:
     """The sheet with its beats and bars: those that are known and those that are found, corrected.
 
     Args:
         known: what is given.
-        heard: logits of beat and downbeat, onset strength.
+        heard: at the tempo that is known or found.
         corrections: see `Analyser.analyse`.
-        tempo_bpm: see there.
+        is_known: whether somebody said how fast it goes.
     """
     if corrections.free_time:
         return without_beats(known)
     duration, given_meters = known.duration_seconds, known.meters
     if not known.beats and corrections.meters:
         given_meters = tuple(meter for _, meter in corrections.meters)[:1]
-    meters = dict.fromkeys((meter.beats_per_bar for meter in given_meters), 1.0) or METERS
+    possible = [meter.beats_per_bar for meter in given_meters] or list(METERS)
+    likeliest = max(possible, key=lambda beats: heard.meters.get(beats, 0.0))
+    downbeat = heard.downbeat.get(likeliest, heard.downbeat[4])
     if corrections.bpm is not None:
-        bpm, first_beat = corrections.bpm, corrections.first_beat
         found: Beats | None = find_steady_beats(
-            *heard, bpm=bpm, duration_seconds=duration, first_beat=first_beat, meters=meters
+            heard.beat,
+            downbeat,
+            bpm=corrections.bpm,
+            duration_seconds=duration,
+            first_beat=corrections.first_beat,
+            meters={likeliest: 1.0},
         )
     else:
-        found = find_beats(*heard, known=known.beats, meters=meters, tempo_bpm=tempo_bpm)
+        meters = dict.fromkeys(possible if given_meters else (likeliest,), 1.0)
+        found = find_beats(
+            heard.beat, downbeat, bpm=heard.bpm, is_known=is_known, known=known.beats, meters=meters
+        )
     if found is None:
         return corrections.on_beats(known)  # which refuses what only beats could have
     beats = tuple(beat for beat in found.beats if beat.seconds < duration)

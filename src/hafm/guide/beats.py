@@ -1,32 +1,27 @@
-"""Beats and bars from what the network says of every frame: one tempo region, then a path through it.
+"""Beats and bars: tempi that are worth a try, and a path through what the network says at one of them.
 
-In:  logits of beat and downbeat and the onset strength `[F]` at 50 Hz, and beats that are known already.
-Out: `Beats`, or None where no beat is to be found (free time, a sound of a second or two).
+In:  the onset strength of a sound, for tempi; the chance of beat and downbeat `[F]` at 50 Hz and beats that
+are known already, for a path. Out: `Beats`, or None where no beat is to be found (free time, a sound of a
+second or two).
 
-1. *Pulse.* Every tempo T, 48 per octave, is scored by what repeats at it, and the largest sum wins:
-
-       lines of the beat activation + lines of the onset strength + prior
-
-   The lines of a signal are the magnitudes of its spectrum at T and, by `SECOND_LINE`, at twice T, in
-   deviations, mean over stretches of 10 s. How fast a voice goes, its onsets say as well as a network that
-   looks for beats. The prior is a bell over log2 of the tempo around `PRIOR_BPM`, `PRIOR_OCTAVES` wide.
-2. *Tempo.* Of this pulse and those half, twice, a third and three times as fast, that one is the beat for
-   which the comb of the beat activation, by `COMB_WEIGHT`, and the prior speak most. A comb is how far the
-   best row of teeth rises above the activation.
-3. *Path.* Within `TEMPO_RANGE` of that tempo (`KNOWN_TEMPO_RANGE` of a given one), `metricon` finds the
-   likeliest course of tempo, bar and beat: the bar-pointer model, decoded by Viterbi. The logits of beats are
-   helped by the onsets, `ONSET_WEIGHT` per deviation. Known beats are anchors that every path must pass.
-4. *Confidence.* How far beats stand out of the activation, as the chance that they are right, fitted on
+1. *Tempi* (`possible_tempi`). Every tempo T, 48 per octave, is scored by what repeats at it: the magnitudes
+   of the spectrum of the onset strength at T and, by `SECOND_LINE`, at twice T, in deviations, mean over
+   stretches of 10 s. Of the best few pulses, each is a candidate, and so are half, twice, a third, three
+   times, two thirds and three halves of it. Which is the beat, the network says (`hafm.guide.analyser`).
+2. *Path* (`find_beats`). Within `TEMPO_RANGE` of a tempo (`KNOWN_TEMPO_RANGE` of a given one), `metricon`
+   finds the likeliest course of tempo, bar and beat: the bar-pointer model, decoded by Viterbi. Known beats
+   are anchors that every path must pass.
+3. *Confidence.* How sure the network is where the beats are, as the chance that they are right, fitted on
    validation songs. Below `LEAST_CONFIDENCE` the singing is free, and no beats are invented; unless a tempo
    or beats are given, which say that there is a beat.
 
 Source: Krebs, Boeck and Widmer, "An efficient state-space model for joint tempo and meter tracking" (2015),
-through metricon 0.1; the comb after Scheirer, "Tempo and beat analysis of acoustic musical signals" (1998);
-two lines as in `hafm.evaluate.retrieval.pulse`.
+through metricon 0.1; two lines as in `hafm.evaluate.retrieval.pulse`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -44,7 +39,7 @@ __all__ = [
     "beat_confidence",
     "downbeat_share",
     "find_beats",
-    "helped_by_onsets",
+    "possible_tempi",
     "track_bars",
 ]
 
@@ -54,24 +49,27 @@ SLOWEST_BPM, FASTEST_BPM = 50.0, 220.0
 METERS = {4: 0.9, 3: 0.08, 2: 0.02}
 """Beats per bar (6/8 is 2), and how often each is expected."""
 
-PRIOR_BPM, PRIOR_OCTAVES = 95.0, 0.5
-COMB_WEIGHT = 4.0
+PULSE_PRIOR = (95.0, 0.5)
+"""Middle, in beats per minute, and width, in octaves, of where a pulse is looked for."""
+BEAT_PRIOR, LINE_WEIGHT = (150.0, 1.4), 0.5
+"""The same of where the beat is, once the network has spoken, and what a line counts beside its log-odds:
+fitted on 90 validation vocals."""
+PULSES = 6
 SECOND_LINE = 0.7
 TEMPO_RANGE = 1.06
 """Highest tempo of a path over the tempo that was found, and that over the lowest."""
 KNOWN_TEMPO_RANGE = 1.03
 """The same around a tempo that is given: people play to a click, or read it off one."""
-ONSET_WEIGHT = 0.2
 LEAST_CONFIDENCE = 0.1
 LEAST_SECONDS = 2.5
 
 _RATE = int(SEMANTIC_RATE)
 _STRETCH_SECONDS = 10
 _TEMPI_PER_OCTAVE = 48
-_LEVELS = (1.0, 0.5, 2.0, 1 / 3, 3.0)
+_LEVELS = (1.0, 0.5, 2.0, 1 / 3, 3.0, 2 / 3, 3 / 2)
+_PULSES_APART, _TEMPI_APART = 0.08, 0.05  # octaves
 _STEADINESS = 100.0
-_LEAST_SHARE = 0.02
-_EAGERNESS = 2.0  # added to the logits of beats, but for the confidence: weak beats count for tempo and bar
+_LEAST, _LEAST_SHARE = 1e-4, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,44 +87,70 @@ class Beats:
     confidence: float
 
 
+def possible_tempi(onsets: Float[np.ndarray, " F"]) -> dict[float, float]:
+    """Tempi that are worth a try, in beats per minute, and how likely each is by the onsets and the prior.
+
+    Args:
+        onsets: onset strength at 50 Hz, on any scale.
+
+    Returns:
+        20 or so, with log-odds but for a constant; none where nothing happens.
+    """
+    signal = np.asarray(onsets, np.float64)
+    bpm = SLOWEST_BPM * 2.0 ** np.arange(0, np.log2(FASTEST_BPM / SLOWEST_BPM), 1 / _TEMPI_PER_OCTAVE)
+    lines = _lines_over_stretches(signal, bpm)
+    if not lines.any():
+        return {}
+    pulses: list[int] = []
+    for place in np.argsort(-(lines + _prior(bpm, *PULSE_PRIOR))):
+        if all(abs(np.log2(bpm[place] / bpm[pulse])) > _PULSES_APART for pulse in pulses):
+            pulses.append(int(place))
+        if len(pulses) == PULSES:
+            break
+    tempi: dict[float, float] = {}
+    for pulse in pulses:
+        for tempo in float(bpm[pulse]) * np.array(_LEVELS):
+            new = all(abs(np.log2(tempo / other)) > _TEMPI_APART for other in tempi)
+            if new and SLOWEST_BPM <= tempo <= FASTEST_BPM:
+                tempi[float(tempo)] = float(LINE_WEIGHT * lines[pulse] + _prior(tempo, *BEAT_PRIOR))
+    return tempi
+
+
 def find_beats(
     beat: Float[np.ndarray, " F"],
     downbeat: Float[np.ndarray, " F"],
-    onsets: Float[np.ndarray, " F"],
     *,
+    bpm: float,
+    is_known: bool = False,
     known: Sequence[Beat] = (),
     meters: Mapping[int, float] = METERS,
-    tempo_bpm: float | None = None,
 ) -> Beats | None:
     """The beats of a sound, or None where there are none to be found.
 
     Args:
-        beat, downbeat: logits at 50 Hz.
-        onsets: onset strength, on any scale.
-        known: beats that are kept as they are; the others are found around them.
+        beat, downbeat: the chance of each at 50 Hz.
+        bpm: about how fast it goes.
+        is_known: whether somebody said so.
+        known: beats that are kept as they are; the others are found around them, at any tempo if they are two
+            or more.
         meters: beats per bar that are possible, and how often each is expected.
-        tempo_bpm: about how fast it goes, if that is known.
 
     Raises:
         LeadSheetError: no course of tempo between 50 and 220 per minute passes all known beats.
     """
-    eager: Floats = np.asarray(beat, np.float64) + _EAGERNESS
     if len(beat) < LEAST_SECONDS * _RATE and len(known) < 2:
         return None
     slowest, fastest = SLOWEST_BPM, FASTEST_BPM
-    if tempo_bpm is not None:
-        slowest, fastest = tempo_bpm / KNOWN_TEMPO_RANGE, tempo_bpm * KNOWN_TEMPO_RANGE
-    elif len(known) < 2:
-        found_bpm = _likeliest_tempo(_probability(eager), np.asarray(onsets, np.float64))
-        slowest, fastest = found_bpm / TEMPO_RANGE, found_bpm * TEMPO_RANGE
-    eager = helped_by_onsets(eager, onsets)
+    if is_known or len(known) < 2:
+        spread = KNOWN_TEMPO_RANGE if is_known else TEMPO_RANGE
+        slowest, fastest = bpm / spread, bpm * spread
     times, positions = track_bars(
-        eager, downbeat, slowest_bpm=slowest, fastest_bpm=fastest, known=known, meters=meters
+        beat, downbeat, slowest_bpm=slowest, fastest_bpm=fastest, known=known, meters=meters
     )
     if len(times) < 2:
         return None
     confidence = 1.0 if known else beat_confidence(beat, times)
-    if confidence < LEAST_CONFIDENCE and tempo_bpm is None:
+    if confidence < LEAST_CONFIDENCE and not is_known:
         return None
     found = zip(times.tolist(), positions.tolist(), strict=True)
     return Beats(
@@ -148,7 +172,7 @@ def track_bars(
     """Times of the beats, in seconds, and their positions in the bar. The one place that calls metricon.
 
     Args:
-        beat, downbeat: logits at 50 Hz; frame f is centred on (f + 1/2) / 50 s.
+        beat, downbeat: the chance of each at 50 Hz; frame f is centred on (f + 1/2) / 50 s.
         slowest_bpm, fastest_bpm: between which the tempo moves.
         known: beats that the result has.
         meters: beats per bar that are possible, and how often each is expected. The likeliest holds for the
@@ -187,63 +211,55 @@ def track_bars(
     return times, found.numbers
 
 
-def helped_by_onsets(beat: Float[np.ndarray, " F"], onsets: Float[np.ndarray, " F"]) -> Floats:
-    """Logits of beats with a little for every onset.
-
-    Args:
-        beat: logits at 50 Hz.
-        onsets: onset strength, on any scale.
-    """
-    logits, strength = np.asarray(beat, np.float64), np.asarray(onsets, np.float64)
-    deviation = strength.std()
-    return logits + ONSET_WEIGHT * (strength - strength.mean()) / deviation if deviation > 0 else logits
-
-
 def downbeat_share(beat: Float[np.ndarray, " F"], downbeat: Float[np.ndarray, " F"]) -> Floats:
     """The chance that a beat of each frame is a downbeat; neither that nor the opposite is ever ruled out.
 
     Args:
-        beat, downbeat: logits at 50 Hz.
+        beat, downbeat: the chance of each.
     """
-    return np.clip(_probability(downbeat) / _probability(beat), _LEAST_SHARE, 1 - _LEAST_SHARE)
+    return np.asarray(np.clip(downbeat / np.maximum(beat, _LEAST), _LEAST_SHARE, 1 - _LEAST_SHARE))
+
+
+def beat_confidence(beat: Float[np.ndarray, " F"], times: Float[np.ndarray, " N"]) -> float:
+    """The chance that beats are right, from how sure the network is of them.
+
+    Args:
+        beat: the chance of a beat at 50 Hz.
+        times: of the beats, in seconds.
+    """
+    if len(beat) < 3:
+        return 0.0
+    frames = np.clip((times * _RATE).astype(int), 1, len(beat) - 2)
+    at = np.maximum(np.maximum(beat[frames - 1], beat[frames]), beat[frames + 1]).mean()
+    slope, middle = _CERTAINTY
+    return float(1 / (1 + np.exp(-slope * (at - middle))))
 
 
 def _observed(beat: Floats, downbeat: Floats) -> tuple[Floats, Floats]:
-    """Probabilities of beat and downbeat, neither of which rules the other out.
+    """Chances of beat and downbeat, neither of which rules the other out.
 
-    metricon takes the difference of the two for a beat that is no downbeat: where the network finds a
-    downbeat as likely as a beat, or likelier, that would be log 0, and one frame would decide the meter.
+    metricon takes the difference of the two for a beat that is no downbeat: where a downbeat is as likely as
+    a beat, or likelier, that would be log 0, and one frame would decide the meter.
     """
-    probability = _probability(beat)
-    return probability, probability * downbeat_share(beat, downbeat)
+    chance = np.clip(np.asarray(beat, np.float64), _LEAST, 1 - _LEAST)
+    return chance, chance * downbeat_share(chance, downbeat)
 
 
-def _likeliest_tempo(beat: Floats, onsets: Floats) -> float:
-    octaves = np.arange(0, np.log2(FASTEST_BPM / SLOWEST_BPM), 1 / _TEMPI_PER_OCTAVE)
-    bpm = SLOWEST_BPM * 2.0**octaves
-    lines = _over_stretches(_lines, beat, bpm) + _over_stretches(_lines, onsets, bpm)
-    pulse = bpm[(lines + _prior(bpm)).argmax()]
-    levels = pulse * np.array(_LEVELS)
-    levels = levels[(levels >= SLOWEST_BPM) & (levels <= FASTEST_BPM)]
-    near = levels[:, None] * 2.0 ** (np.array([-1, 0, 1]) / _TEMPI_PER_OCTAVE)
-    combs = _over_stretches(_comb, beat, near.ravel()).reshape(near.shape).max(axis=1)
-    return float(levels[(COMB_WEIGHT * combs + _prior(levels)).argmax()])
+def _prior(bpm: Any, middle_bpm: float, octaves: float) -> Any:
+    """Log of how likely tempi are before anything is heard, but for a constant: a bell over their octaves."""
+    return -0.5 * np.square(np.log2(bpm / middle_bpm) / octaves)
 
 
-def _prior(bpm: Floats) -> Floats:
-    return np.asarray(-0.5 * np.square(np.log2(bpm / PRIOR_BPM) / PRIOR_OCTAVES))
-
-
-def _over_stretches(score: Callable[[Floats, Floats], Floats], signal: Floats, bpm: Floats) -> Floats:
-    """The mean of a score of each tempo over stretches of the signal, each in deviations from its mean."""
+def _lines_over_stretches(signal: Floats, bpm: Floats) -> Floats:
+    """The lines at each tempo, mean over stretches of the signal, each in deviations from its mean."""
     size = _STRETCH_SECONDS * _RATE
-    scores = []
+    lines = []
     for start in range(0, max(1, len(signal) - size // 2), size):
         stretch = signal[start : start + size]
         deviation = float(stretch.std())
         if deviation > 0:
-            scores.append(score((stretch - stretch.mean()) / deviation, bpm))
-    return np.mean(scores, axis=0) if scores else np.zeros(len(bpm))
+            lines.append(_lines((stretch - stretch.mean()) / deviation, bpm))
+    return np.mean(lines, axis=0) if lines else np.zeros(len(bpm))
 
 
 def _lines(stretch: Floats, bpm: Floats) -> Floats:
@@ -256,38 +272,5 @@ def _lines(stretch: Floats, bpm: Floats) -> Floats:
     return np.asarray((line(bpm) + SECOND_LINE * line(2 * bpm)) / np.sqrt(len(stretch)))
 
 
-def _comb(stretch: Floats, bpm: Floats) -> Floats:
-    """Mean height of the best row of teeth, each the highest of three frames."""
-    padded = np.pad(stretch, 1)
-    near = np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:])
-    score = np.empty(len(bpm))
-    for number, period in enumerate(60 * _RATE / bpm):
-        phases = np.arange(0, period, 2.0)
-        teeth = np.arange(0, max(1, np.floor(len(near) / period))) * period
-        frames = np.minimum((phases[:, None] + teeth).astype(int), len(near) - 1)
-        score[number] = near[frames].mean(axis=1).max()
-    return score
-
-
-def beat_confidence(beat: Float[np.ndarray, " F"], times: Float[np.ndarray, " N"]) -> float:
-    """Chance that beats are right, from how many times its mean the activation is at them.
-
-    Args:
-        beat: logits at 50 Hz.
-        times: of the beats, in seconds.
-    """
-    probability = _probability(beat)
-    if len(probability) < 3:
-        return 0.0
-    frames = np.clip((times * _RATE).astype(int), 1, len(probability) - 2)
-    at = np.maximum(np.maximum(probability[frames - 1], probability[frames]), probability[frames + 1]).mean()
-    slope, middle = _CONTRAST
-    return float(1 / (1 + np.exp(-slope * (np.log(at / probability.mean()) - middle))))
-
-
-def _probability(logits: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.asarray(logits, np.float64))))
-
-
-_CONTRAST = (6.3, 0.725)
-"""Slope and middle of the logistic curve from the log of the ratio to confidence."""
+_CERTAINTY = (7.5, 0.5)
+"""Slope and middle of the logistic curve from the mean chance of the beats to confidence."""

@@ -25,19 +25,19 @@ from numpy.typing import NDArray
 
 from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord, parse_note
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
-from hafm.guide.network import CHORD_STATES, POOL
-from hafm.rates import SEMANTIC_RATE
+from hafm.guide.network import CHORD_STATES
 
-__all__ = ["Harmony", "find_harmony", "state_of"]
+__all__ = ["HARMONY_RATE", "Harmony", "find_harmony", "state_of"]
 
 Floats = NDArray[np.floating]
 
+HARMONY_RATE = 12.5
+"""Frames per second."""
 SEGMENT_WEIGHT = 1.5
 """What a segment says, against what usually follows."""
 KEY_CHANGE = 6.0
 _KEY_SECONDS = 8.0
 
-_SLOW_RATE = float(SEMANTIC_RATE) / POOL
 _NONE = 24
 _QUALITIES = (
     {"maj": 0.0, "7": -1.0, "maj7": -1.0, "sus4": -1.0, "aug": -4.0},
@@ -135,7 +135,7 @@ def state_of(label: str) -> int:
 
 
 def _find_keys(logits: Floats) -> tuple[tuple[KeyChange, ...], float]:
-    size = round(_KEY_SECONDS * _SLOW_RATE)
+    size = round(_KEY_SECONDS * HARMONY_RATE)
     starts = range(0, max(1, len(logits) - size // 2), size)
     blocks = np.stack([_log_softmax(logits[start : start + size].mean(axis=0)) for start in starts])
     change = np.full((24, 24), -KEY_CHANGE)
@@ -144,7 +144,7 @@ def _find_keys(logits: Floats) -> tuple[tuple[KeyChange, ...], float]:
     confidence = float(np.exp(blocks[np.arange(len(path)), path]).mean())
     changes = [i for i in range(len(path)) if i == 0 or path[i] != path[i - 1]]
     keys = tuple(
-        KeyChange(starts[i] / _SLOW_RATE, NOTE_NAMES[path[i] % 12], "min" if path[i] >= 12 else "maj")
+        KeyChange(starts[i] / HARMONY_RATE, NOTE_NAMES[path[i] % 12], "min" if path[i] >= 12 else "maj")
         for i in changes
     )
     return keys, confidence
@@ -184,8 +184,8 @@ def _label(state: int, pitch_classes: Floats) -> str:
 
 def _frames_of(start_seconds: float, end_seconds: float, num_frames: int) -> slice:
     """The slow frames of a stretch, at least one."""
-    start = min(round(start_seconds * _SLOW_RATE), num_frames - 1)
-    return slice(start, max(start + 1, min(round(end_seconds * _SLOW_RATE), num_frames)))
+    start = min(round(start_seconds * HARMONY_RATE), num_frames - 1)
+    return slice(start, max(start + 1, min(round(end_seconds * HARMONY_RATE), num_frames)))
 
 
 def _viterbi(scores: Float[np.ndarray, "N S"], transitions: Sequence[Floats]) -> Int[np.ndarray, " N"]:

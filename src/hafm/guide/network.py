@@ -1,41 +1,37 @@
-"""The analyser's network: features of a sound in, what each frame says about beats, chords and key out.
+"""The analyser's network: features of a sound at a tempo in; beats, chords and key of each moment out.
 
-In:  features `[B, F, D]` at 50 Hz (`hafm.tokens.spectral`). Out: `Activations`: logits of beats at 50 Hz, of
-chords and key at 12.5 Hz.
+In:  features `[B, 2N, D]` (`hafm.tokens.spectral`), sampled 24 times per beat of a tempo that is tried, with
+what of them lies inside the sound, and that tempo. Out: `Activations` of the N ticks, 12 per beat.
 
-    features [F, D]
-      |  scaled, linear, 3 convolutions              attacks, note by note                50 Hz
-      |----------------------.
-      |  mean of 4 frames    |
-      |  convolutions        |                       bars and phrases                     12.5 Hz
-      |------> chord, key
-      |  every frame 4 times |
-      |  linear              |
-      +<---------------------'
-      |  1 convolution
-      `------> beat, downbeat                                                             50 Hz
+    features [2N, D]
+      |  scaled; two samples, whether they are inside, and the tempo as one vector; linear
+      |  11 convolutions: 1 to 4 ticks away, then 3 to 96: half beats, beats, bars, phrases
+      |  linear
+      `------> tick of the beat, tick of the bar, meter, whether this is the tempo, chord, key
 
-Every convolution (kernel 5, dilations 1, 2, 4, ... in each part) sees its input with each frame brought to
-one size, and its output is added to what went in. No frame depends on how long the sound is; past its ends
-there are zeros. The slow convolutions reach 20 s to either side.
+Every convolution (kernel 5) sees its input with each tick brought to one size, and its output is added to
+what went in. In beat time a rhythm looks alike at every tempo, so that little has to be learnt twice; which
+tempo is the right one, the network says itself, when it is asked for several.
 
-Source: temporal convolution for beats after Davies and Boeck, "Temporal convolutional networks for musical
-audio beat tracking" (2019).
+Source: ours; convolutions over time for beats after Davies and Boeck, "Temporal convolutional networks for
+musical audio beat tracking" (2019); phases as classes after Oyama et al., "Phase-aware joint beat and
+downbeat estimation based on periodicity of metrical structure" (2021).
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool1d, conv1d, dropout1d, pad, relu
+from torch.nn.functional import conv1d, dropout1d, relu
 
 from hafm.errors import UsageError
 
 __all__ = [
     "CHORD_STATES",
-    "POOL",
+    "SAMPLES_PER_TICK",
+    "TICKS_PER_BEAT",
     "Activations",
     "AnalyserNetwork",
     "NetworkConfig",
@@ -44,12 +40,12 @@ __all__ = [
 CHORD_STATES = 25
 """Roots of major chords (0 to 11), of minor ones (12 to 23), no chord (24)."""
 
-POOL = 4
-"""Frames of 50 Hz in one of 12.5 Hz."""
+TICKS_PER_BEAT = 12
+SAMPLES_PER_TICK = 2
 
 _KERNEL = 5
-_FAST_DILATIONS = (1, 2, 4)
-_SLOW_DILATIONS = (1, 2, 4, 8, 16, 32, 64)
+_DILATIONS = (1, 2, 4, 3, 6, 12, 24, 48, 96, 12, 48)
+_MIDDLE_BPM = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +54,16 @@ class NetworkConfig:
 
     Args:
         num_features: D.
-        fast_channels: of the convolutions at 50 Hz.
-        slow_channels: of those at 12.5 Hz.
-        slow_rounds: how often the dilations 1 to 64 come.
+        channels: of the convolutions.
         dropout: share of a convolution's input channels that are zeroed in training, below 1.
     """
 
     num_features: int
-    fast_channels: int = 64
-    slow_channels: int = 96
-    slow_rounds: int = 1
-    dropout: float = 0.1
+    channels: int = 96
+    dropout: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("num_features", "fast_channels", "slow_channels", "slow_rounds"):
+        for name in ("num_features", "channels"):
             if getattr(self, name) < 1:
                 raise UsageError(f"NetworkConfig: {name} must be 1 or more, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
@@ -83,24 +75,36 @@ class NetworkConfig:
 
 
 class Activations(NamedTuple):
-    """Logits. `S = ceil(F / POOL)` slow frames."""
+    """Logits of each tick."""
 
-    beat: Float[Tensor, "B F"]
-    downbeat: Float[Tensor, "B F"]
-    root: Float[Tensor, "B S 13"]
+    beat: Float[Tensor, "B N 12"]
+    """How many ticks ago the beat began."""
+    bar_of_four: Float[Tensor, "B N 48"]
+    """How many ticks ago the bar began, if it has 4 beats."""
+    bar_of_three: Float[Tensor, "B N 36"]
+    """The same, if it has 3 (of 6, half a bar)."""
+    meter: Float[Tensor, "B N 2"]
+    """Bars of 4 or of 3 beats."""
+    tempo: Float[Tensor, "B N"]
+    """That the tempo is that of the beat, not half, not twice, not another."""
+    root: Float[Tensor, "B N 13"]
     """Pitch class of the chord's root, or 12 where no chord sounds."""
-    pitch_classes: Float[Tensor, "B S 12"]
-    key: Float[Tensor, "B S 24"]
+    pitch_classes: Float[Tensor, "B N 12"]
+    key: Float[Tensor, "B N 24"]
     """Tonic, major (0 to 11) and minor (12 to 23)."""
 
 
+_SIZES = (12, 48, 36, 2, 1, 13, 12, 24)
+
+
 class AnalyserNetwork(nn.Module):
-    """Shape: `[B, F, D] -> Activations`.
+    """Shape: `[B, 2N, D], [B, 2N], [B] -> Activations`.
 
     >>> network = AnalyserNetwork(NetworkConfig(num_features=44))
-    >>> activations = network(torch.zeros(2, 101, 44))
-    >>> activations.beat.shape, activations.root.shape
-    (torch.Size([2, 101]), torch.Size([2, 26, 13]))
+    >>> inside = torch.ones(3, 48, dtype=torch.bool)
+    >>> activations = network(torch.zeros(3, 48, 44), inside, torch.tensor([60.0, 90.0, 120.0]))
+    >>> activations.beat.shape, activations.tempo.shape
+    (torch.Size([3, 24, 12]), torch.Size([3, 24]))
     """
 
     mean: Tensor
@@ -112,30 +116,31 @@ class AnalyserNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        fast, slow, drop = config.fast_channels, config.slow_channels, config.dropout
         self.register_buffer("mean", torch.zeros(config.num_features))
         self.register_buffer("deviation", torch.ones(config.num_features))
         self.register_buffer("chord_transitions", torch.zeros(2, CHORD_STATES, CHORD_STATES))
-        self.inlet = nn.Linear(config.num_features, fast)
-        self.fast = nn.Sequential(*(_Layer(fast, dilation, drop) for dilation in _FAST_DILATIONS))
-        self.down = nn.Linear(fast, slow)
-        dilations = _SLOW_DILATIONS * config.slow_rounds
-        self.slow = nn.Sequential(*(_Layer(slow, dilation, drop) for dilation in dilations))
-        self.slow_heads = nn.Linear(slow, sum(_SLOW_SIZES))
-        self.up = nn.Linear(slow, fast)
-        self.last = _Layer(fast, 1, drop)
-        self.fast_heads = nn.Linear(fast, 2)
+        self.inlet = nn.Linear((config.num_features + 1) * SAMPLES_PER_TICK + 1, config.channels)
+        self.layers = nn.Sequential(*(_Layer(config.channels, each, config.dropout) for each in _DILATIONS))
+        self.heads = nn.Linear(config.channels, sum(_SIZES))
 
-    def forward(self, features: Float[Tensor, "B F D"]) -> Activations:
-        num_frames = features.shape[1]
-        scaled = pad((features - self.mean) / self.deviation, (0, 0, 0, -num_frames % POOL))
-        fast = self.fast(self.inlet(scaled).transpose(1, 2))
-        pooled = self.down(avg_pool1d(fast, POOL).transpose(1, 2)).transpose(1, 2)
-        slow = _of_one_size(self.slow(pooled)).transpose(1, 2)
-        fast = fast + self.up(slow).transpose(1, 2).repeat_interleave(POOL, dim=2)
-        beats = self.fast_heads(_of_one_size(self.last(fast)).transpose(1, 2)).float()[:, :num_frames]
-        root, pitch_classes, key = self.slow_heads(slow).float().split(_SLOW_SIZES, dim=2)
-        return Activations(beats[..., 0], beats[..., 1], root, pitch_classes, key)
+    def forward(
+        self, features: Float[Tensor, "B S D"], inside: Bool[Tensor, "B S"], bpm: Float[Tensor, " B"]
+    ) -> Activations:
+        """What each tick says.
+
+        Args:
+            features: two samples per tick.
+            inside: which of them lie inside the sound; the others are not looked at.
+            bpm: the tempo that is tried.
+        """
+        known = inside[..., None].to(features.dtype)
+        scaled = torch.cat([(features - self.mean) / self.deviation * known, known], dim=2)
+        ticks = scaled.reshape(len(scaled), -1, SAMPLES_PER_TICK * scaled.shape[2])
+        tempo = torch.log2(bpm / _MIDDLE_BPM)[:, None, None].expand(-1, ticks.shape[1], 1)
+        hidden = self.inlet(torch.cat([ticks, tempo], dim=2)).transpose(1, 2)
+        hidden = _of_one_size(self.layers(hidden)).transpose(1, 2)
+        beat, four, three, meter, is_tempo, *harmony = self.heads(hidden).float().split(_SIZES, dim=2)
+        return Activations(beat, four, three, meter, is_tempo[..., 0], *harmony)
 
 
 class _Layer(nn.Module):
@@ -147,7 +152,7 @@ class _Layer(nn.Module):
         self.kernel, self.bias = _matrix(channels, channels * _KERNEL)
         self.outlet, self.outlet_bias = _matrix(channels, channels)
 
-    def forward(self, hidden: Float[Tensor, "B C F"]) -> Float[Tensor, "B C F"]:
+    def forward(self, hidden: Float[Tensor, "B C N"]) -> Float[Tensor, "B C N"]:
         seen = dropout1d(_of_one_size(hidden), self.dropout, self.training)
         channels = hidden.shape[1]
         inner = conv1d(
@@ -167,9 +172,6 @@ def _matrix(rows: int, columns: int) -> tuple[nn.Parameter, nn.Parameter]:
     return nn.Parameter(weights), nn.Parameter(torch.empty(rows).uniform_(-limit, limit))
 
 
-def _of_one_size(hidden: Float[Tensor, "B C F"]) -> Float[Tensor, "B C F"]:
-    """Every frame scaled to a mean square of 1 over its channels."""
+def _of_one_size(hidden: Float[Tensor, "B C N"]) -> Float[Tensor, "B C N"]:
+    """Every tick scaled to a mean square of 1 over its channels."""
     return hidden * (hidden.square().mean(dim=1, keepdim=True) + 1e-5).rsqrt()
-
-
-_SLOW_SIZES = (13, 12, 24)

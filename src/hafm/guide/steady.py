@@ -1,12 +1,11 @@
 """Beats of an exact tempo: where they lie, from what the network says of every frame.
 
-In:  logits of beat and downbeat and the onset strength `[F]` at 50 Hz, and a tempo. Out: `Beats` at exactly
-that tempo.
+In:  the chance of beat and downbeat `[F]` at 50 Hz, and a tempo. Out: `Beats` at exactly that tempo.
 
-The likeliest phase is the one whose beats have the largest sum of logits, helped by onsets as in
-`hafm.guide.beats`; phases are tried every `_STEP_SECONDS`, between frames by interpolation. Then, of all
-meters and of all beats that may be the first of a bar, the likeliest by the shares of downbeats and beats.
-Nothing is rounded to frames: beat n is at `start + 60 n / bpm`.
+The likeliest phase is the one whose beats have the largest sum of log-odds; phases are tried every
+`_STEP_SECONDS`, between frames by interpolation. Then, of all meters and of all beats that may be the first
+of a bar, the likeliest by the shares of downbeats and beats. Nothing is rounded to frames: beat n is at
+`start + 60 n / bpm`.
 
 A module of its own, though the analyser alone imports it: `hafm.guide.beats` follows a tempo that varies.
 """
@@ -17,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from hafm.guide.beats import METERS, Beats, beat_confidence, downbeat_share, helped_by_onsets
+from hafm.guide.beats import METERS, Beats, beat_confidence, downbeat_share
 from hafm.guide.grid import steady_beats
 from hafm.rates import SEMANTIC_RATE
 
@@ -27,13 +26,13 @@ Floats = NDArray[np.floating]
 
 _RATE = int(SEMANTIC_RATE)
 _STEP_SECONDS = 0.002
+_LEAST = 1e-4
 _SMOOTHING = (0.25, 0.5, 0.25)  # the voice is some frames early or late
 
 
 def find_steady_beats(
     beat: Float[np.ndarray, " F"],
     downbeat: Float[np.ndarray, " F"],
-    onsets: Float[np.ndarray, " F"],
     *,
     bpm: float,
     duration_seconds: float,
@@ -43,8 +42,7 @@ def find_steady_beats(
     """The beats of a sound whose tempo is known.
 
     Args:
-        beat, downbeat: logits at 50 Hz; frame f is centred on (f + 1/2) / 50 s.
-        onsets: onset strength, on any scale.
+        beat, downbeat: the chance of each at 50 Hz; frame f is centred on (f + 1/2) / 50 s.
         bpm: beats per minute, above 0.
         duration_seconds: of the sound.
         first_beat: when the first bar begins, where that is known.
@@ -54,7 +52,7 @@ def find_steady_beats(
         At least one beat. Its confidence is 1 where the first beat is known.
     """
     period = 60 / bpm
-    start = _phase(helped_by_onsets(beat, onsets), period) if first_beat is None else first_beat
+    start = _phase(_log_odds(beat), period) if first_beat is None else first_beat
     times = start + np.arange(max(1, int(np.ceil((duration_seconds - start) / period)))) * period
     share = _sampled(downbeat_share(beat, downbeat), times)
     scores = {
@@ -83,6 +81,11 @@ def _phase(beat: Floats, period: float) -> float:
     inside = times < len(beat) / _RATE
     heard = np.where(inside, _sampled(smooth, times), 0.0).sum(axis=1) / inside.sum(axis=1)
     return float(phases[heard.argmax()])
+
+
+def _log_odds(chance: Floats) -> Floats:
+    bounded = np.clip(np.asarray(chance, np.float64), _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(bounded / (1 - bounded)))
 
 
 def _sampled(frames: Floats, times: Floats) -> Floats:
