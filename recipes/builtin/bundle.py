@@ -12,6 +12,10 @@ In: what the other steps left.
 
 Out: a bundle, with a model card that quotes all their figures.
 
+    python -m recipes.builtin.bundle --from builtin --analysers work/analysers --version 3 --out DIR
+
+takes stages, codec and k-means of a bundle that exists, to the byte, and gives it other analysers.
+
 `measure_hearing` needs a bundle, so the full card takes two runs: bundle, measure_hearing, bundle --hearing.
 The stages were trained on tokens; the parts that made these lie beside them, and that they are the ones is
 read from the index. Over 48 MiB nothing is written.
@@ -39,7 +43,7 @@ from hafm.guide.analyser import Analyser
 from hafm.stages.analysers import ANALYSERS, AnalyserName, read_analyser
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES, GenerationDefaults
-from hafm.stages.bundle_writer import Ingredients, write_bundle
+from hafm.stages.bundle_writer import Ingredients, copy_bundle, write_bundle
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.stages.token_parts import TokenParts
@@ -94,6 +98,26 @@ def make_bundle(recipe: BundleRecipe) -> Bundle:
     ingredients = gather(recipe)
     recipe.out.parent.mkdir(parents=True, exist_ok=True)
     return write_bundle(recipe.out, ingredients, overwrite=True)
+
+
+def with_analysers(source: str, analysers: Path | None, *, out: Path, version: str) -> Bundle:
+    """Writes a bundle that exists again, with other analysers; `out` may be its own folder.
+
+    Raises:
+        ValueError: there is no analyser, or the bundle would be too large.
+    """
+    bundle, found = Bundle.open(source), _analysers(analysers)
+    if not found:
+        raise ValueError("--from needs --analysers, the folder of what train_analyser wrote")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return copy_bundle(
+        bundle,
+        out,
+        analysers=found,
+        version=version,
+        card=lambda made: model_card(_small_enough(made)),
+        overwrite=True,
+    )
 
 
 def gather(recipe: BundleRecipe) -> Ingredients:
@@ -288,8 +312,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m recipes.builtin.bundle", description="Put the built-in bundle together."
     )
-    parser.add_argument("--shards", type=Path, required=True, help="folder that hafm prepare wrote")
-    parser.add_argument("--stages", type=Path, required=True, help="parent of the stages' run folders")
+    parser.add_argument("--from", dest="source", help="a bundle: all but the analysers is taken from it")
+    parser.add_argument("--shards", type=Path, help="folder that hafm prepare wrote")
+    parser.add_argument("--stages", type=Path, help="parent of the stages' run folders")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--weights", choices=("fp32", "fp16", "int8"), default=BundleRecipe.weights)
     parser.add_argument("--codec-report", type=Path, help="report.json of train_codec")
@@ -306,7 +331,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     values = vars(parser.parse_args(arguments))
     torch.set_num_threads(values.pop("threads"))
+    source = values.pop("source")
+    if (source is None) == (values["shards"] is None or values["stages"] is None):
+        parser.error("give --shards and --stages, or --from and none of the two")
     try:
+        if source is not None:
+            bundle = with_analysers(source, values["analysers"], out=values["out"], version=values["version"])
+            print(summary(bundle))
+            return 0
         generation = GenerationDefaults(
             **{
                 name: values.pop(name)

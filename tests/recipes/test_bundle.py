@@ -25,7 +25,7 @@ from hafm.stages.weights import stored
 from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from recipes.builtin import bundle as module
-from recipes.builtin.bundle import BundleRecipe, main, make_bundle
+from recipes.builtin.bundle import BundleRecipe, main, make_bundle, with_analysers
 from tests.recipes.shards import Tracks, make_shards
 from tests.tiny import CARDINALITY, tiny_codec, tiny_kmeans, tiny_stage
 
@@ -198,6 +198,23 @@ def test_analysers_go_into_the_bundle(work: Path) -> None:
     bundle = make_bundle(recipe(work, analysers=folder))
     assert bundle.config.analysers == ("band",)
     assert bundle.load_analyser("band").fingerprint() == as_stored(analyser, "int8").fingerprint()
+
+
+def test_a_bundle_gets_other_analysers_and_keeps_the_rest(work: Path) -> None:
+    before = make_bundle(recipe(work))
+    kept = {path: (before.folder / path).read_bytes() for path in before.config.files}
+    folder = work / "analysers"
+    folder.mkdir()
+    analyser = Analyser(config=BAND, weights=AnalyserNetwork(BAND.network).state_dict())
+    write_analyser(folder / "band.safetensors", analyser, storage="fp32")
+    after = with_analysers(str(before.folder), folder, out=before.folder, version="7")
+    assert (after.config.version, after.config.analysers) == ("7", ("band",))
+    assert after.load_analyser("band").fingerprint() == as_stored(analyser, "int8").fingerprint()
+    assert after.config.fingerprints["analyser_band"][:16] in (after.folder / "README.md").read_text()
+    for path, content in kept.items():
+        assert (after.folder / path).read_bytes() == content, path
+    with pytest.raises(ValueError, match="--from needs --analysers"):
+        with_analysers(str(before.folder), None, out=before.folder, version="7")
 
 
 def test_the_loss_of_stored_weights_is_measured(work: Path) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hafm.errors import BundleMismatch, OutputError
@@ -134,8 +135,23 @@ def write_bundle(
     return _commit(Path(folder), lambda staging: _write_parts(staging, ingredients), overwrite=overwrite)
 
 
-def copy_bundle(bundle: Bundle, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Bundle:
-    """Writes a bundle again to another folder, whole or not at all.
+def copy_bundle(
+    bundle: Bundle,
+    folder: str | os.PathLike[str],
+    *,
+    analysers: Mapping[AnalyserName, Analyser] = MappingProxyType({}),
+    version: str | None = None,
+    card: Callable[[Bundle], str] | None = None,
+    overwrite: bool = False,
+) -> Bundle:
+    """Writes a bundle again to another folder, or over itself, whole or not at all.
+
+    Args:
+        bundle: what to copy; stages, codec and k-means stay as they are, to the byte.
+        folder: where to; its parent exists.
+        analysers: that take the place of the bundle's own, or come to them.
+        version, card: see `Ingredients`; without them, those of the bundle.
+        overwrite: whether a bundle that is there may be replaced.
 
     Returns:
         The copy, read back.
@@ -149,6 +165,21 @@ def copy_bundle(bundle: Bundle, folder: str | os.PathLike[str], *, overwrite: bo
             if (bundle.folder / name).is_file():
                 (staging / name).parent.mkdir(exist_ok=True)
                 write_whole(staging / name, (bundle.folder / name).read_bytes())
+        config = bundle.config
+        if analysers or version is not None:
+            fingerprints = {**config.fingerprints, **_write_analysers(staging, analysers)}
+            (staging / CONFIG_FILE).unlink()
+            (staging / CARD_FILE).unlink(missing_ok=True)
+            config = replace(
+                config,
+                version=config.version if version is None else version,
+                fingerprints=dict(sorted(fingerprints.items())),
+                files=_hashes(staging),
+                analysers=tuple(name for name in ANALYSERS if name in {*config.analysers, *analysers}),
+            )
+            write_whole(staging / CONFIG_FILE, config.to_json())
+        if card is not None:
+            write_whole(staging / CARD_FILE, card(Bundle.read(staging)))
 
     return _commit(Path(folder), fill, overwrite=overwrite)
 
@@ -171,12 +202,7 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
             metadata={"stage": name, "parts": parts},
         )
         fingerprints[name] = stage_fingerprint(model.spec, stored(weights, ingredients.storage))
-    analysers = tuple(name for name in ANALYSERS if name in ingredients.analysers)
-    for name in analysers:
-        path = staging / analyser_file(name)
-        path.parent.mkdir(exist_ok=True)
-        write_analyser(path, ingredients.analysers[name], storage="int8")
-        fingerprints[f"analyser_{name}"] = read_analyser(path).fingerprint()
+    fingerprints.update(_write_analysers(staging, ingredients.analysers))
     config = BundleConfig(
         name=ingredients.name,
         version=ingredients.version,
@@ -193,7 +219,7 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
         measured=ingredients.measured,
         fingerprints=dict(sorted(fingerprints.items())),
         files=_hashes(staging),
-        analysers=analysers,
+        analysers=tuple(name for name in ANALYSERS if name in ingredients.analysers),
     )
     write_whole(staging / CONFIG_FILE, config.to_json())
     if ingredients.more is not None:
@@ -204,6 +230,17 @@ def _write_parts(staging: Path, ingredients: Ingredients) -> None:
         write_whole(staging / CONFIG_FILE, replace(config, files=files).to_json())
     if ingredients.card is not None:
         write_whole(staging / CARD_FILE, ingredients.card(Bundle.read(staging)))
+
+
+def _write_analysers(staging: Path, analysers: Mapping[AnalyserName, Analyser]) -> dict[str, str]:
+    """Writes analysers; returns their fingerprints by the names that a bundle's configuration gives them."""
+    fingerprints = {}
+    for name, analyser in analysers.items():
+        path = staging / analyser_file(name)
+        path.parent.mkdir(exist_ok=True)
+        write_analyser(path, analyser, storage="int8")
+        fingerprints[f"analyser_{name}"] = read_analyser(path).fingerprint()
+    return fingerprints
 
 
 def _hashes(folder: Path) -> dict[str, str]:
