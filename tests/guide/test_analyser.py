@@ -151,6 +151,15 @@ def test_given_parts_are_kept() -> None:
     assert replace(sheet, beats=given.beats) == given
 
 
+def test_given_beats_may_drift_more_than_a_tempo_that_is_given() -> None:
+    times = np.cumsum(np.linspace(0.5, 0.6, 20))
+    beats = tuple(Beat(float(time), 1 + number % 4) for number, time in enumerate(times))
+    given = LeadSheet(duration_seconds=12.0, beats=beats, meters=(MeterChange(0.0, 4, 4),))
+    sheet = analyser().analyse(sound(12.0), RATE, given=given)
+    assert set(given.beats) <= set(sheet.beats)
+    assert sheet.chords
+
+
 def test_the_sheet_of_another_sound_is_refused() -> None:
     with pytest.raises(LeadSheetError, match="lasts 12 s and the sound 3 s"):
         analyser().analyse(sound(3.0), RATE, given=LeadSheet(duration_seconds=12.0))

@@ -141,7 +141,7 @@ def find_beats(
     if len(beat) < LEAST_SECONDS * _RATE and len(known) < 2:
         return None
     slowest, fastest = SLOWEST_BPM, FASTEST_BPM
-    if is_known or len(known) < 2:
+    if len(known) < 2:
         spread = KNOWN_TEMPO_RANGE if is_known else TEMPO_RANGE
         slowest, fastest = bpm / spread, bpm * spread
     times, positions = track_bars(
