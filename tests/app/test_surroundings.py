@@ -157,6 +157,15 @@ def test_memory_is_named_whoever_tells_of_it(error: Exception) -> None:
     assert explain(wrapped).kind == "OutOfMemory"
 
 
+def test_errors_that_come_from_each_other_end() -> None:
+    first, second = ValueError("one"), ValueError("two")
+    first.__cause__, second.__cause__ = second, first
+    assert explain(first).kind == "ValueError"
+    second.__context__ = MemoryError()
+    second.__cause__ = None
+    assert explain(first).kind == "OutOfMemory"
+
+
 def test_a_limit_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (900_000 << 10, resource.RLIM_INFINITY))
     assert "may use 921.6 MB of memory (ulimit -v)" in explain(MemoryError()).message

@@ -153,7 +153,9 @@ def _about_command_line(error: Exception) -> str:
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception, or one that it comes from, is about memory; libraries say so in words alone."""
-    while error is not None:
+    looked_at: set[int] = set()
+    while error is not None and id(error) not in looked_at:  # two may come from each other
+        looked_at.add(id(error))
         words = str(error).lower()
         if (
             isinstance(error, MemoryError)
