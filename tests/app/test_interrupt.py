@@ -132,11 +132,13 @@ def test_a_signal_while_working(
 def test_a_signal_in_a_call_into_c(tmp_path: Path) -> None:
     """What half an output is to a command, a folder is here: the watcher removes it and ends the process."""
     program = f"""if True:
-        import os, sys
+        import hashlib, os, sys, threading
         from hafm.app.interrupt import Interrupts
+        def say():
+            print("moment", file=sys.stderr, flush=True)
         with Interrupts() as interrupts, interrupts.cleaning(lambda: os.rmdir("half")):
             os.mkdir("half")
-            print("moment", file=sys.stderr, flush=True)
+            threading.Timer(0.3, say).start()  # when the call has long begun
             {HANG}
         """
     process = started(f"import os; os.chdir({str(tmp_path)!r})\n{program}")
