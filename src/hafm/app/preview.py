@@ -31,7 +31,7 @@ class Preview:
 
     Args:
         path: of it; made with the first part.
-        shown: is told when there is something to hear.
+        shown: is called when there is something to hear.
     """
 
     def __init__(self, path: Path, shown: "Display") -> None:

@@ -202,7 +202,7 @@ class _Run:
             self.spans.append((place, place + num_bytes))
 
     def remove_last(self, place: int) -> None:
-        """Removes the frame that begins at a place, if it is the last; an index is none of the frames."""
+        """Removes the frame that begins at a place, if it is the last; an index does not count as one."""
         if self.spans and self.spans[-1][0] <= place < self.spans[-1][1]:
             self.count -= 1
             self.spans[-1] = (self.spans[-1][0], place)

@@ -73,7 +73,7 @@ class Heard(NamedTuple):
     downbeat: Mapping[int, Float[np.ndarray, " F"]]
     """By beats per bar."""
     meters: Mapping[int, float]
-    """How likely bars of so many beats are."""
+    """How likely each number of beats per bar is."""
     key: Float[np.ndarray, "S 24"]
     root: Float[np.ndarray, "S 13"]
     pitch_classes: Float[np.ndarray, "S 12"]
