@@ -25,13 +25,14 @@ from safetensors.torch import save_file
 from hafm.app.train_display import training_display
 from hafm.data.crops import Crops
 from hafm.data.shards.reader import Shards
+from hafm.stages.bundle import Bundle
 from hafm.stages.stage_model import StageModel
 from hafm.stages.token_parts import TokenParts
 from hafm.train.distributed import join_ranks
 from hafm.train.heldout import held_out_loss, unigram_entropy
 from hafm.train.recipe import STAGES, builtin
 from hafm.train.run_folder import load_trained
-from hafm.train.start import points_of_parts, start_from_points
+from hafm.train.start import points_of_parts, start_from_bundle, start_from_points
 from hafm.train.trainer import Trainer
 
 
@@ -45,10 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cooldown-steps", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--peak-rate", type=float)
+    parser.add_argument("--embedding-rate", type=float)
     parser.add_argument("--optimizer", choices=("adamw", "muon"))
     parser.add_argument(
         "--cold-start", action="store_true", help="start embeddings from noise, not from what ids stand for"
     )
+    parser.add_argument("--init", help="start from this bundle's stage: builtin, or a folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -58,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = builtin(options.stage)
     changed: dict[str, Any] = {
         key: value
-        for key in ("steps", "cooldown_steps", "batch", "peak_rate", "optimizer", "seed")
+        for key in ("steps", "cooldown_steps", "batch", "peak_rate", "embedding_rate", "optimizer", "seed")
         if (value := getattr(options, key)) is not None
     }
     if "steps" in changed:
@@ -68,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     training, held_out = (Shards.open(options.shards, split) for split in ("train", "valid"))
     torch.manual_seed(recipe.seed)
     model = StageModel(recipe.spec)
-    if recipe.warm_start:
+    if options.init is not None:
+        start_from_bundle(model, options.init, training.index.fingerprints)
+    elif recipe.warm_start:
         parts = TokenParts.load(training.parts_folder())
         start_from_points(model, points_of_parts(parts), seed=recipe.seed)
     with (
@@ -103,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
         "parameters": model.num_parameters(),
         "settings": recipe.to_dict(),
         "cold_start": options.cold_start,
+        "init": None if options.init is None else Bundle.open(options.init).fingerprint,
         "training_pairs": len(training),
         "held_out_pairs": len(held_out),
         "target_tokens_seen": recipe.steps * recipe.batch * recipe.spec.target_slots,

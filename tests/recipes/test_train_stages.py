@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hafm.data.result import TrackTokens
+from hafm.stages.bundle import Bundle
 from hafm.stages.token_parts import open_parts
 from tests.recipes.shards import make_shards
 
@@ -76,10 +77,11 @@ def test_shards_and_their_parts_open_without_audio_packages(shards: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_stage_is_trained_for_the_bundle(shards: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [(), ("--init", "builtin")])
+def test_a_stage_is_trained_for_the_bundle(shards: Path, tmp_path: Path, start: tuple[str, ...]) -> None:
     ran = bare(
         "from recipes.builtin.train_stages import main\nsys.exit(main(sys.argv[1:]))",
-        *("fine", "--shards", str(shards), "--run", str(tmp_path), "--steps", "2", "--batch", "2"),
+        *("fine", "--shards", str(shards), "--run", str(tmp_path), "--steps", "2", "--batch", "2", *start),
     )
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "model.safetensors").is_file()
@@ -87,3 +89,4 @@ def test_a_stage_is_trained_for_the_bundle(shards: Path, tmp_path: Path) -> None
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["training_pairs"] == metrics["held_out_pairs"] == 3
     assert min(metrics["held_out"]["right"]) > 1.0
+    assert metrics["init"] == (Bundle.open("builtin").fingerprint if start else None)
