@@ -357,6 +357,7 @@ STARTS: dict[str, Callable[[Path], bytes]] = {
     "au": lambda _: sound("AU", seconds=4),
     "caf": lambda _: sound("CAF", seconds=4),
     "flac": lambda _: sound("FLAC", seconds=4),
+    "flac, damaged": lambda _: damaged_flac(0.425),
     "vorbis": lambda _: sound("OGG", "VORBIS", seconds=4),
     "opus": lambda _: sound("OGG", "OPUS", seconds=4),
     "mp3": lambda _: mp3(4, 44_100, 1, "VARIABLE"),
@@ -443,3 +444,53 @@ def crc_of_page(page: bytes) -> int:
         for _ in range(8):
             crc = (crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
     return crc
+
+
+# ---- a FLAC that is damaged inside
+
+
+def damaged_flac(*places: float, seconds: float = 4.0, level: float = 0.5) -> bytes:
+    """A FLAC with a hundred bytes overwritten at each of these shares of its length."""
+    buffer = io.BytesIO()
+    noisy = tone(seconds) + 0.05 * np.random.default_rng(0).standard_normal((round(seconds * RATE), 1))
+    soundfile.write(buffer, noisy, RATE, format="FLAC", compression_level=level)
+    data = buffer.getvalue()
+    for place in places:
+        data = with_bytes(data, round(place * len(data)), b"\x5a" * 100)
+    return data
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])  # frames of 1152 and of 4096 samples
+def test_of_a_flac_with_damaged_frames_all_others_are_taken(level: float, tmp_path: Path) -> None:
+    whole = read(damaged_flac(level=level), tmp_path)
+    hurt = read(damaged_flac(0.3, 0.6, level=level), tmp_path)
+    assert whole.notes == ()
+    assert hurt.num_samples == whole.num_samples
+    assert ["in 2 places, the first at 0:01" in note for note in hurt.notes] == [True]
+    silent = (hurt.waveform == 0).all(dim=0)
+    assert 2 <= int(silent.sum()) / (4096 if level else 1152) <= 4  # damage on a border takes two frames
+    assert hurt.waveform[:, ~silent].equal(whole.waveform[:, ~silent])
+
+
+def test_a_damaged_flac_is_silent_in_the_part_that_has_the_damage_and_the_note_too(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(damaged_flac(0.5))
+    whole = read_audio(tmp_path / "a")
+    hole = float((whole.waveform[0] == 0).nonzero().float().mean()) / RATE
+    for start, has_hole in ((hole, True), (hole - 0.5, True), (0.0, False), (3.0, False)):
+        part = read_audio(tmp_path / "a", start_seconds=start, seconds=1)
+        first = round(start * RATE)
+        assert part.waveform.equal(whole.waveform[:, first : first + RATE])
+        assert bool(part.notes) == has_hole
+
+
+def test_joined_flacs_are_damaged_where_the_second_is(tmp_path: Path) -> None:
+    joined = read(damaged_flac(seconds=2) + damaged_flac(0.5, seconds=2), tmp_path)
+    assert joined.seconds == 4
+    assert any("damaged inside" in note and "the first at 0:0" in note for note in joined.notes)
+    assert (joined.waveform[0, : 2 * RATE] == 0).sum() < 10 < (joined.waveform[0, 2 * RATE :] == 0).sum()
+
+
+def test_a_flac_that_is_damaged_and_cut_has_both_notes(tmp_path: Path) -> None:
+    hurt = read(damaged_flac(0.3)[:-9000], tmp_path)
+    for note, word in zip(hurt.notes, ("damaged inside", "cut short"), strict=True):
+        assert word in note

@@ -19,11 +19,12 @@ Source: RFC 3533 (Ogg); RFC 9639 (FLAC).
 """
 
 import mmap
+import re
 
 from hafm.audio.layout import END_MISSING, Layout, Link
 from hafm.words import clock
 
-__all__ = ["flac_layout", "ogg_layout"]
+__all__ = ["flac_frames", "flac_layout", "ogg_layout"]
 
 _PAGE_HEAD_BYTES = 27
 _FIRST, _LAST = 2, 4
@@ -31,6 +32,7 @@ _STREAM_HEADS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 _SAMPLES_MASK = (1 << 36) - 1
 _LONGEST_FRAME = 1 << 17
 _LEAST_FRAME_HEAD = 6
+_SYNC = re.compile(rb"\xff[\xf8\xf9]")
 _ZEROS = 64  # in a row, which no frame ends with
 
 
@@ -134,12 +136,19 @@ def _last_sample(data: mmap.mmap, begin: int, end: int) -> int | None:
             if frame is not None and _crc(data[place : end - 2], 16, 0x8005) == int.from_bytes(
                 data[end - 2 : end], "big"
             ):
-                return frame
+                return sum(frame)
     return None
 
 
-def _frame(head: bytes, block_size: int) -> int | None:
-    """The sample behind the frame that has this head; None if it is not the head of a frame."""
+def flac_frames(data: mmap.mmap) -> list[int]:
+    """The first samples of all frames of a FLAC, rising; a few may be junk that looks like a frame's head."""
+    smallest = int.from_bytes(data[8:10], "big")
+    heads = (_frame(data[found.start() : found.start() + 16], smallest) for found in _SYNC.finditer(data))
+    return sorted({head[0] for head in heads if head is not None})
+
+
+def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
+    """First sample and number of samples of the frame that has this head; None if it is no such head."""
     if len(head) < _LEAST_FRAME_HEAD:
         return None
     size_code, rate_code = head[2] >> 4, head[2] & 15
@@ -165,8 +174,7 @@ def _frame(head: bytes, block_size: int) -> int | None:
     place += explicit + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
     if place >= len(head) or _crc(head[:place], 8, 0x07) != head[place]:
         return None
-    first = number if head[1] & 1 else number * block_size
-    return first + samples
+    return number if head[1] & 1 else number * block_size, samples
 
 
 def _crc(data: bytes, width: int, polynomial: int) -> int:

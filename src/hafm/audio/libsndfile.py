@@ -5,15 +5,17 @@ In: an open file of a kind that `sniff` settled. Out: its samples from a given s
 What libsndfile does that a gateway has to know (1.2.2, measured): it fits the claimed length of a WAV to the
 file without a word, but believes a FLAC or an MP3 that claims more than it holds; a FLAC of unknown length
 claims 2^63 - 1; it stops where a header counts too few samples, and at the end of the first of joined files
-(which `layout.py` prevents); at the first damaged FLAC frame it stops for good; where the claim is too long,
-the last block before the end is lost to an error, so blocks are small; its MP3 decoder writes on the
+(which `layout.py` prevents); at the first damaged FLAC frame it stops for good, and opened anew it can be
+sent behind that (what is lost becomes silence, so that the rest stays in its place); where the claim is too
+long, the last block before the end is lost to an error, so blocks are small; its MP3 decoder writes on the
 process's standard error.
 """
 
 import contextlib
-import itertools
+import mmap
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from typing import IO
 
@@ -22,6 +24,7 @@ import numpy.typing as npt
 import soundfile
 
 from hafm.audio.layout import Layout, Link
+from hafm.audio.layout_pages import flac_frames
 from hafm.audio.sniff import FLAC, MP3, OGG, WAV, Kind
 from hafm.audio.stream import DecodedStream, without_first
 from hafm.errors import AudioContentError, AudioReadError
@@ -31,7 +34,7 @@ __all__ = ["NotDecodable", "open_libsndfile"]
 
 _BLOCK_FRAMES = 4096
 _WAV_BLOCK_FRAMES = 1 << 16  # its claim is never too long; a call costs as much as decoding 4096 frames
-_LAST_FRAMES = 64  # of a FLAC, once a block of it failed
+_MOST_PASSED_OVER = 32  # heads of frames behind damage that are no sound either
 _UNKNOWN_FRAMES = 1 << 40
 _UNREAD = "{count} of the recordings that the file joins cannot be decoded and were left out"
 _PLAIN_REASONS = (  # where libsndfile's own words mislead
@@ -79,14 +82,17 @@ def open_libsndfile(
                 f"{clock(start_seconds)} on; choose an earlier --start (start_seconds= in Python)"
             )
         seeks = kind not in (MP3, OGG) and len(layout.links) == 1
-        if seeks and start:
+        if seeks and start and kind is FLAC:
+            decoder, seeks = _at(decoder, start, stack)
+        elif seeks and start:
             _seek(decoder, start, name)
         complaints: list[str] = []
         damage = [*layout.damage, *unread]
-        blocks = _blocks(decoder, complaints, kind)
+        holes: list[tuple[int, int]] = []
+        blocks = _blocks(decoder, complaints, holes, kind)
         if further:
             opening = (_decoder(file, link, kind=kind, name=name) for link in further)
-            blocks = itertools.chain(blocks, _joined(decoder, opening, complaints, damage, kind))
+            blocks = _joined(decoder, blocks, opening, complaints, damage, holes, kind)
         yield DecodedStream(
             sample_rate=decoder.samplerate,
             num_channels=decoder.channels,
@@ -95,6 +101,7 @@ def open_libsndfile(
             blocks=blocks if seeks or not start else without_first(blocks, start),
             complaint=lambda: "; ".join(complaints),
             damage=lambda: tuple(damage),
+            holes=holes,
             is_impatient=kind is MP3,
         )
 
@@ -144,13 +151,18 @@ def _decoder(file: IO[bytes], link: Link, *, kind: Kind, name: str) -> Generator
 
 def _joined(
     first: soundfile.SoundFile,
+    blocks: Iterator[npt.NDArray[np.float32]],
     further: Iterator[contextlib.AbstractContextManager[soundfile.SoundFile]],
     complaints: list[str],
     damage: list[str],
+    holes: list[tuple[int, int]],
     kind: Kind,
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """The blocks of the links behind the first, as long as they have its rate and channels."""
-    unread = 0
+    """The blocks of the first link, and those behind it, as long as they have its rate and channels."""
+    reached = unread = 0
+    for block in blocks:
+        reached += len(block)
+        yield block
     for number, opening in enumerate(further, start=2):
         with contextlib.ExitStack() as stack:
             try:
@@ -165,7 +177,13 @@ def _joined(
                     f"{first.samplerate} Hz and {first.channels}); convert it to WAV first"
                 )
                 return
-            yield from _blocks(decoder, complaints, kind)
+            inside: list[tuple[int, int]] = []
+            size = 0
+            for block in _blocks(decoder, complaints, inside, kind):
+                size += len(block)
+                yield block
+            holes += [(reached + begin, reached + end) for begin, end in inside]
+            reached += size
     if unread:
         damage.append(_UNREAD.format(count=unread))
 
@@ -193,25 +211,83 @@ def _seek(decoder: soundfile.SoundFile, start: int, name: str) -> None:
 
 
 def _blocks(
-    decoder: soundfile.SoundFile, complaints: list[str], kind: Kind
+    decoder: soundfile.SoundFile, complaints: list[str], holes: list[tuple[int, int]], kind: Kind
 ) -> Iterator[npt.NDArray[np.float32]]:
+    if kind is FLAC:
+        yield from _flac_blocks(decoder, complaints, holes)
+        return
     block_frames = _WAV_BLOCK_FRAMES if kind is WAV else _BLOCK_FRAMES
-    place = decoder.tell() if kind is FLAC else 0
     while True:
         try:
             block = decoder.read(block_frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            if kind is FLAC and block_frames > _LAST_FRAMES:  # what it held before the damage is not lost
-                block_frames = _LAST_FRAMES
-                with contextlib.suppress(soundfile.LibsndfileError):
-                    decoder.seek(place)
-                    continue
             complaints.append(_reason(error))
             return
         if not len(block):
             return
-        place += len(block)
         yield block
+
+
+def _flac_blocks(
+    decoder: soundfile.SoundFile, complaints: list[str], holes: list[tuple[int, int]]
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The samples of a FLAC, with silence where they cannot be decoded and others behind them can."""
+    place, singly = decoder.tell(), 0
+    frames: list[int] | None = None
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                block = decoder.read(1 if singly else _BLOCK_FRAMES, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                # What the block held before the damage is not lost.
+                again = None if singly else _flac_from(decoder.name, place, stack)
+                if again is not None:
+                    decoder, singly = again, _BLOCK_FRAMES
+                    continue
+                frames = _frames_of(decoder.name) if frames is None else frames
+                first = bisect_right(frames, place)
+                for behind in frames[first : first + _MOST_PASSED_OVER]:
+                    again = _flac_from(decoder.name, behind, stack)
+                    if again is not None:
+                        break
+                else:
+                    complaints.append(_reason(error))
+                    return
+                holes.append((place, behind))
+                for begin in range(place, behind, _BLOCK_FRAMES):
+                    yield np.zeros((min(_BLOCK_FRAMES, behind - begin), decoder.channels), np.float32)
+                decoder, place, singly = again, behind, 0
+                continue
+            if not len(block):
+                return
+            place, singly = place + len(block), max(0, singly - 1)
+            yield block
+
+
+def _at(
+    decoder: soundfile.SoundFile, start: int, stack: contextlib.ExitStack
+) -> tuple[soundfile.SoundFile, bool]:
+    """The decoder of a FLAC at a sample; or, if it is damaged there, at its beginning, and False."""
+    there = _flac_from(decoder.name, start, stack)
+    if there is not None:
+        return there, True
+    return _flac_from(decoder.name, 0, stack) or decoder, False
+
+
+def _frames_of(descriptor: int) -> list[int]:
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+        return flac_frames(data)
+
+
+def _flac_from(descriptor: int, place: int, stack: contextlib.ExitStack) -> soundfile.SoundFile | None:
+    """The FLAC of a descriptor, opened anew and at a sample; None if it does not decode there."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    try:
+        decoder = stack.enter_context(_OnwardFile(descriptor, closefd=False))
+        decoder.seek(place)
+    except soundfile.LibsndfileError:
+        return None
+    return decoder
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:

@@ -5,7 +5,7 @@ be refused before a sample is decoded, then the samples in blocks, so that a run
 file claims, and at their end what is missing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ class DecodedStream:
         blocks: the samples, float32 `[frames, C]` each. They end early where decoding fails.
         complaint: what the decoder had to say, once the blocks are used up; empty if nothing.
         damage: what else is known to be missing, once the blocks are used up.
+        holes: first sample and end of what cannot be decoded and is silent in the blocks; grows with them.
         is_impatient: the blocks must be taken without delay: the decoder is ended when it takes too long, or
             keeps standard error closed while it works.
     """
@@ -43,16 +44,18 @@ class DecodedStream:
         blocks: Iterator[npt.NDArray[np.float32]],
         complaint: Callable[[], str],
         damage: Callable[[], tuple[str, ...]] = tuple,
+        holes: Sequence[tuple[int, int]] = (),
         is_impatient: bool = False,
     ) -> None:
         self.sample_rate = sample_rate
         self.num_channels = num_channels
         self.claimed_frames = claimed_frames
         self.is_impatient = is_impatient
-        self._end = start_frame
+        self._start = self._end = start_frame
         self._is_exhausted = False
         self._complaint = complaint
         self._damage = damage
+        self._holes = holes
         self.blocks = self._counted(blocks)
         """The samples, to be taken once."""
 
@@ -63,18 +66,35 @@ class DecodedStream:
         self._is_exhausted = True
 
     def damage(self) -> tuple[str, ...]:
-        """What a user should know about what is missing; nothing as long as there are more blocks."""
+        """What a user should know about what is missing; of the end nothing while there are more blocks."""
         if not self._is_exhausted:
-            return ()
+            return self._silent()
         end = clock(self._end / self.sample_rate)
         claimed = self.claimed_frames
         complaint = self._complaint()
         if claimed is not None and claimed - self._end > _SHORTFALL_SECONDS * self.sample_rate:
             claim = clock(claimed / self.sample_rate)
-            return (f"the file is damaged or cut short: it claims {claim} and decodes up to {end}",)
+            short = f"the file is damaged or cut short: it claims {claim} and decodes up to {end}"
+            return (*self._silent(), short)
         if complaint:
-            return (f"the file is damaged or cut short: it decodes up to {end}",)
-        return self._damage()
+            return (*self._silent(), f"the file is damaged or cut short: it decodes up to {end}")
+        return (*self._silent(), *self._damage())
+
+    def _silent(self) -> tuple[str, ...]:
+        """The holes in what was taken."""
+        holes = [
+            (max(begin, self._start), min(end, self._end))
+            for begin, end in self._holes
+            if end > self._start and begin < self._end
+        ]
+        if not holes:
+            return ()
+        seconds = sum(end - begin for begin, end in holes) / self.sample_rate
+        places = "one place" if len(holes) == 1 else f"{len(holes)} places"
+        return (
+            f"the file is damaged inside: {seconds:.2f} s in {places}, the first at "
+            f"{clock(holes[0][0] / self.sample_rate)}, cannot be decoded and are silent",
+        )
 
 
 def without_first(
