@@ -5,10 +5,10 @@
 A file is a pure function of its format and number: bytes flipped, sizes overwritten, stretches repeated,
 dropped, zeroed or cut off, junk put in, two files joined. The rule:
 
-    taken     with at least as many samples as libsndfile alone finds there, at the same rate and channels; of
-              MP3, where libsndfile also plays what is no sound and some of it twice, with those of all frames
-              that are still whole
-    refused   by an `AudioError` of one line; where libsndfile finds a sound that is fit, that is wrong
+    taken     with at least as many samples as another decoder finds there by itself (the ffmpeg program in m4a
+              and webm, else libsndfile), at the same rate and channels; of MP3, where libsndfile also plays
+              what is no sound and some of it twice, with those of all frames that are still whole
+    refused   by an `AudioError` of one line; where the other decoder finds a sound that is fit, that is wrong
     never     another exception, the end of the process, over 10 s, over 200 MB more than the sound, a file
               that is left behind
 
@@ -22,6 +22,7 @@ import os
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,12 +34,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-__all__ = ["FORMATS", "broken", "least_of_mp3", "verdict"]
+__all__ = ["BY_FFMPEG", "FORMATS", "broken", "by_ffmpeg", "least_of_mp3", "verdict"]
 
 RATE = 24_000
 SECONDS = 0.8
 LIMIT_SECONDS = 10.0
 LIMIT_BYTES = 200 << 20
+MOST_SAMPLES = 1_000_000  # that are counted
 _LONGEST_HEAD = 64
 _OPUS_FRAME = 480
 _MP3_FRAME = 576  # samples
@@ -66,7 +68,7 @@ def _without_index() -> bytes:
     return data[data.index(data[:2], 64) :]
 
 
-def _by_ffmpeg(ending: str, codec: str) -> bytes:
+def _made_by_ffmpeg(ending: str, codec: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "a.wav"), Path(folder, f"b.{ending}")
         soundfile.write(source, _tone(), RATE)
@@ -89,11 +91,12 @@ FORMATS: dict[str, Callable[[], bytes]] = {
     "mp3": lambda: _encoded("MP3"),
     "mp3-without-index": _without_index,
 }
+BY_FFMPEG: dict[str, Callable[[], bytes]] = {
+    "m4a": lambda: _made_by_ffmpeg("m4a", "aac"),
+    "webm": lambda: _made_by_ffmpeg("webm", "libopus"),
+}
 if shutil.which("ffmpeg"):
-    FORMATS |= {
-        "m4a": lambda: _by_ffmpeg("m4a", "aac"),
-        "webm": lambda: _by_ffmpeg("webm", "libopus"),
-    }
+    FORMATS |= BY_FFMPEG
 
 
 # ---- what is done to a file
@@ -158,13 +161,15 @@ _CHANGES = (_flip, _random, _size, _size, _repeat, _drop, _zero, _insert, _cut, 
 # ---- the rule
 
 
-def verdict(path: Path, *, least: int | None = None) -> tuple[str, str]:
+def verdict(path: Path, *, least: int | None = None, by: "Alone | None" = None) -> tuple[str, str]:
     """What came of a file, and what is wrong with that; empty if nothing is.
 
     Args:
         path: the file.
-        least: samples that must be taken; None for what libsndfile alone finds.
+        least: samples that must be taken; None for what another decoder alone finds.
+        by: that decoder; None for libsndfile.
     """
+    by = _by_libsndfile if by is None else by
     from hafm.audio.io import read_audio
     from hafm.errors import AudioContentError, AudioError
 
@@ -174,13 +179,13 @@ def verdict(path: Path, *, least: int | None = None) -> tuple[str, str]:
     try:
         audio = read_audio(path, min_seconds=0.05, allow_silence=True)
         size = 4 * audio.waveform.numel()
-        wrong = _less(path, least, audio.num_samples, audio.sample_rate, audio.file_channels)
+        wrong = _less(path, least, by, audio.num_samples, audio.sample_rate, audio.file_channels)
     except AudioError as error:
         outcome = f"refused: {error}"
         if "\n" in str(error) or not str(error).strip():
             wrong = "not one line"
         elif not isinstance(error, AudioContentError):
-            wrong = _fit_for_libsndfile(path)
+            wrong = _fit(path, by)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         outcome, wrong = "raised", f"{type(error).__name__}: {error} in {last.name}, line {last.lineno}"
@@ -208,7 +213,7 @@ def _by_libsndfile(path: Path) -> tuple[int, int, int] | None:
             try:
                 while len(block := file.read(4096, dtype="float32", always_2d=True)):
                     count += len(block)
-                    if count > 1_000_000 or not np.isfinite(block).all():
+                    if count > MOST_SAMPLES or not np.isfinite(block).all():
                         break
             except soundfile.LibsndfileError:
                 pass
@@ -217,20 +222,40 @@ def _by_libsndfile(path: Path) -> tuple[int, int, int] | None:
         return None
 
 
-def _less(path: Path, least: int | None, samples: int, rate: int, channels: int) -> str:
+Alone = Callable[[Path], tuple[int, int, int] | None]
+"""A decoder: samples, rate and channels that it finds in a file; None if it does not open it."""
+
+
+def by_ffmpeg(path: Path) -> tuple[int, int, int] | None:
+    """Samples, rate and channels that the ffmpeg program finds where it sees an m4a or a webm."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-format_whitelist", "mov,matroska", "-i", str(path)]
+    limits = ["-map", "0:a:0", "-t", "20", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+    made = subprocess.run([*command, *limits], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    place = made.stdout.find(b"data")
+    if place < 0:
+        return None
+    channels, rate = struct.unpack_from("<HI", made.stdout, made.stdout.index(b"fmt ") + 10)
+    return (len(made.stdout) - place - 8) // (4 * channels), rate, channels
+
+
+def _less(path: Path, least: int | None, by: Alone, samples: int, rate: int, channels: int) -> str:
     if least is not None:
         return (
             f"{samples} samples were taken of {least}"
             if (rate, channels) == (RATE, 1) and samples < least
             else ""
         )
-    found = _by_libsndfile(path)
+    found = by(path)
     # What is joined to a WAV begins with a head, and behind an Opus follows what its last page was filled up
     # with: libsndfile plays both.
     excused = _OPUS_FRAME if path.read_bytes()[:4] == b"OggS" else _LONGEST_HEAD
     if found is None or found[1:] != (rate, channels) or found[0] <= samples + excused:
         return ""
-    return f"{samples} samples were taken, and libsndfile alone finds {found[0]}"
+    return f"{samples} samples were taken, and {_named(by)} alone finds {found[0]}"
+
+
+def _named(by: Alone) -> str:
+    return "ffmpeg" if by is by_ffmpeg else "libsndfile"
 
 
 def least_of_mp3(whole: bytes, data: bytes) -> int:
@@ -264,11 +289,11 @@ def _frames(whole: bytes) -> Iterator[bytes]:
         place = end
 
 
-def _fit_for_libsndfile(path: Path) -> str:
-    found = _by_libsndfile(path)
+def _fit(path: Path, by: Alone) -> str:
+    found = by(path)
     if found is None or found[0] < RATE // 10 or not 8_000 <= found[1] <= 192_000 or found[2] > 8:
         return ""
-    return f"libsndfile finds {found[0]} samples at {found[1]} Hz, {found[2]} channels"
+    return f"{_named(by)} finds {found[0]} samples at {found[1]} Hz, {found[2]} channels"
 
 
 def _peak_bytes(*, reset: bool = False) -> int:
@@ -296,7 +321,7 @@ def main() -> None:
             path.write_bytes(data)
             print(json.dumps(which), flush=True)  # which one, should it end this process
             least = least_of_mp3(wholes[name], data) if name.startswith("mp3") else None
-            outcome, wrong = verdict(path, least=least)
+            outcome, wrong = verdict(path, least=least, by=by_ffmpeg if name in BY_FFMPEG else None)
             path.unlink()
             left = os.listdir(folder)
             if left and not wrong:
