@@ -164,7 +164,7 @@ def test_every_module_can_be_imported_where_there_is_no_posix(tmp_path: Path) ->
 # ---- packaging
 
 
-def test_the_version_is_told_once() -> None:
+def test_the_version_is_written_once() -> None:
     assert "version" not in PROJECT["project"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "hafm.version.__version__"}
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)

@@ -32,7 +32,7 @@ def run(
         return [result for batch in results for result in batch]
 
 
-def told(results: Sequence[TrackResult]) -> dict[str, Any]:
+def outcomes(results: Sequence[TrackResult]) -> dict[str, Any]:
     """By id: the bytes of the tokens, or the reason; each id once."""
     assert max(Counter(result.track_id for result in results).values()) == 1
     return {
@@ -69,8 +69,8 @@ def children() -> set[int]:
 
 @pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 5)])
 def test_results_do_not_depend_on_workers_and_batches(workers: int, size: int) -> None:
-    expected = told(run(SameProcess(), OpenNames()))
-    assert told(run(Pool(workers=workers, give_up=quarantine), OpenNames(), size=size)) == expected
+    expected = outcomes(run(SameProcess(), OpenNames()))
+    assert outcomes(run(Pool(workers=workers, give_up=quarantine), OpenNames(), size=size)) == expected
     assert list(expected) == NAMES
 
 
@@ -86,8 +86,8 @@ def test_one_track_needs_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_track_that_kills_its_worker_is_quarantined_alone(size: int) -> None:
-    expected = told(run(SameProcess(), OpenNames()))
-    found = told(run(Pool(workers=2, give_up=quarantine), trouble(dies_on=["05"]), size=size))
+    expected = outcomes(run(SameProcess(), OpenNames()))
+    found = outcomes(run(Pool(workers=2, give_up=quarantine), trouble(dies_on=["05"]), size=size))
     assert found.pop("05") == "the worker process died twice on it, signal 9"
     del expected["05"]
     assert found == expected
@@ -96,7 +96,7 @@ def test_a_track_that_kills_its_worker_is_quarantined_alone(size: int) -> None:
 def test_a_track_whose_worker_died_once_is_done(tmp_path: Path) -> None:
     """The system was short of memory for a moment: the track is not to blame."""
     opener = OpenNames(trouble=Trouble(dies_on=frozenset({"03", "04"}), only_once=str(tmp_path)))
-    assert told(run(Pool(workers=2, give_up=quarantine), opener, size=2)) == told(
+    assert outcomes(run(Pool(workers=2, give_up=quarantine), opener, size=2)) == outcomes(
         run(SameProcess(), OpenNames())
     )
 

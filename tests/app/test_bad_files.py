@@ -24,10 +24,10 @@ def test_refused(
     monkeypatch.setattr(Accompanist, "from_pretrained", lambda *_, **__: pytest.fail("the bundle was opened"))
     ran = hafm("generate", tmp_path / name, "-o", tmp_path / "out", "--bundle", bundle, "--json")
     assert ran.code == 2
-    told = ran.json["error"]
-    assert told["kind"] == error.__name__
-    assert says in told["message"]
-    assert ran.error == f"error: {told['message']}"
+    printed = ran.json["error"]
+    assert printed["kind"] == error.__name__
+    assert says in printed["message"]
+    assert ran.error == f"error: {printed['message']}"
     assert list(tree(tmp_path)) == [name]
 
 

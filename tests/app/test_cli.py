@@ -64,7 +64,7 @@ def test_a_real_process_exits_as_it_should(tmp_path: Path) -> None:
     assert b"\\udcff\\udce9.wav" in line
 
 
-def test_names_that_are_no_text_can_be_told() -> None:
+def test_names_that_are_no_text_can_be_reported() -> None:
     code = "from hafm.app import cli; cli.run = lambda words: print(*words) or 3; cli.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, b"\xff.wav"],

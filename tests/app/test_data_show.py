@@ -44,22 +44,22 @@ def shards(tmp_path: Path) -> Path:
 
 
 def test_json_tells_the_truth(shards: Path, hafm: Hafm) -> None:
-    told = hafm("data", "show", shards, "--json").json
-    train, valid = told["splits"]["train"], told["splits"]["valid"]
+    printed = hafm("data", "show", shards, "--json").json
+    train, valid = printed["splits"]["train"], printed["splits"]["valid"]
     assert (train["tracks"], train["songs"], train["kept_tracks"], train["shards"]) == (3, 3, 2, 2)
     assert (train["clips"], train["kept_clips"]) == (8, 4)
     assert train["dropped_clips"] == {"quiet instrumental": 2, "loud vocal": 2}
     assert train["hours"] == pytest.approx(72.345 / 3600)
     assert valid["kept_hours"] == pytest.approx(25 / 3600)
     assert valid["bytes"] == (shards / "valid-00000.safetensors").stat().st_size
-    assert told["filter"] == {"min_instrumental_dbfs": -25.0, "max_vocal_over_db": 5.0}
-    assert told["made_by"] == MADE_BY
-    assert told["parts"] == FINGERPRINTS
-    assert told["levels"]["instrumental_dbfs"]["p50"] == -18.0
-    assert told["ledger"]["items"] == 7
-    assert told["ledger"]["quarantined"] == 2
-    assert told["ledger"]["reasons"]["quarantined"] == {"'…' is empty": 2}
-    assert told["ledger"]["reasons"]["dropped"]["duplicate"] == 1
+    assert printed["filter"] == {"min_instrumental_dbfs": -25.0, "max_vocal_over_db": 5.0}
+    assert printed["made_by"] == MADE_BY
+    assert printed["parts"] == FINGERPRINTS
+    assert printed["levels"]["instrumental_dbfs"]["p50"] == -18.0
+    assert printed["ledger"]["items"] == 7
+    assert printed["ledger"]["quarantined"] == 2
+    assert printed["ledger"]["reasons"]["quarantined"] == {"'…' is empty": 2}
+    assert printed["ledger"]["reasons"]["dropped"]["duplicate"] == 1
 
 
 def test_token_statistics_are_those_of_the_kept_clips(shards: Path, hafm: Hafm) -> None:

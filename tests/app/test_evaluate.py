@@ -147,7 +147,7 @@ def test_what_is_refused(
 
 
 @pytest.mark.parametrize("module", ["mir_eval.beat", "python_stretch.Signalsmith"])
-def test_a_missing_package_is_told_before_any_work(
+def test_a_missing_package_is_reported_before_any_work(
     module: str, songs: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)

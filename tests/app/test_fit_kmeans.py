@@ -61,12 +61,12 @@ def test_a_folder_of_parts_comes_out_the_same_every_time(
     assert "6 tracks (1 held out)" in shown.out
     assert "hafm: listening" in shown.err
     assert run(words(music, tiny_bundle, tmp_path / "deep" / "b", "--json", "--quiet")) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     assert content(tmp_path / "a") == content(tmp_path / "deep" / "b")
     parts = open_parts(tmp_path / "a")
     assert parts.vocal_kmeans.cardinality == parts.instrumental_kmeans.cardinality == 8
-    assert told["kmeans"]["vocal"]["fingerprint"] == parts.vocal_kmeans.fingerprint()
-    assert told["tracks"] == 6
+    assert printed["kmeans"]["vocal"]["fingerprint"] == parts.vocal_kmeans.fingerprint()
+    assert printed["tracks"] == 6
     assert parts.codec.fingerprint() == open_parts(tiny_bundle).codec.fingerprint()
     table = (tmp_path / "a" / "sample.tsv").read_text().splitlines()
     assert table[0] == "id\tsha256\tseconds\tused for"

@@ -132,7 +132,7 @@ def test_json_has_all_that_a_program_needs(vocal: Path, bundle: Path, hafm: Hafm
     assert "hafm: " in ran.err  # progress does not mix with the result
 
 
-def test_people_are_told_where_the_files_are(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
+def test_the_summary_says_where_the_files_are(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
     ran = quick(hafm, vocal, bundle, tmp_path / "out")
     for name in NAMES:
         assert str(tmp_path / "out" / name) in ran.out
@@ -211,9 +211,9 @@ def test_progress_tells_stages_and_time_left(
     assert lines[:4] == [f"hafm: {step}" for step in steps]
     assert lines[-2:] == ["hafm: rendering", "hafm: writing"]
     pattern = r"hafm: (semantic tokens|coarse codes)(?:, (\d+) %, \d+:\d\d left)?"
-    told = [re.fullmatch(pattern, line) for line in lines[4:-2]]
-    assert all(told), lines
-    assert {match[1] for match in told if match} == {"semantic tokens", "coarse codes"}
-    shares = [int(match[2]) for match in told if match and match[2]]
+    matches = [re.fullmatch(pattern, line) for line in lines[4:-2]]
+    assert all(matches), lines
+    assert {match[1] for match in matches if match} == {"semantic tokens", "coarse codes"}
+    shares = [int(match[2]) for match in matches if match and match[2]]
     assert shares == sorted(shares)
     assert 1 <= len(shares) <= 11

@@ -15,22 +15,22 @@ KEYS = (
 
 
 def test_json_tells_the_truth(bundle: Path, hafm: Hafm) -> None:
-    told = hafm("info", bundle, "--json").json
+    info = hafm("info", bundle, "--json").json
     opened = Bundle.open(bundle)
-    assert list(told) == [*KEYS.split(), "fingerprints", "files"]
-    assert told["fingerprint"] == opened.fingerprint
-    assert told["engine"] == {"name": "torch", "why": "HAFM_ENGINE says so"}
-    assert told["bytes"] == sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
-    for name, stage in told["stages"].items():
+    assert list(info) == [*KEYS.split(), "fingerprints", "files"]
+    assert info["fingerprint"] == opened.fingerprint
+    assert info["engine"] == {"name": "torch", "why": "HAFM_ENGINE says so"}
+    assert info["bytes"] == sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    for name, stage in info["stages"].items():
         assert stage["parameters"] == opened.load_stage(name).num_parameters()
         assert stage["bytes"] == (bundle / f"{name}.safetensors").stat().st_size
         assert stage["conditioning"] == "aligned"
     codec = opened.load_codec()
-    assert told["codec"]["sample_rate"] == codec.sample_rate
-    coarse, fine = told["streams"]["coarse_codes"], told["streams"]["fine_codes"]
+    assert info["codec"]["sample_rate"] == codec.sample_rate
+    coarse, fine = info["streams"]["coarse_codes"], info["streams"]["fine_codes"]
     assert coarse["codebooks"] + fine["codebooks"] == codec.num_codebooks
     assert Fraction(coarse["frame_rate_hz"]) == codec.frame_rate
-    assert told["measured"] == {"held-out loss": {"semantic": 2.77}}
+    assert info["measured"] == {"held-out loss": {"semantic": 2.77}}
 
 
 @pytest.mark.parametrize("columns", [70, 80, 200])

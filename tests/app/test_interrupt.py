@@ -98,15 +98,15 @@ def stop(process: "subprocess.Popen[str]", moment: str, number: int) -> tuple[in
             break
     began = time.monotonic()
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    return process.returncode, told, time.monotonic() - began
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr, time.monotonic() - began
 
 
 def check(folder: Path, ended: tuple[int, str, float], exit_code: int) -> None:
-    code, told, seconds = ended
-    assert code == exit_code, told
-    assert told.splitlines()[-1] == "interrupted: nothing was written"
-    assert "Traceback" not in told
+    code, stderr, seconds = ended
+    assert code == exit_code, stderr
+    assert stderr.splitlines()[-1] == "interrupted: nothing was written"
+    assert "Traceback" not in stderr
     assert list(folder.iterdir()) == []
     assert seconds < LIMIT_SECONDS
 

@@ -59,14 +59,14 @@ def test_make_then_score(run: Path, hafm: Hafm, tmp_path: Path) -> None:
     assert [row["system"] for row in scores["strengths"]] == ["truth", "model", "retrieval", "random"]
 
 
-def test_people_are_told_who_gets_what(run: Path, hafm: Hafm, tmp_path: Path) -> None:
+def test_the_summary_says_who_gets_what(run: Path, hafm: Hafm, tmp_path: Path) -> None:
     ran = hafm("listen", "make", run, "-o", tmp_path / "kit", *SHORT)
     assert ran.code == 0
     assert "give raters listen.html alone" in ran.out
     assert "2 trials of model, retrieval, random, truth" in ran.out
 
 
-def test_without_a_truth_people_are_told_so(hafm: Hafm, tmp_path: Path) -> None:
+def test_the_summary_says_that_there_is_no_truth(hafm: Hafm, tmp_path: Path) -> None:
     make_run(tmp_path / "run", systems=("model", "random"), seconds=1.0)
     ran = hafm("listen", "make", tmp_path / "run", "-o", tmp_path / "kit", "--trials", 2, "--repeats", 0)
     assert "note: there are no catch trials" in ran.err

@@ -127,7 +127,7 @@ def test_it_is_the_take_that_sounds(
     assert parts == pytest.approx(timings["total_seconds"], abs=0.01)
 
 
-def test_people_are_told_which_and_why_without_mir_eval(
+def test_the_summary_says_which_and_why_without_mir_eval(
     vocal: Path,
     bundle: Path,
     hafm: Hafm,
@@ -141,11 +141,11 @@ def test_people_are_told_which_and_why_without_mir_eval(
     lines = [line.split(maxsplit=1) for line in ran.out.splitlines()]
     for name in (*NAMES, "ranking.json"):
         assert sum(words[-1] == str(tmp_path / "out" / name) for words in lines) == 1
-    told = [tuple(words) for words in lines if words[0] in ("best", "then")]
-    assert [name for name, _ in told] == ["best", "then", "then"]
-    assert told[0][1].startswith("take 2, ")
-    assert told[0][1].endswith(" points: the only take that plays beneath the singing")
-    assert [why for _, why in told[1:]] == [f"take {n}: silent beneath the singing" for n in (1, 3)]
+    ranked = [tuple(words) for words in lines if words[0] in ("best", "then")]
+    assert [name for name, _ in ranked] == ["best", "then", "then"]
+    assert ranked[0][1].startswith("take 2, ")
+    assert ranked[0][1].endswith(" points: the only take that plays beneath the singing")
+    assert [why for _, why in ranked[1:]] == [f"take {n}: silent beneath the singing" for n in (1, 3)]
     assert "hafm: comparing the takes" in ran.err
 
 

@@ -127,7 +127,7 @@ def test_the_number_of_workers_is_that_of_the_cores() -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    """A terminal sends SIGINT to all processes; one line is told, and the shards come out as without it."""
+    """A terminal sends SIGINT to all processes; one line says so, and the shards come out as without it."""
     items = make_items(tmp_path / "tree", good=30, bad=0)
     out, words = tmp_path / "out", ["prepare", str(tmp_path / "tree"), "--workers", "1", "-o"]
     process = subprocess.Popen(

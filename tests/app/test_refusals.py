@@ -23,7 +23,8 @@ def no_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the model was run before this was refused")
 
-    monkeypatch.setattr(Accompanist, "_accompany", refuse)
+    for module in ("pipeline", "region", "stream"):
+        monkeypatch.setattr(f"hafm.generate.{module}.hear", refuse)
 
 
 @pytest.fixture
@@ -297,13 +298,13 @@ def test_errors_are_json_too(vocal: Path, hafm: Hafm, tmp_path: Path) -> None:
         assert ran.error == f"error: {error['message']}"
 
 
-def test_a_mistake_of_ours_is_told_in_one_line(
+def test_a_mistake_of_ours_is_reported_in_one_line(
     vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr(Accompanist, "_accompany", fail)
+    monkeypatch.setattr(Accompanist, "generate_takes", fail)
     words = ["generate", vocal, "-o", tmp_path / "out", "--bundle", bundle]
     ran = hafm(*words)
     assert ran.code == 1
@@ -328,7 +329,7 @@ def test_full_memory_is_no_mistake_of_ours(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(Accompanist, "_accompany", fail)
+    monkeypatch.setattr(Accompanist, "generate_takes", fail)
     ran = hafm("generate", vocal, "-o", tmp_path / "out", "--bundle", bundle)
     assert ran.code == 2
     assert "the memory is full" in ran.error

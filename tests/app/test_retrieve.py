@@ -44,8 +44,13 @@ def test_the_index_tells_what_it_holds(collection: Path, index: Path, hafm: Hafm
     ran = hafm("retrieve-index", collection, "-o", tmp_path / "index", "--workers", 0)
     assert ran.code == 0, ran.err
     assert "4 instrumentals of 4 songs" in ran.out
-    told = hafm("retrieve-index", collection, "-o", tmp_path / "index", "--workers", 0, "--json").json
-    assert (told["tracks"], told["songs"], told["split"], told["kind"]) == (4, 4, "train", "pairs")
+    printed = hafm("retrieve-index", collection, "-o", tmp_path / "index", "--workers", 0, "--json").json
+    assert (printed["tracks"], printed["songs"], printed["split"], printed["kind"]) == (
+        4,
+        4,
+        "train",
+        "pairs",
+    )
     made = {name: data for name, data in tree(tmp_path / "index").items() if name != ".lock"}
     assert made == {name: data for name, data in tree(index).items() if name != ".lock"}
 
@@ -77,20 +82,20 @@ def test_the_same_again(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> 
 
 def test_takes_are_ranks(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     words = ["retrieve", sung, "--index", index, "--json", "--format", "flac", "--seconds", 6]
-    told = hafm(*words, "-o", tmp_path / "all", "--takes", 3).json
-    songs = [take["match"]["song_id"] for take in told["takes"]]
+    printed = hafm(*words, "-o", tmp_path / "all", "--takes", 3).json
+    songs = [take["match"]["song_id"] for take in printed["takes"]]
     assert len(set(songs)) == 3
-    assert [take["take"] for take in told["takes"]] == [1, 2, 3]
+    assert [take["take"] for take in printed["takes"]] == [1, 2, 3]
     assert set(tree(tmp_path / "all")) == {
         f"take-{number}/{name}"
         for number in (1, 2, 3)
         for name in ("accompaniment.flac", "mix.flac", "retrieval.json")
     }
     second = hafm(*words, "-o", tmp_path / "second", "--rank", 2).json
-    assert second["takes"][0]["match"] == told["takes"][1]["match"]
+    assert second["takes"][0]["match"] == printed["takes"][1]["match"]
     without = hafm(*words, "-o", tmp_path / "without", "--exclude", songs[0]).json
     assert without["takes"][0]["match"]["song_id"] == songs[1]
-    assert told["vocal"]["num_samples"] == 6 * 22_050
+    assert printed["vocal"]["num_samples"] == 6 * 22_050
 
 
 @pytest.mark.slow

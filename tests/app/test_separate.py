@@ -101,8 +101,8 @@ def test_a_stem_beyond_full_scale_is_not_clipped(format: str, hafm: Hafm, tmp_pa
         stems.append(soundfile.read(tmp_path / f"out/{stem}.wav")[0])
     assert np.abs(stems[1]).max() > 1.7
     np.testing.assert_allclose(stems[0] + stems[1], mix, atol=1e-6)
-    told = hafm(*words, "--overwrite").err
-    assert f"note: {note}" in told
+    stderr = hafm(*words, "--overwrite").err
+    assert f"note: {note}" in stderr
 
 
 def test_json_has_all_that_a_program_needs(
@@ -243,8 +243,8 @@ m.Network.__call__ = slow
 def test_ctrl_c_leaves_nothing_half_written(songs: list[Path], model: Path, tmp_path: Path) -> None:
     """In the middle of the net's work, in a thread of its own."""
     process = start([songs[0]], model, tmp_path / "out", before=SLEEPY)
-    told = interrupt(process, "moment")
-    assert told.splitlines()[-1] == "interrupted: nothing was written"
+    stderr = interrupt(process, "moment")
+    assert stderr.splitlines()[-1] == "interrupted: nothing was written"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -259,10 +259,10 @@ def test_ctrl_c_ends_all_processes(model: Path, tmp_path: Path) -> None:
     give_up = time.monotonic() + 60
     while not (tmp_path / "out/short/vocal.wav").exists() and time.monotonic() < give_up:
         time.sleep(0.05)
-    told = interrupt(process, None, group=True)
+    stderr = interrupt(process, None, group=True)
     left = f"songs that were done are in '{tmp_path / 'out'}', of others nothing was written"
-    assert told.splitlines()[-1] == f"interrupted: {left}"
-    assert "Traceback" not in told
+    assert stderr.splitlines()[-1] == f"interrupted: {left}"
+    assert "Traceback" not in stderr
     assert set(tree(tmp_path / "out")) == {"short/vocal.wav", "short/instrumental.wav"}
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["short"]
     time.sleep(0.5)
@@ -294,9 +294,9 @@ def interrupt(process: "subprocess.Popen[str]", moment: str | None, *, group: bo
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     else:
         process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    return told
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    return stderr
 
 
 def test_the_record_of_a_run_is_json(songs: list[Path], model: Path, hafm: Hafm, tmp_path: Path) -> None:

@@ -233,8 +233,8 @@ def test_ctrl_c_while_the_program_is_loaded() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "loading\n"
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=LIMIT_SECONDS)
-    assert (process.returncode, told) == (130, "interrupted: nothing was written\n")
+    _, stderr = process.communicate(timeout=LIMIT_SECONDS)
+    assert (process.returncode, stderr) == (130, "interrupted: nothing was written\n")
 
 
 def test_nothing_is_loaded_before_ctrl_c_has_its_line() -> None:
@@ -306,9 +306,9 @@ def test_other_signals_end_a_run_and_leave_nothing(
     assert (tmp_path / "new" / ".out.hafm.part").is_dir(), "the control: there is something to leave"
     time.sleep(0.1)
     process.send_signal(getattr(signal, name))
-    _, told = process.communicate(timeout=LIMIT_SECONDS)
+    _, stderr = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 128 + getattr(signal, name)
-    assert told.splitlines()[-1] == "interrupted: nothing was written"
+    assert stderr.splitlines()[-1] == "interrupted: nothing was written"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -179,7 +179,7 @@ def test_threads_read_mp3_at_once_and_leave_standard_error_alone(tmp_path: Path)
 # ---- what a caller that is stricter wants to know
 
 
-def test_damage_channels_and_scale_are_told(tmp_path: Path) -> None:
+def test_damage_channels_and_scale_are_reported(tmp_path: Path) -> None:
     whole = read_audio(write(tmp_path / "a.wav", noise(channels=2)))
     assert (whole.is_whole, whole.file_channels, whole.scale) == (True, 2, 1.0)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-2000])

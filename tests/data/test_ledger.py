@@ -196,7 +196,7 @@ def test_a_second_writer_is_refused_and_a_reader_is_not(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("damage", ["no database", "cut", "zeros"])
-def test_a_damaged_ledger_is_told(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_ledger_is_reported(tmp_path: Path, damage: str) -> None:
     with Ledger(tmp_path) as ledger:
         ledger.add([item(f"{number:03d}") for number in range(200)])
     path = tmp_path / LEDGER_FILE
@@ -208,9 +208,9 @@ def test_a_damaged_ledger_is_told(tmp_path: Path, damage: str) -> None:
     else:
         data[8192:20480] = bytes(12288)
     path.write_bytes(data)
-    with pytest.raises(OutputError, match=r"is damaged \(.*\); put a copy") as told:
+    with pytest.raises(OutputError, match=r"is damaged \(.*\); put a copy") as caught:
         Ledger(tmp_path)
-    assert LEDGER_FILE in str(told.value)
+    assert LEDGER_FILE in str(caught.value)
     path.unlink()
     Ledger(tmp_path).close()  # the lock is free again
 
@@ -246,7 +246,7 @@ def test_a_full_disk_changes_nothing(ledger: Ledger) -> None:
     assert ledger.counts() == Counts(done=2)
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write to"):
         Ledger(tmp_path / "file" / "out")

@@ -326,7 +326,7 @@ def test_a_file_that_disappears_is_quarantined(tmp_path: Path) -> None:
     assert "does not exist" in str(rows(tmp_path / "out")["00003"][1])
 
 
-def test_an_unreadable_folder_is_told_and_nothing_is_lost(
+def test_an_unreadable_folder_is_reported_and_nothing_is_lost(
     items: MadeItems, clean: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import os
@@ -352,7 +352,7 @@ def test_two_runs_on_one_folder_are_refused(items: MadeItems, clean: Prepared, t
     assert run(tmp_path, items.root).files == clean.files
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_work(
+def test_a_disk_that_is_too_small_is_reported_before_the_work(
     items: MadeItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hafm.data.preparing.before.free_bytes", lambda folder: 1000)
@@ -362,7 +362,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(
         run(tmp_path, items.root, opener=NoSound())
 
 
-def test_a_disk_that_fills_up_is_told_with_what_is_missing(
+def test_a_disk_that_fills_up_is_reported_with_what_is_missing(
     items: MadeItems, clean: Prepared, tmp_path: Path
 ) -> None:
     """A limit on the size of files acts as a full disk: writes fail in the midst of the work."""

@@ -35,7 +35,7 @@ def tracks(items: MadeItems) -> list[Track]:
     ]
 
 
-def told(results: list[TrackResult]) -> list[tuple[str, Any]]:
+def summaries(results: list[TrackResult]) -> list[tuple[str, Any]]:
     return [
         (each.track_id, each.tokens.to_bytes() if isinstance(each, Prepared) else each.reason)
         for each in results
@@ -59,7 +59,7 @@ def raising(error: Exception, *, on: str) -> TokenPreparer:
 def test_a_batch_is_its_tracks(items: MadeItems) -> None:
     preparer = OpenStub()()
     together = preparer.prepare(tracks(items))
-    assert told(together) == [told(preparer.prepare([track]))[0] for track in tracks(items)]
+    assert summaries(together) == [summaries(preparer.prepare([track]))[0] for track in tracks(items)]
     assert {step for each in together for step in each.spent} == {"read", "tokens"}
 
 
@@ -70,7 +70,7 @@ def test_a_track_that_cannot_be_read_spoils_nothing(items: MadeItems) -> None:
     assert results[1] == Quarantined(
         track_id="x", reason="'no' does not exist; check the name and the folder"
     )
-    assert told([results[0], results[2]]) == told(OpenStub()().prepare(batch[:2]))
+    assert summaries([results[0], results[2]]) == summaries(OpenStub()().prepare(batch[:2]))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,9 @@ def test_what_fails_in_the_models_fails_alone(items: MadeItems, error: Exception
     results = raising(error, on="00001").prepare(tracks(items))
     assert results[1] == Quarantined(track_id="00001", reason=reason)
     good = [each for each in results if each.track_id != "00001"]
-    assert told(good) == [each for each in told(OpenStub()().prepare(tracks(items))) if each[0] != "00001"]
+    assert summaries(good) == [
+        each for each in summaries(OpenStub()().prepare(tracks(items))) if each[0] != "00001"
+    ]
 
 
 def test_a_device_without_memory_stops_the_run(items: MadeItems) -> None:
@@ -97,7 +99,7 @@ def test_a_mistake_of_ours_is_not_the_tracks_fault(items: MadeItems) -> None:
         raising(RuntimeError("shapes do not fit"), on="00002").prepare(tracks(items))
 
 
-def test_names_that_are_no_text_are_told_as_text(tmp_path: Path) -> None:
+def test_names_that_are_no_text_are_reported_as_text(tmp_path: Path) -> None:
     part = SoundPart(path=str(tmp_path / "a\udcff\n.wav"))
     track = Track(id="x", song_id="x", vocal=(part,), instrumental=(part,))
     (result,) = OpenStub()().prepare([track])
@@ -115,7 +117,7 @@ def test_a_mix_needs_a_separator(items: MadeItems) -> None:
     assert result.spent.keys() == {"read", "separate", "tokens"}
 
 
-def test_what_the_ids_depend_on_is_told() -> None:
+def test_what_the_ids_depend_on_is_reported() -> None:
     preparer = OpenStub(separates=True)()
     assert preparer.made_by() == {"fingerprints": {"codec": "stub"}, "seed": 0, "separator": "halves"}
     assert OpenStub()().made_by()["separator"] is None

@@ -262,7 +262,7 @@ def test_a_new_version_of_the_augmentation_shows(
     assert tokeniser(spectral).made_by()["augment"] is None
 
 
-def test_time_is_told_by_step(spectral: TokenParts) -> None:
+def test_time_is_reported_by_step(spectral: TokenParts) -> None:
     for found in tokeniser(spectral, views=2).tokenise(pairs()[:3]):
         assert set(found.spent) == {
             "levels",

@@ -122,14 +122,14 @@ def test_a_deaf_stage_is_worth_exactly_nothing_and_a_hearing_one_something(tmp_p
 
 
 def test_the_same_clips_give_the_same_whoever_is_beside_them(tmp_path):
-    bundle, told = bundle_of(tmp_path / "bundle"), []
+    bundle, reported = bundle_of(tmp_path / "bundle"), []
     # Shorter than the stages' clip; 101 frames of codes reach into a 68th semantic frame, and there are 67.
     clips = [clip(name, name, 1.335) for name in "abc"]
     first = vocal_worth(
-        bundle, clips, sample_rate=RATE, wrong=1, on_progress=lambda at: told.append((at.done, at.total))
+        bundle, clips, sample_rate=RATE, wrong=1, on_progress=lambda at: reported.append((at.done, at.total))
     )
     assert vocal_worth(bundle, clips, sample_rate=RATE, wrong=1) == first
-    assert told == [(done, 6) for done in range(1, 7)]
+    assert reported == [(done, 6) for done in range(1, 7)]
     alone = vocal_worth(bundle, clips[:2], sample_rate=RATE, wrong=1)
     assert [worth.clips[0] for worth in alone] == [worth.clips[0] for worth in first]
 

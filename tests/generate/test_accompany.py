@@ -143,11 +143,11 @@ def test_a_condition_that_is_a_frame_short_repeats_its_last() -> None:
 @pytest.mark.slow
 @unchecked()
 def test_a_vocal_longer_than_the_windows(tiny_accompanist: Accompanist) -> None:
-    told: list[Progress] = []
-    made = tiny_accompanist.generate(sung(3.1), sample_rate=RATE, skip_fine=True, on_progress=told.append)
+    reports: list[Progress] = []
+    made = tiny_accompanist.generate(sung(3.1), sample_rate=RATE, skip_fine=True, on_progress=reports.append)
     assert made.waveform.shape == (1, 74_400)
     assert made.tokens.codes.shape == (CODEBOOKS // 2, 233)
-    assert told[-1] == Progress(step="coarse", done=233, total=233)
+    assert reports[-1] == Progress(step="coarse", done=233, total=233)
 
 
 # ---- takes and seeds
@@ -336,14 +336,14 @@ def test_vocals_that_cannot_be_used(
 
 
 def test_every_stage_tells_every_frame(tiny_accompanist: Accompanist) -> None:
-    told: list[Progress] = []
-    tiny_accompanist.generate_takes(sung(), takes=2, sample_rate=RATE, on_progress=told.append)
+    reports: list[Progress] = []
+    tiny_accompanist.generate_takes(sung(), takes=2, sample_rate=RATE, on_progress=reports.append)
     expected = [
         Progress(step=stage, done=done, total=total)
         for stage, total in (("semantic", 25), ("coarse", 38), ("fine", 38))
         for done in range(1, total + 1)
     ]
-    assert told == expected
+    assert reports == expected
 
 
 @unchecked()

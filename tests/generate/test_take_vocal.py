@@ -29,12 +29,12 @@ def song() -> torch.Tensor:
 
 def test_the_vocal_is_the_separators(song: torch.Tensor, separator: Separator) -> None:
     audio = audio_from_array(song, RATE)
-    told: list[Progress] = []
-    vocal = take_vocal(audio, separator, on_progress=told.append)
+    reports: list[Progress] = []
+    vocal = take_vocal(audio, separator, on_progress=reports.append)
     assert vocal.waveform.equal(separator.separate(audio.waveform, sample_rate=RATE)[0])
     assert (vocal.sha256, vocal.sample_rate, vocal.notes) == (audio.sha256, RATE, audio.notes)
-    assert told[0] == Progress(step=SEPARATION, done=0, total=1)
-    assert told[-1] == Progress(step=SEPARATION, done=1, total=1)
+    assert reports[0] == Progress(step=SEPARATION, done=0, total=1)
+    assert reports[-1] == Progress(step=SEPARATION, done=1, total=1)
 
 
 def test_a_song_without_a_vocal_is_refused(song: torch.Tensor, tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def test_a_breath_fills_a_rest(voice: Voice) -> None:
 # ---- sound
 
 
-def test_the_vocoder_sings_the_pitch_it_is_told(voice: Voice) -> None:
+def test_the_vocoder_sings_the_pitch_it_is_given(voice: Voice) -> None:
     for pitch in (57, 64, 71, 76):
         controls = sing(
             [long_note(pitch)], seconds=2.0, voice=voice, style=PLAIN, rng=np.random.default_rng(0)

@@ -79,11 +79,11 @@ def test_every_one_of_500_damages_is_found_and_named(saved, damage, name):
     intact = path.read_bytes()
     for _ in range(125):
         damage(path, rng)
-        told: list[CheckpointDamaged] = []
-        found = saved.load_newest(told.append)
+        damaged: list[CheckpointDamaged] = []
+        found = saved.load_newest(damaged.append)
         assert found is not None
         assert found.step == 10, "a damage went unnoticed"
-        assert "00000020" in str(told[0])
+        assert "00000020" in str(damaged[0])
         path.write_bytes(intact)
     assert same(saved.load_newest(), made(20))
 
@@ -143,7 +143,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(saved, monkeypatch):
+def test_a_disk_without_room_is_reported_before_anything_is_written(saved, monkeypatch):
     before = files(saved.folder)
     usage = shutil.disk_usage(saved.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))

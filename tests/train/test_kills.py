@@ -75,11 +75,11 @@ def outcomes(work: Callable[[Path], None], folder: Path) -> list[str]:
             Checkpoints(run).save(made(step))
         if not kill_at(event, work, run):
             return found
-        told: list[CheckpointDamaged] = []
-        newest = Checkpoints(run).load_newest(told.append)
+        damaged: list[CheckpointDamaged] = []
+        newest = Checkpoints(run).load_newest(damaged.append)
         assert newest is not None
         assert torch.equal(newest.tensors["w"], made(newest.step).tensors["w"])
-        found.append(f"{newest.step}{'!' * len(told)}")
+        found.append(f"{newest.step}{'!' * len(damaged)}")
         Checkpoints(run).save(made(4))  # what was left half-done is in nobody's way
         assert Checkpoints(run).load_newest() is not None
         assert not [path for path in (run / "checkpoints").iterdir() if path.name.startswith(".")]

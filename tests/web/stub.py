@@ -18,7 +18,7 @@ from hafm.errors import UsageError
 from hafm.files import staged_folder
 from hafm.generate.accompaniment import write_mixed
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, Origin
-from hafm.web.take import write_take
+from hafm.web.takes import write_take
 from hafm.web.tasks import Play, Report
 from hafm.web.work import Studio
 

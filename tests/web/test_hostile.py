@@ -3,7 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from hafm.web.api import make_app
 from hafm.web.desk import Desk
 from hafm.web.limits import Limits
-from hafm.web.store import Store
+from hafm.web.store import Project, Store
 from tests.web.conftest import until
 from tests.web.stub import StubStudio
 
@@ -218,12 +218,20 @@ def test_a_slow_sender_is_sent_away(raw: Raw, sent: bytes) -> None:
     assert status(raw.send(head + sent)) == 408
 
 
-def test_a_sender_that_leaves_leaves_nothing(raw: Raw) -> None:
-    before = len(list((raw.folder / "studio").iterdir()))
+def test_a_sender_that_leaves_leaves_nothing(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Path] = []
+
+    def create(store: Store, name: str, real: Callable[[Store, str], Project] = Store.create) -> Project:
+        project = real(store, name)
+        begun.append(store.path(project.id))
+        return project
+
+    monkeypatch.setattr(Store, "create", create)
     with socket.create_connection(("127.0.0.1", raw.port)) as connection:
         head = b"POST /v1/projects HTTP/1.1\r\n" + HOST % raw.port + b"Content-Length: 1000\r\n\r\nabc"
         connection.sendall(head)
-    until(lambda: len(list((raw.folder / "studio").iterdir())) == before, seconds=20)
+        until(lambda: begun, seconds=20)
+    until(lambda: not begun[0].exists(), seconds=20)
 
 
 def test_garbage_is_no_request(raw: Raw) -> None:

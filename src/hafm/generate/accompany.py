@@ -26,26 +26,20 @@ Source: paper 3 (Fig. 1), 3.5 "Inference".
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
-from hafm.audio.sound import Audio
 from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
-from hafm.generate.again import Kept, find_kept, regenerated, written
+from hafm.generate.again import Kept, regenerated, replayed, vocal_of
 from hafm.generate.around import Around
-from hafm.generate.engine import Engine, EngineChoice, EngineName, default_choice, open_engine
-from hafm.generate.pipeline import NOTHING_AROUND, OnSheet, accompany
-from hafm.generate.record import (
-    BundleUsed,
-    GenerationRecord,
-    InputUsed,
-    Settings,
-)
+from hafm.generate.engine import Engine, EngineChoice, default_choice, open_engine
+from hafm.generate.pipeline import OnSheet, OpenBundle, accompany
+from hafm.generate.record import BundleUsed, GenerationRecord, InputUsed, Settings
 from hafm.generate.region import Region
 from hafm.generate.steps import analyse
 from hafm.generate.stream import Part, stream
@@ -262,7 +256,8 @@ class Accompanist:
         if take < 0:
             raise UsageError(f"take {take} was asked for; takes count from 0")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
-        [[accompaniment]] = self._accompany(
+        [[accompaniment]] = accompany(
+            self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
             self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
@@ -316,19 +311,15 @@ class Accompanist:
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         if corrections is not None:
             corrections.require_duration(audio.seconds)
-        opened = self.open_engine()
         settings = self._settings(
             seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine
         )
         return stream(
-            self.bundle,
+            self._open(),
             audio,
             InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
-            replace(settings, take=take, engine=opened.name),
+            replace(settings, take=take),
             guide=guide,
-            bundle_used=self._bundle_used(),
-            device=self.device,
-            engine=opened,
             on_progress=on_progress,
             corrections=corrections,
             on_sheet=on_sheet,
@@ -372,7 +363,8 @@ class Accompanist:
         if takes < 1:
             raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
-        [accompaniments] = self._accompany(
+        [accompaniments] = accompany(
+            self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
             self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
@@ -432,7 +424,8 @@ class Accompanist:
             raise UsageError(
                 f"there are {len(guides)} guides and {len(audios)} vocals; give a guide for each, or none"
             )
-        return self._accompany(
+        return accompany(
+            self._open(),
             audios,
             [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
             self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
@@ -493,23 +486,21 @@ class Accompanist:
         ... )
         """
         found = Kept.read(kept)
-        then = found.record.settings
-        settings = replace(
-            then,
-            seed=seed,
-            take=0,
-            temperature=then.temperature if temperature is None else temperature,
-            top_k=then.top_k if top_k is None else top_k,
-            guidance=then.guidance if guidance is None else guidance,
-            guide_guidance=then.guide_guidance if guide_guidance is None else guide_guidance,
-            coarse_guidance=then.coarse_guidance if coarse_guidance is None else coarse_guidance,
-            skip_fine=skip_fine,
-        )
-        return self._regenerated(
+        return regenerated(
+            self._open(),
             found,
-            self._vocal_of(found.record, vocal, sample_rate, separator),
-            Region(start_seconds=start_seconds, end_seconds=end_seconds),
-            settings,
+            vocal=vocal_of(found.record, vocal, sample_rate, separator),
+            region=Region(start_seconds=start_seconds, end_seconds=end_seconds),
+            settings=self._settings(
+                seed,
+                temperature,
+                top_k,
+                guidance,
+                guide_guidance,
+                coarse_guidance,
+                skip_fine,
+                found.record.settings,
+            ),
             guide=found.record.lead_sheet if guide is None else guide,
             corrections=corrections,
             separator=separator,
@@ -545,98 +536,20 @@ class Accompanist:
             AudioError, BundleError, DeviceError: as for `generate`.
         """
         record.require_bundle(self.bundle.fingerprint)
-        audio = self._vocal_of(record, vocal, sample_rate, separator)
-        return self._replayed(record, audio, separator=separator, on_progress=on_progress)
+        audio = vocal_of(record, vocal, sample_rate, separator)
+        return replayed(self._open, record, vocal=audio, separator=separator, on_progress=on_progress)
 
-    def _vocal_of(
-        self, record: GenerationRecord, vocal: Any, sample_rate: int | None, separator: Separator | None
-    ) -> Audio:
-        """The vocal, or the song, that a record was made from."""
-        record.require_separator(separator)
-        then = record.input
-        if vocal is None and then.path is None:
-            raise UsageError(
-                "the record was made from an array and not from a file; give that again as vocal="
-            )
-        audio = read_vocal(
-            then.path if vocal is None else vocal,
-            sample_rate=sample_rate,
-            start_seconds=then.start_seconds,
-            seconds=then.seconds,
+    def _open(self, choice: EngineChoice | None = None) -> OpenBundle:
+        config = self.bundle.config
+        used = BundleUsed(
+            source=self.source,
+            revision=self.revision,
+            name=config.name,
+            version=config.version,
+            fingerprint=self.bundle.fingerprint,
         )
-        record.require_input(audio.sha256)
-        return audio
-
-    def _replayed(
-        self,
-        record: GenerationRecord,
-        audio: Audio,
-        *,
-        separator: Separator | None,
-        on_progress: OnProgress | None,
-    ) -> Accompaniment:
-        record.require_bundle(self.bundle.fingerprint)
-        again = record.again
-        if again is not None:
-            kept = find_kept(again)
-            if kept is None:
-                before = self._replayed(again.of, audio, separator=separator, on_progress=None)
-                kept = written(before, again)
-            accompaniment = self._regenerated(
-                kept,
-                audio,
-                Region(start_seconds=again.start_seconds, end_seconds=again.end_seconds),
-                record.settings,
-                guide=record.lead_sheet,
-                separator=separator,
-                on_progress=on_progress,
-                engine=record.settings.engine,
-            )
-        else:
-            then = record.input
-            [[accompaniment]] = self._accompany(
-                [audio],
-                [InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds)],
-                record.settings,
-                engine=record.settings.engine,
-                guides=[record.lead_sheet],
-                takes=[record.settings.take],
-                separator=separator,
-                on_progress=on_progress,
-            )
-        now = accompaniment.record
-        notes = record.differences(now.environment, now.separation)
-        return replace(accompaniment, notes=accompaniment.notes + notes)
-
-    def _regenerated(
-        self,
-        kept: Kept,
-        audio: Audio,
-        region: Region,
-        settings: Settings,
-        *,
-        guide: LeadSheet | None,
-        corrections: Corrections | None = None,
-        separator: Separator | None,
-        on_progress: OnProgress | None,
-        engine: EngineName | None = None,
-    ) -> Accompaniment:
-        opened, then = self.open_engine(engine), kept.record.input
-        return regenerated(
-            self.bundle,
-            kept,
-            vocal=audio,
-            used=InputUsed.of(audio, start_seconds=then.start_seconds, seconds=then.seconds),
-            region=region,
-            settings=replace(settings, engine=opened.name),
-            guide=guide,
-            corrections=corrections,
-            bundle_used=self._bundle_used(),
-            device=self.device,
-            engine=opened,
-            separator=separator,
-            on_progress=on_progress,
-        )
+        engine = self.open_engine(choice)
+        return OpenBundle(bundle=self.bundle, used=used, device=self.device, engine=engine)
 
     def _settings(
         self,
@@ -647,62 +560,18 @@ class Accompanist:
         guide_guidance: float | None,
         coarse_guidance: float | None,
         skip_fine: bool,
+        then: Settings | None = None,
     ) -> Settings:
-        default = self.bundle.config.generation
-        return Settings(
-            seed=seed,
-            take=0,
-            temperature=default.temperature if temperature is None else temperature,
-            top_k=default.top_k if top_k is None else top_k,
-            guidance=default.guidance if guidance is None else guidance,
-            guide_guidance=default.guide_guidance if guide_guidance is None else guide_guidance,
-            coarse_guidance=default.coarse_guidance if coarse_guidance is None else coarse_guidance,
-            skip_fine=skip_fine,
-            level_lufs=default.level_lufs,
-        )
-
-    def _accompany(
-        self,
-        vocals: Sequence[Audio],
-        used: Sequence[InputUsed],
-        settings: Settings,
-        *,
-        guides: Sequence[LeadSheet | None],
-        takes: Sequence[int],
-        separator: Separator | None,
-        on_progress: OnProgress | None,
-        corrections: Corrections | None = None,
-        on_sheet: OnSheet | None = None,
-        engine: EngineName | None = None,
-        around: Around = NOTHING_AROUND,
-    ) -> list[list[Accompaniment]]:
-        if corrections is not None:
-            for vocal in vocals:
-                corrections.require_duration(vocal.seconds)
-        opened = self.open_engine(engine)
-        return accompany(
-            self.bundle,
-            vocals,
-            used,
-            replace(settings, engine=opened.name),
-            guides=guides,
-            takes=takes,
-            bundle_used=self._bundle_used(),
-            device=self.device,
-            engine=opened,
-            separator=separator,
-            on_progress=on_progress,
-            corrections=corrections,
-            on_sheet=on_sheet,
-            around=around,
-        )
-
-    def _bundle_used(self) -> BundleUsed:
-        config = self.bundle.config
-        return BundleUsed(
-            source=self.source,
-            revision=self.revision,
-            name=config.name,
-            version=config.version,
-            fingerprint=self.bundle.fingerprint,
-        )
+        """What is given, and all else as it was then, or as the bundle has it."""
+        if then is None:
+            default = asdict(self.bundle.config.generation)
+            then = Settings(seed=seed, take=0, skip_fine=skip_fine, **default)
+        given: dict[str, Any] = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "guidance": guidance,
+            "guide_guidance": guide_guidance,
+            "coarse_guidance": coarse_guidance,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **given)

@@ -1,23 +1,26 @@
-"""A stretch of a take made again: from its files to another take, whose record can be replayed.
+"""A take made again: whole, from its record, or a stretch of it.
 
-In: the `generation.json` of a take, beside its accompaniment; from when to when; what is to be different.
-Out: an `Accompaniment` that is the old one everywhere else, sample for sample.
+In: a record and its vocal; or the `generation.json` of a take, beside its accompaniment, from when to
+when, and what is to be different. Out: an `Accompaniment`: that of the record, or one that outside of the
+stretch is the old one, sample for sample.
 
     generation.json, accompaniment.wav --> Kept --> regenerated --> Accompaniment with record.again
                                             ^                                        |
                                             |         the file, if it is still there |
-                                            `---- replay: or else its record, replayed
+                                            `---- replayed: or else its record, replayed
 
 Conventions: what is not said is as in the record of what was kept, its lead sheet too. The sound itself is
-made by `hafm.generate.region`.
+made by `hafm.generate.region`. A chain of records may name several engines, so a replay gets a function that
+opens the bundle with one.
 """
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,26 +30,18 @@ from hafm.device import device_errors, one_thread
 from hafm.errors import AudioContentError, AudioReadError, UsageError
 from hafm.generate.accompaniment import Accompaniment
 from hafm.generate.around import with_room
-from hafm.generate.engine import Engine
-from hafm.generate.record import (
-    BundleUsed,
-    Environment,
-    GenerationRecord,
-    InputUsed,
-    MadeAgain,
-    SeparationUsed,
-    Settings,
-)
+from hafm.generate.engine import EngineName
+from hafm.generate.pipeline import OpenBundle, accompany
+from hafm.generate.record import GenerationRecord, InputUsed, MadeAgain, SeparationUsed, Settings
 from hafm.generate.region import Region, make_again
 from hafm.generate.steps import follows_sheets, sheets_for
-from hafm.generate.vocal import take_vocal, with_notes
+from hafm.generate.vocal import read_vocal, take_vocal, with_notes
 from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
-from hafm.stages.bundle import Bundle
 
-__all__ = ["Kept", "find_kept", "regenerated", "written"]
+__all__ = ["Kept", "regenerated", "replayed", "vocal_of"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,7 +96,7 @@ class Kept:
         return cls(record=record, waveform=audio.waveform, path=str(path), sha256=audio.sha256)
 
 
-def find_kept(again: MadeAgain) -> Kept | None:
+def _find_kept(again: MadeAgain) -> Kept | None:
     """What was kept then, if it still lies where it did."""
     try:
         kept = Kept._file(again.of, Path(again.path))
@@ -110,7 +105,7 @@ def find_kept(again: MadeAgain) -> Kept | None:
     return kept if kept.sha256 == again.sha256 else None
 
 
-def written(made: Accompaniment, again: MadeAgain) -> Kept:
+def _written(made: Accompaniment, again: MadeAgain) -> Kept:
     """What was kept then, made again and written as it was.
 
     Raises:
@@ -127,36 +122,112 @@ def written(made: Accompaniment, again: MadeAgain) -> Kept:
     return replace(kept, path=again.path)
 
 
+def vocal_of(
+    record: GenerationRecord, vocal: Any, sample_rate: int | None, separator: Separator | None
+) -> Audio:
+    """The vocal, or the song, that a record was made from.
+
+    Args:
+        record: of a take.
+        vocal, sample_rate: where it is now; None for where it was then.
+        separator: the one that is used now.
+
+    Raises:
+        UsageError: the record was made from an array, and there is none; or by another separator.
+        AudioContentError: it is another one.
+        AudioError: it cannot be read.
+    """
+    record.require_separator(separator)
+    then = record.input
+    if vocal is None and then.path is None:
+        raise UsageError("the record was made from an array and not from a file; give that again as vocal=")
+    audio = read_vocal(
+        then.path if vocal is None else vocal,
+        sample_rate=sample_rate,
+        start_seconds=then.start_seconds,
+        seconds=then.seconds,
+    )
+    record.require_input(audio.sha256)
+    return audio
+
+
+def replayed(
+    open_bundle: Callable[[EngineName], OpenBundle],
+    record: GenerationRecord,
+    *,
+    vocal: Audio,
+    separator: Separator | None,
+    on_progress: OnProgress | None,
+) -> Accompaniment:
+    """The take of a record, with notes on what differs from then.
+
+    Args:
+        open_bundle: the bundle, run by an engine.
+        record: of a take.
+        vocal: see `vocal_of`.
+        separator: the one that was used, if one was.
+        on_progress: called after every frame of every stage of the last step of a chain.
+
+    Raises:
+        BundleMismatch: it was made with another bundle.
+        AudioContentError: what was kept is gone, and is another when it is made again.
+        AudioError, BundleError, DeviceError: as for `Accompanist.generate`.
+    """
+    model, again = open_bundle(record.settings.engine), record.again
+    record.require_bundle(model.used.fingerprint)
+    if again is None:
+        then = record.input
+        [[made]] = accompany(
+            model,
+            [vocal],
+            [InputUsed.of(vocal, start_seconds=then.start_seconds, seconds=then.seconds)],
+            record.settings,
+            guides=[record.lead_sheet],
+            takes=[record.settings.take],
+            separator=separator,
+            on_progress=on_progress,
+        )
+    else:
+        kept = _find_kept(again)
+        if kept is None:
+            before = replayed(open_bundle, again.of, vocal=vocal, separator=separator, on_progress=None)
+            kept = _written(before, again)
+        made = regenerated(
+            model,
+            kept,
+            vocal=vocal,
+            region=Region(start_seconds=again.start_seconds, end_seconds=again.end_seconds),
+            settings=record.settings,
+            guide=record.lead_sheet,
+            separator=separator,
+            on_progress=on_progress,
+        )
+    notes = record.differences(made.record.environment, made.record.separation)
+    return replace(made, notes=made.notes + notes)
+
+
 def regenerated(
-    bundle: Bundle,
+    model: OpenBundle,
     kept: Kept,
     *,
     vocal: Audio,
-    used: InputUsed,
     region: Region,
     settings: Settings,
     guide: LeadSheet | None,
     corrections: Corrections | None = None,
-    bundle_used: BundleUsed,
-    device: torch.device,
-    engine: Engine,
     separator: Separator | None,
     on_progress: OnProgress | None,
 ) -> Accompaniment:
     """The take with the region made again.
 
     Args:
-        bundle: that made what is kept, or could have made it.
+        model: that made what is kept, or could have made it.
         kept: the take.
         vocal: that it accompanies; a song, if there is a separator.
-        used: of the vocal, for the record.
         region: what is made again, in seconds from the beginning of the accompaniment on.
-        settings: of the stretch.
+        settings: of the stretch; the engine is set here.
         guide: the lead sheet of the whole take, changed or not; None for none.
         corrections: of the guide, see `hafm.generate.steps.sheets_for`.
-        bundle_used: for the record.
-        device: where to compute.
-        engine: what runs the stages.
         separator: takes the vocal out of a song.
         on_progress: called after every frame of every stage.
 
@@ -164,17 +235,20 @@ def regenerated(
         UsageError: the region is not in the sound, or vocal and accompaniment differ in length or rate.
         LeadSheetError, AudioError, BundleError, DeviceError: as for `Accompanist.generate`.
     """
+    bundle, then = model.bundle, kept.record.input
+    settings = replace(settings, engine=model.engine.name)
+    used = InputUsed.of(vocal, start_seconds=then.start_seconds, seconds=then.seconds)
     if separator is not None:
         vocal = take_vocal(vocal, separator, on_progress=on_progress)
     vocal = with_room(
         with_notes(vocal), intro_samples=settings.intro_samples, ending_samples=settings.ending_samples
     )
-    with device_errors(device), one_thread():
+    with device_errors(model.device), one_thread():
         if corrections is not None:
             corrections.require_duration(vocal.seconds)
             [guide] = sheets_for(bundle, [guide], [vocal], corrections=corrections)
         guide = guide if follows_sheets(bundle) else None
-        environment = Environment.here(str(device), engine=engine.name)
+        environment = model.environment()
     waveform, tokens = make_again(
         bundle,
         vocal=vocal,
@@ -182,8 +256,8 @@ def regenerated(
         region=region,
         guide=guide,
         settings=settings,
-        device=device,
-        engine=engine,
+        device=model.device,
+        engine=model.engine,
         ending=_first(kept.record).lead_sheet if settings.ending_samples else None,
         on_progress=on_progress,
     )
@@ -194,7 +268,7 @@ def regenerated(
         vocal=vocal,
         record=GenerationRecord(
             environment=environment,
-            bundle=bundle_used,
+            bundle=model.used,
             input=used,
             settings=settings,
             separation=None if separator is None else SeparationUsed.of(separator),

@@ -9,7 +9,7 @@ Source: paper 3 (Fig. 1), 3.5 "Inference".
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -35,44 +35,59 @@ from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
 
-__all__ = ["OnSheet", "accompany"]
+__all__ = ["OnSheet", "OpenBundle", "accompany"]
 
 OnSheet: TypeAlias = Callable[[LeadSheet | None], None]
 """Gets the lead sheet that is followed; None for none."""
 
-NOTHING_AROUND = Around()
+_NOTHING_AROUND = Around()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenBundle:
+    """A bundle that is ready to run.
+
+    Args:
+        bundle: the model.
+        used: what a record says of it.
+        device: where to compute.
+        engine: what runs the stages.
+    """
+
+    bundle: Bundle
+    used: BundleUsed
+    device: torch.device
+    engine: Engine
+
+    def environment(self) -> Environment:
+        """What a record says of here and now."""
+        return Environment.here(str(self.device), engine=self.engine.name)
 
 
 def accompany(
-    bundle: Bundle,
+    model: OpenBundle,
     vocals: Sequence[Audio],
     used: Sequence[InputUsed],
     settings: Settings,
     *,
     guides: Sequence[LeadSheet | None],
     takes: Sequence[int],
-    bundle_used: BundleUsed,
-    device: torch.device,
-    engine: Engine,
     separator: Separator | None,
     on_progress: OnProgress | None,
     corrections: Corrections | None = None,
     on_sheet: OnSheet | None = None,
-    around: Around = NOTHING_AROUND,
+    around: Around = _NOTHING_AROUND,
 ) -> list[list[Accompaniment]]:
     """The takes of each vocal.
 
     Args:
-        bundle: the model.
+        model: that makes them.
         vocals: one or more, of one length and rate; songs, if there is a separator.
         used: of each vocal, for its record.
-        settings: of all; the take is set for each.
+        settings: of all; take and engine are set here.
         guides: the lead sheet of each vocal, or None for all of them: then the bundle's analyser hears them,
             if it has one and its stages follow them.
         takes: their numbers.
-        bundle_used: for the records.
-        device: where to compute.
-        engine: what runs the stages.
         separator: takes the vocals out of songs.
         on_progress: called after every frame of every stage.
         corrections: of the lead sheets; see `hafm.generate.steps.sheets_for`.
@@ -80,8 +95,13 @@ def accompany(
         around: an intro and an ending of one vocal.
 
     Raises:
-        AudioError, BundleError, DeviceError: as `hafm.generate.accompany.Accompanist.generate` says.
+        LeadSheetError, AudioError, BundleError, DeviceError: as for `Accompanist.generate`.
     """
+    bundle, device = model.bundle, model.device
+    settings = replace(settings, engine=model.engine.name)
+    if corrections is not None:
+        for vocal in vocals:
+            corrections.require_duration(vocal.seconds)
     if separator is not None:
         vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
     vocals = [with_notes(vocal) for vocal in vocals]
@@ -102,7 +122,7 @@ def accompany(
         if on_sheet is not None:
             for sheet in guides:
                 on_sheet(sheet)
-        environment = Environment.here(str(device), engine=engine.name)
+        environment = model.environment()
         heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
         semantic, codes = play(
             bundle,
@@ -115,7 +135,7 @@ def accompany(
             takes=takes,
             skip_fine=settings.skip_fine,
             device=device,
-            session=engine.session,
+            session=model.engine.session,
             on_progress=on_progress,
         )
         waveforms = [
@@ -129,7 +149,7 @@ def accompany(
             ]
     record = GenerationRecord(
         environment=environment,
-        bundle=bundle_used,
+        bundle=model.used,
         input=used[0],
         settings=settings,
         separation=None if separator is None else SeparationUsed.of(separator),

@@ -20,8 +20,10 @@ A preview is the sound of the coarse codes alone, which need not wait for the fi
 preview has been given. The accompaniment at the end is the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 import torch
 from jaxtyping import Float, Int
@@ -35,9 +37,9 @@ from hafm.device import device_errors, exact_device, one_thread
 from hafm.errors import BundleError
 from hafm.generate.accompaniment import Accompaniment, Tokens
 from hafm.generate.engine import Engine
-from hafm.generate.pipeline import OnSheet
+from hafm.generate.pipeline import OnSheet, OpenBundle
 from hafm.generate.plan import Window
-from hafm.generate.record import BundleUsed, Environment, GenerationRecord, InputUsed, Settings
+from hafm.generate.record import GenerationRecord, InputUsed, Settings
 from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.steps import coarse_sampling, codec_frames, fit_frames, hear, sheets_for, show, sound
@@ -47,13 +49,13 @@ from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
 from hafm.rates import convert_frames
-from hafm.stages.bundle import Bundle
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.base import Codec, DecodesInPieces
 
 __all__ = ["Part", "stream"]
 
 _FIRST_SECONDS, _LONGEST_SECONDS = 1, 8
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,49 +73,6 @@ class Part:
     waveform: Float[Tensor, "1 T"]
     sample_rate: int
     accompaniment: Accompaniment | None = None
-
-
-def stream(
-    bundle: Bundle,
-    vocal: Audio,
-    used: InputUsed,
-    settings: Settings,
-    *,
-    guide: LeadSheet | None,
-    bundle_used: BundleUsed,
-    device: torch.device,
-    engine: Engine,
-    on_progress: OnProgress | None,
-    corrections: Corrections | None = None,
-    on_sheet: OnSheet | None = None,
-    preview: bool = False,
-) -> Iterator[Part]:
-    """The parts.
-
-    Args:
-        preview: parts sound as the coarse codes do, and the one with the accompaniment is empty.
-        bundle, ...: those of `hafm.generate.pipeline.accompany`, for one vocal and take.
-    """
-    parts = _parts(
-        bundle,
-        with_notes(vocal),
-        used,
-        settings,
-        guide,
-        bundle_used,
-        device,
-        engine,
-        on_progress,
-        corrections=corrections,
-        on_sheet=on_sheet,
-        preview=preview,
-    )
-    while True:
-        with device_errors(device), one_thread():  # not while the caller has its turn
-            part = next(parts, None)
-        if part is None:
-            return
-        yield part
 
 
 class _Made:
@@ -198,21 +157,45 @@ class _Stacked:
             row += rows
 
 
-def _parts(
-    bundle: Bundle,
+def _in_turns(
+    make: "Callable[Concatenate[OpenBundle, P], Iterator[Part]]",
+) -> "Callable[Concatenate[OpenBundle, P], Iterator[Part]]":
+    """Threads and errors of the device are ours while a part is made, not while the caller has its turn."""
+
+    @wraps(make)
+    def turns(model: OpenBundle, /, *args: P.args, **named: P.kwargs) -> Iterator[Part]:
+        parts = make(model, *args, **named)
+        while True:
+            with device_errors(model.device), one_thread():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
+
+    return turns
+
+
+@_in_turns
+def stream(
+    model: OpenBundle,
     vocal: Audio,
     used: InputUsed,
     settings: Settings,
-    guide: LeadSheet | None,
-    bundle_used: BundleUsed,
-    device: torch.device,
-    engine: Engine,
-    on_progress: OnProgress | None,
     *,
-    corrections: Corrections | None,
-    on_sheet: OnSheet | None,
-    preview: bool,
+    guide: LeadSheet | None,
+    on_progress: OnProgress | None,
+    corrections: Corrections | None = None,
+    on_sheet: OnSheet | None = None,
+    preview: bool = False,
 ) -> Iterator[Part]:
+    """The parts.
+
+    Args:
+        preview: parts sound as the coarse codes do, and the one with the accompaniment is empty.
+        model, ...: those of `hafm.generate.pipeline.accompany`, for one vocal and take.
+    """
+    bundle, device, engine = model.bundle, model.device, model.engine
+    settings, vocal = replace(settings, engine=engine.name), with_notes(vocal)
     [sheet] = sheets_for(bundle, [guide], [vocal], corrections=corrections)
     if on_sheet is not None:
         on_sheet(sheet)
@@ -221,12 +204,12 @@ def _parts(
     num_frames = codec_frames(bundle, vocal)
 
     def made(name: str, *sources: "Tensor | _Made", frames: int, drawn: SamplingSettings) -> _Made:
-        model = bundle.load_stage(name, device=device)
+        stage = bundle.load_stage(name, device=device)
         return _Made(
-            model,
+            stage,
             sources,
             num_frames=frames,
-            settings=LIKELIEST if model.spec.pattern == "parallel" else drawn,
+            settings=LIKELIEST if stage.spec.pattern == "parallel" else drawn,
             generator=generator_for(seed=settings.seed, take=settings.take, name=name),
             guide=shown,
             engine=engine,
@@ -279,8 +262,8 @@ def _parts(
         ),
         vocal=vocal,
         record=GenerationRecord(
-            environment=Environment.here(str(device), engine=engine.name),
-            bundle=bundle_used,
+            environment=model.environment(),
+            bundle=model.used,
             input=used,
             settings=settings,
             lead_sheet=sheet,

@@ -3,8 +3,8 @@
 In: a task, which names the folder of a project. Out: files in it, and a few values for `project.json`.
 
     Listen    upload -> vocal.wav, hearing.json, heard.json, lead-sheet.json       the gateway, the analyser
-    Play      vocal.wav + a lead sheet -> takes/NNN/                               the model
-    Sketch    vocal.wav + a lead sheet -> takes/NNN/                               `web/sketch.py`
+    Play      vocal.wav + a lead sheet -> takes/NNN/                               `web/takes.py`, the model
+    Sketch    vocal.wav + a lead sheet -> takes/NNN/                               `web/takes.py`, samples
     Export    a take -> export.zip                                                 `web/export.py`
 
 Conventions: a task reports how far it is, and what that raises ends it; so it is cancelled. Whatever is
@@ -12,17 +12,13 @@ raised, files are whole and a folder of a take is there with all its files or no
 """
 
 import json
-import math
-import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hafm.estimate import Estimator
+from hafm.files import write_whole
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.web.store import Vocal, Warning
-from hafm.web.take import write_take
 from hafm.web.tasks import Listen, Play, Report, Sketch, Task
 
 if TYPE_CHECKING:
@@ -30,9 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hafm.audio.sound import Audio
-    from hafm.generate.accompany import Accompaniment
     from hafm.guide.lead_sheet import LeadSheet
-    from hafm.progress import Progress
 
 __all__ = ["Studio"]
 
@@ -78,13 +72,10 @@ class Studio:
             return self._listen(task, report)
         if isinstance(task, Play):
             return self._play(task, report)
-        if isinstance(task, Sketch):
-            from hafm.web.sketch import sketch
-
-            return sketch(task, report)
         from hafm.web.export import pack
+        from hafm.web.takes import sketch
 
-        return pack(task, report)
+        return sketch(task, report) if isinstance(task, Sketch) else pack(task, report)
 
     # ---- hearing
 
@@ -101,7 +92,7 @@ class Studio:
             notes = audio.notes + vocal_notes(audio.waveform, audio.sample_rate)
             audio = _kept_as_vocal(audio, vocal_path)
         report("hearing", 0.3, None)
-        _write_json(folder / "hearing.json", _hearing(audio))
+        write_whole(folder / "hearing.json", json.dumps(_hearing(audio), allow_nan=False))
         report("hearing", 0.5, None)
         given = None if task.given is None else lead_sheet_from_json(task.given, where="the given lead sheet")
         if given is not None and given.beats and given.beats[-1].seconds >= audio.seconds:
@@ -109,9 +100,8 @@ class Studio:
         elif given is not None:
             given = replace(given, duration_seconds=audio.seconds)
         sheet = self._heard(audio, given, task.tempo_bpm)
-        text = lead_sheet_to_json(sheet).encode()
         for name in ("heard.json", "lead-sheet.json"):
-            _write(folder / name, text)
+            write_whole(folder / name, lead_sheet_to_json(sheet))
         vocal = Vocal(
             seconds=audio.seconds,
             sample_rate_hz=audio.sample_rate,
@@ -132,76 +122,10 @@ class Studio:
             audio.waveform, sample_rate=audio.sample_rate, given=given, tempo_bpm=tempo_bpm
         )
 
-    # ---- takes
-
     def _play(self, task: Play, report: Report) -> dict[str, Any]:
-        if task.again is not None:
-            from hafm.web.again import play_again
+        from hafm.web.takes import play
 
-            return play_again(self._accompanist, task, report)
-        from hafm.generate.phases import phases
-        from hafm.generate.vocal import read_vocal
-
-        report("opening", 0.0, None)
-        vocal = task.folder / "vocal.wav"
-        seconds = read_vocal(vocal).seconds
-        bundle = self._accompanist.bundle
-        names = ["semantic", "coarse"] if task.skip_fine else ["semantic", "coarse", "fine"]
-        parts = phases([bundle.spec(name) for name in names], seconds)
-        frames = {part.name: part.frames for part in parts}
-        estimator = Estimator(parts)
-        estimator.start(now=time.monotonic())
-
-        def on_progress(progress: "Progress") -> None:
-            done = round(frames[progress.step] * progress.done / progress.total)
-            found = estimator.update(progress.step, done=done, now=time.monotonic())
-            report(progress.step, 0.95 * found.share, found.seconds_left)
-
-        from hafm.generate.steps import follows_sheets
-
-        sheet = lead_sheet_from_json(task.sheet, where="the lead sheet")
-        takes = self._accompanist.generate_takes(
-            vocal,
-            takes=task.takes,
-            seed=task.seed,
-            temperature=task.temperature,
-            guidance=task.guidance,
-            guide_guidance=task.guide_guidance,
-            guide=sheet if follows_sheets(bundle) else None,
-            skip_fine=task.skip_fine,
-            on_progress=on_progress,
-        )
-        report("comparing", 0.95, None)
-        scores = _scores(takes)
-        report("writing", 0.97, None)
-        numbers = range(task.first_number, task.first_number + len(takes))
-        for number, take, score in zip(numbers, takes, scores, strict=True):
-            _save(take, task, number, score)
-            report("writing", 0.97 + 0.03 * (number - task.first_number + 1) / len(takes), None)
-        return {"takes": list(numbers)}
-
-
-def _scores(takes: "list[Accompaniment]") -> list[dict[str, Any]]:
-    from hafm.evaluate.ranking import pick_best
-
-    if len(takes) == 1:
-        return [{}]
-    ranking = pick_best(takes)
-    ranked = {take.index: (place, take) for place, take in enumerate(ranking.takes, 1)}
-    found = []
-    for index in range(len(takes)):
-        place, take = ranked[index]
-        terms = {name: value if math.isfinite(value) else None for name, value in take.terms.items()}
-        found.append({"place": place, "of": len(takes), "score": take.score, "terms": terms})
-    return found
-
-
-def _save(take: "Accompaniment", task: Play, number: int, about: Mapping[str, Any]) -> None:
-    from hafm.files import staged_folder
-
-    with staged_folder(task.folder / "takes" / f"{number:03d}", last=["take.json"]) as folder:
-        _, output = take.write(folder.staging, balance_db=task.balance_db)
-        write_take(folder.staging, task, number, levels=output.levels, about=about)
+        return play(self._accompanist, task, report)
 
 
 def _kept_as_vocal(audio: "Audio", path: Path) -> "Audio":
@@ -252,14 +176,3 @@ def _peaks(mono: "Float[Tensor, ' T']", seconds: float) -> "Float[Tensor, ' P']"
 
     number = max(1, min(_MOST_PEAKS, round(seconds * _PEAKS_PER_SECOND), len(mono)))
     return torch.as_tensor(adaptive_max_pool1d(mono.abs()[None], number)[0])
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    _write(path, json.dumps(values, allow_nan=False).encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    from hafm.files import atomic_file
-
-    with atomic_file(path) as file:
-        file.write(data)

@@ -131,6 +131,6 @@ def test_what_cannot_be_measured_is_said(change, says):
         Example(**{**values, **change})
 
 
-def test_an_unknown_name_is_told_the_names():
+def test_the_error_for_an_unknown_name_lists_the_names():
     with pytest.raises(UsageError, match="no measure called fad; there are key_truth"):
         measure(FITTING, ["fad"])

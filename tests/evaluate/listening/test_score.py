@@ -257,7 +257,7 @@ def test_a_rater_who_presses_one_side_shows() -> None:
     assert left.raters[0].consistent == 0
 
 
-def test_who_stopped_early_is_told_of() -> None:
+def test_who_stopped_early_is_reported() -> None:
     design = design_of(systems=SYSTEMS, songs=12)
     whole = simulated(design, always(1.0), seed=1)
     part = type(whole)(where="x", session="y", rater="Bo", answers=whole.answers[:3])
@@ -276,10 +276,10 @@ def test_json_and_table() -> None:
     found = score(design, [simulated(design, always(0.8), seed=s, ties=0.1) for s in range(3)], draws=50)
     values = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert {"kit", "pairs", "strengths", "raters", "consistency", "notes"} <= set(values)
-    told = ScoreOutcome(scores=found).summary()
-    assert max(map(len, told.splitlines())) <= 100
-    assert "draws of raters and clips" in told
-    assert all(system in told for system in SYSTEMS)
+    summary = ScoreOutcome(scores=found).summary()
+    assert max(map(len, summary.splitlines())) <= 100
+    assert "draws of raters and clips" in summary
+    assert all(system in summary for system in SYSTEMS)
 
 
 def test_the_same_seed_gives_the_same_scores() -> None:

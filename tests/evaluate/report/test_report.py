@@ -206,7 +206,7 @@ def test_names_from_files_are_text(page: Node) -> None:
     assert len(names) == 2
 
 
-def test_where_the_collection_lay_is_not_told(run: RunFolder, page: Node) -> None:
+def test_where_the_collection_lay_is_not_shown(run: RunFolder, page: Node) -> None:
     assert run.manifest.collection["root"] == "/home/somebody/made up"
     assert "somebody" not in (run.path / "report.html").read_text()
     assert "folder made up" in page.text
@@ -385,10 +385,10 @@ def test_no_clip_is_played_where_none_is_wanted(small: RunFolder) -> None:
     assert "No clip is played" in silent.text
 
 
-def test_progress_is_told_clip_by_clip(small: RunFolder) -> None:
-    told: list[tuple[int, int]] = []
-    write_report(small, results_in(small), on_progress=lambda at: told.append((at.done, at.total)))
-    assert told == [(1, 2), (2, 2)]
+def test_progress_is_reported_clip_by_clip(small: RunFolder) -> None:
+    reported: list[tuple[int, int]] = []
+    write_report(small, results_in(small), on_progress=lambda at: reported.append((at.done, at.total)))
+    assert reported == [(1, 2), (2, 2)]
 
 
 # ---- what cannot be

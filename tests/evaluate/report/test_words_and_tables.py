@@ -124,7 +124,7 @@ def test_nothing_is_bold_where_a_measure_says_nothing_or_there_is_no_random_pair
         ((0.1, 0.0, 0.19), "The model is worse than random pairing by key against the vocal"),
     ],
 )
-def test_a_difference_is_told_where_intervals_do_not_meet(
+def test_a_difference_is_reported_where_intervals_do_not_meet(
     manifest: Manifest, model: tuple[float, float, float], verdict: str
 ) -> None:
     found = with_figures(
@@ -160,13 +160,13 @@ def test_nothing_is_concluded_from_measures_that_say_nothing(manifest: Manifest)
     assert not any("loudness" in line.lower() for line in summary(found))
 
 
-def test_the_worth_of_the_vocal_is_told_as_far_as_its_interval_goes(manifest: Manifest) -> None:
+def test_the_worth_of_the_vocal_is_stated_as_far_as_its_interval_goes(manifest: Manifest) -> None:
     results = results_of(manifest, ("model",))
     row = replace(results.worth[0], difference=Figure(value=0.1, low=-0.1, high=0.3))
-    told = {
+    sentences = {
         line for line in summary(Lookup(replace(results, worth=(row, results.worth[1])))) if "stage" in line
     }
-    assert told == {
+    assert sentences == {
         "The semantic stage shows no difference between the right vocal and another's: 0.100 "
         "[\N{MINUS SIGN}0.100, 0.300] nats per token.",
         "The coarse stage predicts true tokens better with the right vocal than with another's: 0.300 "
