@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from hafm.app.preview import Preview
+from hafm.app.generate_progress import Preview
 from tests.app.conftest import RATE, Hafm, tree
 from tests.tiny import sung
 from tests.unchecked import unchecked

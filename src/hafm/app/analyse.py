@@ -166,7 +166,7 @@ class Analyse(SheetCommand):
         """All files, and what was left out."""
         from hafm.app.plot import has_matplotlib
         from hafm.audio.io import write_audio
-        from hafm.files import atomic_file
+        from hafm.files import write_whole
         from hafm.guide.sheet_files import write_sheet_files
 
         paths, notes = write_sheet_files(sheet, folder), []
@@ -174,10 +174,8 @@ class Analyse(SheetCommand):
             from hafm.app.sheet_plot import draw_sheet
 
             paths["picture"] = folder / PICTURE
-            with atomic_file(paths["picture"]) as file:
-                file.write(
-                    draw_sheet(sheet, vocal.mono(), vocal.sample_rate, title=Path(vocal.path or "vocal").stem)
-                )
+            title = Path(vocal.path or "vocal").stem
+            write_whole(paths["picture"], draw_sheet(sheet, vocal.mono(), vocal.sample_rate, title=title))
         else:
             notes.append(f"{PICTURE} was left out: it needs matplotlib, pip install 'hafm[plot]'")
         if not sheet.beats:

@@ -202,7 +202,7 @@ class Arrange(SheetCommand):
         from hafm.arrange.files import hashes, write_arrangement
         from hafm.arrange.record import RECORD_FILE
         from hafm.device import one_thread
-        from hafm.files import atomic_file
+        from hafm.files import write_whole
 
         ready = time.monotonic()
         settings = job.record.settings
@@ -239,8 +239,7 @@ class Arrange(SheetCommand):
                 settings=replace(settings, style=arrangement.style),
             ).written(levels=levels, files=hashes(folder.staging, paths))
             paths["record"] = folder.staging / RECORD_FILE
-            with atomic_file(paths["record"]) as file:
-                file.write(record.to_json().encode())
+            write_whole(paths["record"], record.to_json())
         written = time.monotonic()
         return ArrangeOutcome(
             paths={name: folder.final(path) for name, path in paths.items()},

@@ -9,7 +9,6 @@ The accompaniment itself is made by `hafm.generate.accompany`; start to read the
 """
 
 import contextlib
-import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -19,83 +18,68 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from hafm.app import options
 from hafm.app.command import Range, option
-from hafm.app.generate_result import RANKING_FILE, GenerateOutcome, Take, put_best
+from hafm.app.generate_files import (
+    check_folders,
+    needed_bytes,
+    output_files,
+    put_best,
+    save_sheet,
+    save_take,
+)
+from hafm.app.generate_progress import Preview, growing_preview, stage_progress
+from hafm.app.generate_result import GenerateOutcome
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import MADE, SOUND, WRITTEN, separator_path, separator_threads
-from hafm.app.preview import Preview, follow_turns, growing_preview
 from hafm.app.sheet_command import SheetCommand, SheetRequest
-from hafm.errors import OutputError, UsageError
-from hafm.estimate import Estimator, Phase
+from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
     from hafm.audio.sound import Audio
-    from hafm.evaluate.ranking import Ranking
     from hafm.files import StagedFolder
     from hafm.generate.accompany import Accompaniment, Accompanist
     from hafm.generate.record import GenerationRecord
-    from hafm.guide.lead_sheet import LeadSheet
-    from hafm.progress import OnProgress, Progress
+    from hafm.progress import OnProgress
     from hafm.separate.separator import Separator
 
-__all__ = ["SETTLED_BY_REPLAY", "Generate"]
+__all__ = ["LEFT_BY_REPLAY", "Generate"]
 
-SETTLED_BY_REPLAY = (
-    "--start",
-    "--seconds",
-    "--format",
-    "--balance",
-    "--loudness",
-    "--takes",
-    "--pick",
-    "--seed",
-    "--temperature",
-    "--top-k",
-    "--guidance",
-    "--skip-fine",
-    "--separate",
-    "--bpm",
-    "--first-beat",
-    "--meter",
-    "--half-time",
-    "--double-time",
-    "--free-time",
-    "--key",
-    "--chords",
-    "--transpose-chords",
-    "--style",
-    "--guide",
-    "--no-guide",
-    "--guide-strength",
-    "--engine",
-    "--intro",
-    "--ending",
-    "--keep",
-    "--region",
-    "--preview",
+LEFT_BY_REPLAY = frozenset(
+    [
+        "--vocal",
+        "--replay",
+        "--separator",
+        "--output",
+        "--overwrite",
+        "--plot",
+        "--bundle",
+        "--device",
+        "--json",
+        "--quiet",
+        "--debug",
+    ]
 )
-"""What a record settles, and so cannot be given beside it."""
+"""What can be given beside a record, which settles all else."""
 
-SETTLED_BY_KEEP = (
-    "--replay",
-    "--start",
-    "--seconds",
-    "--takes",
-    "--pick",
-    "--separate",
-    "--no-guide",
-    "--engine",
-    "--intro",
-    "--ending",
-    "--preview",
+SETTLED_BY_KEEP = frozenset(
+    [
+        "--replay",
+        "--start",
+        "--seconds",
+        "--takes",
+        "--pick",
+        "--separate",
+        "--no-guide",
+        "--engine",
+        "--intro",
+        "--ending",
+        "--preview",
+    ]
 )
 """What a take that is kept settles."""
 
-_BYTES_PER_SAMPLE = 3
 _BESIDE_SECONDS = 5.0  # beside a region, that the stages see: hafm.generate.region
 _LONGEST_BAR_SECONDS = 12
-_BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
-_SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual size: benchmarks/separate.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,8 +271,8 @@ class Generate(SheetCommand, options.DrawingCommand):
         return (*self.corrections.given, *(name for name, value in others if value is not None))
 
     def check_given(self, names: Sequence[str]) -> None:
-        settled = [name for name in SETTLED_BY_REPLAY if name in names]
-        kept = [name for name in SETTLED_BY_KEEP if name in names]
+        settled = [name for name in names if name not in LEFT_BY_REPLAY]
+        kept = [name for name in names if name in SETTLED_BY_KEEP]
         if self.keep is not None and kept:
             raise UsageError(
                 f"{', '.join(kept)} cannot be given beside --keep, which takes that from the take; leave "
@@ -317,7 +301,7 @@ class Generate(SheetCommand, options.DrawingCommand):
             check_matplotlib()
         plan = _plan(self)
         find_device(plan.device)
-        _check_folders(plan)
+        plan.check_folders()
         with (
             staged_folder(
                 self.output,
@@ -348,14 +332,20 @@ class Generate(SheetCommand, options.DrawingCommand):
 
         vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
         sheet = plan.sheet(vocal.seconds)
-        check_output_folder(
-            self.output,
-            overwrite=True,
-            needed_bytes=_needed_bytes(plan, vocal),
-            largest_bytes=_BYTES_PER_SAMPLE * vocal.waveform.numel() if plan.format == "wav" else 0,
+        needed, largest = needed_bytes(
+            vocal,
+            takes=self.takes + (self.pick == "best"),
+            longer_seconds=_LONGEST_BAR_SECONDS * (self.intro + 2 * self.ending),
+            separated=plan.separator is not None,
+            is_wav=plan.format == "wav",
         )
+        check_output_folder(self.output, overwrite=True, needed_bytes=needed, largest_bytes=largest)
 
-        separator = None if plan.separator is None else _open_separator(plan.separator)
+        separator = None
+        if plan.separator is not None:
+            from hafm.separate.separator import Separator
+
+            separator = Separator.open(plan.separator, threads=separator_threads())
         shown.step("opening the bundle")
         accompanist = Accompanist.from_pretrained(
             plan.bundle, device=plan.device, engine=plan.engine, revision=plan.revision
@@ -367,23 +357,43 @@ class Generate(SheetCommand, options.DrawingCommand):
         ready = time.monotonic()
 
         shown.step("listening")
-        reporter = _reporter(accompanist, plan, plan.stage_seconds(vocal.seconds), shown)
+        on_progress = stage_progress(
+            accompanist,
+            plan.stage_seconds(vocal.seconds),
+            shown,
+            skip_fine=plan.skip_fine,
+            separated=plan.separator is not None,
+            preview=self.preview,
+        )
         accompaniments = plan.generate(
-            accompanist, separator, sheet, vocal, shown, preview=preview, on_progress=reporter
+            accompanist, separator, sheet, vocal, shown, preview=preview, on_progress=on_progress
         )
         generated = time.monotonic()
 
-        ranking = _rank(accompaniments, shown) if self.pick == "best" else None
+        ranking = None
+        if self.pick == "best":
+            shown.step("comparing the takes")
+            from hafm.evaluate.ranking import pick_best
+
+            ranking = pick_best(accompaniments)
         ranked = time.monotonic()
 
         shown.step("writing")
         notes = [*plan.notes(sheet), *sheet.notes, *(note for each in accompaniments for note in each.notes)]
-        takes = [
-            _save(accompaniment, number, len(accompaniments), folder, plan, notes)
-            for number, accompaniment in enumerate(accompaniments, start=1)
-        ]
+        takes = []
+        for number, accompaniment in enumerate(accompaniments, start=1):
+            take, failures = save_take(
+                accompaniment,
+                number,
+                len(accompaniments),
+                folder,
+                save_options=plan.save_options,
+                plot=self.plot,
+            )
+            takes.append(take)
+            notes += failures
         picked = None if ranking is None else put_best(ranking, takes, folder)
-        sheet_paths = _save_sheet(accompaniments[0].record.lead_sheet, folder)
+        sheet_paths = save_sheet(accompaniments[0].record.lead_sheet, folder)
         written = time.monotonic()
         return GenerateOutcome(
             takes=takes,
@@ -462,6 +472,27 @@ class _Plan:
             f"seed {request.seed} is that of the take, and nothing else was changed: the stretch may be what "
             "it was; give another --seed"
         ]
+
+    def check_folders(self) -> None:
+        """Refuses an output folder that cannot take results, or holds the vocal, the record or the sheet."""
+        request = self.request
+        check_folders(
+            request.output,
+            overwrite=request.overwrite,
+            takes=request.takes,
+            files=output_files(
+                format=self.format,
+                takes=request.takes,
+                best=request.pick == "best",
+                separated=self.separator is not None,
+                plot=request.plot,
+            ),
+            held={
+                "vocal": self.vocal,
+                "record": request.replay if request.keep is None else request.keep,
+                "guide": request.guide,
+            },
+        )
 
     def stage_seconds(self, vocal_seconds: float) -> float:
         """About how much the stages make."""
@@ -647,140 +678,3 @@ def _stretch(text: str) -> tuple[float, float]:
     if found is None:
         raise UsageError(f"--region is {text!r}; give seconds from and to, as in 12.5-20")
     return float(found[1]), float(found[2])
-
-
-# ---- before the model runs
-
-
-def _open_separator(path: Path) -> "Separator":
-    from hafm.separate.separator import Separator
-
-    return Separator.open(path, threads=separator_threads())
-
-
-def _check_folders(plan: _Plan) -> None:
-    """Refuses an output folder that cannot take results, or in which one could replace vocal or record."""
-    from hafm.files import check_output_folder
-
-    output = plan.request.output
-    check_output_folder(output, overwrite=plan.request.overwrite, files=_files(plan))
-    for folder in options.take_folders(output, plan.request.takes):
-        record = plan.request.replay if plan.request.keep is None else plan.request.keep
-        held = {"vocal": plan.vocal, "record": record, "guide": plan.request.guide}
-        for name, path in held.items():
-            if path is not None and path.resolve().parent == folder.resolve():
-                raise OutputError(
-                    f"'{output}' holds the {name} itself ('{path}'), which must not be replaced; "
-                    "give another folder with -o"
-                )
-
-
-def _files(plan: _Plan) -> list[str]:
-    """What will be written, below the output folder."""
-    from hafm.generate.accompaniment import RECORD_FILE
-    from hafm.guide.sheet_files import SHEET_FILES
-
-    sounds = ["accompaniment", "mix", *(["vocal"] if plan.separator is not None else [])]
-    names = [*(f"{sound}.{plan.format}" for sound in sounds), RECORD_FILE]
-    names += ["plot.png"] if plan.request.plot else []
-    best = [*names, RANKING_FILE] if plan.request.pick == "best" or plan.request.takes == 1 else []
-    takes = options.take_folders(Path(), plan.request.takes)[1:]
-    best += [SHEET_FILES["lead_sheet"], SHEET_FILES["midi"]]
-    return [*best, *((folder / name).as_posix() for folder in takes for name in names)]
-
-
-def _needed_bytes(plan: _Plan, vocal: "Audio") -> int:
-    channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
-    if plan.separator is not None:
-        channels += 2 * vocal.num_channels  # the vocal, which may need floats
-    samples = vocal.num_samples + (plan.request.intro + 2 * plan.request.ending) * (
-        _LONGEST_BAR_SECONDS * vocal.sample_rate
-    )
-    copies = plan.request.takes + (plan.request.pick == "best")
-    return copies * (channels * samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE)
-
-
-def _reporter(accompanist: "Accompanist", plan: _Plan, seconds: float, shown: "Display") -> "OnProgress":
-    """Turns the progress of stages into that of the job, and says when the last stage is done."""
-    from hafm.generate.phases import phases
-    from hafm.generate.vocal import SEPARATION
-
-    names = ["semantic", "coarse"] if plan.skip_fine else ["semantic", "coarse", "fine"]
-    parts = phases([accompanist.bundle.spec(name) for name in names], seconds)
-    if plan.separator is not None:
-        parts.insert(0, Phase(name=SEPARATION, frames=math.ceil(seconds), cost=_SEPARATION_COST))
-    frames = {part.name: part.frames for part in parts}
-    if plan.request.preview:
-        return follow_turns(parts, shown)
-    report = shown.generation(Estimator(parts))
-
-    def on_progress(progress: "Progress") -> None:
-        report(progress.step, round(frames[progress.step] * progress.done / progress.total))
-        if progress.step == names[-1] and progress.done == progress.total:
-            shown.step("rendering")
-
-    return on_progress
-
-
-# ---- after it
-
-
-def _rank(accompaniments: "Sequence[Accompaniment]", shown: "Display") -> "Ranking":
-    shown.step("comparing the takes")
-    from hafm.evaluate.ranking import pick_best
-
-    return pick_best(accompaniments)
-
-
-def _save(
-    accompaniment: "Accompaniment",
-    number: int,
-    of: int,
-    folder: "StagedFolder",
-    plan: _Plan,
-    notes: list[str],
-) -> Take:
-    staging = folder.staging / f"take-{number}" if of > 1 else folder.staging
-    paths, output = accompaniment.write(staging, **plan.save_options)
-    for path in paths.values():
-        folder.finish(path)
-    if plan.request.plot:
-        try:
-            paths["plot"] = _plot(accompaniment, staging, f"take {number} of {of}")
-        except Exception as error:  # whatever it is, the sound is worth more than its picture
-            notes.append(f"no plot of take {number} could be made ({type(error).__name__}: {error})")
-    return Take(
-        number=number,
-        paths={name: folder.final(path) for name, path in paths.items()},
-        levels=output.levels,
-    )
-
-
-def _save_sheet(sheet: "LeadSheet | None", folder: "StagedFolder") -> dict[str, Path]:
-    """The lead sheet that all takes follow, beside them; nothing if they follow none."""
-    from hafm.guide.lead_sheet import LeadSheet
-    from hafm.guide.sheet_files import write_sheet_files
-
-    if sheet is None or sheet == LeadSheet(duration_seconds=sheet.duration_seconds):
-        return {}
-    paths = write_sheet_files(sheet, folder.staging, names=("lead_sheet", "midi"))
-    return {name: folder.final(path) for name, path in paths.items()}
-
-
-def _plot(accompaniment: "Accompaniment", folder: Path, take: str) -> Path:
-    from hafm.app.plot import draw
-    from hafm.files import atomic_file
-
-    record = accompaniment.record
-    png = draw(
-        vocal=accompaniment.vocal.waveform,
-        accompaniment=accompaniment.waveform,
-        sample_rate=accompaniment.sample_rate,
-        title=Path(accompaniment.vocal.path or "vocal").name,
-        subtitle=f"{take}, seed {record.settings.seed}, bundle {record.bundle.name} {record.bundle.version}",
-        start_seconds=accompaniment.vocal.start_seconds,
-    )
-    path = folder / "plot.png"
-    with atomic_file(path) as file:
-        file.write(png)
-    return path

@@ -1,4 +1,4 @@
-"""What `hafm generate` has to say when it is done, for people and for programs, and `--pick best`.
+"""What `hafm generate` has to say when it is done, for people and for programs.
 
 In: where things are and how long they took. Out: a few lines of text, or one JSON object:
 
@@ -25,7 +25,6 @@ replayed as it is. `accompaniment_sha256` tells whether `take-N/` still holds wh
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,23 +33,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hafm.audio.sound import Audio
     from hafm.evaluate.ranking import Ranking
-    from hafm.files import StagedFolder
     from hafm.generate.record import GenerationRecord
     from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = [
-    "RANKING_FILE",
     "GenerateOutcome",
     "Picked",
     "Take",
-    "put_best",
     "sheet_to_json",
     "vocal_to_json",
 ]
 
-RANKING_FILE = "ranking.json"
-
-_FORMAT = 1
 _MOST_ROWS = 8  # of a chart: what is above the list of files should stay on the screen
 
 
@@ -197,43 +190,3 @@ def vocal_to_json(vocal: "Audio") -> dict[str, Any]:
         "num_samples": vocal.num_samples,
         "num_channels": vocal.num_channels,
     }
-
-
-def put_best(ranking: "Ranking", takes: Sequence[Take], folder: "StagedFolder") -> Picked:
-    """Copies the best take to the top of the output folder, and writes how the takes were ranked.
-
-    Args:
-        ranking: of the takes.
-        takes: saved in `folder`, in order.
-        folder: not yet in its place.
-
-    Raises:
-        OutputError: the disk is full.
-    """
-    from hafm.files import atomic_file
-    from hafm.generate.record import GenerationRecord
-
-    staged = [
-        {name: folder.staging / path.relative_to(folder.target) for name, path in take.paths.items()}
-        for take in takes
-    ]
-    records = [GenerationRecord.read(paths["record"]) for paths in staged]
-    content = {"format": _FORMAT, **ranking.to_json(), "environment": records[0].environment.to_json()}
-    for row in content["takes"]:
-        index = row["take"] - 1
-        output = records[index].output
-        assert output is not None, "a record that was saved says how"
-        row["accompaniment_sha256"] = output.files[staged[index]["accompaniment"].name]
-    paths = {}
-    for name, path in staged[ranking.best.index].items():
-        paths[name] = folder.staging / path.name
-        with open(path, "rb") as source, atomic_file(paths[name]) as file:
-            shutil.copyfileobj(source, file)
-    paths["ranking"] = folder.staging / RANKING_FILE
-    with atomic_file(paths["ranking"]) as file:
-        file.write((json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-    return Picked(
-        ranking=ranking,
-        paths={name: folder.final(path) for name, path in paths.items()},
-        content=content,
-    )

@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 
 from hafm.errors import LeadSheetError
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.midi_in import lead_sheet_from_midi, midi_seconds
 from hafm.guide.midi_out import lead_sheet_to_midi
@@ -129,8 +129,7 @@ def write_sheet_files(sheet: LeadSheet, folder: Path, *, names: Collection[str] 
     for name in names or SHEET_FILES:
         if (content := contents[name]()) is not None:
             paths[name] = folder / SHEET_FILES[name]
-            with atomic_file(paths[name]) as file:
-                file.write(content)
+            write_whole(paths[name], content)
     return paths
 
 

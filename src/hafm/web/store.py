@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from hafm.errors import UsageError
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.jsonfile import JsonFile
@@ -203,8 +203,7 @@ class Store:
             project = self.find(project_id)
             if project is None or (revision is not None and revision != project.revision):
                 return None
-            with atomic_file(self.path(project_id) / "lead-sheet.json") as file:
-                file.write(lead_sheet_to_json(sheet).encode())
+            write_whole(self.path(project_id) / "lead-sheet.json", lead_sheet_to_json(sheet))
             return self.update(project_id, revision=project.revision + 1)
 
     # ---- the takes
@@ -246,8 +245,7 @@ class Store:
 
     def _write(self, project: Project) -> None:
         text = json.dumps({"format": 1, **asdict(project)}, indent=2)
-        with atomic_file(self.path(project.id) / "project.json") as file:
-            file.write(text.encode())
+        write_whole(self.path(project.id) / "project.json", text)
 
 
 def clean_name(name: str) -> str:

@@ -1,12 +1,12 @@
-"""`hafm generate --preview`: a sound file that grows while the accompaniment is made.
+"""What a user sees and hears while `hafm generate` works: how far it is, and the preview.
 
-In: the parts of a stream (`hafm.generate.stream`). Out: `OUT.preview.wav` beside the output folder, which
-takes its results at the very end only; gone when the command ends.
-
-A file of its own, for the growing file is an idea of its own, and `generate.py` has enough of them.
+In: the progress of stages; the parts of a stream (`hafm.generate.stream`). Out: one progress, of the whole
+job; `OUT.preview.wav` beside the output folder, a sound that grows. The folder takes its results at the very
+end only; then the preview goes.
 """
 
 import contextlib
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,12 +18,69 @@ from hafm.estimate import Estimator, Phase
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
-    from hafm.generate.accompany import Accompaniment, Part
+    from hafm.generate.accompany import Accompaniment, Accompanist, Part
     from hafm.progress import OnProgress, Progress
 
-__all__ = ["Preview", "follow_turns", "growing_preview"]
+__all__ = ["Preview", "growing_preview", "stage_progress"]
 
 _STEPS_OF_TURNS = 1000
+_SEPARATION_COST = 500.0  # of a second, in units of `phases`; a net of a usual size: benchmarks/separate.py
+
+
+def stage_progress(
+    accompanist: "Accompanist",
+    seconds: float,
+    shown: "Display",
+    *,
+    skip_fine: bool,
+    separated: bool,
+    preview: bool,
+) -> "OnProgress":
+    """Shows the progress of stages as that of the job, and says when the last stage is done.
+
+    Args:
+        accompanist: that works.
+        seconds: of sound that the stages make.
+        shown: shows it.
+        skip_fine: whether the last stage is left out.
+        separated: whether the vocal is taken out of a song first.
+        preview: whether the stages take turns, window by window.
+    """
+    from hafm.generate.phases import phases
+    from hafm.generate.vocal import SEPARATION
+
+    names = ["semantic", "coarse"] if skip_fine else ["semantic", "coarse", "fine"]
+    parts = phases([accompanist.bundle.spec(name) for name in names], seconds)
+    if separated:
+        parts.insert(0, Phase(name=SEPARATION, frames=math.ceil(seconds), cost=_SEPARATION_COST))
+    if preview:
+        return _turns_progress(parts, shown)
+    frames = {part.name: part.frames for part in parts}
+    report = shown.generation(Estimator(parts))
+
+    def on_progress(progress: "Progress") -> None:
+        report(progress.step, round(frames[progress.step] * progress.done / progress.total))
+        if progress.step == names[-1] and progress.done == progress.total:
+            shown.step("rendering")
+
+    return on_progress
+
+
+def _turns_progress(parts: Sequence[Phase], shown: "Display") -> "OnProgress":
+    """Shows the progress of stages that take turns as that of one thing."""
+    cost = {part.name: part.frames * part.cost for part in parts}
+    done = dict.fromkeys(cost, 0.0)
+    whole = Phase(name="accompaniment", frames=_STEPS_OF_TURNS, cost=1.0)
+    report = shown.generation(Estimator([whole]))
+
+    def on_progress(progress: "Progress") -> None:
+        done[progress.step] = cost[progress.step] * progress.done / progress.total
+        report(whole.name, round(whole.frames * sum(done.values()) / sum(cost.values())))
+
+    return on_progress
+
+
+# ---- preview
 
 
 class Preview:
@@ -95,20 +152,6 @@ def growing_preview(
     preview = Preview(path, shown)
     with interrupts.cleaning(preview.remove):
         yield preview
-
-
-def follow_turns(parts: Sequence[Phase], shown: "Display") -> "OnProgress":
-    """Shows the progress of stages that take turns, window by window, as that of one thing."""
-    cost = {part.name: part.frames * part.cost for part in parts}
-    done = dict.fromkeys(cost, 0.0)
-    whole = Phase(name="accompaniment", frames=_STEPS_OF_TURNS, cost=1.0)
-    report = shown.generation(Estimator([whole]))
-
-    def on_progress(progress: "Progress") -> None:
-        done[progress.step] = cost[progress.step] * progress.done / progress.total
-        report(whole.name, round(whole.frames * sum(done.values()) / sum(cost.values())))
-
-    return on_progress
 
 
 def _header(sample_rate: int, num_samples: int) -> bytes:

@@ -1,0 +1,198 @@
+"""The files of `hafm generate`: which there will be, whether there is room, and how they are written.
+
+    OUT/accompaniment.wav  mix.wav  vocal.wav?  plot.png?  generation.json      of one take
+    OUT/take-1/ ...  OUT/take-2/ ...                                            of several, each like that
+    OUT/...  OUT/ranking.json                                                   `--pick best`: the best again
+    OUT/lead-sheet.json  lead-sheet.mid                                         what all takes follow
+
+In: takes. Out: files in a staged folder (`files.py`), which has its place when all are there.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hafm.app import options
+from hafm.app.generate_result import Picked, Take
+from hafm.errors import OutputError
+
+if TYPE_CHECKING:
+    from hafm.audio.sound import Audio
+    from hafm.evaluate.ranking import Ranking
+    from hafm.files import StagedFolder
+    from hafm.generate.accompany import Accompaniment
+    from hafm.guide.lead_sheet import LeadSheet
+
+__all__ = ["check_folders", "needed_bytes", "output_files", "put_best", "save_sheet", "save_take"]
+
+_RANKING_FILE = "ranking.json"
+_FORMAT = 1
+_BYTES_PER_SAMPLE = 3
+_BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
+
+
+# ---- before the model runs
+
+
+def output_files(*, format: str, takes: int, best: bool, separated: bool, plot: bool) -> list[str]:
+    """What will be written, below the output folder."""
+    from hafm.generate.accompaniment import RECORD_FILE
+    from hafm.guide.sheet_files import SHEET_FILES
+
+    sounds = ["accompaniment", "mix", *(["vocal"] if separated else [])]
+    names = [*(f"{sound}.{format}" for sound in sounds), RECORD_FILE, *(["plot.png"] if plot else [])]
+    top = [*names, _RANKING_FILE] if best or takes == 1 else []
+    folders = options.take_folders(Path(), takes)[1:]
+    sheets = [SHEET_FILES["lead_sheet"], SHEET_FILES["midi"]]
+    return [*top, *sheets, *((folder / name).as_posix() for folder in folders for name in names)]
+
+
+def check_folders(
+    output: Path, *, overwrite: bool, takes: int, files: Sequence[str], held: Mapping[str, Path | None]
+) -> None:
+    """Refuses an output folder that cannot take results, or in which one could replace what came in.
+
+    Args:
+        held: the files that came in, by what they are. The others are as for `output_files`.
+
+    Raises:
+        OutputError: it cannot, or one could.
+    """
+    from hafm.files import check_output_folder
+
+    check_output_folder(output, overwrite=overwrite, files=files)
+    for folder in options.take_folders(output, takes):
+        for name, path in held.items():
+            if path is not None and path.resolve().parent == folder.resolve():
+                raise OutputError(
+                    f"'{output}' holds the {name} itself ('{path}'), which must not be replaced; "
+                    "give another folder with -o"
+                )
+
+
+def needed_bytes(
+    vocal: "Audio", *, takes: int, longer_seconds: int, separated: bool, is_wav: bool
+) -> tuple[int, int]:
+    """At most how much is written in all, and to one file.
+
+    Args:
+        vocal: that is accompanied.
+        takes: that are written, the best one counted twice if it is written twice.
+        longer_seconds: an intro and an ending, at most.
+        separated: whether the vocal is written, too.
+        is_wav: the format's files are no smaller than their samples.
+    """
+    channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
+    if separated:
+        channels += 2 * vocal.num_channels  # the vocal, which may need floats
+    samples = vocal.num_samples + longer_seconds * vocal.sample_rate
+    largest = _BYTES_PER_SAMPLE * vocal.waveform.numel() if is_wav else 0
+    return takes * (channels * samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE), largest
+
+
+# ---- after it
+
+
+def save_take(
+    accompaniment: "Accompaniment",
+    number: int,
+    of: int,
+    folder: "StagedFolder",
+    *,
+    save_options: Mapping[str, Any],
+    plot: bool,
+) -> tuple[Take, list[str]]:
+    """Writes a take.
+
+    Args:
+        accompaniment: of the take.
+        number, of: from 1; one alone has no folder of its own.
+        folder: for all of them.
+        save_options: for `Accompaniment.write`.
+        plot: draw it.
+
+    Returns:
+        Where it is, and notes on what could not be made.
+    """
+    staging = folder.staging / f"take-{number}" if of > 1 else folder.staging
+    paths, output = accompaniment.write(staging, **save_options)
+    notes = []
+    for path in paths.values():
+        folder.finish(path)
+    if plot:
+        try:
+            paths["plot"] = _plot(accompaniment, staging, f"take {number} of {of}")
+        except Exception as error:  # whatever it is, the sound is worth more than its picture
+            notes.append(f"no plot of take {number} could be made ({type(error).__name__}: {error})")
+    paths = {name: folder.final(path) for name, path in paths.items()}
+    return Take(number=number, paths=paths, levels=output.levels), notes
+
+
+def _plot(accompaniment: "Accompaniment", folder: Path, take: str) -> Path:
+    from hafm.app.plot import draw
+    from hafm.files import write_whole
+
+    record = accompaniment.record
+    png = draw(
+        vocal=accompaniment.vocal.waveform,
+        accompaniment=accompaniment.waveform,
+        sample_rate=accompaniment.sample_rate,
+        title=Path(accompaniment.vocal.path or "vocal").name,
+        subtitle=f"{take}, seed {record.settings.seed}, bundle {record.bundle.name} {record.bundle.version}",
+        start_seconds=accompaniment.vocal.start_seconds,
+    )
+    path = folder / "plot.png"
+    write_whole(path, png)
+    return path
+
+
+def save_sheet(sheet: "LeadSheet | None", folder: "StagedFolder") -> dict[str, Path]:
+    """The lead sheet that all takes follow, beside them; nothing if they follow none."""
+    from hafm.guide.lead_sheet import LeadSheet
+    from hafm.guide.sheet_files import write_sheet_files
+
+    if sheet is None or sheet == LeadSheet(duration_seconds=sheet.duration_seconds):
+        return {}
+    paths = write_sheet_files(sheet, folder.staging, names=("lead_sheet", "midi"))
+    return {name: folder.final(path) for name, path in paths.items()}
+
+
+def put_best(ranking: "Ranking", takes: Sequence[Take], folder: "StagedFolder") -> Picked:
+    """Copies the best take to the top of the output folder, and writes how the takes were ranked.
+
+    Args:
+        ranking: of the takes.
+        takes: saved in `folder`, in order.
+        folder: not yet in its place.
+
+    Raises:
+        OutputError: the disk is full.
+    """
+    from hafm.files import atomic_file, write_whole
+    from hafm.generate.record import GenerationRecord
+
+    staged = [
+        {name: folder.staging / path.relative_to(folder.target) for name, path in take.paths.items()}
+        for take in takes
+    ]
+    records = [GenerationRecord.read(paths["record"]) for paths in staged]
+    content = {"format": _FORMAT, **ranking.to_json(), "environment": records[0].environment.to_json()}
+    for row in content["takes"]:
+        index = row["take"] - 1
+        output = records[index].output
+        assert output is not None, "a record that was saved says how"
+        row["accompaniment_sha256"] = output.files[staged[index]["accompaniment"].name]
+    paths = {}
+    for name, path in staged[ranking.best.index].items():
+        paths[name] = folder.staging / path.name
+        with open(path, "rb") as source, atomic_file(paths[name]) as file:
+            shutil.copyfileobj(source, file)
+    paths["ranking"] = folder.staging / _RANKING_FILE
+    write_whole(paths["ranking"], json.dumps(content, indent=2, allow_nan=False) + "\n")
+    return Picked(
+        ranking=ranking,
+        paths={name: folder.final(path) for name, path in paths.items()},
+        content=content,
+    )
