@@ -49,13 +49,13 @@ def test_a_sheet_that_knows_nothing_is_kept(accompanist: Accompanist) -> None:
 
 def test_corrections_are_heard_followed_recorded_and_replayed(accompanist: Accompanist) -> None:
     vocal, corrections = sung(SECONDS), Corrections(bpm=200.0, first_beat=0.0, chords="Am")
-    followed: list[LeadSheet | None] = []
+    told: list[LeadSheet | None] = []
     made = accompanist.generate(
-        vocal, sample_rate=RATE, corrections=corrections, on_sheet=followed.append, skip_fine=True
+        vocal, sample_rate=RATE, corrections=corrections, on_sheet=told.append, skip_fine=True
     )
     sheet = accompanist.analyse(vocal, sample_rate=RATE, corrections=corrections)
     assert [(span.label, span.start_seconds) for span in sheet.chords] == [("A:min", 0.0)]
-    assert followed == [sheet] == [made.record.lead_sheet]
+    assert told == [sheet] == [made.record.lead_sheet]
     assert same(made, accompanist.replay(made.record, vocal=vocal, sample_rate=RATE))
 
 
