@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hafm import __version__
-from hafm.app.generate import LEFT_BY_REPLAY, Generate
+from hafm.app.generate import BESIDE_REPLAY, Generate
 from tests.app.conftest import Hafm
 
 HAFM = [sys.executable, "-c", "from hafm.app.cli import main; main()"]
@@ -43,10 +43,10 @@ def test_help_of_generate_is_complete(hafm: Hafm, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_replay_settles_every_option_but_these() -> None:
-    """Whatever is not in `LEFT_BY_REPLAY` is refused beside `--replay`; a new option is decided on here."""
+    """Whatever is not in `BESIDE_REPLAY` is refused beside `--replay`; a new option is decided on here."""
     free = {"output", "vocal", "replay", "separator", "bundle", "device", "plot", "overwrite"}
     free |= {"json", "quiet", "debug"}
-    assert {name.removeprefix("--") for name in LEFT_BY_REPLAY} == free
+    assert {name.removeprefix("--") for name in BESIDE_REPLAY} == free
     assert free - {"json"} <= set(inspect.signature(Generate).parameters)
 
 

@@ -116,7 +116,7 @@ class Analyse(SheetCommand):
         began = time.monotonic()
         assert self.vocal is not None, "checked when built"
         shown.step("getting ready")
-        from hafm.files import check_output_folder, staged_folder
+        from hafm.files import check_output_folder
         from hafm.guide.sheet_files import SHEET_FILES
 
         check_output_folder(
@@ -126,12 +126,8 @@ class Analyse(SheetCommand):
             files=[*SHEET_FILES.values(), PICTURE, *([] if self.no_click else [CLICK])],
         )
         _require_elsewhere(self.guide, self.output)
-        with staged_folder(
-            self.output,
-            last=[SHEET_FILES["lead_sheet"]],
-            overwrite=self.overwrite,
-            cleaning=interrupts.cleaning,
-            commit=interrupts.shield(),
+        with interrupts.staged_folder(
+            self.output, last=[SHEET_FILES["lead_sheet"]], overwrite=self.overwrite
         ) as folder:
             return self._make(self.vocal, folder, shown, began)
 

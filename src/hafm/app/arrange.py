@@ -143,12 +143,8 @@ class Arrange(SheetCommand):
                     )
 
     def check_given(self, names: Sequence[str]) -> None:
-        settled = [name for name in names if name not in _BESIDE_REPLAY]
-        if self.replay is not None and settled:
-            raise UsageError(
-                f"{', '.join(settled)} cannot stand beside --replay, which takes all of that from the "
-                "record; leave out the one or the other"
-            )
+        if self.replay is not None:
+            options.require_settled(names, besides=_BESIDE_REPLAY)
 
     @cached_property
     def corrections(self) -> "Corrections":
@@ -161,7 +157,7 @@ class Arrange(SheetCommand):
         began = time.monotonic()
         shown.step("getting ready")
         from hafm.arrange.record import RECORD_FILE
-        from hafm.files import check_output_folder, staged_folder
+        from hafm.files import check_output_folder
 
         check_output_folder(self.output, overwrite=self.overwrite)
         job = job_of(
@@ -187,13 +183,7 @@ class Arrange(SheetCommand):
             needed_bytes=6 * _num_samples(job) * _BYTES_PER_FRAME + _BYTES_BESIDE,
             files=_files(job),
         )
-        with staged_folder(
-            self.output,
-            last=[RECORD_FILE],
-            overwrite=self.overwrite,
-            cleaning=interrupts.cleaning,
-            commit=interrupts.shield(),
-        ) as folder:
+        with interrupts.staged_folder(self.output, last=[RECORD_FILE], overwrite=self.overwrite) as folder:
             return self._make(job, folder, shown, began)
 
     def _make(self, job: "Job", folder: "StagedFolder", shown: "Display", began: float) -> ArrangeOutcome:

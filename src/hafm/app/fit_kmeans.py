@@ -150,15 +150,12 @@ class FitKMeans(Command):
         shown.step("getting ready")
         from hafm.data.tokenising.kmeans_fit import check_scikit_learn
         from hafm.device import find_device
-        from hafm.files import staged_folder
 
         check_scikit_learn()
         settings = self._settings()
         device = find_device(self.device)
         _check_folder(self.output)
-        with staged_folder(
-            self.output, overwrite=False, cleaning=interrupts.cleaning, commit=interrupts.shield()
-        ) as folder:
+        with interrupts.staged_folder(self.output, overwrite=False) as folder:
             fitted = self._fit(settings, device, folder.staging, shown)
         return FitOutcome(folder=self.output, fitted=fitted, seconds=time.monotonic() - began)
 

@@ -18,14 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from hafm.app import options
 from hafm.app.command import Range, option
-from hafm.app.generate_files import (
-    check_folders,
-    needed_bytes,
-    output_files,
-    put_best,
-    save_sheet,
-    save_take,
-)
+from hafm.app.generate_files import Delivery, put_best, save_sheet
 from hafm.app.generate_progress import Preview, growing_preview, stage_progress
 from hafm.app.generate_result import GenerateOutcome
 from hafm.app.interrupt import Interrupts
@@ -42,9 +35,9 @@ if TYPE_CHECKING:
     from hafm.progress import OnProgress
     from hafm.separate.separator import Separator
 
-__all__ = ["LEFT_BY_REPLAY", "Generate"]
+__all__ = ["BESIDE_REPLAY", "Generate"]
 
-LEFT_BY_REPLAY = frozenset(
+BESIDE_REPLAY = frozenset(
     [
         "--vocal",
         "--replay",
@@ -271,27 +264,22 @@ class Generate(SheetCommand, options.DrawingCommand):
         return (*self.corrections.given, *(name for name, value in others if value is not None))
 
     def check_given(self, names: Sequence[str]) -> None:
-        settled = [name for name in names if name not in LEFT_BY_REPLAY]
         kept = [name for name in names if name in SETTLED_BY_KEEP]
         if self.keep is not None and kept:
             raise UsageError(
                 f"{', '.join(kept)} cannot be given beside --keep, which takes that from the take; leave "
                 "out the one or the other"
             )
-        if self.replay is not None and settled:
-            raise UsageError(
-                f"{', '.join(settled)} cannot stand beside --replay, which takes all of that from the "
-                "record; leave out the one or the other"
-            )
+        if self.replay is not None:
+            options.require_settled(names, besides=BESIDE_REPLAY)
 
     def run(self, shown: "Display", interrupts: Interrupts) -> GenerateOutcome:
         began = time.monotonic()
         shown.step("getting ready")
-        from hafm.files import check_output_folder, staged_folder
+        from hafm.files import check_output_folder
 
-        check_output_folder(
-            self.output, overwrite=self.overwrite
-        )  # at once: what follows takes seconds to load
+        # At once, since what follows takes seconds to load.
+        check_output_folder(self.output, overwrite=self.overwrite)
         from hafm.device import find_device
         from hafm.generate.accompaniment import RECORD_FILE
 
@@ -301,15 +289,10 @@ class Generate(SheetCommand, options.DrawingCommand):
             check_matplotlib()
         plan = _plan(self)
         find_device(plan.device)
-        plan.check_folders()
+        record = self.replay if self.keep is None else self.keep
+        plan.delivery.check({"vocal": plan.vocal, "record": record, "guide": self.guide})
         with (
-            staged_folder(
-                self.output,
-                last=[RECORD_FILE],
-                overwrite=self.overwrite,
-                cleaning=interrupts.cleaning,
-                commit=interrupts.shield(),
-            ) as folder,
+            interrupts.staged_folder(self.output, last=[RECORD_FILE], overwrite=self.overwrite) as folder,
             growing_preview(self.output, shown, interrupts, overwrite=self.overwrite)
             if self.preview
             else contextlib.nullcontext() as preview,
@@ -326,21 +309,13 @@ class Generate(SheetCommand, options.DrawingCommand):
     ) -> GenerateOutcome:
         """All that is done once the output folder is ours."""
         from hafm.audio.io import read_audio
-        from hafm.files import check_output_folder
         from hafm.generate.accompany import Accompanist
         from hafm.generate.steps import require_guide
 
         vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
         sheet = plan.sheet(vocal.seconds)
-        needed, largest = needed_bytes(
-            vocal,
-            takes=self.takes + (self.pick == "best"),
-            longer_seconds=_LONGEST_BAR_SECONDS * (self.intro + 2 * self.ending),
-            separated=plan.separator is not None,
-            is_wav=plan.format == "wav",
-        )
-        check_output_folder(self.output, overwrite=True, needed_bytes=needed, largest_bytes=largest)
-
+        longest = _LONGEST_BAR_SECONDS * (self.intro + 2 * self.ending)
+        plan.delivery.check_room(vocal, longer_seconds=longest)
         separator = None
         if plan.separator is not None:
             from hafm.separate.separator import Separator
@@ -380,18 +355,8 @@ class Generate(SheetCommand, options.DrawingCommand):
 
         shown.step("writing")
         notes = [*plan.notes(sheet), *sheet.notes, *(note for each in accompaniments for note in each.notes)]
-        takes = []
-        for number, accompaniment in enumerate(accompaniments, start=1):
-            take, failures = save_take(
-                accompaniment,
-                number,
-                len(accompaniments),
-                folder,
-                save_options=plan.save_options,
-                plot=self.plot,
-            )
-            takes.append(take)
-            notes += failures
+        takes, failures = plan.delivery.write(accompaniments, folder)
+        notes += failures
         picked = None if ranking is None else put_best(ranking, takes, folder)
         sheet_paths = save_sheet(accompaniments[0].record.lead_sheet, folder)
         written = time.monotonic()
@@ -473,25 +438,18 @@ class _Plan:
             "it was; give another --seed"
         ]
 
-    def check_folders(self) -> None:
-        """Refuses an output folder that cannot take results, or holds the vocal, the record or the sheet."""
+    @property
+    def delivery(self) -> Delivery:
+        """What will be written."""
         request = self.request
-        check_folders(
-            request.output,
+        return Delivery(
+            output=request.output,
             overwrite=request.overwrite,
             takes=request.takes,
-            files=output_files(
-                format=self.format,
-                takes=request.takes,
-                best=request.pick == "best",
-                separated=self.separator is not None,
-                plot=request.plot,
-            ),
-            held={
-                "vocal": self.vocal,
-                "record": request.replay if request.keep is None else request.keep,
-                "guide": request.guide,
-            },
+            best=request.pick == "best",
+            separated=self.separator is not None,
+            plot=request.plot,
+            save_options=self.save_options,
         )
 
     def stage_seconds(self, vocal_seconds: float) -> float:
@@ -500,11 +458,6 @@ class _Plan:
             return vocal_seconds
         start, end = _stretch(self.request.region)
         return end - start + _BESIDE_SECONDS
-
-    @property
-    def format(self) -> str:
-        """Of the sounds."""
-        return str(self.save_options.get("format", "wav"))
 
     def generate(
         self,

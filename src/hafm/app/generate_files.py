@@ -11,6 +11,7 @@ In: takes. Out: files in a staged folder (`files.py`), which has its place when 
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hafm.generate.accompany import Accompaniment
     from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["check_folders", "needed_bytes", "output_files", "put_best", "save_sheet", "save_take"]
+__all__ = ["Delivery", "put_best", "save_sheet"]
 
 _RANKING_FILE = "ranking.json"
 _FORMAT = 1
@@ -33,101 +34,111 @@ _BYTES_PER_SAMPLE = 3
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
 
 
-# ---- before the model runs
-
-
-def output_files(*, format: str, takes: int, best: bool, separated: bool, plot: bool) -> list[str]:
-    """What will be written, below the output folder."""
-    from hafm.generate.accompaniment import RECORD_FILE
-    from hafm.guide.sheet_files import SHEET_FILES
-
-    sounds = ["accompaniment", "mix", *(["vocal"] if separated else [])]
-    names = [*(f"{sound}.{format}" for sound in sounds), RECORD_FILE, *(["plot.png"] if plot else [])]
-    top = [*names, _RANKING_FILE] if best or takes == 1 else []
-    folders = options.take_folders(Path(), takes)[1:]
-    sheets = [SHEET_FILES["lead_sheet"], SHEET_FILES["midi"]]
-    return [*top, *sheets, *((folder / name).as_posix() for folder in folders for name in names)]
-
-
-def check_folders(
-    output: Path, *, overwrite: bool, takes: int, files: Sequence[str], held: Mapping[str, Path | None]
-) -> None:
-    """Refuses an output folder that cannot take results, or in which one could replace what came in.
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What will be written, and where.
 
     Args:
-        held: the files that came in, by what they are. The others are as for `output_files`.
-
-    Raises:
-        OutputError: it cannot, or one could.
-    """
-    from hafm.files import check_output_folder
-
-    check_output_folder(output, overwrite=overwrite, files=files)
-    for folder in options.take_folders(output, takes):
-        for name, path in held.items():
-            if path is not None and path.resolve().parent == folder.resolve():
-                raise OutputError(
-                    f"'{output}' holds the {name} itself ('{path}'), which must not be replaced; "
-                    "give another folder with -o"
-                )
-
-
-def needed_bytes(
-    vocal: "Audio", *, takes: int, longer_seconds: int, separated: bool, is_wav: bool
-) -> tuple[int, int]:
-    """At most how much is written in all, and to one file.
-
-    Args:
-        vocal: that is accompanied.
-        takes: that are written, the best one counted twice if it is written twice.
-        longer_seconds: an intro and an ending, at most.
+        output: the folder.
+        overwrite: whether files in it may be replaced.
+        takes: how many; one alone has no folder of its own.
+        best: whether the best one is written twice.
         separated: whether the vocal is written, too.
-        is_wav: the format's files are no smaller than their samples.
-    """
-    channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
-    if separated:
-        channels += 2 * vocal.num_channels  # the vocal, which may need floats
-    samples = vocal.num_samples + longer_seconds * vocal.sample_rate
-    largest = _BYTES_PER_SAMPLE * vocal.waveform.numel() if is_wav else 0
-    return takes * (channels * samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE), largest
-
-
-# ---- after it
-
-
-def save_take(
-    accompaniment: "Accompaniment",
-    number: int,
-    of: int,
-    folder: "StagedFolder",
-    *,
-    save_options: Mapping[str, Any],
-    plot: bool,
-) -> tuple[Take, list[str]]:
-    """Writes a take.
-
-    Args:
-        accompaniment: of the take.
-        number, of: from 1; one alone has no folder of its own.
-        folder: for all of them.
+        plot: whether takes are drawn.
         save_options: for `Accompaniment.write`.
-        plot: draw it.
-
-    Returns:
-        Where it is, and notes on what could not be made.
     """
-    staging = folder.staging / f"take-{number}" if of > 1 else folder.staging
-    paths, output = accompaniment.write(staging, **save_options)
-    notes = []
-    for path in paths.values():
-        folder.finish(path)
-    if plot:
-        try:
-            paths["plot"] = _plot(accompaniment, staging, f"take {number} of {of}")
-        except Exception as error:  # whatever it is, the sound is worth more than its picture
-            notes.append(f"no plot of take {number} could be made ({type(error).__name__}: {error})")
-    paths = {name: folder.final(path) for name, path in paths.items()}
-    return Take(number=number, paths=paths, levels=output.levels), notes
+
+    output: Path
+    overwrite: bool
+    takes: int
+    best: bool
+    separated: bool
+    plot: bool
+    save_options: Mapping[str, Any]
+
+    @property
+    def _format(self) -> str:
+        return str(self.save_options.get("format", "wav"))
+
+    def _names(self) -> list[str]:
+        """Of all files, below the output folder."""
+        from hafm.generate.accompaniment import RECORD_FILE
+        from hafm.guide.sheet_files import SHEET_FILES
+
+        sounds = ["accompaniment", "mix", *(["vocal"] if self.separated else [])]
+        names = [*(f"{sound}.{self._format}" for sound in sounds), RECORD_FILE]
+        names += ["plot.png"] if self.plot else []
+        top = [*names, _RANKING_FILE] if self.best or self.takes == 1 else []
+        top += [SHEET_FILES["lead_sheet"], SHEET_FILES["midi"]]
+        folders = options.take_folders(Path(), self.takes)[1:]
+        return [*top, *((folder / name).as_posix() for folder in folders for name in names)]
+
+    def check(self, held: Mapping[str, Path | None]) -> None:
+        """Refuses an output folder that cannot take results, or in which one could replace what came in.
+
+        Args:
+            held: the files that came in, by what they are.
+
+        Raises:
+            OutputError: it cannot, or one could.
+        """
+        from hafm.files import check_output_folder
+
+        check_output_folder(self.output, overwrite=self.overwrite, files=self._names())
+        for folder in options.take_folders(self.output, self.takes):
+            for name, path in held.items():
+                if path is not None and path.resolve().parent == folder.resolve():
+                    raise OutputError(
+                        f"'{self.output}' holds the {name} itself ('{path}'), which must not be replaced; "
+                        "give another folder with -o"
+                    )
+
+    def check_room(self, vocal: "Audio", *, longer_seconds: int) -> None:
+        """Refuses a disk without room for the takes.
+
+        Args:
+            vocal: that is accompanied.
+            longer_seconds: of an intro and an ending, at most.
+
+        Raises:
+            OutputError: it has none, or the process has a limit.
+        """
+        from hafm.files import check_output_folder
+
+        channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
+        if self.separated:
+            channels += 2 * vocal.num_channels  # the vocal, which may need floats
+        samples = vocal.num_samples + longer_seconds * vocal.sample_rate
+        each = channels * samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE
+        largest = _BYTES_PER_SAMPLE * vocal.waveform.numel() if self._format == "wav" else 0
+        needed = (self.takes + self.best) * each
+        check_output_folder(self.output, overwrite=True, needed_bytes=needed, largest_bytes=largest)
+
+    def write(
+        self, accompaniments: "Sequence[Accompaniment]", folder: "StagedFolder"
+    ) -> tuple[list[Take], list[str]]:
+        """Writes the takes.
+
+        Returns:
+            Where they are, and notes on pictures that could not be drawn.
+
+        Raises:
+            OutputError: the disk is full. What was finished stays.
+        """
+        takes, notes, of = [], [], len(accompaniments)
+        for number, accompaniment in enumerate(accompaniments, start=1):
+            staging = folder.staging / f"take-{number}" if of > 1 else folder.staging
+            paths, output = accompaniment.write(staging, **self.save_options)
+            for path in paths.values():
+                folder.finish(path)
+            if self.plot:
+                try:
+                    paths["plot"] = _plot(accompaniment, staging, f"take {number} of {of}")
+                except Exception as error:  # whatever it is, the sound is worth more than its picture
+                    notes.append(f"no plot of take {number} could be made ({type(error).__name__}: {error})")
+            final = {name: folder.final(path) for name, path in paths.items()}
+            takes.append(Take(number=number, paths=final, levels=output.levels))
+        return takes, notes
 
 
 def _plot(accompaniment: "Accompaniment", folder: Path, take: str) -> Path:

@@ -22,9 +22,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from hafm.files import StagedFolder
 
 __all__ = ["GRACE_SECONDS", "Interrupts"]
 
@@ -110,6 +115,16 @@ class Interrupts:
                 yield
             finally:
                 self._shielded = False
+
+    def staged_folder(
+        self, target: Path, *, last: Collection[str] = (), overwrite: bool
+    ) -> "AbstractContextManager[StagedFolder]":
+        """`hafm.files.staged_folder`, whose end is a shielded step, and which the watcher cleans up too."""
+        from hafm.files import staged_folder
+
+        return staged_folder(
+            target, last=last, overwrite=overwrite, cleaning=self.cleaning, commit=self.shield()
+        )
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._shielded:

@@ -201,7 +201,7 @@ class ListenMake(Command):
         shown.step("getting ready")
         from hafm.device import one_thread
         from hafm.evaluate.listening.kit import KEY_FILE, PAGE_FILE, ListeningRun
-        from hafm.files import check_output_folder, staged_folder, write_whole
+        from hafm.files import check_output_folder, write_whole
 
         run = ListeningRun(self.evaluation)
         design = run.design(self.plan, arm=self.arm, systems=named_systems(self.systems))
@@ -212,12 +212,7 @@ class ListenMake(Command):
             needed_bytes=math.ceil(seconds * _BYTES_PER_SECOND),
             files=[KEY_FILE, PAGE_FILE],
         )
-        with staged_folder(
-            self.output,
-            overwrite=self.overwrite,
-            cleaning=interrupts.cleaning,
-            commit=interrupts.shield(),
-        ) as folder:
+        with interrupts.staged_folder(self.output, overwrite=self.overwrite) as folder:
             with one_thread():  # many short sums: threads would wait for each other
                 page = run.page(design, on_progress=shown.follow()).encode()
             for name, content in ((KEY_FILE, design.to_json().encode()), (PAGE_FILE, page)):

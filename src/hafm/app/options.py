@@ -4,6 +4,7 @@ In: nothing. Out: one annotated type per option, for the fields of commands (`ha
 """
 
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -57,6 +58,7 @@ __all__ = [
     "levels",
     "needed",
     "output",
+    "require_settled",
     "separator_path",
     "separator_threads",
     "take_folders",
@@ -286,6 +288,23 @@ def levels(balance: float | None, loudness: float | None) -> dict[str, float]:
     """
     given = {"balance_db": balance, "loudness_lufs": loudness}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def require_settled(names: Sequence[str], *, besides: Collection[str]) -> None:
+    """Refuses options beside a record that is replayed, which settles all but a few.
+
+    Args:
+        names: of the options that were given.
+        besides: those that the record leaves open.
+
+    Raises:
+        UsageError: another one was given.
+    """
+    if settled := [name for name in names if name not in besides]:
+        raise UsageError(
+            f"{', '.join(settled)} cannot stand beside --replay, which takes all of that from the record; "
+            "leave out the one or the other"
+        )
 
 
 def take_folders(output: Path, takes: int) -> list[Path]:

@@ -183,19 +183,12 @@ class Retrieve(Command):
         shown.step("getting ready")
         from hafm.device import one_thread
         from hafm.evaluate.retrieval.transform import check_stretcher
-        from hafm.files import staged_folder
 
         self._check_folders()
         check_stretcher()
         with (
             one_thread(),
-            staged_folder(
-                self.output,
-                last=[RECORD_FILE],
-                overwrite=self.overwrite,
-                cleaning=interrupts.cleaning,
-                commit=interrupts.shield(),
-            ) as folder,
+            interrupts.staged_folder(self.output, last=[RECORD_FILE], overwrite=self.overwrite) as folder,
         ):
             return self._make(folder, shown, began)
 

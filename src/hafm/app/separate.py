@@ -295,12 +295,9 @@ def _staged(
     folder: Path, interrupts: Interrupts, stack: contextlib.ExitStack, *, overwrite: bool
 ) -> "tuple[StagedFolder, Callable[[], None]]":
     """A folder to fill, and what puts it in place; `stack` clears away what was never put in place."""
-    from hafm.files import staged_folder
 
     inner = contextlib.ExitStack()
-    staged = inner.enter_context(
-        staged_folder(folder, overwrite=overwrite, cleaning=interrupts.cleaning, commit=interrupts.shield())
-    )
+    staged = inner.enter_context(interrupts.staged_folder(folder, overwrite=overwrite))
     stack.push(inner)
     return staged, inner.close
 
