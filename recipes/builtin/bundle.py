@@ -14,7 +14,9 @@ Out: a bundle, with a model card that quotes all their figures.
 
     python -m recipes.builtin.bundle --from builtin --analysers work/analysers --version 3 --out DIR
 
-takes stages, codec and k-means of a bundle that exists, to the byte, and gives it other analysers.
+takes stages, codec and k-means of a bundle that exists, to the byte, and gives it other analysers. With
+``--shards`` and ``--stages`` as well, the stages are new and the rest is the bundle's: its parts made the
+shards (``hafm prepare --parts``), and its analysers and the figures of its codec are kept.
 
 `measure_hearing` needs a bundle, so the full card takes two runs: bundle, measure_hearing, bundle --hearing.
 The stages were trained on tokens; the parts that made these lie beside them, and that they are the ones is
@@ -44,6 +46,7 @@ from hafm.stages.analysers import ANALYSERS, AnalyserName, read_analyser
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES, GenerationDefaults
 from hafm.stages.bundle_writer import Ingredients, copy_bundle, write_bundle
+from hafm.stages.parts import require_same_parts
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.stages.token_parts import TokenParts
@@ -71,6 +74,7 @@ class BundleRecipe:
         codec_report: of `train_codec`, where there is one.
         hearing: report of `measure_hearing`, where there is one.
         analysers: folder of what `train_analyser` wrote; those that are there go into the bundle.
+        source: a bundle that gives the analysers and the figures of the codec, where they are not given.
         loss_batches: batches of held-out clips on which the stored weights are measured; 0 for none.
         name, version: of the bundle.
     """
@@ -83,6 +87,7 @@ class BundleRecipe:
     codec_report: Path | None = None
     hearing: Path | None = None
     analysers: Path | None = None
+    source: Bundle | None = None
     loss_batches: int = 4
     name: str = "builtin"
     version: str = "1"
@@ -131,10 +136,24 @@ def gather(recipe: BundleRecipe) -> Ingredients:
     shards.require_parts(parts.fingerprints(), what=f"the parts in '{shards.parts_folder()}'")
     stages = {name: _load_stage(recipe.stages / name, name) for name in STAGES}
     hearing = None if recipe.hearing is None else _read_json(recipe.hearing)
+    analysers = _analysers(recipe.analysers)
+    codec = {} if recipe.codec_report is None else _codec_figures(recipe.codec_report)
+    if recipe.source is not None:
+        require_same_parts(
+            expected=recipe.source.config.fingerprints,
+            found=parts.fingerprints(),
+            what="--from and the shards",
+        )
+        analysers = {
+            name: recipe.source.load_analyser(name) for name in recipe.source.config.analysers
+        } | analysers
+        codec = codec or {
+            key: value for key, value in recipe.source.config.measured.items() if key == "codec"
+        }
     measured = {
         "stages": {name: _stage_figures(recipe, name, stages[name]) for name in STAGES},
         **({} if hearing is None else {"hearing": hearing}),
-        **({} if recipe.codec_report is None else _codec_figures(recipe.codec_report)),
+        **codec,
         "kmeans": {side: _kmeans_figures(kmeans) for side, kmeans in parts.kmeans.items()},
         "data": _data_figures(shards),
         "storage": {"kind": recipe.weights},
@@ -151,7 +170,7 @@ def gather(recipe: BundleRecipe) -> Ingredients:
         storage=recipe.weights,
         generation=recipe.generation,
         measured=measured,
-        analysers=_analysers(recipe.analysers),
+        analysers=analysers,
         vocal_noise_sigma=float(shards.index.made_by["noise_sigma"]),
         card=lambda bundle: model_card(_small_enough(bundle)),
     )
@@ -231,6 +250,7 @@ def _stage_figures(recipe: BundleRecipe, name: str, model: StageModel) -> dict[s
             "training_pairs": metrics["training_pairs"],
             "held_out_pairs": metrics["held_out_pairs"],
             "target_tokens_seen": metrics["target_tokens_seen"],
+            "init": metrics.get("init"),
             **{key: settings[key] for key in ("steps", "batch", "optimizer", "seed")},
         }
     except (KeyError, TypeError) as error:
@@ -312,7 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m recipes.builtin.bundle", description="Put the built-in bundle together."
     )
-    parser.add_argument("--from", dest="source", help="a bundle: all but the analysers is taken from it")
+    parser.add_argument("--from", dest="source", help="a bundle: what is not given is taken from it")
     parser.add_argument("--shards", type=Path, help="folder that hafm prepare wrote")
     parser.add_argument("--stages", type=Path, help="parent of the stages' run folders")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
@@ -332,10 +352,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = vars(parser.parse_args(arguments))
     torch.set_num_threads(values.pop("threads"))
     source = values.pop("source")
-    if (source is None) == (values["shards"] is None or values["stages"] is None):
-        parser.error("give --shards and --stages, or --from and none of the two")
+    has_stages = values["stages"] is not None
+    if has_stages != (values["shards"] is not None) or not (has_stages or source):
+        parser.error("give --shards and --stages, or --from, or all three")
     try:
-        if source is not None:
+        if not has_stages:
             bundle = with_analysers(source, values["analysers"], out=values["out"], version=values["version"])
             print(summary(bundle))
             return 0
@@ -345,6 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for name in ("temperature", "top_k", "guidance", "coarse_guidance", "level_lufs")
             }
         )
+        values["source"] = None if source is None else Bundle.open(source)
         print(summary(make_bundle(BundleRecipe(generation=generation, **values))))
     except (ValueError, HafmError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -261,15 +261,19 @@ def _recipe(bundle: Bundle) -> str:
             f"{stage['target_tokens_seen'] / 1e6:.1f} M",
             stage["optimizer"],
             stage["seed"],
+            f"`{stage['init'][:12]}`" if stage.get("init") else "new",
         ]
         for name, stage in bundle.config.measured["stages"].items()
     ]
+    header = ["stage", "steps", "batch", "clip", "target tokens seen", "optimiser", "seed", "began as"]
     return f"""## How it was made
 
 `recipes/builtin` makes it from public parts, each step one command, resumable and seeded: render,
 train_codec, hafm fit-kmeans, hafm prepare, train_stages (three times), bundle.
 
-{table(["stage", "steps", "batch", "clip", "target tokens seen", "optimiser", "seed"], rows)}"""
+{table(header, rows)}
+
+Steps and tokens are those since a stage began: new, or as that of the bundle with this fingerprint."""
 
 
 def _licences() -> str:

@@ -217,6 +217,32 @@ def test_a_bundle_gets_other_analysers_and_keeps_the_rest(work: Path) -> None:
         with_analysers(str(before.folder), None, out=before.folder, version="7")
 
 
+def test_new_stages_on_the_parts_of_a_bundle_keep_its_analysers(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = work / "analysers"
+    folder.mkdir()
+    analyser = Analyser(config=BAND, weights=AnalyserNetwork(BAND.network).state_dict())
+    write_analyser(folder / "band.safetensors", analyser, storage="fp32")
+    before = make_bundle(recipe(work, analysers=folder, out=work / "before"))
+    path = work / "stages" / "fine" / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "init": before.fingerprint}))
+    words = ["--shards", "shards", "--stages", "stages", "--from", "before", "--out", "after"]
+    words = [word if word.startswith("--") else str(work / word) for word in words]
+    assert main([*words, "--loss-batches", "0", "--version", "8"]) == 0
+    after = Bundle.read(work / "after")
+    assert after.config.version == "8"
+    assert after.config.fingerprints["analyser_band"] == before.config.fingerprints["analyser_band"]
+    assert after.config.measured["codec"] == before.config.measured["codec"]
+    card = (after.folder / "README.md").read_text()
+    assert f"| 0 | `{before.fingerprint[:12]}` |" in card
+    assert card.count("| 0 | new |") == 2
+
+    with pytest.raises(SystemExit):
+        main([*words[:2], *words[4:]])
+    assert "give --shards and --stages, or --from, or all three" in capsys.readouterr().err
+
+
 def test_the_loss_of_stored_weights_is_measured(work: Path) -> None:
     exact, rounded = (
         make_bundle(recipe(work, loss_batches=1, weights=weights, out=work / weights)).config.measured[
