@@ -40,7 +40,6 @@ HAFM = Path(sys.executable).with_name("hafm")
 HEAVY = {
     "matplotlib",
     "numpy",
-    "pyloudnorm",
     "scipy",
     "sklearn",
     "soundfile",

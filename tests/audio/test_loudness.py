@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pyloudnorm
 import pytest
 import torch
 from scipy.signal import lfilter
@@ -31,6 +32,24 @@ def test_against_a_slow_meter(channels: int) -> None:
     envelope = torch.linspace(0, 1, 5 * RATE) * (torch.arange(5 * RATE) // RATE % 2)  # pauses, for the gates
     waveform = 0.3 * torch.randn(channels, 5 * RATE) * envelope
     assert integrated_lufs(waveform, RATE) == pytest.approx(slow_lufs(waveform), abs=0.1)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 96_000])
+@pytest.mark.parametrize("seconds", [0.4, 0.45, 1.03, 12.34])  # one block, and up to three pieces
+@pytest.mark.parametrize("channels", [1, 2])
+def test_against_pyloudnorm(channels: int, seconds: float, rate: int) -> None:
+    time = torch.arange(math.ceil(seconds * rate)) / rate
+    pauses = torch.linspace(0, 1, len(time)) * (2 * time).floor().remainder(3) / 2
+    noise = torch.randn(channels, len(time), generator=torch.Generator().manual_seed(0))
+    for sound in (
+        0.3 * noise * pauses + 0.1,  # gated, with an offset
+        2e-4 * noise,  # its blocks lie around the absolute gate
+        torch.sin(60 * torch.pi * time).repeat(channels, 1) * pauses,  # rings
+    ):
+        meter = pyloudnorm.Meter(rate, block_size=0.4)
+        expected = float(meter.integrated_loudness(sound.double().T.numpy().copy()))
+        found = integrated_lufs(sound, rate)
+        assert (-math.inf if found is None else found) == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize("rate", [8_000, 24_000, 44_100, 192_000])

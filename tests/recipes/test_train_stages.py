@@ -18,7 +18,7 @@ SECONDS = 12
 
 BARE = """
 import sys
-for name in ("soundfile", "soxr", "typer", "pyloudnorm", "fsspec", "sklearn"):
+for name in ("soundfile", "soxr", "typer", "fsspec", "sklearn"):
     sys.modules[name] = None  # importing it fails
 import torch
 torch.set_num_threads(1)

@@ -147,7 +147,7 @@ class _WithoutSheet:
 
 def here() -> dict[str, str]:
     """What the samples may depend on besides the arguments."""
-    names = ("torch", "numpy", "scipy", "soxr", "soundfile", "pyloudnorm", "symusic")
+    names = ("torch", "numpy", "scipy", "soxr", "soundfile", "symusic")
     return {
         "hafm": __version__,
         **{name: version(name) for name in names},

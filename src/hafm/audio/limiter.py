@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from torch import Tensor
 
 from hafm.audio.true_peak import oversampled_blocks, true_peak_dbtp
@@ -114,6 +113,8 @@ def smooth_reduction(needed_db: npt.NDArray[np.float64], sample_rate: int) -> np
     >>> float(reduction[450]), round(float(reduction[500]), 6), round(float(reduction[600]), 1)
     (0.0, 6.0, 5.6)
     """
+    from scipy.ndimage import maximum_filter1d, uniform_filter1d  # takes a third of a second
+
     # Two means over 2 * half + 1 samples, one after the other, reach 2 * half to each side. The hold reaches
     # as far, so the gain begins to fall 4 * half samples before a peak.
     half = max(1, math.ceil(LOOKAHEAD_SECONDS * sample_rate / 4))

@@ -17,7 +17,6 @@ tempo drift, sharpens it (neighbours say nearly the same, but not quite), and re
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d
 
 from hafm.guide.network import SAMPLES_PER_TICK, TICKS_PER_BEAT
 from hafm.rates import SEMANTIC_RATE
@@ -90,6 +89,8 @@ def at_rate(values: Floats, seconds: Float[np.ndarray, " N"], *, size: int, rate
 
 def _pooled(logits: Float[np.ndarray, "N P"]) -> Float[np.ndarray, "N P"]:
     """Mean log-probability of each phase, of tick 0 as it were, over the beats around each tick."""
+    from scipy.ndimage import convolve1d  # takes a third of a second
+
     num_ticks, period = logits.shape
     ticks = np.arange(num_ticks)[:, None]
     aligned = _log_softmax(logits.astype(np.float64))[ticks, (np.arange(period) + ticks) % period]
