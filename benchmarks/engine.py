@@ -72,12 +72,12 @@ def steps_of(model: Any, *, rows: int, position: int) -> dict[str, Step]:
 
     from hafm.engine.graph import KeyValueRange, stage_graph
     from hafm.engine.session import StageSession
-    from hafm.generate.decode import _TorchSteps
+    from hafm.engine.torch_steps import TorchSteps
 
     transformer, codebooks = model.transformer, range(model.heads.shape[0])
     H, E = transformer.num_heads, transformer.width // transformer.num_heads
     x = torch.randn(rows, 1, transformer.width) * 0.3
-    eager = _TorchSteps(model, batch=rows, capacity=position + 1, together=min(rows, 2))
+    eager = TorchSteps(model, batch=rows, capacity=position + 1, together=min(rows, 2))
     eager.cache.keys.normal_()
     eager.cache.values.normal_()
     largest = torch.full((len(transformer.blocks), H, E), 8.0)

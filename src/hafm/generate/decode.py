@@ -31,6 +31,7 @@ from torch import Tensor
 
 from hafm.device import exact_device
 from hafm.engine.session import StageSession
+from hafm.engine.torch_steps import TorchSteps
 from hafm.generate.guidance import Guidance
 from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
@@ -140,7 +141,7 @@ def decode_frames(
     start, reported = 0, known
     for position in range(layout.first_step(known), layout.num_steps(F) if known < F else 0):
         tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= known]
-        codebooks, frames = [token.codebook for token in tokens], [token.frame for token in tokens]
+        codebooks = [token.codebook for token in tokens]
         rows = slice(tokens[0].row, tokens[-1].row + 1)  # of neighbours
         with torch.inference_mode():
             logits = step(inputs[:, :, start : position + 1], start=start, codebooks=codebooks)
@@ -149,11 +150,14 @@ def decode_frames(
                 settings=settings,
                 uniform=numbers[:, rows, position].flatten(),
             )
-            drawn = drawn.view(B, -1).to(device)
             start = position + 1
-            inputs[:, rows, start] = drawn
-            codes[:, codebooks, frames] = drawn
-        if (done := layout.whole_frames(start)) > reported:
+            inputs[:, rows, start] = drawn.view(B, -1).to(device)
+            if (done := layout.whole_frames(start)) > reported:
+                first = layout.first_step(reported) + 1
+                codes[:, :, reported:done] = layout.collect(
+                    inputs[:, :, first : first + layout.num_steps(done - reported)]
+                )
+        if done > reported:
             reported = done
             if on_step is not None:
                 on_step(Progress(step=model.spec.name, done=done - known, total=F - known))
@@ -195,7 +199,7 @@ class Stepper:
         capacity = self.conditioned.num_prefix + model.layout.num_steps(target_frames)
         self.scores: _Scores
         if session is None:
-            self.scores = _TorchSteps(model, batch=batch, capacity=capacity, together=guidance.num_rows)
+            self.scores = TorchSteps(model, batch=batch, capacity=capacity, together=guidance.num_rows)
         else:
             self.scores = session.start(batch=batch, capacity=capacity)
 
@@ -203,8 +207,7 @@ class Stepper:
         self, inputs: Int[Tensor, "B R S"], *, start: int, codebooks: Sequence[int]
     ) -> Float[Tensor, "B N V"]:
         """Logits of N codebooks at the step ``start + S - 1``; the first call starts at 0."""
-        together = self.guidance.num_rows
-        x = self.model.embed(inputs.repeat_interleave(together, dim=0), self.conditioned, start=start)
+        x = self.model.embed(inputs, self.conditioned, start=start, rows=self.guidance.num_rows)
         if start == 0 and self.conditioned.prefix is not None:
             x = torch.cat([self.conditioned.prefix, x], dim=1)
         return self.guidance.join(self.scores(x, codebooks))
@@ -212,33 +215,6 @@ class Stepper:
 
 _Scores = Callable[[Tensor, Sequence[int]], Tensor]
 """From embeddings ``[B, S, D]`` of new positions to logits ``[B, N, V]`` of N codebooks at the last one."""
-
-
-class _TorchSteps:
-    """The Transformer in PyTorch, with what is kept from one step to the next."""
-
-    def __init__(self, model: StageModel, *, batch: int, capacity: int, together: int) -> None:
-        self.model, self.together = model, together
-        self.cache = model.transformer.new_cache(batch=batch, capacity=capacity)
-        # Bias depends on distance only. In the order of the keys, distances fall to 0 at the query, so
-        # that the bias of any single query is the end of one table:  [capacity-1 ... 2 1 0]
-        self.bias: Tensor | None = None
-        self.rotation: Tensor | None = None
-        if model.transformer.bias is None:
-            self.rotation = model.transformer.rotation(0, num_positions=capacity)
-        else:
-            distance = torch.arange(capacity - 1, -1, -1, device=model.heads.device)
-            self.bias = model.transformer.bias.by_distance(distance).contiguous()[:, None]
-
-    def __call__(self, x: Float[Tensor, "B S D"], codebooks: Sequence[int]) -> Float[Tensor, "B N V"]:
-        past, S, together = self.cache.length, x.shape[1], self.together
-        bias = None if self.bias is None or past == 0 else self.bias[:, :, -(past + 1) :]
-        rotation = None if self.rotation is None else self.rotation[:, past : past + S]
-        hidden = self.model.transformer(x, cache=self.cache, bias=bias, rotation=rotation, together=together)[
-            :, -1
-        ]
-        logits = [self.model.logits(hidden, codebook=each, together=together) for each in codebooks]
-        return torch.stack(logits, dim=1)
 
 
 def _condition(

@@ -67,8 +67,7 @@ class Guidance:
         >>> Guidance(sources=3.0).join(torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
         tensor([[ 4., -2.]])
         """
-        rows: tuple[Tensor, ...] = logits.unflatten(0, (-1, self.num_rows)).unbind(1)
-        full, *others = rows
+        full, *others = (logits[row :: self.num_rows] for row in range(self.num_rows))
         if self.guide is None:
             return full if not others else apply_guidance(full, others[0], self.sources)
         sources = others[0]
@@ -80,4 +79,4 @@ def apply_guidance(
     conditional: Float[Tensor, "*N"], unconditional: Float[Tensor, "*N"], scale: float
 ) -> Float[Tensor, "*N"]:
     """Away from the unconditional logits, through the conditional ones (eq. 5)."""
-    return unconditional + scale * (conditional - unconditional)
+    return (conditional - unconditional).mul_(scale).add_(unconditional)

@@ -100,13 +100,14 @@ def sample(
             "The model's scores for the next token are not finite, so none can be drawn: its weights are "
             "damaged, or too large for their precision. Use another bundle, or float32 weights."
         )
-    top, ids = logits.double().topk(min(settings.top_k, logits.shape[1]))
+    top, ids = logits.topk(min(settings.top_k, logits.shape[1]))
     if settings.temperature == 0:
         return ids[:, 0]
     # The largest goes first: subtracting it keeps exp() within (0, 1] at any temperature. Every row begins a
     # new vector, so that its bits do not depend on the rows before it (hafm/model/linear.py).
-    exponents = F.pad((top - top[:, :1]) / settings.temperature, (0, -top.shape[1] % _VECTOR))
-    cumulative = exponents.exp()[:, : top.shape[1]].cumsum(-1)
+    top = top.double()
+    weights = F.pad(top - top[:, :1], (0, -top.shape[1] % _VECTOR)).div_(settings.temperature).exp_()
+    cumulative = weights[:, : top.shape[1]].cumsum(-1)
     # "right" returns the first entry above the target, which always carries weight.
     target = uniform[:, None] * cumulative[:, -1:]
     drawn = torch.searchsorted(cumulative, target, right=True).clamp_max(ids.shape[1] - 1)

@@ -149,13 +149,21 @@ class StageModel(nn.Module):
         return out
 
     def embed(
-        self, shifted: Int[Tensor, "B R S"], conditioned: Conditioned, *, start: int = 0
-    ) -> Float[Tensor, "B S D"]:
-        """Inputs of the target steps `start ... start + S - 1`, from the tokens before them."""
-        x: Tensor = self.target_embedding(shifted, start=start)
+        self, shifted: Int[Tensor, "B R S"], conditioned: Conditioned, *, start: int = 0, rows: int = 1
+    ) -> Float[Tensor, "N S D"]:
+        """Inputs of the target steps `start ... start + S - 1`, from the tokens before them.
+
+        Args:
+            shifted: the tokens.
+            conditioned: of N = B * rows rows.
+            start: the first step.
+            rows: how many neighbouring rows of the condition share a row of tokens.
+        """
+        x: Tensor = self.target_embedding(shifted, start=start)[:, None]
+        B, _, S, D = x.shape
         if conditioned.slots is not None:
-            x = x + conditioned.slots[:, start : start + shifted.shape[2]]
-        return x
+            x = x + conditioned.slots[:, start : start + S].view(B, rows, S, D)
+        return x.expand(B, rows, S, D).flatten(0, 1)
 
     def logits(
         self, hidden: Float[Tensor, "B D"], *, codebook: int, together: int = 1
