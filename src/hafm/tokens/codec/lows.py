@@ -30,7 +30,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from hafm.tokens.codec.config import CodecConfig, Grid
-from hafm.tokens.codec.phase import TINY, iterate
+from hafm.tokens.codec.phase import TINY, iterate, with_magnitude
 from hafm.tokens.codec.stft import analyse, analyse_padded, overlap_add
 
 __all__ = ["centred_start", "join_lows", "low_sound", "textured"]
@@ -56,15 +56,12 @@ def low_sound(
     """Sound at the full rate from the long window's magnitudes and running phases."""
     assert config.lows is not None
 
-    def with_magnitude(aimed: Tensor) -> Tensor:
-        return aimed * (magnitude / aimed.abs().clamp_min(TINY))
-
     spectrum = iterate(
         torch.polar(magnitude, phase.to(magnitude.dtype)),
         config.decimated_grid,
         iterations=config.lows.phase_iterations,
         momentum=config.phase_momentum,
-        keep=with_magnitude,
+        keep=lambda aimed: with_magnitude(aimed, magnitude),
     )
     return overlap_add(spectrum, config.low_grid)
 
@@ -109,9 +106,12 @@ def join_lows(
     width = lows.crossover_high_bin - lows.crossover_low_bin
     share = ((lows.crossover_high_bin - bins) / width).clamp(0, 1)
 
+    shared = slice(0, lows.crossover_high_bin)  # above, the share is 0
+
     def with_lows(aimed: Tensor) -> Tensor:
-        kept: Tensor = aimed * (magnitude / aimed.abs().clamp_min(TINY))
-        return kept + share * (low_spectrum - kept)
+        kept = with_magnitude(aimed, magnitude)
+        kept[..., shared] += share[shared] * (low_spectrum[..., shared] - kept[..., shared])
+        return kept
 
     # The crossover starts from the low sound's phases.
     start = torch.where(share > 0, torch.polar(magnitude, low_spectrum.angle()), spectrum)

@@ -32,7 +32,7 @@ from torch import Tensor
 from hafm.tokens.codec.config import CodecConfig, Grid
 from hafm.tokens.codec.stft import analyse, overlap_add
 
-__all__ = ["TINY", "accumulate", "advances", "iterate", "make_consistent"]
+__all__ = ["TINY", "accumulate", "advances", "iterate", "make_consistent", "with_magnitude"]
 
 TINY = 1e-12
 """Below this magnitude (-240 dB) a bin has no phase worth keeping."""
@@ -84,16 +84,26 @@ def make_consistent(
         [B, F, bins], [B, F, bins] -> [B, F, bins]
     """
 
-    def with_magnitude(aimed: Tensor) -> Tensor:
-        return aimed * (magnitude / aimed.abs().clamp_min(TINY))
-
     return iterate(
         torch.polar(magnitude, phase.to(magnitude.dtype)),
         config,
         iterations=config.phase_iterations,
         momentum=config.phase_momentum,
-        keep=with_magnitude,
+        keep=lambda aimed: with_magnitude(aimed, magnitude),
     )
+
+
+def with_magnitude(
+    aimed: Complex[Tensor, "B F bins"], magnitude: Float[Tensor, "B F bins"]
+) -> Complex[Tensor, "B F bins"]:
+    """Brings a spectrum to a magnitude, in place.
+
+    >>> with_magnitude(torch.tensor([[[3.0 + 4.0j]]]), torch.tensor([[[10.0]]]))
+    tensor([[[6.+8.j]]])
+    """
+    found = aimed.abs().clamp_min_(TINY)
+    torch.view_as_real(aimed).mul_(torch.div(magnitude, found, out=found).unsqueeze(-1))
+    return aimed
 
 
 def iterate(
@@ -111,13 +121,15 @@ def iterate(
         grid: hop and window.
         iterations: how many, 0 or more.
         momentum: how far each goes beyond the consistent spectrum that it found.
-        keep: puts back, after each iteration, what is known of the spectrum.
+        keep: puts back, after each iteration, what is known of the spectrum, which it may write over.
     """
     bins, previous = spectrum.shape[-1], spectrum
     for iteration in range(iterations):
         projected = analyse(overlap_add(spectrum, grid), grid)[..., :bins]
-        # The first iteration has no direction yet to be accelerated in.
-        aimed = projected if iteration == 0 else projected + momentum * (projected - previous)
+        if iteration == 0:  # no direction yet to be accelerated in
+            aimed = projected.clone()
+        else:
+            aimed = torch.sub(projected, previous, out=previous).mul_(momentum).add_(projected)
         spectrum = keep(aimed)
         previous = projected
     return spectrum

@@ -17,6 +17,8 @@ periodic Hann window for analysis and for synthesis; overlap-add divides by the 
 Source: Griffin & Lim, "Signal estimation from modified short-time Fourier transform", 1984, eq. 6.
 """
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -73,12 +75,21 @@ def overlap_add(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig | Gri
     """
     num_frames = spectrum.shape[1]
     window = _window(config, spectrum.real)
-    frames = torch.fft.irfft(spectrum, n=config.window_samples) * (window * (window.sum() / 2))
+    frames = torch.fft.irfft(spectrum, n=config.window_samples).mul_(window * (window.sum() / 2))
     total = _add_frames(frames, config)
-    weight = _add_frames(window.square().expand(1, num_frames, -1), config)
     kept = slice(config.margin_samples, config.margin_samples + num_frames * config.hop_samples)
     # Inside its own hop a window is at its widest, so the weight there is never near zero.
-    return total[:, kept] / weight[:, kept]
+    return total[:, kept].div_(_weight(config, num_frames, window.dtype, window.device)[:, kept])
+
+
+@lru_cache(maxsize=2)
+def _weight(
+    config: CodecConfig | Grid, num_frames: int, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "1 T"]:
+    """The sum of the squared windows of that many frames; an iteration of phases has all its lengths alike."""
+    with torch.inference_mode(mode=False):  # made while generating, it serves in training, too
+        window = torch.hann_window(config.window_samples, dtype=dtype, device=device)
+        return _add_frames(window.square().expand(1, num_frames, -1), config)
 
 
 def _add_frames(frames: Float[Tensor, "B F window"], config: CodecConfig | Grid) -> Float[Tensor, "B T"]:
