@@ -86,7 +86,7 @@ def overlap_add(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig | Gri
 def _weight(
     config: CodecConfig | Grid, num_frames: int, dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "1 T"]:
-    """The sum of the squared windows of that many frames; an iteration of phases has all its lengths alike."""
+    """The sum of the squared windows of that many frames, which is the same in every iteration."""
     with torch.inference_mode(mode=False):  # made while generating, it serves in training, too
         window = torch.hann_window(config.window_samples, dtype=dtype, device=device)
         return _add_frames(window.square().expand(1, num_frames, -1), config)
