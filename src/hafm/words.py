@@ -4,9 +4,10 @@ In: numbers, rows of text. Out: short texts for messages, tables and displays.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-__all__ = ["clock", "columns", "duration", "plural", "readable", "size"]
+__all__ = ["clock", "columns", "duration", "flat", "plural", "readable", "size"]
 
 
 def clock(seconds: float) -> str:
@@ -74,3 +75,16 @@ def size(num_bytes: int) -> str:
     if num_bytes < 1e5:
         return f"{num_bytes / 1e3:.1f} kB"
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested values, under dotted names.
+
+    >>> dict(flat({"seed": 0, "source": {"kind": "fma"}}))
+    {'seed': 0, 'source.kind': 'fma'}
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

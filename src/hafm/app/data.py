@@ -14,6 +14,7 @@ from hafm.app.command import Command, option
 from hafm.app.interrupt import Interrupts
 from hafm.app.tables import Tables, new_table
 from hafm.errors import OutputError, UsageError
+from hafm.words import flat
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -267,22 +268,9 @@ def _items(ledger: Mapping[str, Any]) -> "Table":
 def _made_by(description: Mapping[str, Any]) -> "Table":
     """Fingerprints are cut; `--json` has them whole."""
     table = new_table("", "")
-    for name, value in _flat(description["made_by"]):
+    for name, value in flat(description["made_by"]):
         if not name.startswith("fingerprints."):
             table.add_row(name.replace("_", " "), "-" if value is None else str(value))
     for name, fingerprint in {**description["parts"], "these shards": description["fingerprint"]}.items():
         table.add_row(name.replace("_", " "), fingerprint[:_SHOWN_DIGITS])
     return table
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested values, under dotted names.
-
-    >>> dict(_flat({"seed": 0, "source": {"kind": "fma"}}))
-    {'seed': 0, 'source.kind': 'fma'}
-    """
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -32,7 +32,7 @@ from hafm.data.result import Quarantined
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.errors import AudioError, OutputError, UsageError
 from hafm.progress import OnProgress, Progress
-from hafm.words import size
+from hafm.words import flat, size
 
 __all__ = [
     "Forecast",
@@ -136,21 +136,13 @@ def require_same_settings(
     """
     if found is None:
         return
-    before, now = dict(_flat(found)), dict(_flat(expected))
+    before, now = dict(flat(found)), dict(flat(expected))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise UsageError(
                 f"'{folder}' was prepared with {name} = {before.get(name)!r}, and this run has "
                 f"{name} = {now.get(name)!r}; take that, or another -o"
             )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 # ---- room on the disk
