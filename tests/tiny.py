@@ -6,6 +6,7 @@ Its weights are noise, so what it plays is noise; lengths, files, errors and rep
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,7 @@ from hafm.stages.stage_model import StageModel
 from hafm.tokens.codec.config import CodecConfig
 from hafm.tokens.codec.model import SpectralCodec
 from hafm.tokens.kmeans import KMeans
+from hafm.tokens.pattern import Pattern
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 
 RATE = 24_000
@@ -36,6 +38,9 @@ CARDINALITY = 16
 
 CODEBOOKS = 4
 """Of the codec by default: half of them coarse, half of them fine."""
+
+PATTERNS: dict[str, Pattern] = {"semantic": "flat", "coarse": "delay", "fine": "parallel"}
+"""Of the stages by default, as in the built-in bundle: a third of the steps of stages that are flat."""
 
 
 def tiny_spec(spec: StageSpec, *, codebooks: int = CODEBOOKS) -> StageSpec:
@@ -93,6 +98,14 @@ def tiny_stage(spec: StageSpec, *, seed: int, codebooks: int = CODEBOOKS) -> Sta
     return model.eval()
 
 
+def tiny_stages(patterns: Mapping[str, Pattern], *, seed: int) -> dict[str, StageModel]:
+    """The three stages, each with its pattern."""
+    return {
+        spec.name: tiny_stage(replace(spec, conditioning="aligned", pattern=patterns[spec.name]), seed=seed)
+        for spec in (SEMANTIC, COARSE, FINE)
+    }
+
+
 def tiny_ingredients(*, seed: int = 0, **changes: Any) -> Ingredients:
     """What a tiny bundle is made of; another seed gives other parts throughout."""
     features = {"vocal": SpectralFeatures(VOCAL), "instrumental": SpectralFeatures(INSTRUMENTAL)}
@@ -107,7 +120,7 @@ def tiny_ingredients(*, seed: int = 0, **changes: Any) -> Ingredients:
             for number, (side, each) in enumerate(features.items())
         },
         codec=tiny_codec(seed=seed),
-        stages={spec.name: tiny_stage(spec, seed=seed) for spec in (SEMANTIC, COARSE, FINE)},
+        stages=tiny_stages(PATTERNS, seed=seed),
         generation=GenerationDefaults(temperature=1.0, top_k=8, guidance=1.5),
         measured={"held-out loss": {"semantic": 2.77}},
         card=lambda bundle: f"# {bundle.config.name}\n\nRandom weights, for tests.\n",

@@ -23,10 +23,9 @@ from hafm.progress import Progress
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_writer import write_bundle
-from hafm.stages.spec import COARSE, FINE, SEMANTIC
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.codec.model import SpectralCodec
-from tests.tiny import CODEBOOKS, RATE, same, sung, tiny_ingredients, tiny_stage
+from tests.tiny import CODEBOOKS, PATTERNS, RATE, same, sung, tiny_ingredients, tiny_stages
 from tests.unchecked import unchecked
 
 
@@ -40,36 +39,38 @@ def preview(tiny_accompanist: Accompanist) -> Accompaniment:
 
 
 @pytest.fixture(scope="module")
-def patterned(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
-    """A bundle whose coarse stage has delay and whose fine stage is parallel."""
-    patterns = {"semantic": "flat", "coarse": "delay", "fine": "parallel"}
-    stages = {
-        spec.name: tiny_stage(replace(spec, conditioning="aligned", pattern=patterns[spec.name]), seed=7)
-        for spec in (SEMANTIC, COARSE, FINE)
-    }
-    folder = tmp_path_factory.mktemp("bundles") / "patterned"
-    write_bundle(folder, tiny_ingredients(stages=stages))
-    tiny_accompanist = Accompanist.from_pretrained(folder)
-    assert {name: tiny_accompanist.bundle.spec(name).pattern for name in patterns} == patterns
-    return tiny_accompanist
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
+    """A bundle whose stages are flat, as the paper's; those of the others are as in the built-in bundle."""
+    folder = tmp_path_factory.mktemp("bundles") / "flat"
+    patterns = dict.fromkeys(PATTERNS, "flat")
+    write_bundle(folder, tiny_ingredients(stages=tiny_stages(patterns, seed=7)))
+    accompanist = Accompanist.from_pretrained(folder)
+    assert {name: accompanist.bundle.spec(name).pattern for name in patterns} == patterns
+    return accompanist
 
 
+@pytest.mark.parametrize(
+    ("is_flat", "seconds"),
+    [(True, 0.5), pytest.param(True, 2.7, marks=pytest.mark.slow), (False, 2.7)],  # a window has 2 s
+)
 @unchecked()
-def test_a_bundle_of_other_patterns_plays_in_windows_take_by_take(patterned: Accompanist) -> None:
-    seen: list[Progress] = []
-    vocal = sung(2.7)  # more than a window of 2 s
-    takes = patterned.generate_takes(vocal, sample_rate=RATE, takes=2, on_progress=seen.append)
-    for number, made in enumerate(takes):
+def test_takes_of_all_patterns_are_made_together_alone_or_from_their_records(
+    flat: Accompanist, tiny_accompanist: Accompanist, is_flat: bool, seconds: float
+) -> None:
+    accompanist, seen = flat if is_flat else tiny_accompanist, list[Progress]()
+    vocal, num_frames = sung(seconds), math.ceil(75 * seconds)
+    takes = accompanist.generate_takes(vocal, sample_rate=RATE, takes=2, on_progress=seen.append)
+    for made in takes:
         assert made.waveform.shape == vocal.shape
-        assert made.tokens.codes.shape == (CODEBOOKS, 203)
-        assert same(made, patterned.generate(vocal, sample_rate=RATE, take=number))
-    assert same(takes[1], patterned.replay(takes[1].record, vocal=vocal, sample_rate=RATE))
+        assert made.tokens.codes.shape == (CODEBOOKS, num_frames)
+    assert same(takes[0], accompanist.generate(vocal, sample_rate=RATE, take=0))
+    assert same(takes[1], accompanist.replay(takes[1].record, vocal=vocal, sample_rate=RATE))
     assert not same(*takes)
-    assert [(each.done, each.total) for each in seen if each.step == "fine"][-1] == (203, 203)
+    assert [(each.done, each.total) for each in seen if each.step == "fine"][-1] == (num_frames,) * 2
 
 
 def test_a_parallel_stage_takes_the_likeliest_codes_whatever_the_settings(
-    patterned: Accompanist, monkeypatch: pytest.MonkeyPatch
+    tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Temperature, top-k and guidance are for the stages that draw."""
     used: dict[str, SamplingSettings] = {}
@@ -80,7 +81,7 @@ def test_a_parallel_stage_takes_the_likeliest_codes_whatever_the_settings(
         return generate_long(model, conditions, **arguments)
 
     monkeypatch.setattr(steps, "generate_long", spy)
-    patterned.generate(sung(), sample_rate=RATE, temperature=1.25, top_k=3, guidance=2.0)
+    tiny_accompanist.generate(sung(), sample_rate=RATE, temperature=1.25, top_k=3, guidance=2.0)
     drawn = SamplingSettings(temperature=1.25, top_k=3, guidance=2.0)
     assert used == {"semantic": drawn, "coarse": drawn, "fine": LIKELIEST}
 

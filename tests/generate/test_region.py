@@ -10,16 +10,15 @@ from hafm.audio.io import audio_from_array
 from hafm.errors import UsageError
 from hafm.generate.record import Settings
 from hafm.generate.region import Region, make_again
-from hafm.stages.bundle import Bundle
-from tests.tiny import RATE, make_tiny_bundle, sung
+from tests.tiny import RATE, sung
 
 SECONDS = 1.5
 SETTINGS = Settings(seed=1, take=0, temperature=1.0, top_k=8, guidance=1.5, skip_fine=False, level_lufs=-18.0)
 
 
 @pytest.fixture(scope="module")
-def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
-    return Accompanist(bundle=Bundle.open(make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")))
+def accompanist(tiny_accompanist: Accompanist) -> Accompanist:
+    return tiny_accompanist
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ from hafm.audio.loudness import normalise_loudness
 from hafm.errors import UsageError
 from hafm.generate.accompany import Accompanist
 from hafm.progress import Progress
-from tests.tiny import make_tiny_bundle, same, sung
+from tests.tiny import same, sung
 from tests.unchecked import unchecked
 
 SECONDS, RATE = 3.1, 22_050
 
 
-@pytest.fixture(scope="module")
-def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
+@pytest.fixture
+def accompanist(tiny_accompanist: Accompanist) -> Accompanist:
     """Of a bundle with windows of 2 s, whose codec looks 0.1 s ahead."""
-    return Accompanist.from_pretrained(make_tiny_bundle(tmp_path_factory.mktemp("stream") / "tiny"))
+    return tiny_accompanist
 
 
 @pytest.mark.parametrize("skip_fine", [pytest.param(False, marks=pytest.mark.slow), True])

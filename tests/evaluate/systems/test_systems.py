@@ -20,6 +20,7 @@ from hafm.guide.lead_sheet import KeyChange, LeadSheet
 from hafm.stages.bundle import Bundle
 from tests.evaluate.runs import make_run
 from tests.tiny import RATE, sung
+from tests.unchecked import unchecked
 
 
 def clip(name: str, song: str, samples: int = RATE) -> Clip:
@@ -37,6 +38,7 @@ def ignore(share: float) -> None:
     assert 0 <= share <= 1
 
 
+@unchecked()
 def test_the_model_plays_what_the_accompanist_generates(tiny_accompanist: Accompanist) -> None:
     model = Model(accompanist=tiny_accompanist, takes=2, seed=5, batch_rows=4)
     clips = [sound("a", 0.5), sound("b", 0.5)]
