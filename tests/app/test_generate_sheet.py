@@ -13,6 +13,7 @@ from tests.tiny import RATE, make_following_bundle, sung
 from tests.unchecked import unchecked
 
 SECONDS = 2.0
+COLOURS = "may play the colours of Am9 in any octave"
 GIVEN = ["--bpm", 120, "--first-beat", 0.3, "--meter", "2/4", "--key", "Am", "--chords", "| Am | F |"]
 SOUNDS = {"accompaniment.wav", "mix.wav", "generation.json"}
 
@@ -61,6 +62,15 @@ def test_what_is_heard_is_said_to_be_a_guess(hafm: Hafm, song: Path, following: 
     assert "where bars begin" in ran.out
     assert ": --first-beat)" in ran.out
     assert ": --chords)" in ran.out
+
+
+def test_colours_that_the_guide_does_not_know_are_said_once(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    known = ["--bpm", 120, "--first-beat", 0.3, "--meter", "2/4", "--chords", "| Am9 | F |"]
+    ran = generate(hafm, song, following, tmp_path / "out", *known)
+    assert ran.err.count(COLOURS) == 1
+    assert "A:min9" in (tmp_path / "out" / "lead-sheet.json").read_text()
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@
 A file is a pure function of its format and number: bytes flipped, sizes overwritten, stretches repeated,
 dropped, zeroed or cut off, junk put in, two files joined. The rule:
 
-    taken     with at least as many samples as another decoder finds there by itself (the ffmpeg program in m4a
-              and webm, else libsndfile), at the same rate and channels; of MP3, where libsndfile also plays
-              what is no sound and some of it twice, with those of all frames that are still whole
+    taken     with at least as many samples as another decoder finds there by itself (the ffmpeg program in
+              m4a and webm, else libsndfile), at the same rate and channels; of MP3, where libsndfile also
+              plays what is no sound and some of it twice, with those of all frames that are still whole
     refused   by an `AudioError` of one line; where the other decoder finds a sound that is fit, that is wrong
     never     another exception, the end of the process, over 10 s, over 200 MB more than the sound, a file
               that is left behind

@@ -51,6 +51,18 @@ def test_containers(name: str, channels: int, tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("front", [b"wide", b"ft\0\0", b"mdat", bytes(4)])
+def test_an_mpeg_4_is_known_by_its_head_where_its_first_box_is_another_or_damaged(
+    front: bytes, tmp_path: Path
+) -> None:
+    path = convert(sine(), tmp_path / "a.m4a", "-c:a", "alac")
+    data = path.read_bytes()
+    assert data[4:8] == b"ftyp"
+    path.write_bytes(data[:4] + front + data[8:])
+    assert read_audio(path).waveform.equal(read_audio(tmp_path / "source.wav").waveform)
+
+
+@needs_ffmpeg
 def test_lossless_containers_are_bit_exact(tmp_path: Path) -> None:
     path = convert(sine(), tmp_path / "a.mkv", "-c:a", "flac")
     expected = read_audio(tmp_path / "source.wav")

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.chart import chart_of, parse_chart, put_on
+from hafm.guide.corrections import Corrections, corrected
 from hafm.guide.frames import GROUPS, guide_frames
 from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange, Origin
+from hafm.guide.summary import printed_chart
 from tests.guide.sheets import WALTZ
 from tests.unchecked import unchecked
 
@@ -144,3 +146,56 @@ def test_a_written_chart_reads_the_same(bars: list[list[str]], beats_per_bar: in
         for each in (sheet, back)
     ]
     np.testing.assert_array_equal(*frames)
+
+
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        ("[Verse]\n| Am | F |\n[Chorus]\n| C | G |", ((0, "Verse"), (2, "Chorus"))),
+        ("[ Verse  2 ] Am F [Chorus] C", ((0, "Verse 2"), (2, "Chorus"))),
+        ("| Am | [B] F | C |", ((1, "B"),)),
+        ("| Am [B] | F |", ((1, "B"),)),
+        ("|: [A] Am | F :|x3 [B] C", ((0, "A"), (6, "B"))),
+        ("|: [A] Am | [B] F :|", ((0, "A"), (1, "B"), (2, "A"), (3, "B"))),
+        ("| Am | F | [Coda]", ()),
+        ("[] Am F", ()),
+    ],
+)
+def test_a_section_begins_at_the_next_bar(text: str, sections: tuple[tuple[int, str], ...]) -> None:
+    assert parse_chart(text).sections == sections
+
+
+@pytest.mark.parametrize("name", ["x" * 41, "a[b", "a\tb\x07"])
+def test_a_section_that_has_no_name_is_refused_before_anything_is_heard(name: str) -> None:
+    with pytest.raises(LeadSheetError, match="a section is named"):
+        Corrections(chords=f"[{name}] Am F")
+
+
+def test_sections_come_back_with_every_repetition_of_the_chart_and_move_with_the_bars() -> None:
+    sheet = put_on(steady(6), parse_chart("[A] C G [B] Am"))
+    assert [(span.start_seconds, span.name) for span in sheet.sections] == [
+        (0.0, "A"),
+        (8.0, "B"),
+        (12.0, "A"),
+        (20.0, "B"),
+    ]
+    assert sheet.sections[-1].end_seconds == sheet.duration_seconds
+    later = corrected(sheet, Corrections(first_beat=1.0))
+    assert [span.start_seconds for span in later.sections[1:]] == [9.0, 13.0, 21.0]
+    assert put_on(sheet, parse_chart("Dm")).sections == sheet.sections
+    assert put_on(sheet, parse_chart(chart_of(sheet))) == sheet
+
+
+def test_a_section_begins_a_row() -> None:
+    text = printed_chart(put_on(steady(11), parse_chart("[Verse] C G C G Am [Chorus] F C F C F C")))
+    assert [line.split("  |")[0].strip() for line in text.splitlines()] == [
+        "[Verse]",
+        "1",
+        "5",
+        "[Chorus]",
+        "6",
+        "10",
+    ]
+    assert printed_chart(put_on(steady(3), parse_chart("C G [B] F")), most_rows=1).splitlines()[1:] == [
+        "    and 1 more rows"
+    ]

@@ -3,13 +3,15 @@
 In: a `LeadSheet` and its vocal. Out: the bytes of a PNG, 1800 pixels wide.
 
     vocal                                                A minor   4/4   92 bpm
+        Verse
        | Am            | F             | C     G/B     | %             |
     1  |    ~~~__       |  __~~   ~~    | ...           |               |      pitch over beats
        | Am ...                                                         |
     5  |                                                                |
 
-Four bars per row, all of the same width, with what comes before the first downbeat in front of them. In free
-time a row is eight seconds. The pitch axis is that of the whole vocal, in semitones.
+Four bars per row, all of the same width, with what comes before the first downbeat in front of them; a
+section begins a row. In free time a row is eight seconds. The pitch axis is that of the whole vocal, in
+semitones.
 
 Pitch is where the normalised difference of the waveform with itself, shifted, is largest: McLeod and Wyvill,
 "A smarter way to find pitch" (2005). It is for the eye; nothing else is made of it.
@@ -30,6 +32,7 @@ from torch import Tensor
 from hafm.app.picture import FAINT, GRID, INK, new_figure, png_of
 from hafm.audio.resample import resample
 from hafm.guide.bars import bars_of
+from hafm.guide.chart import lines_of_bars
 from hafm.guide.chord import NOTE_NAMES
 from hafm.guide.chord_symbol import symbol_of
 from hafm.guide.lead_sheet import LeadSheet
@@ -45,8 +48,10 @@ __all__ = ["draw_sheet", "sung_pitch"]
 _VOICE = "#c2410c"
 _WIDTH = 12.0
 _HEAD, _ROW, _FOOT = 0.85, 1.35, 0.35
+_SECTION = 0.16  # more, above a row in which a section begins
 _BARS_PER_ROW, _FREE_SECONDS = 4, 8.0
 _LEAST_LEAD_SECONDS = 0.05
+_NEAR_SECONDS = 0.02
 
 _RATE, _WINDOW, _HOP = 12_000, 1024, 240
 _LOWEST_HZ, _HIGHEST_HZ = 70.0, 1000.0
@@ -79,12 +84,13 @@ def draw_sheet(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int, *
         The PNG. The same sheet and sound give the same bytes.
     """
     rows = _rows(sheet)
-    height = _HEAD + _ROW * len(rows) + _FOOT
+    tops = [_ROW + _SECTION * bool(_sections(row, sheet)) for row in rows]
+    height = _HEAD + sum(tops) + _FOOT
     figure = new_figure(_WIDTH, height)
     times, pitch = sung_pitch(vocal, sample_rate)
     span = _span(pitch)
     for number, row in enumerate(rows):
-        bottom = 1 - (_HEAD + _ROW * (number + 1)) / height
+        bottom = 1 - (_HEAD + sum(tops[: number + 1])) / height
         axes = figure.add_axes((0.055, bottom, 0.925, _ROW * 0.68 / height))
         _draw_row(axes, row, sheet, times, pitch, span)
     _draw_head(figure, sheet, readable(title), height)
@@ -159,6 +165,7 @@ def _rows(sheet: LeadSheet) -> list[list[_Cell]]:
             )
             for start, end in zip(edges, ends, strict=True)
         ]
+        rows = [cells[first : first + _BARS_PER_ROW] for first in range(0, len(cells), _BARS_PER_ROW)]
     else:
         cells = [
             _Cell(
@@ -170,7 +177,7 @@ def _rows(sheet: LeadSheet) -> list[list[_Cell]]:
             )
             for number, bar in enumerate(bars_of(sheet), 1)
         ]
-    rows = [cells[first : first + _BARS_PER_ROW] for first in range(0, len(cells), _BARS_PER_ROW)]
+        rows = [cells[inside.start : inside.stop] for _, inside in lines_of_bars(sheet)]
     lead = cells[0].start_seconds
     if lead > _LEAST_LEAD_SECONDS:
         early = tuple(beat.seconds for beat in sheet.beats if beat.seconds < lead)
@@ -247,19 +254,43 @@ def _draw_changes(
             fontweight="normal" if goes_on else "bold",
             color=FAINT if goes_on else INK,
         )
+    sections = _sections(row, sheet)
+    for seconds, name in sections.items():
+        axes.annotate(
+            readable(name),
+            (_place(row, max(seconds, start)), high),
+            xytext=(3, 25),
+            textcoords="offset points",
+            fontsize=9,
+            fontweight="bold",
+            color=INK,
+            parse_math=False,
+            bbox={"boxstyle": "square,pad=0.25", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8},
+        )
     changes = [(key.start_seconds, key_words(key)) for key in sheet.keys[1:]]
     changes += [(meter.start_seconds, meter.label) for meter in sheet.meters[1:]]
     for seconds, words in changes:
         if start <= seconds < end:
+            beside = next((name for at, name in sections.items() if abs(at - seconds) < _NEAR_SECONDS), None)
             axes.annotate(
                 words,
                 (_place(row, seconds), high),
-                xytext=(2, 20),
+                xytext=(2, 20) if beside is None else (16 + 7.5 * len(beside), 25),
                 textcoords="offset points",
                 fontsize=7.5,
                 style="italic",
                 color=FAINT,
             )
+
+
+def _sections(row: Sequence[_Cell], sheet: LeadSheet) -> dict[float, str]:
+    """The sections that begin in a row, by when."""
+    start, end = row[0].start_seconds, row[-1].end_seconds
+    return {
+        section.start_seconds: section.name
+        for section in sheet.sections
+        if start - _NEAR_SECONDS <= section.start_seconds < end - _NEAR_SECONDS
+    }
 
 
 def _bar_line(axes: "Axes", place: float, span: tuple[float, float]) -> None:

@@ -99,6 +99,7 @@ _UNKNOWN = "is not an audio file that HAFM knows"
 _ACCEPTED = "WAV, FLAC, MP3, Ogg, Opus, AIFF, or with ffmpeg m4a, mp4, webm"
 _BELIEVED_FRAMES = 4  # of MP3, in a row, where something else lies in front
 _SEARCHED_BYTES = 1 << 16
+_MOVIE = re.compile(rb"moov.{4}mvhd", re.DOTALL)  # the head of an MPEG-4, wherever it lies
 
 
 def sniff(file: IO[bytes], *, name: str) -> tuple[Kind, int]:
@@ -130,6 +131,8 @@ def sniff(file: IO[bytes], *, name: str) -> tuple[Kind, int]:
         if what == _UNKNOWN:
             if data[begin : begin + 1] == b"G" and data[begin + 188 : begin + 189] == b"G":
                 return _TRANSPORT, begin
+            if _MOVIE.search(data):  # old QuickTime files begin with another box, damaged ones with anything
+                return MPEG4, 0
             if find_frames(data, begin, frames=_BELIEVED_FRAMES, end=begin + _SEARCHED_BYTES) is not None:
                 return MP3, 0
         raise AudioReadError(f"{name} {what}; give a recording: {_ACCEPTED}")

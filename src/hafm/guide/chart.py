@@ -2,7 +2,7 @@
 
 In: text. Out: bars of chords, which `put_on` lays over the bars of a lead sheet; and back.
 
-    [Verse]                              in square brackets: passed over
+    [Verse]                              a section begins at the next bar
     |: Am   | F     | C  G/B | % :|      bars; |: ... :| twice, :|x3 three times; % is the bar before
     | Dm7 . . E7 | N.C. |                . or / goes on with the chord: one mark per beat
     Am F C G                             without any bar line, every chord is a bar
@@ -22,9 +22,9 @@ from typing import TypeAlias
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chord_symbol import parse_symbol, symbol_of
-from hafm.guide.lead_sheet import ChordSpan, LeadSheet, Origin
+from hafm.guide.lead_sheet import ChordSpan, LeadSheet, Origin, SectionSpan
 
-__all__ = ["BARS_PER_LINE", "Chart", "bars_as_text", "chart_of", "parse_chart", "put_on"]
+__all__ = ["Chart", "bars_as_text", "chart_of", "lines_of_bars", "parse_chart", "put_on"]
 
 MOST_BARS = 2000
 BARS_PER_LINE = 4
@@ -33,7 +33,7 @@ Slots: TypeAlias = tuple[str | None, ...]
 """A bar: labels in even shares of it; None goes on with the one before."""
 
 _BAR_LINE = re.compile(r"\|:|:\|(?:\s*[x×]\s*\d+)?|\|\]|\|")
-_SECTION = re.compile(r"(?<!\S)\[[^\]|]*\]")
+_SECTION = re.compile(r"(?<!\S)\[([^\]|]*)\]")
 _GO_ON = (".", "/", "-")
 _UNKNOWN = "?"
 
@@ -44,9 +44,11 @@ class Chart:
 
     Args:
         bars: labels of their chords, repeats written out; at least one.
+        sections: at which bars, counted from 0, sections begin, and their names.
     """
 
     bars: tuple[Slots, ...]
+    sections: tuple[tuple[int, str], ...] = ()
 
 
 def parse_chart(text: str) -> Chart:
@@ -54,25 +56,48 @@ def parse_chart(text: str) -> Chart:
 
     Raises:
         ChordError: a chord is not understood; its bar is named.
-        LeadSheetError: there is no chord, a repeat is not closed, or there are more than 2000 bars.
+        LeadSheetError: there is no chord, a repeat is not closed, a section's name is too long, or there are
+            more than 2000 bars.
 
     >>> parse_chart("|: Am | F :| C  G/B | % |").bars
     (('A:min',), ('F:maj',), ('A:min',), ('F:maj',), ('C:maj', 'G:maj/3'), ('C:maj', 'G:maj/3'))
     """
-    lines = [_SECTION.sub(" ", line) for line in text.splitlines()]
+    names: list[str] = []
+
+    def numbered(section: re.Match[str]) -> str:
+        name = " ".join(section[1].split())
+        if name:
+            SectionSpan(0.0, 1.0, name)  # refuses what no section can be named
+        names.append(name)
+        return f" [{len(names) - 1}] "  # one word, whatever the name is
+
+    lines = [_SECTION.sub(numbered, line) for line in text.splitlines()]
     has_bar_lines = any("|" in line for line in lines)
     body = "|".join(lines if has_bar_lines else " ".join(lines).split())
     bars: list[Slots] = []
+    sections: dict[int, str] = {}
     opened: int | None = None
     for written, bar_line in _pieces(body):
-        if symbols := written.split():
+        symbols: list[str] = []
+        for word in written.split():
+            if word.startswith("["):
+                sections[len(bars) + bool(symbols)] = names[int(word[1:-1])]
+            else:
+                symbols.append(word)
+        if symbols:
             bars.append(_bar(symbols, bars))
         if bar_line == "|:":
             opened = len(bars)
         elif bar_line.startswith(":|"):
-            repeated = bars[opened or 0 :]
-            times = int(re.sub(r"\D", "", bar_line) or 2)
-            bars += repeated * min(times - 1, MOST_BARS)
+            first = opened or 0
+            repeated, inside = (
+                bars[first:],
+                {at - first: name for at, name in sections.items() if at >= first},
+            )
+            for _ in range(min(int(re.sub(r"\D", "", bar_line) or 2) - 1, MOST_BARS)):
+                if len(inside) > 1:  # of one alone it is a repeat
+                    sections |= {len(bars) + at: name for at, name in inside.items()}
+                bars += repeated
             opened = None
         if len(bars) > MOST_BARS:
             raise LeadSheetError(f"a chart has more than {MOST_BARS} bars; leave out what repeats")
@@ -80,14 +105,15 @@ def parse_chart(text: str) -> Chart:
         raise LeadSheetError(f"the chart's repeat at bar {opened + 1} has no end; write :| after it")
     if not bars:
         raise LeadSheetError("the chart has no chord; write it as in | Am | F | C  G/B | % |")
-    return Chart(bars=tuple(bars))
+    found = sorted((at, name) for at, name in sections.items() if at < len(bars) and name)
+    return Chart(bars=tuple(bars), sections=tuple(found))
 
 
 def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> LeadSheet:
     """The sheet with the chords of a chart, from the first downbeat to the end of the sound.
 
     Args:
-        sheet: with beats; its chords are replaced.
+        sheet: with beats; its chords are replaced, and its sections if the chart has any.
         chart: repeated if it is shorter.
         origin: of the chords; None for given.
 
@@ -107,8 +133,21 @@ def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> L
         if label is not None
     ]
     ends = [*(start for start, _ in changes[1:]), sheet.duration_seconds]
+    sections = sheet.sections
+    if chart.sections:
+        names = dict(chart.sections)
+        begins = [
+            (bar.beats[0], names[number % len(chart.bars)])
+            for number, bar in enumerate(bars)
+            if number % len(chart.bars) in names
+        ]
+        stops = [*(start for start, _ in begins[1:]), sheet.duration_seconds]
+        sections = tuple(
+            SectionSpan(start, stop, name) for (start, name), stop in zip(begins, stops, strict=True)
+        )
     return replace(
         sheet,
+        sections=sections,
         chords=tuple(
             ChordSpan(start, end, label)
             for (start, label), end in zip(changes, ends, strict=True)
@@ -119,7 +158,7 @@ def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> L
 
 
 def chart_of(sheet: LeadSheet) -> str:
-    """The chart of a sheet, four bars per line; `?` where its chord is unknown.
+    """The chart of a sheet, four bars per line, less where a section begins; `?` where its chord is unknown.
 
     Chords are written on the beat on which they sound, so that one that comes a little early is on its beat.
 
@@ -131,10 +170,37 @@ def chart_of(sheet: LeadSheet) -> str:
     >>> sheet = LeadSheet(duration_seconds=8.0, beats=beats, meters=(MeterChange(0.0, 4, 4),))
     >>> print(chart_of(put_on(sheet, parse_chart("Am | F . . G | C  G/B"))))
     | Am | F . . G | C  G/B | Am |
+    >>> print(chart_of(put_on(sheet, parse_chart("[Verse] Am F C [Chorus] G"))))
+    [Verse]
+    | Am | F | C |
+    [Chorus]
+    | G |
     """
-    bars = bars_as_text(sheet)
-    lines = (bars[first : first + BARS_PER_LINE] for first in range(0, len(bars), BARS_PER_LINE))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    bars, lines = bars_as_text(sheet), []
+    for name, inside in lines_of_bars(sheet):
+        lines += [] if name is None else [f"[{name}]"]
+        lines.append(f"| {' | '.join(bars[inside.start : inside.stop])} |")
+    return "\n".join(lines)
+
+
+def lines_of_bars(sheet: LeadSheet) -> list[tuple[str | None, range]]:
+    """The lines of a chart: the section that begins there, if one does, and the bars, four at most, from 0.
+
+    Raises:
+        LeadSheetError: the sheet has no beats.
+    """
+    starts = [bar.beats[0] for bar in bars_of(sheet)]
+    names = {
+        min(range(len(starts)), key=lambda number: abs(starts[number] - section.start_seconds)): section.name
+        for section in (sheet.sections if starts else ())
+    }
+    lines: list[tuple[str | None, range]] = []
+    for first, end in pairwise(sorted({0, *names, len(starts)})):
+        lines += [
+            (names.get(at), range(at, min(at + BARS_PER_LINE, end)))
+            for at in range(first, end, BARS_PER_LINE)
+        ]
+    return lines
 
 
 def bars_as_text(sheet: LeadSheet) -> list[str]:

@@ -26,7 +26,15 @@ import numpy as np
 
 from hafm.errors import LeadSheetError
 from hafm.guide.bars import continued_beats
-from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, PlayingSpan
+from hafm.guide.lead_sheet import (
+    Beat,
+    ChordSpan,
+    KeyChange,
+    LeadSheet,
+    MeterChange,
+    PlayingSpan,
+    SectionSpan,
+)
 
 __all__ = [
     "at_double_time",
@@ -292,7 +300,7 @@ def _position(beats: Sequence[Beat], number: int, size_before: int, size_after: 
     return beats[number].position
 
 
-_Span = TypeVar("_Span", ChordSpan, PlayingSpan)
+_Span = TypeVar("_Span", ChordSpan, PlayingSpan, SectionSpan)
 
 
 def moved_spans(
@@ -334,6 +342,7 @@ def _moved(
         keys=_in_order(keys, duration),
         chords=moved_spans(sheet.chords, place, duration),
         arrangement=moved_spans(sheet.arrangement, place, duration),
+        sections=moved_spans(sheet.sections, place, duration),
     )
 
 

@@ -9,6 +9,7 @@ of its items is wrong and what to do.
     keys       A:min                                              the same
     chords     [A:min7------------------][F:maj/3-------------]   from start to end; a gap is unknown
     arrangement[drums, bass-------------][drums, bass, harmony]   the same, a bar each
+    sections   [Verse-------------------][Chorus--------------]   the same; for people alone
 
 Conventions: times are float64 seconds, which hold ten minutes to 1e-13 s and survive JSON bit by bit; no
 tempo is stored, so none is ever rounded. A part that is empty is unknown; where no chord sounds, the chord is
@@ -43,6 +44,7 @@ __all__ = [
     "PartName",
     "Player",
     "PlayingSpan",
+    "SectionSpan",
     "parse_meter",
 ]
 
@@ -72,6 +74,8 @@ PLAYERS: tuple[Player, ...] = get_args(Player)
 
 MOST_BEATS_PER_BAR = 32
 _MOST_PER_SECOND, _MOST_ANYWAY = 10, 100
+_LONGEST_NAME = 40
+_NOT_IN_NAMES = "[]|"  # which a chart puts around them
 _LEAST_APART_SECONDS = 0.001
 _LAST_BIT = 1e-9
 
@@ -233,6 +237,32 @@ class PlayingSpan:
         return tuple(player for player in PLAYERS if getattr(self, player))
 
 
+@dataclass(frozen=True, slots=True)
+class SectionSpan:
+    """A part of the song, such as a verse, from start to end.
+
+    Args:
+        start_seconds: its first instant.
+        end_seconds: the first instant after it.
+        name: 1 to 40 characters on one line, without `[`, `]` and `|`.
+
+    Raises:
+        LeadSheetError: that is no name.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    name: str
+
+    def __post_init__(self) -> None:
+        name = self.name
+        if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or set(name) & set(_NOT_IN_NAMES):
+            raise LeadSheetError(
+                f"a section is named {name!r}; give 1 to {_LONGEST_NAME} characters on one line, without "
+                f"{' '.join(_NOT_IN_NAMES)}"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class LeadSheet:
     """A lead sheet.
@@ -245,6 +275,7 @@ class LeadSheet:
         chords: in order, without overlap; gaps are unknown.
         arrangement: the same.
         style: one of `STYLES`; None is unknown.
+        sections: as the chords.
         origins: of the parts; one that is missing was given.
 
     Raises:
@@ -258,6 +289,7 @@ class LeadSheet:
     chords: tuple[ChordSpan, ...] = ()
     arrangement: tuple[PlayingSpan, ...] = ()
     style: str | None = None
+    sections: tuple[SectionSpan, ...] = ()
     origins: Mapping[PartName, Origin] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -330,11 +362,12 @@ class LeadSheet:
             keys=_moved_changes(self.keys, seconds, duration_seconds),
             chords=_moved_spans(self.chords, seconds, duration_seconds),
             arrangement=_moved_spans(self.arrangement, seconds, duration_seconds),
+            sections=_moved_spans(self.sections, seconds, duration_seconds),
         )
 
 
 _Change = TypeVar("_Change", MeterChange, KeyChange)
-_Span = TypeVar("_Span", ChordSpan, PlayingSpan)
+_Span = TypeVar("_Span", ChordSpan, PlayingSpan, SectionSpan)
 
 
 def _moved_changes(
@@ -368,7 +401,12 @@ def _check(sheet: LeadSheet) -> None:
     duration = sheet.duration_seconds
     if not 0 < duration < math.inf:
         raise LeadSheetError(f"a lead sheet lasts {duration} s; give the duration of its sound, above 0")
-    for name, items in (("beats", sheet.beats), ("chords", sheet.chords), ("bars", sheet.arrangement)):
+    for name, items in (
+        ("beats", sheet.beats),
+        ("chords", sheet.chords),
+        ("bars", sheet.arrangement),
+        ("sections", sheet.sections),
+    ):
         if len(items) > _MOST_PER_SECOND * duration + _MOST_ANYWAY:
             raise LeadSheetError(
                 f"a lead sheet has {len(items)} {name} in {duration:g} s, more than {_MOST_PER_SECOND} per "
@@ -390,6 +428,7 @@ def _check(sheet: LeadSheet) -> None:
         with _naming(f"chord {number} at {span.start_seconds:.3f} s"):
             parse_chord(span.label)
     _check_spans("bar of the arrangement", sheet.arrangement, duration)
+    _check_spans("section", sheet.sections, duration)
     if sheet.style is not None and sheet.style not in STYLES:
         near = unknown_name(sheet.style, STYLES)
         raise LeadSheetError(f"there is no style {sheet.style!r}{near}; choose {', '.join(STYLES)}")
@@ -437,7 +476,9 @@ def _check_beats(beats: Sequence[Beat], meters: Sequence[MeterChange], duration_
         earliest, position = beat.seconds + _LEAST_APART_SECONDS, beat.position
 
 
-def _check_spans(name: str, spans: Sequence[ChordSpan | PlayingSpan], duration_seconds: float) -> None:
+def _check_spans(
+    name: str, spans: Sequence[ChordSpan | PlayingSpan | SectionSpan], duration_seconds: float
+) -> None:
     before = 0.0
     for number, span in enumerate(spans, 1):
         start, end = span.start_seconds, span.end_seconds

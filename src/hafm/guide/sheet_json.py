@@ -8,6 +8,7 @@ In: a `LeadSheet`. Out: text, from which the same sheet is read, every time to i
      "chords": [[0.0, 0.75, "A:min/b3"], ...],                  start, end, label
      "arrangement": [[0.75, 2.25, ["drums", "bass"]]],          start, end, who plays
      "style": "waltz",
+     "sections": [[0.0, 4.0, "Verse"]],                         start, end, name
      "origins": {"chords": {"source": "estimated", "confidence": 0.7}}}
 
 Conventions: what is unknown is left out. Unknown fields and other versions are refused.
@@ -28,6 +29,7 @@ from hafm.guide.lead_sheet import (
     Origin,
     Player,
     PlayingSpan,
+    SectionSpan,
     parse_meter,
 )
 from hafm.jsonfile import JsonFile
@@ -50,6 +52,7 @@ class _Fields:
     chords: tuple[tuple[float, float, str], ...] = ()
     arrangement: tuple[tuple[float, float, tuple[Player, ...]], ...] = ()
     style: str | None = None
+    sections: tuple[tuple[float, float, str], ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
@@ -73,6 +76,7 @@ def lead_sheet_to_json(sheet: LeadSheet, *, compact: bool = False) -> str:
             [span.start_seconds, span.end_seconds, list(span.players)] for span in sheet.arrangement
         ],
         "style": sheet.style,
+        "sections": [[span.start_seconds, span.end_seconds, span.name] for span in sheet.sections],
         "origins": {
             part: {"source": origin.source, "confidence": origin.confidence}
             for part, origin in sheet.origins.items()
@@ -120,6 +124,7 @@ def lead_sheet_from_json(text: str | bytes, *, where: str) -> LeadSheet:
                 PlayingSpan.of(start, end, players) for start, end, players in read.arrangement
             ),
             style=read.style,
+            sections=tuple(SectionSpan(*section) for section in read.sections),
             origins=read.origins,  # type: ignore[arg-type]  # the names are checked by the sheet
         )
     except LeadSheetError as error:

@@ -4,26 +4,30 @@ In: a `LeadSheet`. Out: text.
 
     92 bpm, 4/4, A minor, first downbeat 1.37 s; a guess: where bars begin (64 %: --first-beat)
 
-     1  | Am        | F         | C    G/B  | %         |          four bars per row, numbered at its start
-     5  | Am        | F  .  .  G| C         | N.C.      |
+    [Verse]
+     1  | Am        | F         | C    G/B  | %         |          four bars per row, numbered at its start;
+     5  | Am        | F  .  .  G| C         | N.C.      |          a section begins a row
 
 Conventions: what was given is not in doubt, and neither is what is `SURE` or more. Percentages are the
 analyser's confidence, the chance that it is right as far as it can tell.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hafm.guide.chart import BARS_PER_LINE, bars_as_text
+from hafm.guide.chart import bars_as_text, lines_of_bars
 from hafm.guide.chord_symbol import symbol_of
 from hafm.guide.lead_sheet import KeyChange, LeadSheet
 from hafm.words import clock
 
-__all__ = ["SURE", "headline", "key_words", "printed_chart", "tempo_words", "unsure"]
+__all__ = ["SURE", "beyond_guide", "headline", "key_words", "printed_chart", "tempo_words", "unsure"]
 
 SURE = 0.75
 _EVEN_SECONDS = 1e-6
 _LEAST_WIDTH = 9
+_MOST_NAMED = 4
+_ABOVE_OCTAVE = re.compile(r"9|1[0-3]")
 _SETTLED_BY = {
     "beats": "--bpm, --half-time, --double-time, --first-beat",
     "key": "--key",
@@ -110,8 +114,30 @@ def key_words(key: KeyChange) -> str:
     return f"{key.tonic} {'minor' if key.mode == 'min' else 'major'}"
 
 
+def beyond_guide(sheet: LeadSheet | None) -> tuple[str, ...]:
+    """A note of the given chords with a tone above the octave, such as a ninth; nothing where there are none.
+
+    >>> from hafm.guide.lead_sheet import ChordSpan
+    >>> labels = ("C:maj", "D:min9", "G:7(b9)", "D:min9", "A:min/b3")
+    >>> chords = tuple(ChordSpan(number, number + 1, label) for number, label in enumerate(labels))
+    >>> beyond_guide(LeadSheet(duration_seconds=5.0, chords=chords))
+    ('the band gets pitch classes, root and bass of a chord, and may play the colours of Dm9, G7b9 in any ...
+    """
+    if sheet is None or sheet.origin("chords").source == "estimated":
+        return ()
+    labels = (span.label for span in sheet.chords if _ABOVE_OCTAVE.search(span.label.partition(":")[2]))
+    symbols = tuple(dict.fromkeys(symbol_of(label) for label in labels))
+    if not symbols:
+        return ()
+    named = ", ".join(symbols[:_MOST_NAMED]) + (", ..." if len(symbols) > _MOST_NAMED else "")
+    return (
+        f"the band gets pitch classes, root and bass of a chord, and may play the colours of {named} in any "
+        "octave; the lead sheet keeps them as they were given",
+    )
+
+
 def printed_chart(sheet: LeadSheet, *, most_rows: int | None = None) -> str:
-    """The chords, in bars of equal width, four per row; without beats, with their times.
+    """The chords in bars of equal width, four per row and a new row per section; without beats, with times.
 
     Args:
         sheet: any.
@@ -124,9 +150,10 @@ def printed_chart(sheet: LeadSheet, *, most_rows: int | None = None) -> str:
     width = max(_LEAST_WIDTH, *map(len, bars)) + 1
     digits = len(str(len(bars)))
     rows = []
-    for first in range(0, len(bars), BARS_PER_LINE):
-        cells = "|".join(f"{bar:<{width}}" for bar in bars[first : first + BARS_PER_LINE])
-        rows.append(f"{first + 1:>{digits + 1}}  |{cells}|")
+    for name, inside in lines_of_bars(sheet):
+        cells = "|".join(f"{bar:<{width}}" for bar in bars[inside.start : inside.stop])
+        head = "" if name is None else f"[{name}]\n"
+        rows.append(f"{head}{inside.start + 1:>{digits + 1}}  |{cells}|")
     return _cut(rows, most_rows, "rows")
 
 

@@ -286,4 +286,5 @@ def _with_beat_at(sheet: LeadSheet, number: int, seconds: float) -> LeadSheet:
         beats=beats,
         chords=moved_spans(sheet.chords, place, sheet.duration_seconds),
         arrangement=moved_spans(sheet.arrangement, place, sheet.duration_seconds),
+        sections=moved_spans(sheet.sections, place, sheet.duration_seconds),
     )
