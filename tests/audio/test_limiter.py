@@ -1,16 +1,25 @@
 """The limiter against a slow one, and its promises on loud sounds of all kinds."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from hafm.audio.limiter import LOOKAHEAD_SECONDS, RELEASE_DB_PER_SECOND, limit_peaks, smooth_reduction
+from hafm.audio import limiter
+from hafm.audio.limiter import LOOKAHEAD_SECONDS, RELEASE_DB_PER_SECOND, limit_peaks
 from hafm.audio.true_peak import true_peak_dbtp
 from tests.audio.test_true_peak import slow_oversampled
 
 RATE = 8_000
+
+
+def smooth_reduction(needed: np.ndarray, rate: int, lengths: Sequence[int] = ()) -> np.ndarray:
+    """In one stretch, or in some of these lengths and the rest."""
+    return np.concatenate(list(limiter.smooth_reduction(np.split(needed, np.cumsum(lengths)), rate)))
 
 
 def slow_reduction(needed: np.ndarray, rate: int) -> np.ndarray:
@@ -41,6 +50,22 @@ def test_fast_equals_slow(peaks: list[tuple[int, float]], rate: int) -> None:
     np.testing.assert_allclose(fast, slow_reduction(needed, rate), atol=1e-8)
     assert (fast >= needed).all()
     assert fast.max() <= needed.max() + 1e-8
+
+
+@pytest.mark.parametrize("lengths", [(), (1,), (7, 1, 0, 50, 2, 900), (1023, 1024), [1] * 200])
+@pytest.mark.parametrize("rate", [4_000, 44_100])
+def test_stretches_do_not_show(lengths: Sequence[int], rate: int) -> None:
+    """To the bit: as scipy has it over the whole."""
+    chance = np.random.default_rng(0)
+    needed = np.maximum(chance.normal(size=5000) - 1.5, 0) * (np.arange(5000) % 1700 < 600)
+    half = int(np.ceil(LOOKAHEAD_SECONDS * rate / 4))
+    held = maximum_filter1d(needed, 2 * (2 * half + 2) + 1, mode="constant", cval=0.0)
+    fall = RELEASE_DB_PER_SECOND / rate * np.arange(5000)
+    held = np.maximum(np.maximum.accumulate(held + fall) - fall, 0)
+    for _ in range(2):
+        held = uniform_filter1d(held, 2 * half + 1, mode="nearest")
+    held[held < 1e-9] = 0
+    assert np.array_equal(smooth_reduction(needed, rate, lengths), np.maximum(held, needed))
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -3,7 +3,7 @@
 In: a waveform `[C, T]`. Out: a waveform `[C, T]` whose true peak is at most the ceiling. Channels share one
 gain, so that the stereo image stays. What already lies under the ceiling comes back bit by bit.
 
-The gain is made in decibels of reduction, in three steps, each over the whole signal at once:
+The gain is made in decibels of reduction, in three steps, each stretch by stretch:
 
     needed    |      #          |   what each sample asks for: 20 log10(peak / ceiling), or 0
     held      |   ####```---__  |   the most that is asked for within the look-ahead, before and after;
@@ -20,6 +20,8 @@ ours: max over s <= t of (held[s] - rate * (t - s)) is a running maximum of held
 """
 
 import math
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,13 @@ from torch import Tensor
 
 from hafm.audio.true_peak import oversampled_blocks, true_peak_dbtp
 
-__all__ = ["LOOKAHEAD_SECONDS", "RELEASE_DB_PER_SECOND", "limit_peaks", "smooth_reduction"]
+__all__ = ["LOOKAHEAD_SECONDS", "RELEASE_DB_PER_SECOND", "limit_peaks", "reduced", "smooth_reduction"]
+
+Decibels: TypeAlias = npt.NDArray[np.float64]
+"""`[T]`"""
+
+Rows: TypeAlias = npt.NDArray[np.float64]
+"""`[2, T]`: what is held, and what is needed, in decibels."""
 
 LOOKAHEAD_SECONDS = 0.005
 """How long before a peak the gain begins to fall."""
@@ -71,15 +79,37 @@ def limit_peaks(
     if not waveform.isfinite().all():
         raise ValueError("waveform holds NaN or infinity")
     ceiling = 10 ** (ceiling_dbtp / 20)
-    needed_db = np.zeros(waveform.shape[1], dtype=np.float64)
-    for start, block in oversampled_blocks(waveform):
+    needed = []
+    for _, block in oversampled_blocks(waveform):
         peaks = block.abs().amax(dim=(0, 2)).double().numpy()
-        needed_db[start : start + len(peaks)] = 20 * np.log10(np.maximum(peaks / ceiling, 1.0))
-    if not needed_db.any():
+        some_db = 20 * np.log10(np.maximum(peaks / ceiling, 1.0))
+        needed.append(some_db if some_db.any() else np.broadcast_to(0.0, some_db.shape))
+    if not any(some_db.any() for some_db in needed):
         return waveform
-    gain = 10 ** (-smooth_reduction(needed_db, sample_rate) / 20)
-    limited = waveform.detach().cpu() * torch.from_numpy(gain.astype(np.float32))
+    limited, _ = reduced(waveform.detach().cpu(), needed, sample_rate)
     return trim_to(limited, ceiling_dbtp)
+
+
+def reduced(
+    waveform: Float[Tensor, "C T"], needed_db: Iterable[Decibels], sample_rate: int
+) -> tuple[Float[Tensor, "C T"], float]:
+    """A sound that is turned down smoothly, by at least what is needed.
+
+    Args:
+        waveform: samples.
+        needed_db: reduction that each sample needs, 0 or more, in stretches that together are as long.
+        sample_rate: samples a second.
+
+    Returns:
+        The sound, and the most that it was turned down, in decibels.
+    """
+    out, done, most_db = torch.empty_like(waveform, memory_format=torch.contiguous_format), 0, 0.0
+    for reduction_db in smooth_reduction(needed_db, sample_rate):
+        here = slice(done, done + len(reduction_db))
+        gain = torch.from_numpy((10 ** (-reduction_db / 20)).astype(np.float32))
+        torch.mul(waveform[:, here], gain, out=out[:, here])
+        done, most_db = here.stop, max(most_db, float(reduction_db.max()))
+    return out, most_db
 
 
 def trim_to(waveform: Float[Tensor, "C T"], ceiling_dbtp: float) -> Float[Tensor, "C T"]:
@@ -94,38 +124,86 @@ def trim_to(waveform: Float[Tensor, "C T"], ceiling_dbtp: float) -> Float[Tensor
     return waveform * 10 ** ((ceiling_dbtp - peak) / 20)
 
 
-def smooth_reduction(needed_db: npt.NDArray[np.float64], sample_rate: int) -> npt.NDArray[np.float64]:
+def smooth_reduction(needed_db: Iterable[Decibels], sample_rate: int) -> Iterator[Decibels]:
     """A smooth reduction that is at least what each sample needs.
 
     Args:
-        needed_db: reduction that each sample needs, 0 or more.
+        needed_db: reduction that each sample needs, 0 or more, in stretches of any length.
         sample_rate: samples a second.
 
-    Shape:
-        `[T] -> [T]`
-
-    Returns:
-        Decibels of reduction, at least `needed_db`, at most its maximum, and exactly 0 where nothing is near.
+    Yields:
+        Decibels of reduction, in stretches that together are as long: at least `needed_db`, at most its
+        maximum, and exactly 0 where nothing is near. Memory is that of one stretch.
 
     >>> needed = np.zeros(1000)
     >>> needed[500] = 6.0
-    >>> reduction = smooth_reduction(needed, 8_000)
+    >>> reduction = np.concatenate(list(smooth_reduction([needed[:600], needed[600:]], 8_000)))
     >>> float(reduction[450]), round(float(reduction[500]), 6), round(float(reduction[600]), 1)
     (0.0, 6.0, 5.6)
     """
-    from scipy.ndimage import maximum_filter1d, uniform_filter1d  # takes a third of a second
-
     # Two means over 2 * half + 1 samples, one after the other, reach 2 * half to each side. The hold reaches
     # as far, so the gain begins to fall 4 * half samples before a peak.
     half = max(1, math.ceil(LOOKAHEAD_SECONDS * sample_rate / 4))
-    reach = 2 * half + _NEAR_SAMPLES
-    held: npt.NDArray[np.float64] = maximum_filter1d(needed_db, 2 * reach + 1, mode="constant", cval=0.0)
-    fall = RELEASE_DB_PER_SECOND / sample_rate * np.arange(len(held))
-    held += fall  # in place from here on: ten minutes are many samples
-    np.maximum.accumulate(held, out=held)
-    held -= fall
-    np.maximum(held, 0.0, out=held)
+    # What is needed goes along as a second row, since every step is behind the one before by its reach.
+    rows: Iterable[Rows] = (np.stack([some_db, some_db]) for some_db in needed_db if len(some_db))
+    rows = _held(rows, 2 * half + _NEAR_SAMPLES, fall=RELEASE_DB_PER_SECOND / sample_rate)
     for _ in range(2):
-        held = uniform_filter1d(held, 2 * half + 1, mode="nearest")
-    held[held < _NEGLIGIBLE_DB] = 0.0
-    return np.maximum(held, needed_db)
+        rows = _mean(rows, half)
+    for held, needed in rows:
+        held[held < _NEGLIGIBLE_DB] = 0.0
+        yield np.maximum(held, needed)
+
+
+def _held(rows: Iterable[Rows], reach: int, *, fall: float) -> Iterator[Rows]:
+    """The most within the reach, and from there on a steady fall."""
+    width, first, before = 2 * reach + 1, 0, -math.inf
+    for stretch in _with_sides(rows, reach, nearest=False):
+        out = stretch[:, reach:-reach].copy()
+        held, num_samples = out[0], out.shape[1]
+        # A window of that width is the end of a block of that width and the start of the next.
+        blocks = np.pad(stretch[0], (0, -stretch.shape[1] % width)).reshape(-1, width)
+        until = np.maximum.accumulate(blocks, axis=1).ravel()
+        behind = np.maximum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
+        np.maximum(behind[:num_samples], until[width - 1 : width - 1 + num_samples], out=held)
+        fallen = fall * np.arange(first, first + num_samples)
+        held += fallen
+        np.maximum(np.maximum.accumulate(held), before, out=held)
+        before = held[-1]
+        held -= fallen
+        np.maximum(held, 0.0, out=held)
+        first += num_samples
+        yield out
+
+
+def _mean(rows: Iterable[Rows], half: int) -> Iterator[Rows]:
+    """The mean over `2 * half + 1` samples, as a running sum, which goes on from one stretch to the next."""
+    width, total, left = 2 * half + 1, None, 0.0
+    for stretch in _with_sides(rows, half, nearest=True):
+        out, values = stretch[:, half:-half].copy(), stretch[0]
+        sums = np.empty(out.shape[1])
+        if total is None:
+            sums[0] = np.add.accumulate(values[:width])[-1]
+        else:
+            sums[0] = total + (values[width - 1] - left)
+        np.subtract(values[width:], values[:-width], out=sums[1:])
+        np.add.accumulate(sums, out=sums)
+        np.divide(sums, width, out=out[0])
+        total, left = sums[-1], values[-width]
+        yield out
+
+
+def _with_sides(rows: Iterable[Rows], reach: int, *, nearest: bool) -> Iterator[Rows]:
+    """Stretches with `reach` samples more on each side: zeros at the ends of the sound, or its end samples.
+
+    >>> [each[0].tolist() for each in _with_sides([np.ones((2, 2)), np.ones((2, 3))], 1, nearest=False)]
+    [[0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
+    """
+    kept = None
+    for stretch in rows:
+        before = np.repeat(stretch[:, :1] * nearest, reach, axis=1) if kept is None else kept
+        kept = np.concatenate([before, stretch], axis=1)
+        if kept.shape[1] > 2 * reach:
+            yield kept
+            kept = kept[:, -2 * reach :]
+    if kept is not None:
+        yield np.concatenate([kept, np.repeat(kept[:, -1:] * nearest, reach, axis=1)], axis=1)

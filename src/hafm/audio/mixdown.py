@@ -24,15 +24,15 @@ A vocal keeps its channels as they are.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.audio.limiter import smooth_reduction
+from hafm.audio.limiter import Decibels, reduced
 from hafm.audio.loudness import integrated_lufs, level_db
 from hafm.audio.true_peak import oversampled_blocks, true_peak_dbtp
 from hafm.errors import UsageError
@@ -130,8 +130,8 @@ def mixdown(
     peak = min((peak for peak in peaks if peak is not None), default=ceiling_dbtp)
     gain = min(gain, 10 ** ((ceiling_dbtp - peak) / 20))
 
-    reduction_db = _reduction_db(vocal, band, ceiling / gain, least_ratio, sample_rate)
-    band = band * torch.from_numpy(10 ** (-reduction_db / 20)).to(torch.float32)
+    needed_db = _needed_db(vocal, band, ceiling / gain, least_ratio)
+    band, most_reduction_db = reduced(band, needed_db, sample_rate)
     limited_peak = true_peak_dbtp(vocal + band)
     if limited_peak is not None:
         gain = min(gain, 10 ** ((ceiling_dbtp - limited_peak) / 20))
@@ -143,7 +143,7 @@ def mixdown(
         accompaniment_lufs=accompaniment_lufs,
         vocal_gain_db=gain_db,
         accompaniment_gain_db=gain_db + balance_gain_db,
-        limiter_reduction_db=float(reduction_db.max()),
+        limiter_reduction_db=most_reduction_db,
         mix_lufs=integrated_lufs(mix, sample_rate),
         mix_true_peak_dbtp=true_peak_dbtp(mix),
     )
@@ -175,19 +175,14 @@ def _loudness_gain(sound: Tensor, sample_rate: int, target_lufs: float) -> float
     return float(10 ** ((target_lufs - loudness) / 20))
 
 
-def _reduction_db(
-    vocal: Tensor, band: Tensor, ceiling: float, least_ratio: float, sample_rate: int
-) -> npt.NDArray[np.float64]:
+def _needed_db(vocal: Tensor, band: Tensor, ceiling: float, least_ratio: float) -> Iterator[Decibels]:
     """Decibels to take off the band so that the sum stays under the ceiling: r(t) of the derivation above."""
-    channels, samples = vocal.shape
-    needed_db = np.zeros(samples)
-    for start, block in oversampled_blocks(torch.cat([vocal, band])):
+    channels = len(vocal)
+    for _, block in oversampled_blocks(torch.cat([vocal, band])):
         v, a = block[:channels], block[channels:]
         over = (v + a).abs() > ceiling
         ratio = torch.where(over, (ceiling - a.sign() * v) / a.abs(), 1.0).clamp(least_ratio, 1.0)
-        lowest = ratio.amin(dim=(0, 2)).double().numpy()
-        needed_db[start : start + len(lowest)] = 20 * np.log10(1 / lowest)
-    return smooth_reduction(needed_db, sample_rate)
+        yield 20 * np.log10(1 / ratio.amin(dim=(0, 2)).double().numpy())
 
 
 def _check_range(name: str, value: float, low: int, high: int, unit: str) -> None:
