@@ -45,6 +45,7 @@ LOOKAHEAD_SECONDS = 0.005
 RELEASE_DB_PER_SECOND = 40.0
 """How fast it comes back."""
 
+_SAMPLES_AT_ONCE = 1 << 15
 _NEGLIGIBLE_DB = 1e-9  # what running sums leave behind where the reduction is zero
 _NEAR_SAMPLES = 2  # a peak between samples belongs to both, and interpolation reaches a little further
 
@@ -79,14 +80,16 @@ def limit_peaks(
     if not waveform.isfinite().all():
         raise ValueError("waveform holds NaN or infinity")
     ceiling = 10 ** (ceiling_dbtp / 20)
-    needed = []
-    for _, block in oversampled_blocks(waveform):
-        peaks = block.abs().amax(dim=(0, 2)).double().numpy()
-        some_db = 20 * np.log10(np.maximum(peaks / ceiling, 1.0))
-        needed.append(some_db if some_db.any() else np.broadcast_to(0.0, some_db.shape))
-    if not any(some_db.any() for some_db in needed):
+    peaks = torch.zeros(waveform.shape[1])
+    for start, block in oversampled_blocks(waveform):
+        peaks[start : start + block.shape[1]] = block.abs().amax(dim=(0, 2))
+    if not len(peaks) or float(peaks.max()) / ceiling <= 1.0:
         return waveform
-    limited, _ = reduced(waveform.detach().cpu(), needed, sample_rate)
+    needed_db = (
+        20 * np.log10(np.maximum(some.double().numpy() / ceiling, 1.0))
+        for some in peaks.split(_SAMPLES_AT_ONCE)
+    )
+    limited, _ = reduced(waveform.detach().cpu(), needed_db, sample_rate)
     return trim_to(limited, ceiling_dbtp)
 
 

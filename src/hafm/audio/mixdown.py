@@ -178,7 +178,7 @@ def _loudness_gain(sound: Tensor, sample_rate: int, target_lufs: float) -> float
 def _needed_db(vocal: Tensor, band: Tensor, ceiling: float, least_ratio: float) -> Iterator[Decibels]:
     """Decibels to take off the band so that the sum stays under the ceiling: r(t) of the derivation above."""
     channels = len(vocal)
-    for _, block in oversampled_blocks(torch.cat([vocal, band])):
+    for _, block in oversampled_blocks(vocal, band):
         v, a = block[:channels], block[channels:]
         over = (v + a).abs() > ceiling
         ratio = torch.where(over, (ceiling - a.sign() * v) / a.abs(), 1.0).clamp(least_ratio, 1.0)

@@ -54,8 +54,11 @@ def true_peak_dbtp(waveform: Float[Tensor, "C T"]) -> float | None:
     return 20 * math.log10(peak) if peak > 0 else None
 
 
-def oversampled_blocks(waveform: Float[Tensor, "C T"]) -> Iterator[tuple[int, Float[Tensor, "C N P"]]]:
-    """The waveform at four times its rate, a block at a time, so that a long one needs little memory.
+def oversampled_blocks(*waveforms: Float[Tensor, "_C T"]) -> Iterator[tuple[int, Float[Tensor, "C N P"]]]:
+    """Waveforms at four times their rate, a block at a time, so that long ones need little memory.
+
+    Args:
+        waveforms: of one length; their channels follow each other.
 
     Yields:
         The first sample of the block, and `[C, N, 4]`: its N samples, four phases each. Phase 0 is the sample
@@ -64,17 +67,17 @@ def oversampled_blocks(waveform: Float[Tensor, "C T"]) -> Iterator[tuple[int, Fl
     >>> [(start, tuple(block.shape)) for start, block in oversampled_blocks(torch.zeros(2, 40_000))]
     [(0, (2, 30720, 4)), (30720, (2, 9280, 4))]
     """
-    channels, samples = waveform.shape
+    channels, samples = sum(len(each) for each in waveforms), waveforms[0].shape[1]
     padded = torch.zeros(channels, _BLOCK_SAMPLES + 2 * _MARGIN_SAMPLES)
     for start in range(0, samples, _BLOCK_SAMPLES):
         stop = min(start + _BLOCK_SAMPLES, samples)
         first, last = max(0, start - _MARGIN_SAMPLES), min(samples, stop + _MARGIN_SAMPLES)
         offset = first - (start - _MARGIN_SAMPLES)
         padded.zero_()
-        padded[:, offset : offset + last - first] = waveform[:, first:last]
+        padded[:, offset : offset + last - first] = torch.cat([each[:, first:last] for each in waveforms])
         # The fade only matters where the margin holds samples; it is silent elsewhere already.
         block = _interpolated(padded * _fade())[:, _MARGIN_SAMPLES : _MARGIN_SAMPLES + stop - start]
-        block[:, :, 0] = waveform[:, start:stop]
+        block[:, :, 0] = torch.cat([each[:, start:stop] for each in waveforms])
         yield start, block
 
 

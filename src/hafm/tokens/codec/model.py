@@ -195,7 +195,12 @@ class SpectralCodec(nn.Module):
         self._check(codes)
         num_frames = codes.shape[2]
         ends = [*range(piece_frames, num_frames, piece_frames), num_frames]
-        return torch.cat(list(self.decode_pieces(codes, ends)), dim=-1)
+        waveform = torch.empty(len(codes), 1, num_frames * self.config.hop_samples, device=codes.device)
+        done = 0
+        for piece in self.decode_pieces(codes, ends):
+            waveform[:, :, done : done + piece.shape[2]] = piece
+            done += piece.shape[2]
+        return waveform
 
     @property
     def lookahead_frames(self) -> int:
