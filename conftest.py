@@ -80,6 +80,11 @@ hypothesis.settings.register_profile("house", max_examples=50, deadline=None, de
 hypothesis.settings.load_profile("house")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """With the slow tests, functions without shapes are checked too. Nothing of `hafm` is imported yet."""
+    first_calls.shapes_alone = config.option.markexpr == "not slow"
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays until the end: the garbage collector need not look for it in there."""
     gc.freeze()

@@ -4,7 +4,11 @@ A model that generates calls small functions thousands of times per second of so
 time than most of them do. What is wrong with a type or a shape shows at the first calls. The check of a
 function is built when it is first called: one process of the tests calls few of all functions.
 
+mypy has checked the types of every call, and cannot check shapes. So functions whose signatures have no shape
+are checked with the slow tests alone.
+
     install()       before anything of `hafm` is imported
+    shapes_alone    whether other functions are left alone, set before that, too
     begin_test()    at the start of each test
 """
 
@@ -16,10 +20,13 @@ from typing import Any
 
 import jaxtyping
 
-__all__ = ["CHECKED_CALLS", "begin_test", "install"]
+__all__ = ["CHECKED_CALLS", "begin_test", "has_shapes", "install"]
 
 CHECKED_CALLS = 1
 """Of a function, in each test."""
+
+shapes_alone = False
+"""Whether functions without a shape in their signatures are left alone."""
 
 _jaxtyped: Any = jaxtyping.jaxtyped
 _tests_begun = 0
@@ -29,6 +36,12 @@ def begin_test() -> None:
     """Every function is checked anew."""
     global _tests_begun
     _tests_begun += 1
+
+
+def has_shapes(function: FunctionType) -> bool:
+    """Whether a signature has a shape, which jaxtyping alone can check."""
+    hints = (hint if isinstance(hint, str) else repr(hint) for hint in function.__annotations__.values())
+    return any("jaxtyping" in hint or "Tensor" in hint for hint in hints)
 
 
 def install() -> None:
@@ -52,7 +65,7 @@ def _checked_at_first(*args: Any, **options: Any) -> Any:
 
 
 def _limited(function: FunctionType, **options: Any) -> Any:
-    if hasattr(function, "limited_to_first_calls"):
+    if hasattr(function, "limited_to_first_calls") or (shapes_alone and not has_shapes(function)):
         return function
     checked: Callable[..., Any] | None = None
     test = calls = 0

@@ -24,7 +24,7 @@ from torch import Tensor, ones
 
 import hafm
 from conftest import check_types
-from hafm.rates import frames_for
+from hafm.audio.true_peak import true_peak_dbtp
 from tests import first_calls
 from tests.unchecked import unchecked
 
@@ -230,12 +230,33 @@ def test_the_loopback_is_there() -> None:
 
 def test_types_are_checked_while_testing() -> None:
     with pytest.raises(TypeError, match="Type-check error"):
-        frames_for("240000", sample_rate=24_000, frame_rate=75)
-    with unchecked(), pytest.raises(TypeError, match="must be an int"):
-        frames_for("240000", sample_rate=24_000, frame_rate=75)
+        true_peak_dbtp([[0.0]])
+    with unchecked(), pytest.raises(AttributeError, match="isfinite"):
+        true_peak_dbtp([[0.0]])
 
 
-def test_types_are_checked_at_the_first_calls_in_each_test() -> None:
+def test_signatures_without_shapes_are_left_to_mypy_unless_slow_tests_run(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert first_calls.shapes_alone is (request.config.option.markexpr == "not slow")
+    for shapes_alone in (True, False):
+        monkeypatch.setattr(first_calls, "shapes_alone", shapes_alone)
+
+        @jaxtyping.jaxtyped(typechecker=check_types)
+        def double(x: int) -> Any:
+            return 2 * x
+
+        @jaxtyping.jaxtyped(typechecker=check_types)
+        def twice(x: list[Float[Tensor, " T"]] | None) -> Any:
+            return 2 * x
+
+        assert hasattr(double, "limited_to_first_calls") is not shapes_alone
+        assert hasattr(twice, "limited_to_first_calls")
+
+
+def test_types_are_checked_at_the_first_calls_in_each_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_calls, "shapes_alone", False)
+
     @jaxtyping.jaxtyped(typechecker=check_types)
     def double(x: int) -> Any:
         return 2 * x
