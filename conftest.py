@@ -3,8 +3,8 @@
 It is at the root, not in `tests/`, so that the doctests of `src/` are under the same rules.
 
 * One thread a process: the suite runs on two workers, and OpenMP's waiting threads collapse on busy machines.
-* `hafm` is imported through jaxtyping's hook, so that every annotated shape and type is checked, at the first
-  calls of a function in each test (tests/first_calls.py).
+* `hafm` is imported through jaxtyping's hook, so that annotated shapes are checked, and with the slow tests
+  all annotated types, at the first calls of a function in each test (tests/first_calls.py).
 * Any connection to something other than this machine raises, whoever opens it.
 """
 

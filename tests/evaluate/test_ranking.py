@@ -73,25 +73,24 @@ def test_the_right_take_is_first_wherever_it_stands_and_silence_last():
         scores = [take.score for take in found.takes]
 
 
-@pytest.mark.parametrize("semitones", range(1, 12))
 @unchecked()
-def test_a_transposed_take_comes_later(semitones):
-    """The control: without harmony and key, nothing tells it."""
-    found = rank_takes(VOCAL, [accompaniment(semitones), OWN], RATE)
-    assert order(found) == [1, 0]
-    best, other = found.takes
+def test_transposed_takes_come_later():
+    """The control: without harmony and key, nothing tells them apart."""
+    found = rank_takes(VOCAL, [*(accompaniment(semitones) for semitones in range(1, 12)), OWN], RATE)
+    best, *others = found.takes
+    assert best.index == 11
     notes = ["key_vocal", "chroma_vocal"]
-    gained = {name: best.terms[name] - other.terms[name] for name in best.terms}
-    assert sum(gained[name] for name in notes) > 0.9
-    assert all(abs(points) < 0.5 for name, points in gained.items() if name not in notes)
+    for other in others:
+        gained = {name: best.terms[name] - other.terms[name] for name in best.terms}
+        assert sum(gained[name] for name in notes) > 0.9
+        assert all(abs(points) < 0.5 for name, points in gained.items() if name not in notes)
 
 
-@pytest.mark.parametrize("seconds", [0.1, 0.2, 0.3])
 @unchecked()
-def test_a_delayed_take_comes_later(seconds):
-    found = rank_takes(VOCAL, [delayed(OWN, seconds), OWN], RATE)
-    assert order(found) == [1, 0]
-    assert "better than the other take in beats on the syllables" in found.best.why
+def test_delayed_takes_come_later():
+    found = rank_takes(VOCAL, [*(delayed(OWN, seconds) for seconds in (0.1, 0.2, 0.3)), OWN], RATE)
+    assert found.best.index == 3
+    assert "better than the other takes in beats on the syllables" in found.best.why
 
 
 def test_silence_is_last_even_where_its_score_is_not(monkeypatch):
