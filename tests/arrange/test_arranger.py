@@ -10,11 +10,14 @@ from symusic import Score
 
 from hafm.arrange.arranger import Arrangement, arrange_sheet
 from hafm.arrange.parts import Part
+from hafm.arrange.sections import line_up
 from hafm.arrange.soundfont import Soundfont
 from hafm.arrange.styles import DRUMS
+from hafm.arrange.voice import Voice
 from hafm.audio.true_peak import true_peak_dbtp
 from hafm.errors import LeadSheetError, UsageError
-from hafm.guide.lead_sheet import PLAYERS, STYLES, ChordSpan, LeadSheet, PlayingSpan
+from hafm.guide.bars import bars_of
+from hafm.guide.lead_sheet import PLAYERS, STYLES, ChordSpan, LeadSheet, Origin, PlayingSpan
 from hafm.guide.midi_in import lead_sheet_from_midi
 from tests.arrange.songs import RATE, small_soundfont, song, voice
 
@@ -111,6 +114,29 @@ def test_who_plays_is_taken_from_the_sheet() -> None:
         late = [start for start, *_ in each.events if start > 12.2]
         assert bool(early) == (each.stem == "bass"), each.role
         assert bool(late) == (each.stem in ("drums", "harmony")), each.role
+
+
+def test_the_melody_is_where_the_voice_rests_unless_somebody_says_who_plays() -> None:
+    sheet = song(24.0, first_beat=0.6)  # bars of 2.4 s
+    sung = voice(24.0, [(0.6, 12.6, 0.3), (17.4, 23.0, 0.3)])
+    spans = line_up(sheet, Voice(sung.mono(), RATE))
+    assert [span.start_seconds for span in spans] == [0.0, *(bar.beats[0] for bar in bars_of(sheet))]
+    assert [span.melody for span in spans] == [True, *5 * [False], *2 * [True], *2 * [False], True]
+    assert all(span.players[:3] == PLAYERS[:3] for span in spans)
+    assert line_up(LeadSheet(duration_seconds=24.0), Voice(sung.mono(), RATE)) == ()
+
+    estimated = {"arrangement": Origin(source="estimated", confidence=0.3)}
+    nobody = tuple(replace(span, drums=False) for span in spans)
+    for seed in range(3):  # the arranger goes by energy, and by what was given
+        heard, plain, asked = (
+            arrange_sheet(each, seed=seed, style="rock", voice=sung).parts
+            for each in (
+                replace(sheet, arrangement=nobody, origins=estimated),
+                sheet,
+                replace(sheet, arrangement=nobody),
+            )
+        )
+        assert heard == plain != asked
 
 
 def test_a_song_ends_on_a_chord_that_rings_and_an_excerpt_does_not() -> None:

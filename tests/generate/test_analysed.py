@@ -1,10 +1,12 @@
 """Accompaniments whose lead sheet the bundle's analyser hears."""
 
+from dataclasses import replace
+
 import pytest
 
 from hafm import Accompanist, Corrections
 from hafm.errors import LeadSheetError, UsageError
-from hafm.guide.lead_sheet import KeyChange, LeadSheet
+from hafm.guide.lead_sheet import KeyChange, LeadSheet, PlayingSpan
 from tests.tiny import RATE, make_following_bundle, same, sung
 
 SECONDS = 0.6
@@ -24,6 +26,17 @@ def test_a_vocal_is_analysed(accompanist: Accompanist) -> None:
     assert sheet.origin("chords").source == "estimated"
     part = accompanist.analyse(sung(3.0), sample_rate=RATE, start_seconds=1.0, seconds=1.5)
     assert part.duration_seconds == 1.5
+
+
+def test_who_plays_is_said_where_there_are_bars_and_nobody_said_it(accompanist: Accompanist) -> None:
+    vocal, corrections = sung(3.0), Corrections(bpm=120.0, first_beat=0.5)
+    sheet = accompanist.analyse(vocal, sample_rate=RATE, corrections=corrections)
+    assert [span.start_seconds for span in sheet.arrangement] == [0.0, 0.5, 2.5]
+    assert sheet.origin("arrangement").source == "estimated"
+    given = replace(sheet, arrangement=(PlayingSpan.of(0.0, 1.0, ["drums"]),), origins={})
+    kept = accompanist.analyse(vocal, sample_rate=RATE, given=given)
+    assert kept.arrangement == given.arrangement
+    assert kept.origin("arrangement").source == "given"
 
 
 def test_what_is_known_is_kept(accompanist: Accompanist) -> None:

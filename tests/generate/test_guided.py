@@ -213,6 +213,12 @@ def test_the_guide_has_a_row_a_vocal(accompanist: Accompanist) -> None:
     alone = show(accompanist.bundle, [drums], vocal, device=torch.device("cpu"))
     assert alone is not None
     assert torch.equal(alone[0], torch.from_numpy(guide_frames(drums, num_frames=30)))
+    part = replace(sheet(), arrangement=(PlayingSpan.of(0.2, 0.4, ["drums"]),))
+    around = [PlayingSpan.of(0.0, 0.2, PLAYERS), *part.arrangement, PlayingSpan.of(0.4, SECONDS, PLAYERS)]
+    filled = show(accompanist.bundle, [part], vocal, device=torch.device("cpu"))
+    assert filled is not None
+    whole = guide_frames(replace(part, arrangement=tuple(around)), num_frames=30)
+    assert torch.equal(filled[0], torch.from_numpy(whole))
     assert show(accompanist.bundle, [None, None], vocal, device=torch.device("cpu")) is None
 
 

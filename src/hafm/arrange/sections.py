@@ -6,7 +6,7 @@ A section is a run of 8 bars (4 in short songs), counted from the bar in which t
 comes from how loud the voice sings there; what comes before the voice is an intro, what has no voice an
 interlude. The more energy, the more instruments; in each bar energy follows the voice a little further. A
 section ends in a fill and the next begins with a crash; a repeated chorus comes back with more. Where the
-sheet says who plays, they play.
+sheet says who plays, and that was given, they play.
 
     energy   0       .3         .45           .6            .75        1
     plays    keys    + bass     + drums       + comp        + pad
@@ -16,15 +16,17 @@ sheet says who plays, they play.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from hafm.arrange.plan import FILLS, Bar, PlannedBar, Section
 from hafm.arrange.styles import STYLES
 from hafm.arrange.voice import Voice
-from hafm.guide.lead_sheet import LeadSheet, PlayingSpan
+from hafm.guide.bars import bars_of
+from hafm.guide.lead_sheet import PLAYERS, LeadSheet, PlayingSpan
 
-__all__ = ["Planned", "plan_song"]
+__all__ = ["Planned", "line_up", "plan_song"]
 
 _INTRO, _INTERLUDE = 0.42, 0.66
 _WITHOUT_VOICE = (0.5, 0.6, 0.8, 0.55, 0.65, 0.85, 0.6, 0.9)
@@ -34,6 +36,8 @@ _PER_DB, _MOST_IN_BAR = 0.015, 0.1
 _LEAST = {"keys": 0.0, "bass": 0.3, "drums": 0.4, "bridge": 0.4, "comp": 0.58, "pad": 0.68}
 _SHORT_SONG_BARS = 24
 _BREAK_CHANCE = 0.15
+_ROOM = 0.5
+"""Share of a bar; a voice that sings less of it leaves room for a melody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,24 @@ class Planned:
 
     bars: tuple[PlannedBar, ...]
     last: int | None
+
+
+def line_up(sheet: LeadSheet, voice: Voice) -> tuple[PlayingSpan, ...]:
+    """Who plays in each bar, where nobody says: the melody where the voice rests, the others always.
+
+    Args:
+        sheet: with bars, or nobody is named.
+        voice: that it belongs to.
+    """
+    if len(sheet.beats) < 2:
+        return ()
+    starts = [bar.beats[0] for bar in bars_of(sheet) if bar.beats[0] > 0]
+    return tuple(
+        PlayingSpan.of(
+            start, end, [each for each in PLAYERS if each != "melody" or voice.sung_share(start, end) < _ROOM]
+        )
+        for start, end in pairwise([0.0, *starts, sheet.duration_seconds])
+    )
 
 
 def plan_song(
@@ -163,7 +185,9 @@ def _section(bar: Bar, energy: float, rng: np.random.Generator) -> Section:
 
 
 def _roles(bar: Bar, sheet: LeadSheet, section: Section) -> frozenset[str]:
-    """Who plays in a bar: whom the sheet names, or whom the energy asks for."""
+    """Who plays in a bar: whom somebody named, or whom the energy asks for."""
+    if sheet.origin("arrangement").source == "estimated":
+        return section.roles
     span = _playing(sheet.arrangement, 0.5 * (bar.start_seconds + bar.end_seconds))
     if span is None:
         return section.roles

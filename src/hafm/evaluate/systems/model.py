@@ -132,8 +132,8 @@ def _given(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
 
 
 def _estimated(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
-    analyser, rate = bundle().bundle.load_analyser("vocal"), run.manifest.protocol.sample_rate
-    return lambda each: analyser.analyse(each.vocal, rate)
+    rate = run.manifest.protocol.sample_rate
+    return lambda each: bundle().analyse(each.vocal, sample_rate=rate)
 
 
 def _other(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
