@@ -15,6 +15,7 @@ from hafm.guide.lead_sheet import (
     MeterChange,
     Origin,
     PlayingSpan,
+    SectionSpan,
 )
 from tests.unchecked import unchecked
 
@@ -30,6 +31,7 @@ WALTZ = LeadSheet(
     ),
     arrangement=(PlayingSpan(0.75, 2.25, True, True, False, False),),
     style="waltz",
+    sections=(SectionSpan(0.75, 4.0, "Verse"),),
     origins={"chords": Origin(source="estimated", confidence=0.7)},
 )
 """A pick-up of one beat (3), then bars at 0.75 and 2.25 s."""
