@@ -335,15 +335,16 @@ def sound(
     codec = bundle.load_codec().to(exact)
     waveforms = []
     for row in codes.to(exact).split(1):  # one by one: a take's bytes do not depend on its companions
-        decoded = codec.decode(row)[0].cpu()
-        if not decoded.isfinite().all():
+        # One name for all of them: ten minutes of each are many.
+        waveform = codec.decode(row)[0].cpu()
+        if not waveform.isfinite().all():
             raise BundleError(
                 "the codec gave samples that are not finite: its weights are damaged or do not fit; "
                 "get the bundle again"
             )
-        resampled = resample(decoded, codec.sample_rate, vocal.sample_rate, vocal.num_samples)
-        levelled, _ = normalise_loudness(resampled, vocal.sample_rate, level_lufs)
-        waveforms.append(limit_peaks(levelled, vocal.sample_rate))
+        waveform = resample(waveform, codec.sample_rate, vocal.sample_rate, vocal.num_samples)
+        waveform, _ = normalise_loudness(waveform, vocal.sample_rate, level_lufs)
+        waveforms.append(limit_peaks(waveform, vocal.sample_rate))
     return waveforms
 
 
