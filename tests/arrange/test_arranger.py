@@ -116,24 +116,24 @@ def test_who_plays_is_taken_from_the_sheet() -> None:
         assert bool(late) == (each.stem in ("drums", "harmony")), each.role
 
 
-def test_the_melody_is_where_the_voice_rests_unless_somebody_says_who_plays() -> None:
-    sheet = song(24.0, first_beat=0.6)  # bars of 2.4 s
-    sung = voice(24.0, [(0.6, 12.6, 0.3), (17.4, 23.0, 0.3)])
+def test_the_fuller_the_voice_the_larger_the_band_unless_somebody_says_who_plays() -> None:
+    sheet = song(48.0, first_beat=0.6)  # bars of 2.4 s, sections of 9.6 s from the third bar on
+    sung = voice(48.0, [(5.5, 14.8, 0.3), (15.2, 15.8, 0.03), (17.0, 19.5, 0.3), (34.6, 40.0, 0.3)])
     spans = line_up(sheet, Voice(sung.mono(), RATE))
-    assert [span.start_seconds for span in spans] == [0.0, *(bar.beats[0] for bar in bars_of(sheet))]
-    assert [span.melody for span in spans] == [True, *5 * [False], *2 * [True], *2 * [False], True]
-    assert all(span.players[:3] == PLAYERS[:3] for span in spans)
-    assert line_up(LeadSheet(duration_seconds=24.0), Voice(sung.mono(), RATE)) == ()
+    assert [span.start_seconds for span in spans] == pytest.approx([0.0, 5.4, 15.0, 24.6, 34.2, 43.8])
+    who = [PLAYERS, PLAYERS, ("harmony",), PLAYERS, ("drums", "bass", "harmony"), PLAYERS]
+    assert [span.players for span in spans] == who
+    assert line_up(LeadSheet(duration_seconds=48.0), Voice(sung.mono(), RATE)) == ()
 
     estimated = {"arrangement": Origin(source="estimated", confidence=0.3)}
-    nobody = tuple(replace(span, drums=False) for span in spans)
+    fewer = tuple(replace(span, drums=False) for span in spans)
     for seed in range(3):  # the arranger goes by energy, and by what was given
         heard, plain, asked = (
             arrange_sheet(each, seed=seed, style="rock", voice=sung).parts
             for each in (
-                replace(sheet, arrangement=nobody, origins=estimated),
+                replace(sheet, arrangement=fewer, origins=estimated),
                 sheet,
-                replace(sheet, arrangement=nobody),
+                replace(sheet, arrangement=fewer),
             )
         )
         assert heard == plain != asked

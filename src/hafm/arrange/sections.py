@@ -14,7 +14,7 @@ sheet says who plays, and that was given, they play.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ from hafm.arrange.plan import FILLS, Bar, PlannedBar, Section
 from hafm.arrange.styles import STYLES
 from hafm.arrange.voice import Voice
 from hafm.guide.bars import bars_of
-from hafm.guide.lead_sheet import PLAYERS, LeadSheet, PlayingSpan
+from hafm.guide.lead_sheet import PLAYERS, LeadSheet, Player, PlayingSpan
 
 __all__ = ["Planned", "line_up", "plan_song"]
 
@@ -36,8 +36,12 @@ _PER_DB, _MOST_IN_BAR = 0.015, 0.1
 _LEAST = {"keys": 0.0, "bass": 0.3, "drums": 0.4, "bridge": 0.4, "comp": 0.58, "pad": 0.68}
 _SHORT_SONG_BARS = 24
 _BREAK_CHANCE = 0.15
-_ROOM = 0.5
-"""Share of a bar; a voice that sings less of it leaves room for a melody."""
+_SUNG_LEAST = 0.15
+"""Share of a section; a voice that sings less of it rests."""
+_LINE_UP_BARS = 4
+_JOINS: Mapping[Player, float] = {"harmony": 0.0, "bass": 0.42, "drums": 0.5, "melody": 0.61}
+"""How full a voice sings where a player joins: quantiles .12, .25, .55 of 794 stretches of 10 s of training
+vocals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,10 @@ class Planned:
 
 
 def line_up(sheet: LeadSheet, voice: Voice) -> tuple[PlayingSpan, ...]:
-    """Who plays in each bar, where nobody says: the melody where the voice rests, the others always.
+    """Who plays, where nobody says: the fuller the voice sings in a section, the more of the band.
+
+    A section has four bars. Harmony always plays, then bass, drums and melody join it: each in as large a
+    share of the sections as in the bands that the built-in model learned from. Where the voice rests, all do.
 
     Args:
         sheet: with bars, or nobody is named.
@@ -62,13 +69,20 @@ def line_up(sheet: LeadSheet, voice: Voice) -> tuple[PlayingSpan, ...]:
     """
     if len(sheet.beats) < 2:
         return ()
-    starts = [bar.beats[0] for bar in bars_of(sheet) if bar.beats[0] > 0]
+    bars = bars_of(sheet)
+    entry = next((number for number, bar in enumerate(bars) if bar.end_seconds > voice.entry_seconds), 0)
+    starts = [bar.beats[0] for bar in bars[entry % _LINE_UP_BARS :: _LINE_UP_BARS] if bar.beats[0] > 0]
     return tuple(
-        PlayingSpan.of(
-            start, end, [each for each in PLAYERS if each != "melody" or voice.sung_share(start, end) < _ROOM]
-        )
+        PlayingSpan.of(start, end, _players(voice, start, end))
         for start, end in pairwise([0.0, *starts, sheet.duration_seconds])
     )
+
+
+def _players(voice: Voice, start_seconds: float, end_seconds: float) -> list[Player]:
+    if voice.sung_share(start_seconds, end_seconds) < _SUNG_LEAST:
+        return list(PLAYERS)
+    fullness = voice.fullness(start_seconds, end_seconds)
+    return [player for player, least in _JOINS.items() if fullness >= least]
 
 
 def plan_song(
@@ -150,7 +164,7 @@ def _energies(
         rise = min(_RISE_PER_SECTION * max(number, 0), _MOST_RISE)
         if number < 0:
             energies[number] = _INTRO
-        elif level is None or voice.sung_share(*spans[number]) < 0.15:
+        elif level is None or voice.sung_share(*spans[number]) < _SUNG_LEAST:
             energies[number] = _INTERLUDE
         else:
             loudness = (level - quietest) / spread if len(heard) > 1 else 0.5

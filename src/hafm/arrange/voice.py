@@ -37,6 +37,7 @@ class Voice:
         self._level_db = 10 * np.log10(np.mean(padded**2, axis=1) + 1e-12)
         loud = float(np.percentile(self._level_db, _LOUD_PERCENTILE))
         sings = self._level_db > max(loud - _RANGE_DB, _FLOOR_DB)
+        self._loud_db = loud
         self._sings = _closed(sings, round(_BREATH_SECONDS * self._rate))
 
     @property
@@ -56,6 +57,16 @@ class Voice:
         if len(sung) < self._rate / 4:
             return None
         return float(10 * np.log10(np.mean(10 ** (sung / 10))))
+
+    def fullness(self, start_seconds: float, end_seconds: float) -> float:
+        """How steadily and how loud it sings in a stretch: 0 (silent) to 1 (always at its loudest).
+
+        The mean over the frames of their level, from 30 dB below the loud passages up to these.
+        """
+        level_db = self._level_db[self._between(start_seconds, end_seconds)]
+        if not len(level_db):
+            return 0.0
+        return float(np.clip((level_db - self._loud_db) / _RANGE_DB + 1, 0, 1).mean())
 
     def rests(self, start_seconds: float, end_seconds: float) -> Sequence[tuple[float, float]]:
         """The stretches between in which it does not sing, in seconds."""

@@ -64,7 +64,7 @@ __all__ = [
 OnStage: TypeAlias = Callable[[StageModel, tuple[Tensor, ...], Tensor | None, Tensor], None]
 """Is given a stage, its conditions, its guide, and the codes that it made."""
 
-_LINE_UP_CONFIDENCE = 0.31
+_LINE_UP_CONFIDENCE = 0.23
 """Share of the time in which the true bands of 90 validation vocals have just these players."""
 
 _MOST_SECONDS_APART = 0.5
@@ -124,7 +124,7 @@ def analyse(
 
 
 def _with_line_up(sheet: LeadSheet, vocal: Audio) -> LeadSheet:
-    """The sheet with who plays: whom the voice leaves room."""
+    """The sheet with who plays."""
     spans = line_up(sheet, Voice(vocal.mono(), vocal.sample_rate))
     if not spans:
         return sheet
