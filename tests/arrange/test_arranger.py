@@ -16,7 +16,6 @@ from hafm.arrange.styles import DRUMS
 from hafm.arrange.voice import Voice
 from hafm.audio.true_peak import true_peak_dbtp
 from hafm.errors import LeadSheetError, UsageError
-from hafm.guide.bars import bars_of
 from hafm.guide.lead_sheet import PLAYERS, STYLES, ChordSpan, LeadSheet, Origin, PlayingSpan
 from hafm.guide.midi_in import lead_sheet_from_midi
 from tests.arrange.songs import RATE, small_soundfont, song, voice
