@@ -311,7 +311,7 @@ class Generate(SheetCommand, options.DrawingCommand):
         from hafm.audio.io import read_audio
         from hafm.generate.accompany import Accompanist
         from hafm.generate.steps import require_guide
-        from hafm.guide.summary import beyond_guide
+        from hafm.guide.summary import beyond_guide, resting_players
 
         vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
         sheet = plan.sheet(vocal.seconds)
@@ -357,9 +357,10 @@ class Generate(SheetCommand, options.DrawingCommand):
         shown.step("writing")
         notes = [*plan.notes(sheet), *sheet.notes, *(note for each in accompaniments for note in each.notes)]
         takes, failures = plan.delivery.write(accompaniments, folder)
-        notes += [*failures, *beyond_guide(accompaniments[0].record.lead_sheet)]
+        played = accompaniments[0].record.lead_sheet
+        notes += [*failures, *beyond_guide(played), *resting_players(played)]
         picked = None if ranking is None else put_best(ranking, takes, folder)
-        sheet_paths = save_sheet(accompaniments[0].record.lead_sheet, folder)
+        sheet_paths = save_sheet(played, folder)
         written = time.monotonic()
         return GenerateOutcome(
             takes=takes,

@@ -18,10 +18,19 @@ from itertools import pairwise
 
 from hafm.guide.chart import bars_as_text, lines_of_bars
 from hafm.guide.chord_symbol import symbol_of
-from hafm.guide.lead_sheet import KeyChange, LeadSheet
+from hafm.guide.lead_sheet import PLAYERS, KeyChange, LeadSheet
 from hafm.words import clock
 
-__all__ = ["SURE", "beyond_guide", "headline", "key_words", "printed_chart", "tempo_words", "unsure"]
+__all__ = [
+    "SURE",
+    "beyond_guide",
+    "headline",
+    "key_words",
+    "printed_chart",
+    "resting_players",
+    "tempo_words",
+    "unsure",
+]
 
 SURE = 0.75
 _EVEN_SECONDS = 1e-6
@@ -133,6 +142,32 @@ def beyond_guide(sheet: LeadSheet | None) -> tuple[str, ...]:
     return (
         f"the band gets pitch classes, root and bass of a chord, and may play the colours of {named} in any "
         "octave; the lead sheet keeps them as they were given",
+    )
+
+
+def resting_players(sheet: LeadSheet | None) -> tuple[str, ...]:
+    """A note of who was left out where, by an estimate; nothing where drums, bass and harmony always play.
+
+    >>> from hafm.guide.lead_sheet import Origin, PlayingSpan
+    >>> spans = (PlayingSpan.of(0.0, 9.6, ["harmony"]), PlayingSpan.of(9.6, 20.0, ["bass", "harmony"]))
+    >>> origins = {"arrangement": Origin(source="estimated", confidence=0.2)}
+    >>> resting_players(LeadSheet(duration_seconds=20.0, arrangement=spans, origins=origins))
+    ('the band is smaller where the voice is thin, without drums for 20.0 s, bass for 9.6 s; to change ...
+    """
+    if sheet is None or sheet.origin("arrangement").source == "given":
+        return ()
+    rests = {
+        player: sum(
+            span.end_seconds - span.start_seconds for span in sheet.arrangement if player not in span.players
+        )
+        for player in PLAYERS[:3]
+    }  # a melody need not always be there
+    named = [f"{player} for {seconds:.1f} s" for player, seconds in rests.items() if seconds]
+    if not named:
+        return ()
+    return (
+        f"the band is smaller where the voice is thin, without {', '.join(named)}; to change that, edit "
+        "arrangement in lead-sheet.json and give it with --guide",
     )
 
 
