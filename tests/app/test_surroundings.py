@@ -291,8 +291,9 @@ def test_work_goes_on_when_the_terminal_is_lost(vocal: Path, bundle: Path, tmp_p
 def test_other_signals_end_a_run_and_leave_nothing(
     vocal: Path, bundle: Path, tmp_path: Path, name: str
 ) -> None:
+    words = ["generate", str(vocal), "-o", str(tmp_path / "new" / "out"), "--bundle", str(bundle)]
     process = subprocess.Popen(
-        [*HAFM, "generate", str(vocal), "-o", str(tmp_path / "new" / "out"), "--bundle", str(bundle)],
+        [*HAFM, *words, "--takes", "16"],  # enough to be at work still when the signal comes
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,

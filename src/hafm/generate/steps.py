@@ -59,6 +59,7 @@ __all__ = [
     "sheets_for",
     "show",
     "sound",
+    "with_line_up",
 ]
 
 OnStage: TypeAlias = Callable[[StageModel, tuple[Tensor, ...], Tensor | None, Tensor], None]
@@ -120,12 +121,18 @@ def analyse(
     sheet = bundle.load_analyser("vocal").analyse(
         vocal.mono(), vocal.sample_rate, given=given, tempo_bpm=tempo_bpm, corrections=corrections
     )
-    return sheet if sheet.arrangement else _with_line_up(sheet, vocal)
+    return with_line_up(sheet, vocal.mono(), vocal.sample_rate)
 
 
-def _with_line_up(sheet: LeadSheet, vocal: Audio) -> LeadSheet:
-    """The sheet with who plays."""
-    spans = line_up(sheet, Voice(vocal.mono(), vocal.sample_rate))
+def with_line_up(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int) -> LeadSheet:
+    """The sheet with who plays, estimated, if it does not say so and has bars.
+
+    Args:
+        sheet: of the vocal.
+        vocal: one sample or more.
+        sample_rate: in hertz.
+    """
+    spans = () if sheet.arrangement else line_up(sheet, Voice(vocal, sample_rate))
     if not spans:
         return sheet
     origins = {**sheet.origins, "arrangement": Origin(source="estimated", confidence=_LINE_UP_CONFIDENCE)}

@@ -25,6 +25,7 @@ from hafm.evaluate.systems.references import pairings
 from hafm.evaluate.testset import Clip
 from hafm.generate.accompany import Accompanist
 from hafm.generate.sampling import Chosen
+from hafm.generate.steps import with_line_up
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import Progress
 
@@ -132,8 +133,8 @@ def _given(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
 
 
 def _estimated(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
-    rate = run.manifest.protocol.sample_rate
-    return lambda each: bundle().analyse(each.vocal, sample_rate=rate)
+    analyser, rate = bundle().bundle.load_analyser("vocal"), run.manifest.protocol.sample_rate
+    return lambda each: with_line_up(analyser.analyse(each.vocal, rate), each.vocal, rate)
 
 
 def _other(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
