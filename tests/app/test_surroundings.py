@@ -297,6 +297,8 @@ def test_other_signals_end_a_run_and_leave_nothing(
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
+        # Who runs the tests may ignore it: nohup does, and a shell in its background jobs.
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
     )
     assert process.stderr is not None
     while "listening" not in process.stderr.readline():
