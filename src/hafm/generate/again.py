@@ -133,7 +133,7 @@ def vocal_of(
         separator: the one that is used now.
 
     Raises:
-        UsageError: the record was made from an array, and there is none; or by another separator.
+        UsageError: the record was made from an array, and none was given; or with another separator.
         AudioContentError: it is another one.
         AudioError: it cannot be read.
     """
