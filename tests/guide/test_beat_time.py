@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import convolve1d
 
-from hafm.guide.beat_time import at_rate, beginnings, sample_ticks, tick_seconds
+from hafm.guide import beat_time
+from hafm.guide.beat_time import at_rate, beginnings, sample_ticks, smoothed, tick_seconds
 
 
 def test_features_are_sampled_where_they_are() -> None:
@@ -53,3 +55,15 @@ def test_values_go_back_to_frames() -> None:
     frames = at_rate(values, seconds, size=150, rate=50)
     np.testing.assert_allclose(frames[:, 0], (np.arange(150) + 0.5) / 50)
     np.testing.assert_allclose(frames[:, 1], -frames[:, 0])
+
+
+@pytest.mark.parametrize(("num_ticks", "period", "reach"), [(1, 12, 48), (40, 12, 48), (300, 48, 96)])
+def test_smoothing_is_scipys(
+    num_ticks: int, period: int, reach: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beat_time, "_NUMBERS_AT_ONCE", 700)  # so that there are several blocks
+    values = np.random.default_rng(0).normal(size=(num_ticks, period))
+    window = np.hanning(2 * reach + 1)[1:-1]
+    # Not bit by bit on every processor: some compilers fuse scipy's products with its sums.
+    expected = convolve1d(values, window, axis=0, mode="constant")
+    np.testing.assert_allclose(smoothed(values, window), expected, rtol=0, atol=1e-12)

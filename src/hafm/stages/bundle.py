@@ -35,7 +35,7 @@ from hafm.guide.analyser import Analyser
 from hafm.stages.analysers import AnalyserName, read_analyser
 from hafm.stages.bundle_config import SIDES, STAGES, BundleConfig
 from hafm.stages.hub import CONFIG_FILE, bundle_folder
-from hafm.stages.parts import codec_fingerprint, load_codec, load_features
+from hafm.stages.parts import codec_fingerprint, load_codec, load_features, loaded_fingerprint
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.stages.weights import read_metadata, read_weights
@@ -168,8 +168,9 @@ class Bundle:
 
     def load_codec(self) -> Codec:
         """The codec."""
-        codec = load_codec(self.config.codec, self.folder / CODEC_FOLDER)
-        self._require("codec", codec.fingerprint())
+        folder = self.folder / CODEC_FOLDER
+        codec = load_codec(self.config.codec, folder)
+        self._require("codec", loaded_fingerprint(self.config.codec, codec, folder))
         return codec
 
     def load_analyser(self, name: AnalyserName) -> Analyser:

@@ -45,6 +45,7 @@ __all__ = [
     "describe_features",
     "load_codec",
     "load_features",
+    "loaded_fingerprint",
     "read_pinned",
     "require_same_parts",
     "save_codec",
@@ -125,6 +126,17 @@ def load_codec(description: Mapping[str, Any], folder: Path) -> Codec:
     load = _known(_CODECS, description.get("kind"), "a codec")
     with torch.random.fork_rng(devices=[]):
         return load(folder)
+
+
+def loaded_fingerprint(description: Mapping[str, Any], codec: Codec, folder: Path) -> str:
+    """The fingerprint of what `load_codec` gave.
+
+    Args:
+        description, folder: as for `load_codec`.
+        codec: its result, as it came: a built-in one was compared with its folder's record just then, and is
+            not hashed again.
+    """
+    return codec_fingerprint(folder) if description["kind"] == "spectral" else codec.fingerprint()
 
 
 def save_codec(codec: Codec, folder: Path, pinned: Pinned | None = None) -> dict[str, Any]:

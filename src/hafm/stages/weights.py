@@ -116,7 +116,7 @@ def _decode(tensors: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor
     if storage != "int8":
         return {name: tensor.float() for name, tensor in tensors.items()}
     return {
-        name: tensor.float() * tensors[name + _SCALE] if tensor.dtype == torch.int8 else tensor
+        name: tensor.float().mul_(tensors[name + _SCALE]) if tensor.dtype == torch.int8 else tensor
         for name, tensor in tensors.items()
         if not name.endswith(_SCALE)
     }

@@ -58,7 +58,8 @@ def fingerprint(
         _update(digest, f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         # A view as bytes, so that bfloat16 (which numpy lacks) works as well. Zero-dimensional tensors
         # have no last dimension to view, hence the reshape.
-        _update(digest, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        _update(digest, raw.data)
     return digest.hexdigest()
 
 
@@ -82,7 +83,7 @@ def require_same(*, expected: str, found: str, what: str) -> None:
         )
 
 
-def _update(digest: "hashlib._Hash", field: bytes) -> None:
+def _update(digest: "hashlib._Hash", field: bytes | memoryview) -> None:
     digest.update(len(field).to_bytes(8, "little"))
     digest.update(field)
 

@@ -19,11 +19,12 @@ phases themselves.
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hafm.errors import BundleDamaged, UsageError
 from hafm.tokens.codec.config import CodecConfig
@@ -39,6 +40,19 @@ __all__ = ["SpectralCodec"]
 
 INITIAL_SCALE = 0.1
 """What a block adds at first: little, so that a deep stack starts near the identity."""
+
+
+class _Undrawn(TorchFunctionMode):
+    """Weights are not drawn inside, for a model that is loaded at once: that takes as long as the loading.
+
+    (On the meta device PyTorch would load 800 modules of its compiler to draw nothing.)
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        drawing = func in (nn.init.kaiming_uniform_, nn.init.uniform_)  # of Linear and Conv2d
+        return None if drawing else func(*args, **(kwargs or {}))
 
 
 class ConvBlock(nn.Module):
@@ -344,9 +358,10 @@ class SpectralCodec(nn.Module):
         """
         folder = Path(folder)
         config, weights, expected = read_codec(folder)
-        codec = cls(config=config)
+        with _Undrawn():
+            codec = cls(config=config)
         try:
-            codec.load_state_dict(weights)
+            codec.load_state_dict(weights, assign=True)
         except RuntimeError as error:
             raise BundleDamaged(
                 f"'{folder / WEIGHTS_FILE}' cannot be used: {error}; get the bundle again"
