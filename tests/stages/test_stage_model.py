@@ -10,7 +10,7 @@ from hafm.guide.frames import GROUPS, GUIDE_CHANNELS, KNOWN
 from hafm.stages.embed import ConditionEmbedding
 from hafm.stages.guide import drop_groups
 from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
-from hafm.stages.stage_model import StageModel
+from hafm.stages.stage_model import StageModel, StepEmbedding
 from hafm.tokens.pattern import Pattern
 from tests.crossed import crossed
 from tests.stages.small_stages import (
@@ -277,6 +277,22 @@ def test_sources_of_another_length_are_refused() -> None:
 
 
 # ---- dropped conditions
+
+
+@torch.no_grad()
+@crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_step_is_embedded_as_in_the_whole(
+    stage: StageSpec, conditioning: Conditioning, pattern: Pattern, rows: int
+) -> None:
+    model = small_model(stage, conditioning, pattern=pattern)
+    conditions = tuple(ids.repeat_interleave(rows, dim=0) for ids in random_conditions(model.spec, batch=2))
+    conditioned = model.condition(conditions, target_frames=model.spec.target_frames)
+    target = random_target(model.spec, batch=2)
+    shifted = model.target_embedding.shift(model.layout.spread(target, fill=model.target_embedding.bos))
+    step = StepEmbedding(model, conditioned, rows=rows)
+    found = [step(shifted[:, :, each], each) for each in range(shifted.shape[2])]
+    assert torch.equal(torch.cat(found, dim=1), model.embed(shifted, conditioned, rows=rows))
 
 
 @ALL_STAGES

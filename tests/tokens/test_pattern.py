@@ -66,6 +66,14 @@ def test_steps_against_their_definitions(layout: Layout, num_frames: int) -> Non
         behind = [step for step in range(S) if any(token.frame >= known for token in columns[step])]
         assert layout.first_step(known) == behind[0]
         assert behind == list(range(behind[0], S))
+        for step, column in enumerate(columns):
+            codebooks = layout.codebooks_of(step, num_frames=num_frames, known=known)
+            new = [token for token in column if token.frame >= known]
+            assert list(codebooks) == [token.codebook for token in new]
+            if new:
+                assert list(range(layout.rows))[layout.rows_of(codebooks)] == [token.row for token in new]
+            for token in new:
+                assert layout.frame_of_code(step, codebook=token.codebook) == token.frame
     for steps in range(S + 1):
         there = {(token.codebook, token.frame) for column in columns[:steps] for token in column}
         whole = [f for f in range(num_frames) if all((k, f) in there for k in range(K))]

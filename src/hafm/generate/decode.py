@@ -35,7 +35,7 @@ from hafm.engine.torch_steps import TorchSteps
 from hafm.generate.guidance import Guidance
 from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
-from hafm.stages.stage_model import Conditioned, StageModel
+from hafm.stages.stage_model import Conditioned, StageModel, StepEmbedding
 
 __all__ = ["Stepper", "decode", "decode_frames"]
 
@@ -127,36 +127,39 @@ def decode_frames(
     layout, device, bos = model.layout, model.heads.device, model.target_embedding.bos
     start_codes = codes.clone()
     start_codes[:, :, known:] = bos
-    steps = layout.spread(start_codes, fill=bos)
+    # What is drawn goes through the memory of the processor: `inputs` and `made`.
+    steps = layout.spread(start_codes.cpu(), fill=bos)
     inputs = torch.cat([torch.full_like(steps[:, :, :1], bos), steps], dim=2)
+    made = codes.cpu().clone()
     # One number per token, frame by frame, laid out as the tokens are: row by row, step by step.
     uniform = torch.zeros(B, K, F, dtype=torch.float64)
     for row, take in zip(uniform, generators, strict=True):
         row[:, known:] = torch.rand(F - known, K, generator=take, dtype=torch.float64).T
-    numbers = layout.spread(uniform, fill=0).to(exact := exact_device(device))
+    numbers = layout.spread(uniform, fill=0).unbind(2)
+    exact = exact_device(device)
     # Not around the loop: between two frames it is the caller's turn.
     with torch.inference_mode():
         guidance = Guidance.of(settings, has_guide=guide is not None)
         step = Stepper(model, conditions, target_frames=F, guidance=guidance, guide=guide, session=session)
     start, reported = 0, known
+    grid, frames = inputs.numpy(), made.numpy()
     for position in range(layout.first_step(known), layout.num_steps(F) if known < F else 0):
-        tokens = [token for token in layout.tokens_of(position, num_frames=F) if token.frame >= known]
-        codebooks = [token.codebook for token in tokens]
-        rows = slice(tokens[0].row, tokens[-1].row + 1)  # of neighbours
+        codebooks = layout.codebooks_of(position, num_frames=F, known=known)
+        rows = layout.rows_of(codebooks)
         with torch.inference_mode():
             logits = step(inputs[:, :, start : position + 1], start=start, codebooks=codebooks)
             drawn = sample(
                 logits.flatten(0, 1).to(exact),
                 settings=settings,
-                uniform=numbers[:, rows, position].flatten(),
+                uniform=numbers[position][:, rows].flatten(),
             )
+            tokens = drawn.cpu().numpy().reshape(B, -1)
             start = position + 1
-            inputs[:, rows, start] = drawn.view(B, -1).to(device)
+            grid[:, rows, start] = tokens
+            for codebook, ids in zip(codebooks, tokens.T, strict=True):
+                frames[:, codebook, layout.frame_of_code(position, codebook=codebook)] = ids
             if (done := layout.whole_frames(start)) > reported:
-                first = layout.first_step(reported) + 1
-                codes[:, :, reported:done] = layout.collect(
-                    inputs[:, :, first : first + layout.num_steps(done - reported)]
-                )
+                codes[:, :, reported:done] = made[:, :, reported:done].to(device)
         if done > reported:
             reported = done
             if on_step is not None:
@@ -195,6 +198,7 @@ class Stepper:
             guide=None if guide is None else guidance.guide_of_rows(guide),
             drop=guidance.without_sources(num_takes, device=device),
         )
+        self.embedding = StepEmbedding(model, self.conditioned, rows=guidance.num_rows)
         batch = num_takes * guidance.num_rows
         capacity = self.conditioned.num_prefix + model.layout.num_steps(target_frames)
         self.scores: _Scores
@@ -206,10 +210,14 @@ class Stepper:
     def __call__(
         self, inputs: Int[Tensor, "B R S"], *, start: int, codebooks: Sequence[int]
     ) -> Float[Tensor, "B N V"]:
-        """Logits of N codebooks at the step ``start + S - 1``; the first call starts at 0."""
-        x = self.model.embed(inputs, self.conditioned, start=start, rows=self.guidance.num_rows)
-        if start == 0 and self.conditioned.prefix is not None:
-            x = torch.cat([self.conditioned.prefix, x], dim=1)
+        """Logits of N codebooks at the last of S steps: from 0 on with the first call, then one each."""
+        inputs = inputs.to(self.model.heads.device)
+        if start:
+            x = self.embedding(inputs[:, :, 0], start)
+        else:
+            x = self.model.embed(inputs, self.conditioned, rows=self.guidance.num_rows)
+            if self.conditioned.prefix is not None:
+                x = torch.cat([self.conditioned.prefix, x], dim=1)
         return self.guidance.join(self.scores(x, codebooks))
 
 

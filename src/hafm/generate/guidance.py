@@ -67,9 +67,11 @@ class Guidance:
         >>> Guidance(sources=3.0).join(torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
         tensor([[ 4., -2.]])
         """
+        if self.num_rows == 1:
+            return logits
         full, *others = (logits[row :: self.num_rows] for row in range(self.num_rows))
         if self.guide is None:
-            return full if not others else apply_guidance(full, others[0], self.sources)
+            return apply_guidance(full, others[0], self.sources)
         sources = others[0]
         joined: Tensor = sources if len(others) == 1 else apply_guidance(sources, others[1], self.sources)
         return joined + self.guide * (full - sources)

@@ -14,8 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
@@ -104,11 +104,15 @@ def sample(
     if settings.temperature == 0:
         return ids[:, 0]
     # The largest goes first: subtracting it keeps exp() within (0, 1] at any temperature. Every row begins a
-    # new vector, so that its bits do not depend on the rows before it (hafm/model/linear.py).
-    top = top.double()
-    weights = F.pad(top - top[:, :1], (0, -top.shape[1] % _VECTOR)).div_(settings.temperature).exp_()
-    cumulative = weights[:, : top.shape[1]].cumsum(-1)
-    # "right" returns the first entry above the target, which always carries weight.
-    target = uniform[:, None] * cumulative[:, -1:]
-    drawn = torch.searchsorted(cumulative, target, right=True).clamp_max(ids.shape[1] - 1)
-    return ids.gather(1, drawn)[:, 0]
+    # new vector, so that its bits do not depend on the rows before it (hafm/model/linear.py). What takes as
+    # long to call as to compute is left to NumPy, whose calls are shorter.
+    largest = top.double().cpu().numpy()
+    B, k = largest.shape
+    weights = np.zeros((B, k + -k % _VECTOR))
+    np.subtract(largest, largest[:, :1], out=weights[:, :k])
+    torch.from_numpy(weights).div_(settings.temperature).exp_()
+    cumulative = weights[:, :k].cumsum(axis=1)
+    # The first entry above the target, which always carries weight.
+    target = uniform.cpu().numpy()[:, None] * cumulative[:, -1:]
+    drawn = np.minimum((cumulative <= target).sum(axis=1), k - 1)
+    return ids.gather(1, torch.from_numpy(drawn).to(ids.device)[:, None])[:, 0]

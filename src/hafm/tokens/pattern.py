@@ -84,6 +84,19 @@ class Flat:
             Token(row=0, codebook=codebook_of(step, num_codebooks=K), frame=frame_of(step, num_codebooks=K)),
         )
 
+    def codebooks_of(self, step: int, *, num_frames: int, known: int) -> range:
+        """The codebooks of a column's codes that lie behind the first `known` frames."""
+        codebook = step % self.num_codebooks
+        return range(codebook, codebook + (known <= step // self.num_codebooks < num_frames))
+
+    def rows_of(self, codebooks: range) -> slice:
+        """The rows of a column that hold codes of neighbouring codebooks."""
+        return slice(0, len(codebooks))
+
+    def frame_of_code(self, step: int, *, codebook: int) -> int:
+        """The frame of a column's code of that codebook."""
+        return (step - codebook) // self.num_codebooks
+
     def frame_of(self, step: Int[Tensor, " S"], *, num_frames: int) -> Int[Tensor, " S"]:
         """The newest frame of each column: its condition is what the step is given."""
         return frame_of(step, num_codebooks=self.num_codebooks)
@@ -144,6 +157,18 @@ class Delay:
             for k in range(self.num_codebooks)
             if 0 <= step - k < num_frames
         )
+
+    def codebooks_of(self, step: int, *, num_frames: int, known: int) -> range:
+        """The codebooks of a column's codes that lie behind the first `known` frames."""
+        return range(max(0, step - num_frames + 1), max(0, min(self.num_codebooks, step - known + 1)))
+
+    def rows_of(self, codebooks: range) -> slice:
+        """The rows of a column that hold codes of neighbouring codebooks."""
+        return slice(codebooks.start, codebooks.stop)
+
+    def frame_of_code(self, step: int, *, codebook: int) -> int:
+        """The frame of a column's code of that codebook."""
+        return step - codebook
 
     def frame_of(self, step: Int[Tensor, " S"], *, num_frames: int) -> Int[Tensor, " S"]:
         """The frame of codebook 0, which the others then fill in; the last one when there are no more."""
