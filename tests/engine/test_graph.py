@@ -1,6 +1,7 @@
 """Graphs against the Transformers that they are made of, and rows of a batch against rows alone."""
 
-from fractions import Fraction
+from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 import torch
@@ -12,32 +13,11 @@ pytest.importorskip("onnxruntime", reason="the extra `fast` is not installed")
 from hafm.engine.graph import KeyValueRange, stage_graph
 from hafm.engine.session import StageSession
 from hafm.errors import UsageError
-from hafm.stages.spec import COARSE, FINE
 from hafm.stages.stage_model import StageModel
-from tests.stages.small_stages import small_spec
 
 KINDS = [("t5", "flat"), ("t5", "delay"), ("rotary", "flat"), ("rotary", "delay")]
 PROMPT, LENGTH = 20, 36
-
-
-def stage(positions: str, pattern: str) -> StageModel:
-    """Weights of a usual size, norms that are not ones, an inner width that fills no block."""
-    spec = small_spec(
-        FINE if pattern == "parallel" else COARSE,
-        "aligned",
-        positions=positions,
-        pattern=pattern,
-        width=64,
-        clip_seconds=Fraction(1),
-    )
-    torch.manual_seed(0)
-    model = StageModel(spec).eval().requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        if "norm" in name:
-            parameter.uniform_(0.5, 1.5)
-        else:
-            parameter.normal_(std=0.1)
-    return model
+MakeStage: TypeAlias = Callable[[str, str], StageModel]
 
 
 def whole(model: StageModel, x: Tensor) -> tuple[Tensor, KeyValueRange]:
@@ -65,7 +45,7 @@ def error(found: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize(("positions", "pattern"), KINDS)
 @pytest.mark.parametrize("prompt", [1, PROMPT])
-def test_logits_are_those_of_pytorch(positions: str, pattern: str, prompt: int) -> None:
+def test_logits_are_those_of_pytorch(stage: MakeStage, positions: str, pattern: str, prompt: int) -> None:
     model = stage(positions, pattern)
     x = torch.randn(4, LENGTH, 64)
     expected, ranges = whole(model, x)
@@ -78,7 +58,9 @@ def test_logits_are_those_of_pytorch(positions: str, pattern: str, prompt: int) 
 
 
 @pytest.mark.parametrize(("positions", "pattern"), KINDS)
-def test_a_row_has_the_same_bits_whatever_it_is_batched_with(positions: str, pattern: str) -> None:
+def test_a_row_has_the_same_bits_whatever_it_is_batched_with(
+    stage: MakeStage, positions: str, pattern: str
+) -> None:
     model = stage(positions, pattern)
     x = torch.randn(6, LENGTH, 64)
     session = StageSession(stage_graph(model, whole(model, x)[1]), model)
@@ -88,22 +70,24 @@ def test_a_row_has_the_same_bits_whatever_it_is_batched_with(positions: str, pat
 
 
 @pytest.mark.parametrize("positions", ["t5", "rotary"])
-def test_a_parallel_stage_gives_the_hidden_states_of_pytorch_row_by_row(positions: str) -> None:
+def test_a_parallel_stage_gives_the_hidden_states_of_pytorch_row_by_row(
+    stage: MakeStage, positions: str
+) -> None:
     model = stage(positions, "parallel")
     x = torch.randn(3, LENGTH, 64)
     session = StageSession(stage_graph(model, None), model)
     found = session.hidden(x)
     with torch.inference_mode():
-        assert error(found, model.transformer(x)) < 0.02
+        assert error(found, model.transformer(x)) < 1e-5  # its weights are not rounded
     assert torch.equal(session.hidden(x[1:2]), found[1:2])
 
 
-def test_a_graph_that_onnxruntime_cannot_run_is_refused_in_our_words() -> None:
+def test_a_graph_that_onnxruntime_cannot_run_is_refused_in_our_words(stage: MakeStage) -> None:
     with pytest.raises(UsageError, match=r"cannot run the stages .*; use engine torch"):
         StageSession(b"no graph", stage("rotary", "delay"))
 
 
-def test_the_same_stage_gives_the_same_bytes() -> None:
+def test_the_same_stage_gives_the_same_bytes(stage: MakeStage) -> None:
     model = stage("rotary", "delay")
     _, ranges = whole(model, torch.randn(1, LENGTH, 64))
     assert stage_graph(model, ranges) == stage_graph(model, ranges)

@@ -1,32 +1,17 @@
 """Steps against the Transformer and its cache, bit by bit, and takes against themselves alone."""
 
-from fractions import Fraction
+from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 import torch
 from torch import Tensor
 
 from hafm.engine.torch_steps import TorchSteps
-from hafm.stages.spec import COARSE
 from hafm.stages.stage_model import StageModel
-from tests.stages.small_stages import small_spec
 
 PROMPT, LENGTH = 5, 30
-
-
-def stage(positions: str, dtype: torch.dtype) -> StageModel:
-    """Weights of a usual size, norms that are not ones."""
-    spec = small_spec(
-        COARSE, "aligned", positions=positions, pattern="delay", width=64, clip_seconds=Fraction(1)
-    )
-    torch.manual_seed(0)
-    model = StageModel(spec).eval().requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        if "norm" in name:
-            parameter.uniform_(0.5, 1.5)
-        else:
-            parameter.normal_(std=0.1)
-    return model.to(dtype)
+MakeStage: TypeAlias = Callable[[str, str], StageModel]
 
 
 def by_the_transformer(model: StageModel, x: Tensor, *, together: int) -> Tensor:
@@ -60,14 +45,16 @@ def stepped(model: StageModel, x: Tensor, *, together: int) -> Tensor:
 @pytest.mark.parametrize("positions", ["t5", "rotary"])
 @pytest.mark.parametrize(("batch", "together"), [(1, 1), (2, 2), (6, 2), (3, 3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_step_is_the_transformers(positions: str, batch: int, together: int, dtype: torch.dtype) -> None:
-    model = stage(positions, dtype)
+def test_a_step_is_the_transformers(
+    stage: MakeStage, positions: str, batch: int, together: int, dtype: torch.dtype
+) -> None:
+    model = stage(positions, "delay").to(dtype)
     x = 0.3 * torch.randn(batch, LENGTH, model.spec.width, dtype=dtype)
     assert torch.equal(stepped(model, x, together=together), by_the_transformer(model, x, together=together))
 
 
 @torch.inference_mode()
-def test_a_take_alone_is_the_take_in_company() -> None:
-    model = stage("rotary", torch.float32)
+def test_a_take_alone_is_the_take_in_company(stage: MakeStage) -> None:
+    model = stage("rotary", "delay")
     x = 0.3 * torch.randn(6, LENGTH, model.spec.width)
     assert torch.equal(stepped(model, x, together=2)[2:4], stepped(model, x[2:4].clone(), together=2))

@@ -1,4 +1,4 @@
-"""A stage's Transformer and heads as a graph for ONNX Runtime, with weights of 8 bits.
+"""A stage's Transformer and heads as a graph for ONNX Runtime.
 
 In: a stage, and how large its keys and values become. Out: the bytes of an `.onnx`. What the graph computes
 is `hafm.model.transformer` and the heads, embeddings in and logits out:
@@ -7,11 +7,15 @@ is `hafm.model.transformer` and the heads, embeddings in and logits out:
                 -> norm -> logits of the last position [B, K * V]       stages that go step by step
                         -> all positions [B, S, D]                      stages of pattern parallel
 
-    MatMulNBits           weights in blocks of 32 with one scale each; numbers in between have 8 bits, too,
-                          in blocks of their row
-    GroupQueryAttention   keys and values of 8 bits in memory of the caller, written in place: `past_*` and
-                          `present_*` are the same arrays [B, H, C, E], C being their capacity
-    MultiHeadAttention    where every position sees every other, without memory
+    step by step
+      MatMulNBits           weights in blocks of 32 with one scale each; numbers in between have 8 bits, too,
+                            in blocks of their row
+      GroupQueryAttention   keys and values of 8 bits in memory of the caller, written in place: `past_*` and
+                            `present_*` are the same arrays [B, H, C, E], C being their capacity
+    pattern parallel, where every position sees every other, without memory
+      MatMul                weights as they are: 8 bits save reading them, which counts for a position or two,
+                            and products of hundreds take half as long again
+      MultiHeadAttention
 
 No operation lets rows of the batch influence each other. The scales of keys and values are fixed, one per
 channel, because the operator takes no others; values beyond them are cut off.
@@ -34,7 +38,7 @@ from hafm.stages.stage_model import StageModel
 
 __all__ = ["GRAPH_VERSION", "KeyValueRange", "stage_graph"]
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Changes with every change to the graph, so that graphs of other versions are not used."""
 
 _BLOCK = 32  # of weights that share a scale; the fastest of 16, 32 and 128 that keeps logits within 1.5 %
@@ -206,7 +210,7 @@ class _Writer:
     def _feedforward(self, x: str, block: Block, layer: int) -> str:
         into, out = block.feedforward.into.weight, block.feedforward.out.weight
         inner = out.shape[0]
-        more = -inner % _BLOCK  # a whole number of blocks: the rest is zeros
+        more = 0 if self.ranges is None else -inner % _BLOCK  # a whole number of blocks: the rest is zeros
         gate, value = (torch.nn.functional.pad(half, (0, more)) for half in into.chunk(2, dim=1))
         self._constant("split_gate", np.array([inner + more, inner + more], dtype=np.int64))
         joint = self._linear(x, torch.cat([gate, value], dim=1), f"into_{layer}")
@@ -238,6 +242,8 @@ class _Writer:
         return f"{name}_normed", f"{name}_sum"
 
     def _linear(self, x: str, weight: Float[Tensor, "I O"], name: str) -> str:
+        if self.ranges is None:
+            return self._node("MatMul", [x, self._constant(f"{name}_weight", weight.float().numpy())], [name])
         codes, scales = _blocks(weight.T.float().numpy())
         return self._node(
             "MatMulNBits",

@@ -58,14 +58,17 @@ class StageSession:
 
     def hidden(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """The Transformer's output at all positions, for stages of pattern `parallel`."""
-        inputs = {"x": np.ascontiguousarray(x.numpy())}
+        inputs = {}
         if self.model.transformer.bias is not None:
             inputs["bias"] = self.model.transformer.bias(x.shape[1], x.shape[1])[None].numpy()
-        try:
-            [hidden] = self.session.run(["hidden"], inputs)
+        try:  # row by row: what a row becomes does not depend on its companions
+            rows = [
+                self.session.run(["hidden"], {**inputs, "x": np.ascontiguousarray(row.numpy())})[0]
+                for row in x.split(1)
+            ]
         except Exception as error:
             raise _refused(error) from error
-        return torch.from_numpy(hidden)
+        return torch.from_numpy(rows[0] if len(rows) == 1 else np.concatenate(rows))
 
 
 class Steps:

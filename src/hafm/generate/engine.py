@@ -13,9 +13,9 @@ In: a choice (`auto`, `torch`, `onnx`), a bundle, a device. Out: an `Engine`, wh
         semantic.onnx  coarse.onnx  fine.onnx
         tested.json    written last: their hashes, and how far their logits are from PyTorch's
 
-PyTorch is what stages were trained in, and what is right. ONNX Runtime works with weights of 8 bits: another
-engine gives other tokens from the same seed, as good ones, so a record holds the engine. One engine runs all
-stages of a generation.
+PyTorch is what stages were trained in, and what is right. ONNX Runtime works with weights of 8 bits, but for
+parallel stages (`hafm.engine.graph`): another engine gives other tokens from the same seed, as good ones, so
+a record holds the engine. One engine runs all stages of a generation.
 """
 
 import hashlib
