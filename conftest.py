@@ -6,6 +6,7 @@ It is at the root, not in `tests/`, so that the doctests of `src/` are under the
 * `hafm` is imported through jaxtyping's hook, so that annotated shapes are checked, and with the slow tests
   all annotated types, at the first calls of a function in each test (tests/first_calls.py).
 * Any connection to something other than this machine raises, whoever opens it.
+* Files are not forced onto the disk, several milliseconds each: a test kills processes, and not the machine.
 """
 
 import gc
@@ -76,6 +77,13 @@ def stay_on_this_machine(event: str, args: tuple[Any, ...]) -> None:
 
 sys.addaudithook(stay_on_this_machine)
 
+
+def left_to_the_system(descriptor: object) -> None:
+    """In the place of `os.fsync`."""
+
+
+os.fsync = left_to_the_system
+
 hypothesis.settings.register_profile("house", max_examples=50, deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("house")
 
@@ -104,4 +112,7 @@ def fixed_seeds() -> None:
 
     random.seed(0)
     numpy.random.seed(0)
-    torch.manual_seed(0)
+    # What `torch.manual_seed` does, but for a stack trace that it keeps for GPUs that nobody used yet.
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pydantic
 import pytest
@@ -57,7 +57,7 @@ def make_targets() -> set[str]:
 
 def parse_hafm(arguments: list[str]) -> None:
     """Parses a command line of `hafm` as the program would, without running it."""
-    group: Any = typer.main.get_command(hafm_cli.app)
+    group = hafm_cli.program()
     with contextlib.suppress(typer.Exit, SystemExit):  # `--help` prints and leaves
         if not arguments or arguments[0].startswith("-"):
             group.make_context("hafm", arguments)

@@ -287,13 +287,27 @@ def test_work_goes_on_when_the_terminal_is_lost(vocal: Path, bundle: Path, tmp_p
     assert (tmp_path / "out" / "mix.wav").is_file()
 
 
+WAITS = """
+from hafm.app.generate import Generate
+def run(self, shown, interrupts):
+    with interrupts.staged_folder(self.output, overwrite=False):
+        shown.step("listening")
+        import time
+        time.sleep(60)
+Generate.run = run
+"""
+"""A `generate` that loads nothing: once it has its folder, it waits."""
+
+
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT"])
+@pytest.mark.parametrize("before", [WAITS, pytest.param("", marks=pytest.mark.slow)], ids=["waits", "works"])
 def test_other_signals_end_a_run_and_leave_nothing(
-    vocal: Path, bundle: Path, tmp_path: Path, name: str
+    vocal: Path, bundle: Path, tmp_path: Path, name: str, before: str
 ) -> None:
     words = ["generate", str(vocal), "-o", str(tmp_path / "new" / "out"), "--bundle", str(bundle)]
     process = subprocess.Popen(
-        [*HAFM, *words, "--takes", "16"],  # enough to be at work still when the signal comes
+        # Sixteen takes are enough to be at work still when the signal comes.
+        [sys.executable, "-c", f"{before}\nfrom hafm.__main__ import main; main()", *words, "--takes", "16"],
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,

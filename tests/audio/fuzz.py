@@ -1,6 +1,8 @@
 """Broken sound files, made of whole ones, and the rule that reading them must keep.
 
-    python -m tests.audio.fuzz COUNT FORMAT...      two lines of JSON per file: which it is; what came of it
+    python -m tests.audio.fuzz COUNT FORMAT... [COUNT FORMAT...] ...
+
+It prints two lines of JSON per file: which it is; what came of it.
 
 A file is a pure function of its format and number: bytes flipped, sizes overwritten, stretches repeated,
 dropped, zeroed or cut off, junk put in, two files joined. The rule:
@@ -16,7 +18,6 @@ What reads a file runs in this process, which `tests.audio.test_fuzz` watches fr
 """
 
 import io
-import itertools
 import json
 import os
 import random
@@ -309,12 +310,17 @@ def _peak_bytes(*, reset: bool = False) -> int:
 
 def main() -> None:
     """The command."""
-    count, names = int(sys.argv[1]), sys.argv[2:]
-    wholes = {name: FORMATS[name]() for name in names}
+    count, wanted = 0, list[tuple[str, int]]()
+    for word in sys.argv[1:]:
+        if word.isdigit():
+            count = int(word)
+        else:
+            wanted += [(word, number) for number in range(count)]
+    wholes = {name: FORMATS[name]() for name, _ in wanted}
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where decoders complain
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
-        for name, number in itertools.product(names, range(count)):
+        for name, number in wanted:
             which = {"format": name, "number": number}
             path = Path(folder, "a")
             data = broken(wholes[name], number)

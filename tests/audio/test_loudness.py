@@ -35,7 +35,7 @@ def test_against_a_slow_meter(channels: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 96_000])
-@pytest.mark.parametrize("seconds", [0.4, 0.45, 1.03, 12.34])  # one block, and up to three pieces
+@pytest.mark.parametrize("seconds", [0.4, 0.45, 1.03, 4.34])  # one block, and up to seven pieces
 @pytest.mark.parametrize("channels", [1, 2])
 def test_against_pyloudnorm(channels: int, seconds: float, rate: int) -> None:
     time = torch.arange(math.ceil(seconds * rate)) / rate

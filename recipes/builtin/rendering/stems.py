@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hafm.arrange.levels import gain_to
+from hafm.arrange.mixing import gain_to
 from hafm.arrange.parts import Part
 from hafm.arrange.sampler import Sampler
 from hafm.arrange.soundfont import DRUM_BANK, open_soundfont

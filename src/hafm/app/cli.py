@@ -10,12 +10,13 @@ imports what it needs.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +43,7 @@ from hafm.app.train import Train
 from hafm.app.web import Web
 from hafm.version import __version__
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "main", "program", "run"]
 
 _OUTPUT_CLOSED = 141  # as a shell tells of a program that SIGPIPE ended
 
@@ -122,7 +123,7 @@ def run(words: Sequence[str]) -> int:
     as_json, debug = "--json" in flags, "--debug" in flags
     with Interrupts() as interrupts:
         try:
-            job = app(args=list(words) or ["--help"], prog_name="hafm", standalone_mode=False)
+            job = program()(args=list(words) or ["--help"], prog_name="hafm", standalone_mode=False)
             if callable(job):  # else it was a request for help, which has been met
                 job(interrupts)
             with printing():  # what is left to flush
@@ -143,6 +144,12 @@ def run(words: Sequence[str]) -> int:
             _tell(interrupted(interrupts.exit_code, interrupts.left), as_json=as_json)
             return interrupts.exit_code
     return 0
+
+
+@functools.cache
+def program() -> Any:
+    """What parses the words; made once for a process that runs several command lines."""
+    return typer.main.get_command(app)
 
 
 def main() -> None:

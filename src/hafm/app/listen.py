@@ -44,9 +44,7 @@ _BYTES_PER_SECOND = 50_000
 
 _MAX_JSON_BYTES = 20_000_000
 
-_PAIRS = ("how often chosen", "over", "rate", "95 %", "won", "tied", "lost", "p")
 _STRENGTHS = ("strength", "log-odds", "95 %")
-_RATERS = ("rater", "answered", "caught", "same twice", "side A", "seconds")
 _INTERVALS = {
     "wilson": "95 % intervals: Wilson, for one rater",
     "raters-and-clips": "95 % intervals: draws of raters and clips, no narrower than Wilson",

@@ -8,11 +8,12 @@ on, else as indented text:
           read.
 """
 
+import copy
 import functools
 import shutil
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from typer.core import TyperCommand, TyperGroup
 
@@ -22,36 +23,38 @@ _BOXES_FROM = 60
 _LEAST_COLUMNS = 16
 _INDENT = 2 * " "
 
+C = TypeVar("C", bound=TyperCommand | TyperGroup)
+
 
 class NarrowCommand(TyperCommand):
     """A command."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _narrow(self, formatter)
-        super().format_help(ctx, formatter)
+        super(NarrowCommand, _narrow(self, formatter)).format_help(ctx, formatter)
 
 
 class NarrowGroup(TyperGroup):
     """A command that has commands."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        _narrow(self, formatter)
-        super().format_help(ctx, formatter)
+        super(NarrowGroup, _narrow(self, formatter)).format_help(ctx, formatter)
 
 
-def _narrow(command: TyperCommand | TyperGroup, formatter: Any) -> None:
-    """Where there is little room: text, and names on lines of their own."""
+def _narrow(command: C, formatter: Any) -> C:
+    """The command; where there is little room, a copy shown as text, with names on lines of their own."""
     columns = shutil.get_terminal_size().columns
     if columns >= _BOXES_FROM:
-        return
+        return command
     from rich.text import Text
 
+    command = copy.copy(command)
     command.rich_markup_mode = None
     command.help, command.epilog = (
         None if text is None else Text.from_markup(text).plain for text in (command.help, command.epilog)
     )
     formatter.width = max(columns, _LEAST_COLUMNS)
     formatter.write_dl = functools.partial(_write_rows, formatter)
+    return command
 
 
 def _write_rows(formatter: Any, rows: Sequence[tuple[str, str]], **_: Any) -> None:

@@ -211,6 +211,7 @@ class Retrieve(Command):
         shown.step("listening")
         excluded = tuple(self.exclude or ())
         ranking = retriever.rank(vocal.mono(), vocal.sample_rate, exclude_songs=excluded)
+        ranking.match(self.rank - 1 + self.takes - 1)  # before any is made
         found = [retriever.render(ranking, self.rank - 1 + take) for take in range(self.takes)]
         made = time.monotonic()
 

@@ -221,6 +221,7 @@ class Train(Command):
         from hafm.device import device_errors
         from hafm.train.distributed import join_ranks
         from hafm.train.run_folder import record_data
+        from hafm.train.state import Position
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
@@ -231,34 +232,28 @@ class Train(Command):
             ExitStack() as stack,
         ):
             recipe, training, held_out = _materials(self, listener)
-            if not self.dry_run:
+            materials = (self, recipe, training, held_out, ranks, listener)
+            if self.dry_run:
+                from hafm.train.dry_run import dry_run
+
+                with _temporary_run(self.run_folder, ranks) as folder:
+                    trainer = _trainer(*materials, run=folder)
+                    _would_go_on(self, trainer, listener)
+                    position, found = Position(), dry_run(trainer)
+            else:
                 stack.enter_context(_alone(self, ranks))
-                trainer = _trainer(self, recipe, training, held_out, ranks, listener, run=self.run_folder)
+                trainer = _trainer(*materials, run=self.run_folder)
                 with ranks.first_alone(f"write to '{self.run_folder}'"):
                     if ranks.is_first:
                         record_data(self.run_folder, training, replace="data" in (self.allow or ()))
                 trainer.fit()
-                position = trainer.state.position
-                return TrainOutcome(
-                    run=self.run_folder,
-                    recipe=recipe,
-                    step=position.step,
-                    updates=position.updates,
-                    best_loss=position.best_loss,
-                    silent=not ranks.is_first,
-                )
-            from hafm.train.dry_run import dry_run
-
-            with _temporary_run(self.run_folder, ranks) as folder:
-                trainer = _trainer(self, recipe, training, held_out, ranks, listener, run=folder)
-                _would_go_on(self, trainer, listener)
-                found = dry_run(trainer)
+                position, found = trainer.state.position, None
             return TrainOutcome(
                 run=self.run_folder,
                 recipe=recipe,
-                step=0,
-                updates=0,
-                best_loss=None,
+                step=position.step,
+                updates=position.updates,
+                best_loss=position.best_loss,
                 dry=found,
                 silent=not ranks.is_first,
             )

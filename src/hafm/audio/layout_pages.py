@@ -18,6 +18,7 @@ one tells how many there are.
 Source: RFC 3533 (Ogg); RFC 9639 (FLAC).
 """
 
+import functools
 import mmap
 import re
 
@@ -179,9 +180,19 @@ def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
 
 def _crc(data: bytes, width: int, polynomial: int) -> int:
     """A checksum that starts at 0, not reflected."""
-    crc, top, mask = 0, 1 << width - 1, (1 << width) - 1
+    table, shift, mask = _crcs_of_bytes(width, polynomial), width - 8, (1 << width) - 1
+    crc = 0
     for byte in data:
-        crc ^= byte << width - 8
+        crc = (crc << 8 & mask) ^ table[crc >> shift ^ byte]
+    return crc
+
+
+@functools.cache
+def _crcs_of_bytes(width: int, polynomial: int) -> tuple[int, ...]:
+    top, mask, found = 1 << width - 1, (1 << width) - 1, list[int]()
+    for byte in range(256):
+        crc = byte << width - 8
         for _ in range(8):
             crc = (crc << 1 ^ polynomial if crc & top else crc << 1) & mask
-    return crc
+        found.append(crc)
+    return tuple(found)

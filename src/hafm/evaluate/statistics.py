@@ -30,7 +30,6 @@ __all__ = ["Interval", "bootstrap_interval", "paired_d", "paired_permutation_p"]
 Floats = NDArray[np.float64]
 
 _BLOCK_VALUES = 1 << 20
-_ALTERNATIVES = ("greater", "two-sided")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +89,16 @@ def paired_permutation_p(
     a: Sequence[float] | Floats,
     b: Sequence[float] | Floats,
     *,
-    alternative: str = "two-sided",
     permutations: int = 9999,
     seed: int = 0,
 ) -> float:
     """p of the mean of `a - b` if either value of a pair could as well come from the other arm (sign flips).
 
+    It is two-sided.
+
     Args:
         a: one value per song.
         b: the value of the same song in the other arm.
-        alternative: `"greater"` (a above b) or `"two-sided"`.
         permutations: random draws of signs.
         seed: of the draws.
 
@@ -113,12 +112,9 @@ def paired_permutation_p(
     """
     differences = _differences(a, b, at_least=1)
     _require_draws(permutations)
-    if alternative not in _ALTERNATIVES:
-        raise UsageError(f"alternative is one of {', '.join(_ALTERNATIVES)}, not {alternative!r}")
 
     def distance(first: Floats, second: Floats, axis: int) -> Any:
-        means = (first - second).mean(axis=axis)
-        return np.abs(means) if alternative == "two-sided" else means
+        return np.abs((first - second).mean(axis=axis))
 
     if len(differences) == 1:
         differences = np.append(differences, 0.0)  # scipy asks for two; a pair that is equal changes no order

@@ -1,5 +1,7 @@
 """A little band of sines and clicks, with a score that is known exactly."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ BEATS = 24
 LEAD_SECONDS = 0.25  # of silence, so that the first beat has something to begin from
 
 
+@functools.cache
 def tone(note: int, seconds: float) -> Tensor:
     """A note with four partials and a soft decay."""
     t = torch.arange(round(seconds * RATE)) / RATE

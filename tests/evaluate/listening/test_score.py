@@ -144,7 +144,7 @@ def test_counts_rates_and_ties() -> None:
     assert [row.system for row in found.strengths] == list(SYSTEMS)
     tied = score(design, [simulated(design, always(1.0), seed=1, ties=1.0)], draws=50)
     for pair in tied.pairs:
-        assert (pair.rate.value, pair.ties_share, pair.p) == (0.5, 1.0, None)
+        assert (pair.rate.value, pair.ties, pair.p) == (0.5, pair.answers, None)
     turned = found.pair("random", "model")
     assert (turned.wins, turned.losses, turned.rate.value) == (0, 4, 0.0)
     assert turned.rate.high == pytest.approx(1 - found.pair("model", "random").rate.low)

@@ -57,11 +57,6 @@ class PairScore:
     rate: Figure
     p: float | None
 
-    @property
-    def ties_share(self) -> float | None:
-        """Ties among the answers."""
-        return self.ties / self.answers if self.answers else None
-
     def turned(self) -> "PairScore":
         """The second against the first."""
         value, high, low = (

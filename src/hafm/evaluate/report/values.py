@@ -163,7 +163,7 @@ def number(value: float | None, places: int) -> str:
     return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "\N{MINUS SIGN}")
 
 
-def of_figure(figure: Figure | None, places: int, *, strong: bool = False, faint: bool = False) -> Cell:
+def of_figure(figure: Figure | None, places: int, *, faint: bool = False) -> Cell:
     """A figure as a cell.
 
     >>> cell = of_figure(Figure(value=0.5, low=0.25, high=0.75), 2)
@@ -175,4 +175,4 @@ def of_figure(figure: Figure | None, places: int, *, strong: bool = False, faint
     interval = ""
     if figure.low is not None and figure.high is not None:
         interval = f"[{number(figure.low, places)}, {number(figure.high, places)}]"
-    return Cell(text=number(figure.value, places), interval=interval, strong=strong, faint=faint)
+    return Cell(text=number(figure.value, places), interval=interval, faint=faint)

@@ -53,6 +53,19 @@ class Ranking:
     sample_rate: int
     matches: tuple[Match, ...]
 
+    def match(self, rank: int) -> Match:
+        """The match of a rank, 0 for the best song.
+
+        Raises:
+            UsageError: there are fewer songs.
+        """
+        if not 0 <= rank < len(self.matches):
+            raise UsageError(
+                f"match {rank + 1} was asked for, and {len(self.matches)} songs were examined closely; "
+                "ask for one of them, or make the index of a larger collection"
+            )
+        return self.matches[rank]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Retrieved:
@@ -179,12 +192,7 @@ class Retriever:
             UsageError: there are fewer songs, or python-stretch is missing.
             InstrumentalMissing, InstrumentalChanged: its files are not what they were.
         """
-        if not 0 <= rank < len(ranking.matches):
-            raise UsageError(
-                f"match {rank + 1} was asked for, and {len(ranking.matches)} songs were examined closely; "
-                "ask for one of them, or make the index of a larger collection"
-            )
-        match = ranking.matches[rank]
+        match = ranking.match(rank)
         entry = self.index.entries[match.number]
         known = self.index.descriptors[match.number]
         stems = self._read(entry)

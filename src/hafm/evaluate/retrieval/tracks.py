@@ -78,7 +78,6 @@ def list_tracks(
     source: Source,
     *,
     split: Split,
-    rule: SplitRule | None = None,
     limit: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Listing:
@@ -86,22 +85,15 @@ def list_tracks(
 
     Args:
         source: the collection.
-        split: the one that the index is made of.
-        rule: for songs whose split the source does not state; None for that of `hafm prepare`.
+        split: the one that the index is made of; of songs whose split the source does not state, as in
+            `hafm prepare`.
         limit: look at this many tracks; None for all. Copies among the rest are not seen then.
         on_progress: called with the number of instrumentals hashed, and the number of all.
 
     Raises:
         UsageError: the source is not what it should be, or it holds mixes, which have no instrumental.
     """
-    items = scan(
-        source,
-        known=(),
-        next_shards={},
-        rule=SplitRule() if rule is None else rule,
-        tracks_per_shard=1,
-        limit=limit,
-    )
+    items = scan(source, known=(), next_shards={}, rule=SplitRule(), tracks_per_shard=1, limit=limit)
     tracks = [replace(item.track, split=item.split) for item in items]
     mix = next((track for track in tracks if track.needs_separation), None)
     if mix is not None:
@@ -132,13 +124,13 @@ def list_tracks(
     )
 
 
-def first_reasons(left_out: Sequence[LeftOut], count: int = 3) -> str:
-    """Some of the reasons, in one line.
+def first_reasons(left_out: Sequence[LeftOut]) -> str:
+    """Three of the reasons, in one line.
 
     >>> first_reasons([LeftOut(track_id="a", reason="it is empty"), LeftOut(track_id="b", reason="a copy")])
     'a: it is empty; b: a copy'
     """
-    return "; ".join(f"{each.track_id}: {each.reason}" for each in left_out[:count])
+    return "; ".join(f"{each.track_id}: {each.reason}" for each in left_out[:3])
 
 
 def hash_instrumental(track: Track) -> str | ScanFailure:
