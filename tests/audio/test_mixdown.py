@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hafm.audio import mixdown as module
 from hafm.audio.loudness import integrated_lufs
 from hafm.audio.mixdown import MAX_REDUCTION_DB, mixdown
 from hafm.audio.true_peak import true_peak_dbtp
@@ -140,6 +141,21 @@ def test_a_whisper_and_an_impulse_give_finite_mixes() -> None:
         assert mix.isfinite().all()
         assert true_peak_dbtp(mix) <= -0.99
         json.dumps(asdict(levels), allow_nan=False)
+
+
+@pytest.mark.parametrize(("loudness", "looks"), [(-30.0, 0), (-14.0, 1)])
+def test_a_limiter_that_need_not_look_would_have_found_nothing(
+    loudness: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, look = list[None](), module.reduced
+    monkeypatch.setattr(module, "reduced", lambda *args: (looked.append(None), look(*args))[1])
+    mix, levels = mixdown(singing(), band(), RATE, loudness_lufs=loudness)
+    assert len(looked) == looks
+    monkeypatch.setattr(module, "_CLOSE_DB", math.inf)
+    always, same_levels = mixdown(singing(), band(), RATE, loudness_lufs=loudness)
+    assert len(looked) == looks + 1
+    assert mix.equal(always)
+    assert levels == same_levels
 
 
 def test_wrong_arguments() -> None:

@@ -51,6 +51,9 @@ CEILING_DBTP = -1.0
 MAX_REDUCTION_DB = 20 * math.log10(2)
 """The most that the limiter takes off the accompaniment for a moment: half its amplitude."""
 
+_CLOSE_DB = 0.1
+"""Further below the ceiling, no rounding brings a peak over it, and the limiter need not look."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Levels:
@@ -130,9 +133,11 @@ def mixdown(
     peak = min((peak for peak in peaks if peak is not None), default=ceiling_dbtp)
     gain = min(gain, 10 ** ((ceiling_dbtp - peak) / 20))
 
-    needed_db = _needed_db(vocal, band, ceiling / gain, least_ratio)
-    band, most_reduction_db = reduced(band, needed_db, sample_rate)
-    limited_peak = true_peak_dbtp(vocal + band)
+    most_reduction_db, limited_peak = 0.0, peaks[1]
+    if limited_peak is not None and limited_peak + 20 * math.log10(gain) > ceiling_dbtp - _CLOSE_DB:
+        needed_db = _needed_db(vocal, band, ceiling / gain, least_ratio)
+        band, most_reduction_db = reduced(band, needed_db, sample_rate)
+        limited_peak = true_peak_dbtp(vocal + band)
     if limited_peak is not None:
         gain = min(gain, 10 ** ((ceiling_dbtp - limited_peak) / 20))
     mix = gain * vocal + gain * band
