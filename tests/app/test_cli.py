@@ -94,3 +94,22 @@ def test_the_output_cannot_be_written() -> None:
         )
     assert "Traceback" not in done.stderr
     assert done.returncode != 0
+
+
+def test_a_command_is_loaded_without_the_others_and_a_list_with_all() -> None:
+    program = "\n".join(
+        [
+            "import sys",
+            "from hafm.app.cli import run",
+            "run(['info', '--help'])",
+            "print('alone:', 'hafm.app.info' in sys.modules, 'hafm.app.evaluate' in sys.modules)",
+            "run(['--help'])",
+            "print('listed:', 'hafm.app.evaluate' in sys.modules)",
+        ]
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    )
+    said = ran.stdout
+    assert "alone: True False" in said
+    assert "listed: True" in said

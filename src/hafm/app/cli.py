@@ -15,48 +15,51 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from hafm.app import options
-from hafm.app.analyse import Analyse
-from hafm.app.arrange import Arrange
-from hafm.app.bundle import MakeBundle
-from hafm.app.command import Job, option, register
-from hafm.app.data import DataShow, DataVerify
-from hafm.app.evaluate import Evaluate
+from hafm.app.command import Command, Job, option, register
 from hafm.app.failure import Failure, explain, interrupted, memory_limit
-from hafm.app.fit_kmeans import FitKMeans
-from hafm.app.generate import Generate
-from hafm.app.info import Info
 from hafm.app.interrupt import Interrupts
-from hafm.app.listen import ListenMake, ListenScore
 from hafm.app.narrow import NarrowGroup
-from hafm.app.prepare import Prepare
-from hafm.app.retrieve import Retrieve
-from hafm.app.retrieve_index import RetrieveIndex
-from hafm.app.separate import Separate
 from hafm.app.streams import discard_output, printing, repair_streams
-from hafm.app.train import Train
-from hafm.app.web import Web
 from hafm.version import __version__
 
-__all__ = ["app", "main", "program", "run"]
+__all__ = ["main", "program", "run"]
 
 _OUTPUT_CLOSED = 141  # as a shell tells of a program that SIGPIPE ended
 
-app = typer.Typer(
-    cls=NarrowGroup,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_COMMANDS = {
+    "generate": "generate.Generate",
+    "analyse": "analyse.Analyse",
+    "arrange": "arrange.Arrange",
+    "web": "web.Web",
+    "separate": "separate.Separate",
+    "fit-kmeans": "fit_kmeans.FitKMeans",
+    "prepare": "prepare.Prepare",
+    "train": "train.Train",
+    "bundle": "bundle.MakeBundle",
+    "retrieve-index": "retrieve_index.RetrieveIndex",
+    "retrieve": "retrieve.Retrieve",
+    "evaluate": "evaluate.Evaluate",
+    "info": "info.Info",
+}
+"""Module and class of each in `hafm.app`, in the order in which `hafm --help` lists them."""
+
+_GROUPS = {
+    "data": ("Look at token shards.", {"show": "data.DataShow", "verify": "data.DataVerify"}),
+    "listen": (
+        "Let people compare the systems of an evaluation, blind.",
+        {"make": "listen.ListenMake", "score": "listen.ListenScore"},
+    ),
+}
+"""The same of those with two words, with the help of the first, which come after the others."""
 
 
-@app.callback(invoke_without_command=True, epilog="`hafm COMMAND --help` tells more about a command.")
 def _hafm(
     version: Annotated[bool, option("Print the version and leave.", "--version", panel=options.RUN)] = False,
     debug: Annotated[
@@ -77,34 +80,6 @@ def _print_version(interrupts: Interrupts) -> None:
         print(f"hafm {__version__}")
 
 
-# In the order in which `hafm --help` lists them.
-register(app, Generate, "generate")
-register(app, Analyse, "analyse")
-register(app, Arrange, "arrange")
-register(app, Web, "web")
-register(app, Separate, "separate")
-register(app, FitKMeans, "fit-kmeans")
-register(app, Prepare, "prepare")
-register(app, Train, "train")
-register(app, MakeBundle, "bundle")
-register(app, RetrieveIndex, "retrieve-index")
-register(app, Retrieve, "retrieve")
-register(app, Evaluate, "evaluate")
-register(app, Info, "info")
-
-_data = typer.Typer(cls=NarrowGroup, rich_markup_mode="rich", help="Look at token shards.")
-register(_data, DataShow, "show")
-register(_data, DataVerify, "verify")
-app.add_typer(_data, name="data")
-
-_listen = typer.Typer(
-    cls=NarrowGroup, rich_markup_mode="rich", help="Let people compare the systems of an evaluation, blind."
-)
-register(_listen, ListenMake, "make")
-register(_listen, ListenScore, "score")
-app.add_typer(_listen, name="listen")
-
-
 def run(words: Sequence[str]) -> int:
     """Runs a command line.
 
@@ -123,7 +98,9 @@ def run(words: Sequence[str]) -> int:
     as_json, debug = "--json" in flags, "--debug" in flags
     with Interrupts() as interrupts:
         try:
-            job = program()(args=list(words) or ["--help"], prog_name="hafm", standalone_mode=False)
+            first = words[0] if words else ""
+            parser = program(first if first in _COMMANDS else None)
+            job = parser(args=list(words) or ["--help"], prog_name="hafm", standalone_mode=False)
             if callable(job):  # else it was a request for help, which has been met
                 job(interrupts)
             with printing():  # what is left to flush
@@ -147,9 +124,36 @@ def run(words: Sequence[str]) -> int:
 
 
 @functools.cache
-def program() -> Any:
-    """What parses the words; made once for a process that runs several command lines."""
+def program(name: str | None = None) -> Any:
+    """What parses the words; made once for a process that runs several command lines.
+
+    Args:
+        name: of the one command that is in it; None for all. They take longer to load, and are needed to list
+            them, or to find the name that was meant.
+    """
+    app = typer.Typer(
+        cls=NarrowGroup,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    epilog = "`hafm COMMAND --help` tells more about a command."
+    app.callback(invoke_without_command=True, epilog=epilog)(_hafm)
+    _register(app, _COMMANDS if name is None else {name: _COMMANDS[name]})
+    if name is None:
+        for group, (help, commands) in _GROUPS.items():
+            of_group = typer.Typer(cls=NarrowGroup, rich_markup_mode="rich", help=help)
+            _register(of_group, commands)
+            app.add_typer(of_group, name=group)
     return typer.main.get_command(app)
+
+
+def _register(app: typer.Typer, commands: Mapping[str, str]) -> None:
+    for name, place in commands.items():
+        module, _, its_class = place.partition(".")
+        command: type[Command] = getattr(import_module(f"hafm.app.{module}"), its_class)
+        register(app, command, name)
 
 
 def main() -> None:
