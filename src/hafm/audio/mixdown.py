@@ -129,11 +129,13 @@ def mixdown(
     gain = _loudness_gain(vocal + band, sample_rate, loudness_lufs)
     ceiling = 10 ** (ceiling_dbtp / 20)
     least_ratio = 10 ** (-MAX_REDUCTION_DB / 20)
-    peaks = [true_peak_dbtp(vocal + ratio * band) for ratio in (least_ratio, 1.0)]
-    peak = min((peak for peak in peaks if peak is not None), default=ceiling_dbtp)
-    gain = min(gain, 10 ** ((ceiling_dbtp - peak) / 20))
+    whole_peak = true_peak_dbtp(vocal + band)
+    if whole_peak is None or gain > 10 ** ((ceiling_dbtp - whole_peak) / 20):
+        both = (true_peak_dbtp(vocal + least_ratio * band), whole_peak)
+        peak = min((peak for peak in both if peak is not None), default=ceiling_dbtp)
+        gain = min(gain, 10 ** ((ceiling_dbtp - peak) / 20))
 
-    most_reduction_db, limited_peak = 0.0, peaks[1]
+    most_reduction_db, limited_peak = 0.0, whole_peak
     if limited_peak is not None and limited_peak + 20 * math.log10(gain) > ceiling_dbtp - _CLOSE_DB:
         needed_db = _needed_db(vocal, band, ceiling / gain, least_ratio)
         band, most_reduction_db = reduced(band, needed_db, sample_rate)

@@ -8,6 +8,7 @@ In: the folder of a page's files, and values. Out: HTML that holds everything it
 """
 
 import base64
+import functools
 import io
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,14 @@ def render(folder: Path, name: str, **values: Any) -> str:
         values: for the template, which also gets `style` and `script`, its only texts that are `safe`. A name
             that the template asks for and that is not given is an error.
     """
-    templates = jinja2.Environment(
+    style, script = ((folder / f"{name}{ending}").read_text(encoding="utf-8") for ending in (".css", ".js"))
+    return _templates(folder).get_template(f"{name}.html.j2").render(style=style, script=script, **values)
+
+
+@functools.cache
+def _templates(folder: Path) -> jinja2.Environment:
+    """The templates of a folder, compiled once per process."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -42,8 +50,6 @@ def render(folder: Path, name: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    style, script = ((folder / f"{name}{ending}").read_text(encoding="utf-8") for ending in (".css", ".js"))
-    return templates.get_template(f"{name}.html.j2").render(style=style, script=script, **values)
 
 
 def data_address(content: bytes, kind: str) -> str:
