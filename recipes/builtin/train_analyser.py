@@ -25,7 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from hafm.guide.analyser import Analyser
 from hafm.guide.network import SAMPLES_PER_TICK, AnalyserNetwork
-from hafm.stages.analysers import ANALYSERS, AnalyserName, write_analyser
+from hafm.stages.analysers import ANALYSERS, AnalyserName, read_analyser, write_analyser
 from recipes.builtin.analyser.examples import (
     CONFIGS,
     Batch,
@@ -119,6 +119,7 @@ class Training:
         steps: in all.
         rate: highest learning rate.
         seed: of everything that is drawn.
+        init: an analyser to go on from, with its scale of the features and its chord transitions.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class Training:
         steps: int,
         rate: float,
         seed: int,
+        init: Analyser | None = None,
     ) -> None:
         self.name, self.examples, self.steps, self.rate, self.seed = name, examples, steps, rate, seed
         self.step = 0
@@ -139,6 +141,9 @@ class Training:
         self.network.mean.copy_(torch.from_numpy(self.scale.mean))
         self.network.deviation.copy_(torch.from_numpy(self.scale.deviation))
         self.network.chord_transitions.copy_(transitions)
+        if init is not None:
+            self.network.load_state_dict(init.weights)
+            self.scale = Scale(init.weights["mean"].numpy(), init.weights["deviation"].numpy())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.02
         )
@@ -212,6 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--pop909", type=Path, required=True, help="the scores: a folder, or the pack")
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--init", type=Path, help="start from this file, an analyser's .safetensors")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -238,6 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
         steps=options.steps,
         rate=options.rate,
         seed=options.seed,
+        init=None if options.init is None else read_analyser(options.init),
     )
     run.resume(folder / "checkpoints")
     valid = [

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hafm.guide.analyser import Analyser
 from hafm.guide.chords import state_of
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange
 from hafm.guide.network import CHORD_STATES
@@ -95,9 +96,17 @@ def test_progressions_are_counted_relative_to_the_key() -> None:
         assert 0.4 < float(chances[0, before, before]) < 0.6
 
 
-def training() -> Training:
+def training(*, seed: int = 5, init: Analyser | None = None) -> Training:
     transitions = torch.zeros(2, CHORD_STATES, CHORD_STATES)
-    return Training(name="vocal", examples=[example()], transitions=transitions, steps=3, rate=1e-3, seed=5)
+    return Training(
+        name="vocal",
+        examples=[example()],
+        transitions=transitions,
+        steps=3,
+        rate=1e-3,
+        seed=seed,
+        init=init,
+    )
 
 
 @pytest.mark.slow
@@ -124,6 +133,15 @@ def test_a_run_with_other_options_is_not_resumed(tmp_path: Path) -> None:
     other.steps = 4
     with pytest.raises(ValueError, match="of a run of 3 steps with seed 5"):
         other.resume(tmp_path)
+
+
+def test_a_run_starts_from_an_analyser_and_its_scale() -> None:
+    before = training(seed=6)
+    before.network.mean.add_(1.0)
+    run = training(init=before.analyser())
+    for key, value in before.network.state_dict().items():
+        assert run.network.state_dict()[key].equal(value), key
+    assert run.scale.mean.tolist() == before.network.mean.tolist()
 
 
 def test_a_network_that_is_right_has_the_least_loss() -> None:
