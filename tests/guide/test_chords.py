@@ -1,7 +1,9 @@
 """Keys and chords from activations that are made."""
 
 import numpy as np
+import pytest
 
+from hafm.guide import chords
 from hafm.guide.chord import parse_chord
 from hafm.guide.chords import Harmony, find_harmony, state_of
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
@@ -87,3 +89,15 @@ def test_a_key_that_changes_is_followed() -> None:
 
 def test_states_of_inversions_and_suspensions() -> None:
     assert [state_of(label) for label in ("C:sus4", "Eb:min/b3", "F#:dim7", "B:maj9/5")] == [0, 15, 18, 11]
+
+
+def test_chords_that_are_not_heard_plainly_change_as_songs_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Songs stay half of the time; the likeliest path stays nearly always, unless that has its cost."""
+    key, root, classes = activations(["C:maj", "F:maj", "G:maj", "C:maj"], sure=1.5)
+    transitions = np.full((2, CHORD_STATES, CHORD_STATES), np.log(0.5 / (CHORD_STATES - 1)))
+    for mode in transitions:
+        np.fill_diagonal(mode, np.log(0.5))
+    found = harmonise(key, root, classes, transitions=transitions)
+    assert [span.chord.root for span in found.chords] == [0, 5, 7, 0]
+    monkeypatch.setattr(chords, "STAY_COST", 0.0)
+    assert len(harmonise(key, root, classes, transitions=transitions).chords) == 1
