@@ -16,7 +16,8 @@ Out: a bundle, with a model card that quotes all their figures.
 
 takes stages, codec and k-means of a bundle that exists, to the byte, and gives it other analysers. With
 ``--shards`` and ``--stages`` as well, the stages are new and the rest is the bundle's: its parts made the
-shards (``hafm prepare --parts``), and its analysers and the figures of its codec are kept.
+shards (``hafm prepare --parts``), and its analysers and the figures of its codec are kept; so is each stage
+that has no folder in STAGES.
 
 `measure_hearing` needs a bundle, so the full card takes two runs: bundle, measure_hearing, bundle --hearing.
 The stages were trained on tokens; the parts that made these lie beside them, and that they are the ones is
@@ -74,7 +75,7 @@ class BundleRecipe:
         codec_report: of `train_codec`, where there is one.
         hearing: report of `measure_hearing`, where there is one.
         analysers: folder of what `train_analyser` wrote; those that are there go into the bundle.
-        source: a bundle that gives the analysers and the figures of the codec, where they are not given.
+        source: a bundle that gives analysers, stages and the figures of the codec, where they are not given.
         loss_batches: batches of held-out clips on which the stored weights are measured; 0 for none.
         name, version: of the bundle.
     """
@@ -134,7 +135,10 @@ def gather(recipe: BundleRecipe) -> Ingredients:
     shards = Shards.open(recipe.shards)
     parts = TokenParts.load(shards.parts_folder())
     shards.require_parts(parts.fingerprints(), what=f"the parts in '{shards.parts_folder()}'")
-    stages = {name: _load_stage(recipe.stages / name, name) for name in STAGES}
+    kept = _kept_stages(recipe)
+    stages = {
+        name: kept[name] if name in kept else _load_stage(recipe.stages / name, name) for name in STAGES
+    }
     hearing = None if recipe.hearing is None else _read_json(recipe.hearing)
     analysers = _analysers(recipe.analysers)
     codec = {} if recipe.codec_report is None else _codec_figures(recipe.codec_report)
@@ -151,7 +155,12 @@ def gather(recipe: BundleRecipe) -> Ingredients:
             key: value for key, value in recipe.source.config.measured.items() if key == "codec"
         }
     measured = {
-        "stages": {name: _stage_figures(recipe, name, stages[name]) for name in STAGES},
+        "stages": {
+            name: recipe.source.config.measured["stages"][name]
+            if recipe.source is not None and name in kept
+            else _stage_figures(recipe, name, stages[name])
+            for name in STAGES
+        },
         **({} if hearing is None else {"hearing": hearing}),
         **codec,
         "kmeans": {side: _kmeans_figures(kmeans) for side, kmeans in parts.kmeans.items()},
@@ -174,6 +183,13 @@ def gather(recipe: BundleRecipe) -> Ingredients:
         vocal_noise_sigma=float(shards.index.made_by["noise_sigma"]),
         card=lambda bundle: model_card(_small_enough(bundle)),
     )
+
+
+def _kept_stages(recipe: BundleRecipe) -> dict[str, StageModel]:
+    """The stages of `source` that were not trained again."""
+    if recipe.source is None:
+        return {}
+    return {name: recipe.source.load_stage(name) for name in STAGES if not (recipe.stages / name).exists()}
 
 
 def _analysers(folder: Path | None) -> dict[AnalyserName, Analyser]:

@@ -22,7 +22,7 @@ def model_card(bundle: Bundle) -> str:
     sections = [
         _head(bundle),
         _what(bundle),
-        _data(bundle.config.measured["data"]),
+        _data(bundle.config.measured),
         _stages(bundle),
         _hearing(bundle.config.measured.get("hearing")),
         _codec(bundle.config.measured.get("codec")),
@@ -115,14 +115,22 @@ def _in_words(bundle: Bundle, name: str) -> str:
     )
 
 
-def _data(data: Mapping[str, Any]) -> str:
+def _data(measured: Mapping[str, Any]) -> str:
+    data = measured["data"]
+    went_on = [name for name in STAGES if measured["stages"][name].get("init")]
+    before = (
+        f" The stages ({', '.join(went_on)}) went on from those of an earlier version, which had learnt from "
+        "other pairs of the same songs."
+        if went_on
+        else ""
+    )
     return f"""## What it was trained on
 
 {data["hours"]:.1f} hours of rendered pairs ({data["pairs"]} of them, from {data["songs"]} songs) of vocal and
 band; no recording of any performer. The notes, chords and keys come from POP909, the band from the FluidR3
 SoundFont, the voices from flite's speakers and from a formant synthesiser (`recipes/builtin/README.md`
 describes them). Songs of the held-out and the test split are in none of it; two voices and six instruments
-are heard in the test split alone."""
+are heard in the test split alone.{before}"""
 
 
 def _stages(bundle: Bundle) -> str:

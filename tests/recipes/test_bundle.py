@@ -237,6 +237,15 @@ def test_new_stages_on_the_parts_of_a_bundle_keep_its_analysers(
     card = (after.folder / "README.md").read_text()
     assert f"| 0 | `{before.fingerprint[:12]}` |" in card
     assert card.count("| 0 | new |") == 2
+    assert "The stages (fine) went on from those of an earlier version" in card
+
+    shutil.rmtree(work / "stages" / "coarse")
+    last = str(work / "last")
+    assert main([*words[:-1], last, "--loss-batches", "0", "--version", "9"]) == 0
+    kept = Bundle.read(Path(last))
+    assert kept.config.fingerprints["coarse"] == after.config.fingerprints["coarse"]
+    assert kept.config.measured["stages"]["coarse"] == after.config.measured["stages"]["coarse"]
+    assert main(["--shards", words[1], "--stages", words[3], "--out", last]) == 2
 
     with pytest.raises(SystemExit):
         main([*words[:2], *words[4:]])
