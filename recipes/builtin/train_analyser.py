@@ -120,6 +120,9 @@ class Training:
         rate: highest learning rate.
         seed: of everything that is drawn.
         init: an analyser to go on from, with its scale of the features and its chord transitions.
+        init_share: how much of the result are the weights it started from; 0 for what was learnt alone. A
+            mean of both keeps what real voices need and renders do not teach (Wortsman et al., "Robust
+            fine-tuning of zero-shot models", 2022).
     """
 
     def __init__(
@@ -132,7 +135,10 @@ class Training:
         rate: float,
         seed: int,
         init: Analyser | None = None,
+        init_share: float = 0.0,
     ) -> None:
+        if not 0 <= init_share <= 1 or (init_share and init is None):
+            raise ValueError(f"init_share {init_share}: give 0 to 1, and an analyser to start from")
         self.name, self.examples, self.steps, self.rate, self.seed = name, examples, steps, rate, seed
         self.step = 0
         self.scale = Scale.of(examples)
@@ -141,6 +147,8 @@ class Training:
         self.network.mean.copy_(torch.from_numpy(self.scale.mean))
         self.network.deviation.copy_(torch.from_numpy(self.scale.deviation))
         self.network.chord_transitions.copy_(transitions)
+        self._started = {} if init is None else init.weights
+        self._init_share = init_share
         if init is not None:
             self.network.load_state_dict(init.weights)
             self.scale = Scale(init.weights["mean"].numpy(), init.weights["deviation"].numpy())
@@ -206,8 +214,13 @@ class Training:
         self.step = state["step"]
 
     def analyser(self) -> Analyser:
-        """What has been learnt so far."""
-        return Analyser(config=CONFIGS[self.name], weights=self.network.state_dict())
+        """What has been learnt so far, with the share of what it started from."""
+        weights = self.network.state_dict()
+        if self._init_share:
+            weights = {
+                key: torch.lerp(value, self._started[key], self._init_share) for key, value in weights.items()
+            }
+        return Analyser(config=CONFIGS[self.name], weights=weights)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -218,6 +231,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pop909", type=Path, required=True, help="the scores: a folder, or the pack")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--init", type=Path, help="start from this file, an analyser's .safetensors")
+    parser.add_argument(
+        "--init-share", type=float, default=0.0, help="share of its weights in the result, 0 to 1 (default 0)"
+    )
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -245,6 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
         rate=options.rate,
         seed=options.seed,
         init=None if options.init is None else read_analyser(options.init),
+        init_share=options.init_share,
     )
     run.resume(folder / "checkpoints")
     valid = [

@@ -96,7 +96,7 @@ def test_progressions_are_counted_relative_to_the_key() -> None:
         assert 0.4 < float(chances[0, before, before]) < 0.6
 
 
-def training(*, seed: int = 5, init: Analyser | None = None) -> Training:
+def training(*, seed: int = 5, init: Analyser | None = None, init_share: float = 0.0) -> Training:
     transitions = torch.zeros(2, CHORD_STATES, CHORD_STATES)
     return Training(
         name="vocal",
@@ -106,6 +106,7 @@ def training(*, seed: int = 5, init: Analyser | None = None) -> Training:
         rate=1e-3,
         seed=seed,
         init=init,
+        init_share=init_share,
     )
 
 
@@ -142,6 +143,19 @@ def test_a_run_starts_from_an_analyser_and_its_scale() -> None:
     for key, value in before.network.state_dict().items():
         assert run.network.state_dict()[key].equal(value), key
     assert run.scale.mean.tolist() == before.network.mean.tolist()
+
+
+def test_a_share_of_the_start_stays_in_the_result() -> None:
+    start = training(seed=6).analyser()
+    run = training(init=start, init_share=0.25)
+    with torch.no_grad():
+        run.network.inlet.bias.add_(1.0)
+    learnt, result = run.network.state_dict(), run.analyser().weights
+    torch.testing.assert_close(result["inlet.bias"], learnt["inlet.bias"] - 0.25)
+    for key in start.weights.keys() - {"inlet.bias"}:
+        torch.testing.assert_close(result[key], start.weights[key])
+    with pytest.raises(ValueError, match="an analyser to start from"):
+        training(init_share=0.25)
 
 
 def test_a_network_that_is_right_has_the_least_loss() -> None:

@@ -35,10 +35,9 @@ HARMONY_RATE = 12.5
 """Frames per second."""
 SEGMENT_WEIGHT = 1.5
 """What a segment says, against what usually follows."""
-STAY_COST = 1.5
-"""What it costs to stay on a chord, beside how often songs do. The likeliest path stays longer than songs do
-wherever little is heard: without this cost it changed .26 times per second for vocals of songs that change
-.62 times, and named fewer roots (docs/experiments.md)."""
+STAY_COST = 0.5
+"""What it costs to stay on a chord, beside how often songs do: where little is heard, the likeliest path
+stays longer than songs do (docs/experiments.md)."""
 KEY_CHANGE = 6.0
 _KEY_SECONDS = 8.0
 
