@@ -316,7 +316,7 @@ def main() -> None:
             count = int(word)
         else:
             wanted += [(word, number) for number in range(count)]
-    wholes = {name: FORMATS[name]() for name, _ in wanted}
+    wholes = {name: FORMATS[name]() for name in {name for name, _ in wanted}}
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where decoders complain
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
