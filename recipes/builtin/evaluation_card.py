@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             (
                 "Real singing, 41 excerpts of 33 songs of MUSDB18, each counted as a song",
                 "hafm evaluate SINGERS -o run/ --min-clip-seconds 4 --clips-per-song 1 --systems "
-                "codec,model,model-estimated,random",
+                "codec,model,random",
                 options.real,
             ),
         )

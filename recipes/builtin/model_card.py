@@ -119,8 +119,8 @@ def _data(measured: Mapping[str, Any]) -> str:
     data = measured["data"]
     went_on = [name for name in STAGES if measured["stages"][name].get("init")]
     before = (
-        f" The stages ({', '.join(went_on)}) went on from those of an earlier version, which had learnt from "
-        "other pairs of the same songs."
+        f"\n\nThe stages ({', '.join(went_on)}) went on from those of an earlier version, which had learnt\n"
+        "from other pairs of the same songs."
         if went_on
         else ""
     )
