@@ -147,7 +147,7 @@ class Page:
             if message["method"] == "Network.requestWillBeSent":
                 sent.append(message["params"]["request"]["url"])
         assert sent
-        allowed = (self.address, "data:", "blob:", "chrome:", "about:")
+        allowed = (self.address, "data:", "blob:", "chrome:", "chrome-untrusted:", "about:")
         assert [url for url in sent if not url.startswith(allowed)] == []
         self.console += self.driver.get_log("browser")
         severe = [each for each in self.console if each["level"] == "SEVERE"]
@@ -175,7 +175,10 @@ def started(folder: Path, *words: str) -> Any:
         options.add_argument(word)
     options.add_experimental_option("prefs", {"download.default_directory": str(folder / "saved")})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    # Chromium 150 without a screen keeps the focus from the page, and keys then add to what is selected.
+    driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
+    return driver
 
 
 @pytest.fixture(scope="module")
