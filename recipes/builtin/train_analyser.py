@@ -149,6 +149,7 @@ class Training:
         self.network.chord_transitions.copy_(transitions)
         self._started = {} if init is None else init.weights
         self._init_share = init_share
+        self._init = None if init is None else init.fingerprint()
         if init is not None:
             self.network.load_state_dict(init.weights)
             self.scale = Scale(init.weights["mean"].numpy(), init.weights["deviation"].numpy())
@@ -186,7 +187,10 @@ class Training:
         tensors = {f"network.{key}": value for key, value in self.network.state_dict().items()}
         tensors |= optimiser_tensors(self.optimiser, "optimiser")
         save_checkpoint(
-            folder, step=self.step, tensors=tensors, state={"seed": self.seed, "steps": self.steps}
+            folder,
+            step=self.step,
+            tensors=tensors,
+            state={"seed": self.seed, "steps": self.steps, "init": self._init},
         )
 
     def resume(self, folder: Path) -> None:
@@ -204,6 +208,8 @@ class Training:
                 f"'{folder}' is of a run of {state['steps']} steps with seed {state['seed']}; give these, or "
                 "another folder"
             )
+        if state.get("init") != self._init:
+            raise ValueError(f"'{folder}' is of a run with another --init; give that, or another folder")
         network = {
             key.removeprefix("network."): value
             for key, value in tensors.items()

@@ -134,6 +134,8 @@ def test_a_run_with_other_options_is_not_resumed(tmp_path: Path) -> None:
     other.steps = 4
     with pytest.raises(ValueError, match="of a run of 3 steps with seed 5"):
         other.resume(tmp_path)
+    with pytest.raises(ValueError, match="of a run with another --init"):
+        training(init=run.analyser()).resume(tmp_path)
 
 
 def test_a_run_starts_from_an_analyser_and_its_scale() -> None:
