@@ -89,7 +89,7 @@ def test_a_sheet_that_was_edited_comes_back(hafm: Hafm, song: Path, following: P
 
 def test_a_chart_in_a_file_is_a_chart(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     chart = tmp_path / "song.txt"
-    chart.write_text("[Verse]\n| Dm | Bb |\n")
+    chart.write_text(" 1  | Dm | Bb |  # bass\n")
     words = ["--bpm", 120, "--first-beat", 0, "--meter", "4/4", "--guide", chart]
     ran = analyse(hafm, song, following, tmp_path / "out", *words)
     assert "| Dm       | Bb       |" in ran.out, ran.err

@@ -11,7 +11,16 @@ from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.chart import chart_of, parse_chart, put_on
 from hafm.guide.corrections import Corrections, corrected
 from hafm.guide.frames import GROUPS, guide_frames
-from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange, Origin
+from hafm.guide.lead_sheet import (
+    PLAYERS,
+    Beat,
+    ChordSpan,
+    LeadSheet,
+    MeterChange,
+    Origin,
+    Player,
+    PlayingSpan,
+)
 from hafm.guide.summary import printed_chart
 from tests.guide.sheets import WALTZ
 from tests.unchecked import unchecked
@@ -148,6 +157,46 @@ def test_a_written_chart_reads_the_same(bars: list[list[str]], beats_per_bar: in
     np.testing.assert_array_equal(*frames)
 
 
+PLAYING = st.lists(st.sampled_from([None, (), ("bass",), ("drums", "bass"), PLAYERS]), min_size=9, max_size=9)
+
+
+@settings(max_examples=40)
+@given(st.lists(SYMBOLS, min_size=1, max_size=9), PLAYING, st.dictionaries(st.integers(0, 8), st.just("B")))
+@unchecked()
+def test_a_printed_chart_reads_as_the_written_one(
+    symbols: list[str], line_ups: list[tuple[Player, ...] | None], sections: dict[int, str]
+) -> None:
+    bars = [f"{f'[{sections[at]}] ' if at in sections else ''}{symbol}" for at, symbol in enumerate(symbols)]
+    spans = [
+        PlayingSpan.of(4.0 * bar, 4.0 * bar + 4.0, players)
+        for bar, players in enumerate(line_ups[: len(symbols)])
+        if players is not None
+    ]
+    sheet = replace(put_on(steady(len(bars)), parse_chart(" ".join(bars))), arrangement=tuple(spans))
+    assert parse_chart(printed_chart(sheet)) == parse_chart(chart_of(sheet))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        (" 1  | C | G |\n 5  | F | C |", "| C | G |\n| F | C |"),
+        ("12|: C | G :|", "|: C | G :|"),
+        ("[A] 7 | C | G |", "[A] | C | G |"),
+        ("# a song | in C\n| C | F# | # then | G |", "| C | F# |"),
+        ("| C#m | Bb7#9 | # [not a section]", "| C#m | Bb7#9 |"),
+        ("[Take # 2] C G # softly", "[Take # 2] C G"),
+    ],
+)
+def test_numbers_of_rows_and_remarks_are_passed_over(text: str, plain: str) -> None:
+    assert parse_chart(text) == parse_chart(plain)
+
+
+@pytest.mark.parametrize("text", ["| C | 5 | G |", "| C | 5", "5 C G", "4 4 | C | G |"])
+def test_a_number_elsewhere_is_no_chord(text: str) -> None:
+    with pytest.raises(ChordError, match=r"bar . of the chart: chord '[45]' is not known"):
+        parse_chart(text)
+
+
 @pytest.mark.parametrize(
     ("text", "sections"),
     [
@@ -184,6 +233,16 @@ def test_sections_come_back_with_every_repetition_of_the_chart_and_move_with_the
     assert [span.start_seconds for span in later.sections[1:]] == [9.0, 13.0, 21.0]
     assert put_on(sheet, parse_chart("Dm")).sections == sheet.sections
     assert put_on(sheet, parse_chart(chart_of(sheet))) == sheet
+
+
+def test_a_printed_chart_says_who_plays_where_that_changes() -> None:
+    sheet = put_on(steady(6), parse_chart("C"))
+    spans = (PlayingSpan.of(0.0, 20.0, ("bass", "harmony")), PlayingSpan.of(20.0, 24.0, PLAYERS))
+    first, second = printed_chart(replace(sheet, arrangement=spans)).splitlines()
+    assert first.endswith("|  # bass, harmony")
+    assert second.endswith("|  # from bar 6 all")
+    whole = (PlayingSpan.of(0.0, 24.0, PLAYERS),)
+    assert "#" not in printed_chart(sheet) + printed_chart(replace(sheet, arrangement=whole))
 
 
 def test_a_section_begins_a_row() -> None:

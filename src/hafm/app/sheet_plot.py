@@ -6,12 +6,14 @@ In: a `LeadSheet` and its vocal. Out: the bytes of a PNG, 1800 pixels wide.
         Verse
        | Am            | F             | C     G/B     | %             |
     1  |    ~~~__       |  __~~   ~~    | ...           |               |      pitch over beats
+    drums ================================                ===============
+    bass  ================================================================
        | Am ...                                                         |
     5  |                                                                |
 
 Four bars per row, all of the same width, with what comes before the first downbeat in front of them; a
-section begins a row. In free time a row is eight seconds. The pitch axis is that of the whole vocal, in
-semitones.
+section begins a row. Who plays is drawn below each row, where the sheet says so. In free time a row is eight
+seconds. The pitch axis is that of the whole vocal, in semitones.
 
 Pitch is where the normalised difference of the waveform with itself, shifted, is largest: McLeod and Wyvill,
 "A smarter way to find pitch" (2005). It is for the eye; nothing else is made of it.
@@ -35,7 +37,7 @@ from hafm.guide.bars import bars_of
 from hafm.guide.chart import lines_of_bars
 from hafm.guide.chord import NOTE_NAMES
 from hafm.guide.chord_symbol import symbol_of
-from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.lead_sheet import PLAYERS, LeadSheet
 from hafm.guide.summary import key_words, tempo_words
 from hafm.words import clock, readable
 
@@ -48,7 +50,10 @@ __all__ = ["draw_sheet", "sung_pitch"]
 _VOICE = "#c2410c"
 _WIDTH = 12.0
 _HEAD, _ROW, _FOOT = 0.85, 1.35, 0.35
+_PITCH_SHARE = 0.68  # of a row; the rest is for chords
 _SECTION = 0.16  # more, above a row in which a section begins
+_LANES = 0.38  # more, below a row, where the sheet says who plays
+_LANE_HEIGHT, _FIRST_LANE = 0.075, 0.045
 _BARS_PER_ROW, _FREE_SECONDS = 4, 8.0
 _LEAST_LEAD_SECONDS = 0.05
 _NEAR_SECONDS = 0.02
@@ -84,15 +89,17 @@ def draw_sheet(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int, *
         The PNG. The same sheet and sound give the same bytes.
     """
     rows = _rows(sheet)
-    tops = [_ROW + _SECTION * bool(_sections(row, sheet)) for row in rows]
+    below = _LANES * bool(sheet.arrangement)
+    tops = [_ROW + _SECTION * bool(_sections(row, sheet)) + below for row in rows]
     height = _HEAD + sum(tops) + _FOOT
     figure = new_figure(_WIDTH, height)
     times, pitch = sung_pitch(vocal, sample_rate)
     span = _span(pitch)
     for number, row in enumerate(rows):
-        bottom = 1 - (_HEAD + sum(tops[: number + 1])) / height
-        axes = figure.add_axes((0.055, bottom, 0.925, _ROW * 0.68 / height))
+        bottom = 1 - (_HEAD + sum(tops[: number + 1]) - below) / height
+        axes = figure.add_axes((0.055, bottom, 0.925, _ROW * _PITCH_SHARE / height))
         _draw_row(axes, row, sheet, times, pitch, span)
+        _draw_players(axes, row, sheet)
     _draw_head(figure, sheet, readable(title), height)
     return png_of(figure)
 
@@ -281,6 +288,38 @@ def _draw_changes(
                 style="italic",
                 color=FAINT,
             )
+
+
+def _draw_players(axes: "Axes", row: Sequence[_Cell], sheet: LeadSheet) -> None:
+    """A lane for each player below the row, filled where the sheet says that they play."""
+    start, end = row[0].start_seconds, row[-1].end_seconds
+    spans = [span for span in sheet.arrangement if span.start_seconds < end and start < span.end_seconds]
+    per_inch = 1 / (_ROW * _PITCH_SHARE)  # in heights of the axes
+    for number, player in enumerate(PLAYERS if spans else ()):
+        middle = -(_FIRST_LANE + (number + 0.5) * _LANE_HEIGHT) * per_inch
+        axes.annotate(
+            player,
+            (0, middle),
+            xycoords=axes.transAxes,
+            xytext=(-8, 0),
+            textcoords="offset points",
+            fontsize=5,
+            color=FAINT,
+            ha="right",
+            va="center",
+        )
+        places = [
+            (_place(row, max(span.start_seconds, start)), _place(row, min(span.end_seconds, end)))
+            for span in spans
+            if player in span.players
+        ]
+        axes.broken_barh(
+            [(left, right - left) for left, right in places],
+            (middle - 0.35 * _LANE_HEIGHT * per_inch, 0.7 * _LANE_HEIGHT * per_inch),
+            transform=axes.get_xaxis_transform(),
+            facecolors=FAINT,
+            clip_on=False,
+        )
 
 
 def _sections(row: Sequence[_Cell], sheet: LeadSheet) -> dict[float, str]:

@@ -6,6 +6,7 @@ In: text. Out: bars of chords, which `put_on` lays over the bars of a lead sheet
     |: Am   | F     | C  G/B | % :|      bars; |: ... :| twice, :|x3 three times; % is the bar before
     | Dm7 . . E7 | N.C. |                . or / goes on with the chord: one mark per beat
     Am F C G                             without any bar line, every chord is a bar
+     5  | F     | G     |  # softly      a number before the first bar line counts bars; # begins a remark
 
 A bar's chords share its beats evenly; if that leaves beats over, the first chord has them. A chart begins at
 the first downbeat. One that is shorter than its sheet is repeated to the end of the sound; a longer one is
@@ -22,9 +23,18 @@ from typing import TypeAlias
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chord_symbol import parse_symbol, symbol_of
-from hafm.guide.lead_sheet import ChordSpan, LeadSheet, Origin, SectionSpan
+from hafm.guide.lead_sheet import ChordSpan, LeadSheet, Origin, Player, SectionSpan
 
-__all__ = ["Chart", "bars_as_text", "chart_of", "lines_of_bars", "parse_chart", "put_on"]
+__all__ = [
+    "Chart",
+    "bars_as_text",
+    "chart_of",
+    "is_line_of_bars",
+    "lines_of_bars",
+    "parse_chart",
+    "players_of_bar",
+    "put_on",
+]
 
 MOST_BARS = 2000
 BARS_PER_LINE = 4
@@ -33,7 +43,8 @@ Slots: TypeAlias = tuple[str | None, ...]
 """A bar: labels in even shares of it; None goes on with the one before."""
 
 _BAR_LINE = re.compile(r"\|:|:\|(?:\s*[x×]\s*\d+)?|\|\]|\|")
-_SECTION = re.compile(r"(?<!\S)\[([^\]|]*)\]")
+_SECTION_OR_REMARK = re.compile(r"(?<!\S)(?:\[([^\]|]*)\]|#.*)")
+_NUMBER = re.compile(r"^([^|]*?)(?<!\S)\d+\s*(?=\|)")
 _GO_ON = (".", "/", "-")
 _UNKNOWN = "?"
 
@@ -65,13 +76,15 @@ def parse_chart(text: str) -> Chart:
     names: list[str] = []
 
     def numbered(section: re.Match[str]) -> str:
+        if section[1] is None:
+            return ""  # a remark
         name = " ".join(section[1].split())
         if name:
             SectionSpan(0.0, 1.0, name)  # refuses what no section can be named
         names.append(name)
         return f" [{len(names) - 1}] "  # one word, whatever the name is
 
-    lines = [_SECTION.sub(numbered, line) for line in text.splitlines()]
+    lines = [_NUMBER.sub(r"\1", _SECTION_OR_REMARK.sub(numbered, line)) for line in text.splitlines()]
     has_bar_lines = any("|" in line for line in lines)
     body = "|".join(lines if has_bar_lines else " ".join(lines).split())
     bars: list[Slots] = []
@@ -201,6 +214,24 @@ def lines_of_bars(sheet: LeadSheet) -> list[tuple[str | None, range]]:
             for at in range(first, end, BARS_PER_LINE)
         ]
     return lines
+
+
+def is_line_of_bars(line: str) -> bool:
+    """Whether a line of text can only be one of a chart: it has a bar line that no remark hides.
+
+    >>> is_line_of_bars(" 5  | F | G |"), is_line_of_bars("1.25 3"), is_line_of_bars("1.25 3 # | F |")
+    (True, False, False)
+    """
+    return "|" in _SECTION_OR_REMARK.sub("", line)
+
+
+def players_of_bar(sheet: LeadSheet, bar: Bar) -> tuple[Player, ...] | None:
+    """Who plays in the middle of a bar; None where that is left to the band."""
+    middle = (bar.beats[0] + bar.end_seconds) / 2
+    for span in sheet.arrangement:
+        if span.start_seconds <= middle < span.end_seconds:
+            return span.players
+    return None
 
 
 def bars_as_text(sheet: LeadSheet) -> list[str]:

@@ -7,7 +7,7 @@ they were estimated.
 |---|---|---|
 | `.json` | all of a sheet | `sheet_json` |
 | `.lab` | chords | `text_files` |
-| `.txt`, `.beats` | beats; a `.txt` that does not begin with numbers is a chart | `text_files` |
+| `.txt`, `.beats` | beats; a `.txt` that begins with no number, or with a bar, is a chart | `text_files` |
 | `.mid`, `.midi` | beats, meters, keys, chords | `midi_in` |
 | `.chart`, `.txt` | a chart, which needs bars to lie on: `read_chart` | `chart` |
 
@@ -25,6 +25,7 @@ from statistics import median
 
 from hafm.errors import LeadSheetError
 from hafm.files import write_whole
+from hafm.guide.chart import is_line_of_bars
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.midi_in import lead_sheet_from_midi, midi_seconds
 from hafm.guide.midi_out import lead_sheet_to_midi
@@ -85,7 +86,8 @@ def read_chart(path: str | os.PathLike[str]) -> str | None:
     """The text of a chart, for `hafm.guide.chart.parse_chart`; None if the file is of another kind.
 
     Args:
-        path: of the file. A `.chart` is one; so is a `.txt` whose first line does not begin with a number.
+        path: of the file. A `.chart` is one; so is a `.txt` whose first line begins with no number, or has a
+            bar line.
 
     Raises:
         LeadSheetError: the file cannot be read, or is no text.
@@ -94,9 +96,9 @@ def read_chart(path: str | os.PathLike[str]) -> str | None:
     if suffix not in CHART_SUFFIXES:
         return None
     text = _text(data, where)
-    lines = (line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-    first = next(lines, [""])[0]
-    if suffix == ".txt" and (not first or first[0].isdigit() or first[0] in "+-"):
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    if suffix == ".txt" and (not first or first[0] in "0123456789+-") and not is_line_of_bars(first):
         return None
     if len(data) > _MOST_CHART_BYTES:
         raise LeadSheetError(f"{where} has {len(data)} bytes, too many for a chart")

@@ -16,9 +16,10 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hafm.guide.chart import bars_as_text, lines_of_bars
+from hafm.guide.bars import bars_of
+from hafm.guide.chart import bars_as_text, lines_of_bars, players_of_bar
 from hafm.guide.chord_symbol import symbol_of
-from hafm.guide.lead_sheet import PLAYERS, KeyChange, LeadSheet
+from hafm.guide.lead_sheet import PLAYERS, KeyChange, LeadSheet, Player
 from hafm.words import clock
 
 __all__ = [
@@ -174,6 +175,9 @@ def resting_players(sheet: LeadSheet | None) -> tuple[str, ...]:
 def printed_chart(sheet: LeadSheet, *, most_rows: int | None = None) -> str:
     """The chords in bars of equal width, four per row and a new row per section; without beats, with times.
 
+    Where the sheet says who plays, a remark behind a row says what changes in it. `parse_chart` reads the
+    chords and sections of such a chart, and passes over its numbers and remarks.
+
     Args:
         sheet: any.
         most_rows: after which the rest is only counted; None for all.
@@ -182,14 +186,34 @@ def printed_chart(sheet: LeadSheet, *, most_rows: int | None = None) -> str:
         rows = [f"{clock(span.start_seconds):>7}  {symbol_of(span.label)}" for span in sheet.chords]
         return _cut(rows, most_rows, "chords")
     bars = [f" {text}" for text in bars_as_text(sheet)]
+    line_ups = [players_of_bar(sheet, bar) for bar in bars_of(sheet)]
     width = max(_LEAST_WIDTH, *map(len, bars)) + 1
     digits = len(str(len(bars)))
     rows = []
     for name, inside in lines_of_bars(sheet):
         cells = "|".join(f"{bar:<{width}}" for bar in bars[inside.start : inside.stop])
         head = "" if name is None else f"[{name}]\n"
-        rows.append(f"{head}{inside.start + 1:>{digits + 1}}  |{cells}|")
+        rows.append(f"{head}{inside.start + 1:>{digits + 1}}  |{cells}|{_changes(line_ups, inside)}")
     return _cut(rows, most_rows, "rows")
+
+
+def _changes(line_ups: Sequence[tuple[Player, ...] | None], row: range) -> str:
+    """A remark of who plays from where on, if that changes in a row of bars; before the first, all do.
+
+    >>> _changes([("bass",), ("bass",), PLAYERS, ()], range(4))
+    '  # bass; from bar 3 all; from bar 4 nobody'
+    >>> _changes([("bass",), ("bass",), None, ("bass", "drums")], range(1, 4))
+    '  # from bar 3 as the band likes; from bar 4 bass, drums'
+    """
+    words = []
+    for number in row:
+        players = line_ups[number]
+        if players != line_ups[number - 1] if number else players not in (None, PLAYERS):
+            who = "as the band likes" if players is None else ", ".join(players) or "nobody"
+            if players == PLAYERS:
+                who = "all"
+            words.append(who if number == row.start else f"from bar {number + 1} {who}")
+    return f"  # {'; '.join(words)}" if words else ""
 
 
 def _cut(rows: Sequence[str], most: int | None, what: str) -> str:

@@ -16,7 +16,7 @@ import json
 from typing import Any
 
 from hafm.guide.bars import Bar, bars_of
-from hafm.guide.chart import chart_of
+from hafm.guide.chart import chart_of, players_of_bar
 from hafm.guide.chord import Chord
 from hafm.guide.chord_symbol import symbol_of
 from hafm.guide.lead_sheet import PLAYERS, LeadSheet
@@ -90,8 +90,5 @@ def _notes(chord: Chord) -> list[int]:
 
 def _without(sheet: LeadSheet, bar: Bar) -> list[str]:
     """Who does not play in most of a bar; nobody where that is left to the band."""
-    middle = (bar.beats[0] + bar.end_seconds) / 2
-    for span in sheet.arrangement:
-        if span.start_seconds <= middle < span.end_seconds:
-            return [player for player in PLAYERS if player not in span.players]
-    return []
+    players = players_of_bar(sheet, bar)
+    return [] if players is None else [player for player in PLAYERS if player not in players]
