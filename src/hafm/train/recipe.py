@@ -269,7 +269,6 @@ def builtin(stage: str) -> Recipe:
         warmup_steps=30,
         schedule="trapezoid",
         cooldown_steps=1000,
-        precision="bfloat16",
         history_dropout=history_dropout,
         warm_start=True,
         evaluate_every=400,
