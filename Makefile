@@ -14,7 +14,7 @@ AXE    := .venv/axe/node_modules/axe-core/axe.min.js
 VOCAL  := src/hafm/assets/demo_vocal.flac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-web test-browser check check-full lint format clean
+.PHONY: help demo test test-fuzz test-web test-browser check check-full lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +25,14 @@ demo: .venv/user.stamp  ## turn the bundled vocal into an accompaniment and a mi
 test: .venv/dev.stamp  ## run the tests that take seconds
 	$(PYTEST)
 
+test-fuzz: .venv/dev.stamp  ## read fifty broken files of each audio format
+	$(PYTEST) -m slow -k fifty_broken_files tests/audio/test_fuzz.py
+
 test-web: .venv/web.stamp  ## run the studio in Chromium, and fuzz its service (installs what that needs, with apt-get)
 	OMP_NUM_THREADS=1 AXE=$(AXE) $(BIN)/python -m pytest -q -m "slow or not slow" tests/web/browser \
 	  tests/web/test_openapi.py tests/web/test_load.py
 
-check: lint test  ## what CI runs: lint, tests, demo, and the studio in Chromium where that is to be had
+check: lint test test-fuzz  ## what CI runs: lint, tests, demo, and the studio in Chromium where that is to be had
 	$(MAKE) --no-print-directory demo
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null || test "$(BROWSER)" = install; then \
 	  if $(MAKE) --no-print-directory .venv/web.stamp >.venv/web.log 2>&1; then \

@@ -84,13 +84,14 @@ def left_to_the_system(descriptor: object) -> None:
 
 os.fsync = left_to_the_system
 
-hypothesis.settings.register_profile("house", max_examples=50, deadline=None, derandomize=True, database=None)
-hypothesis.settings.load_profile("house")
+hypothesis.settings.register_profile("quick", max_examples=10, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("full", hypothesis.settings.get_profile("quick"), max_examples=100)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With the slow tests, functions without shapes are checked too. Nothing of `hafm` is imported yet."""
+    """With the slow tests, more is checked and more is drawn. Nothing of `hafm` is imported yet."""
     first_calls.shapes_alone = config.option.markexpr == "not slow"
+    hypothesis.settings.load_profile("quick" if first_calls.shapes_alone else "full")
 
 
 def pytest_collection_finish() -> None:

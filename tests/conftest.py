@@ -4,10 +4,23 @@ A test that damages or rewrites a folder takes a copy of it. Imports are in the 
 hands tests to the workers reads this file too, and needs none of them.
 """
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.doctest import DoctestModule
+
+TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Examples are in the package and the recipes: none is looked for in the tests."""
+    found = yield
+    inside = TESTS in file_path.parents
+    return [each for each in found if not (inside and isinstance(each, DoctestModule))]
+
 
 if TYPE_CHECKING:
     from hafm import Accompanist

@@ -1,4 +1,4 @@
-"""All combinations of some parameters, of which a third runs by default.
+"""All values of a parameter, or combinations of some, of which a third runs by default.
 
     @crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
     def test_...(stage, conditioning, pattern): ...

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hafm import rates
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, convert_frames, frames_for, samples_for
+from tests.crossed import crossed
 
 RATES = st.one_of(
     st.integers(1, 400_000), st.fractions(min_value=Fraction(1, 100), max_value=400_000, max_denominator=1001)
@@ -20,8 +21,7 @@ RATES = st.one_of(
 UNCHECKED = runpy.run_path(rates.__file__)
 
 
-@pytest.mark.parametrize("sample_rate", [24_000, 16_000, 44_100, 11_025])
-@pytest.mark.parametrize("frame_rate", [CODEC_RATE, SEMANTIC_RATE])
+@crossed(sample_rate=[24_000, 16_000, 44_100, 11_025], frame_rate=[CODEC_RATE, SEMANTIC_RATE])
 def test_every_length_up_to_two_seconds(sample_rate: int, frame_rate: Fraction) -> None:
     """Frame k ends at sample k * sample_rate / frame_rate; a sound needs the first k it does not pass.
 

@@ -67,7 +67,7 @@ def children() -> set[int]:
     return workers_of(os.getpid())
 
 
-@pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 5)])
+@pytest.mark.parametrize(("workers", "size"), [pytest.param(1, 1, marks=pytest.mark.slow), (2, 5)])
 def test_results_do_not_depend_on_workers_and_batches(workers: int, size: int) -> None:
     expected = outcomes(run(SameProcess(), OpenNames()))
     assert outcomes(run(Pool(workers=workers, give_up=quarantine), OpenNames(), size=size)) == expected
@@ -84,7 +84,7 @@ def test_one_track_needs_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(started) == 1
 
 
-@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_track_that_kills_its_worker_is_quarantined_alone(size: int) -> None:
     expected = outcomes(run(SameProcess(), OpenNames()))
     found = outcomes(run(Pool(workers=2, give_up=quarantine), trouble(dies_on=["05"]), size=size))
@@ -180,7 +180,10 @@ def start(tmp_path: Path, *, wait: float) -> "tuple[subprocess.Popen[str], set[i
     return process, workers_of(process.pid)
 
 
-@pytest.mark.parametrize("wait", [0.01, 60.0], ids=["between tracks", "in a track"])
+@pytest.mark.parametrize(
+    "wait",
+    [pytest.param(0.01, id="between tracks", marks=pytest.mark.slow), pytest.param(60.0, id="in a track")],
+)
 def test_workers_end_with_their_parent(tmp_path: Path, wait: float) -> None:
     """Also where the parent gets no chance to end them."""
     process, workers = start(tmp_path, wait=wait)
@@ -217,6 +220,7 @@ def test_a_worker_computes_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "MKL_NUM_THREADS" not in os.environ
 
 
+@pytest.mark.slow
 def test_the_reason_names_how_a_process_ended() -> None:
     (result,) = run(
         Pool(workers=1, give_up=quarantine), OpenNames(trouble=Trouble(dies_on=frozenset({"00"}))), ["00"]

@@ -13,9 +13,10 @@ import soundfile
 from hafm.generate.accompany import Accompanist
 from tests.app.conftest import Hafm, tree
 from tests.audio.test_bad_files import REFUSED, TAKEN
+from tests.crossed import crossed
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@crossed(name=list(REFUSED))
 def test_refused(
     name: str, bundle: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

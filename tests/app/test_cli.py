@@ -75,7 +75,7 @@ def test_names_that_are_no_text_can_be_reported() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, b"\\udcff.wav\n", b"")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["--help"], pytest.param(["--version"], marks=pytest.mark.slow)])
 def test_nobody_reads_the_output(words: list[str]) -> None:
     """As in `hafm info | head -0`: no traceback, no 'Exception ignored'."""
     reader, writer = os.pipe()
@@ -86,6 +86,7 @@ def test_nobody_reads_the_output(words: list[str]) -> None:
     assert done.returncode == 141
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_the_output_cannot_be_written() -> None:
     with open("/dev/full", "w") as full:

@@ -185,7 +185,8 @@ def test_memory_is_named_where_an_error_of_ours_tells_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", [100_000 << 10, pytest.param(740_000 << 10, marks=pytest.mark.slow), 900_000 << 10]
+    "limit",
+    [100_000 << 10, *(pytest.param(limit << 10, marks=pytest.mark.slow) for limit in (740_000, 900_000))],
 )
 def test_too_little_memory_to_load_anything_is_refused_at_once(limit: int, tmp_path: Path) -> None:
     """Else OpenBLAS ends the process with its own words, or tries for ever (at 740,000 kB)."""
@@ -299,7 +300,7 @@ Generate.run = run
 """A `generate` that loads nothing: once it has its folder, it waits."""
 
 
-@pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT"])
+@pytest.mark.parametrize("name", ["SIGHUP", pytest.param("SIGQUIT", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("before", [WAITS, pytest.param("", marks=pytest.mark.slow)], ids=["waits", "works"])
 def test_other_signals_end_a_run_and_leave_nothing(
     vocal: Path, bundle: Path, tmp_path: Path, name: str, before: str
@@ -351,6 +352,7 @@ def test_an_address_is_refused_as_it_was_given(hafm: Hafm, command: list[str], t
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_plot_of_a_name_that_is_not_utf8(hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9in.wav")
     os.link(vocal, odd)

@@ -1,5 +1,6 @@
 """Lead sheets, voices and a small SoundFont, made for the tests."""
 
+import functools
 import struct
 
 import numpy as np
@@ -41,6 +42,7 @@ def voice(seconds: float, sung: list[tuple[float, float, float]]) -> Audio:
     return audio_from_array(sound[None], RATE)
 
 
+@functools.cache
 def small_soundfont(*, loops: bool = True) -> bytes:
     """An .sf2 with one instrument in bank 0 and one in bank 128: a sine of 441 Hz at key 69, one second."""
     rate, period = 44_100, 100

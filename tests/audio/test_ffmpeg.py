@@ -36,7 +36,15 @@ def convert(samples: np.ndarray, target: Path, *options: str) -> Path:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize(("name", "channels"), [("a.m4a", 2), ("a.webm", 2), ("a.mkv", 1), ("a.aac", 1)])
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("a.m4a", 2),
+        pytest.param("a.webm", 2, marks=pytest.mark.slow),
+        ("a.mkv", 1),
+        pytest.param("a.aac", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_containers(name: str, channels: int, tmp_path: Path) -> None:
     path = convert(sine(channels=channels), tmp_path / name, *CONTAINERS[name])
     audio = read_audio(path)
@@ -51,7 +59,9 @@ def test_containers(name: str, channels: int, tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("front", [b"wide", b"ft\0\0", b"mdat", bytes(4)])
+@pytest.mark.parametrize(
+    "front", [b"wide", b"ft\0\0", *(pytest.param(box, marks=pytest.mark.slow) for box in (b"mdat", bytes(4)))]
+)
 def test_an_mpeg_4_is_known_by_its_head_where_its_first_box_is_another_or_damaged(
     front: bytes, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """What the header hides: all sound that decodes is taken, or a note says what was left out and why."""
 
+import functools
 import io
 import shutil
 import struct
@@ -29,6 +30,7 @@ def loud_then_quiet(seconds: float, rate: int, channels: int) -> np.ndarray:
     return np.tile((0.1 * noise + 0.2 * np.sin(2 * np.pi * 220 * time))[:, None], channels)
 
 
+@functools.cache
 def mp3(seconds: float, rate: int, channels: int, mode: str) -> bytes:
     buffer = io.BytesIO()
     samples = loud_then_quiet(seconds, rate, channels)

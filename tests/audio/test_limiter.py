@@ -13,6 +13,7 @@ from hafm.audio import limiter
 from hafm.audio.limiter import LOOKAHEAD_SECONDS, RELEASE_DB_PER_SECOND, limit_peaks
 from hafm.audio.true_peak import true_peak_dbtp
 from tests.audio.test_true_peak import slow_oversampled
+from tests.crossed import crossed
 
 RATE = 8_000
 
@@ -106,9 +107,11 @@ def loud_sound(kind: str, rate: int, seed: int) -> torch.Tensor:
     return clicks
 
 
-@pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])
-@pytest.mark.parametrize("kind", ["noise", "low", "chord", "bursts", "clicks"])
-@pytest.mark.parametrize("ceiling", [-1.0, 0.0, -12.0])
+@crossed(
+    kind=["noise", "low", "chord", "bursts", "clicks"],
+    rate=[8_000, 24_000, 44_100],
+    ceiling=[-1.0, 0.0, -12.0],
+)
 def test_the_true_peak_stays_under_the_ceiling(kind: str, rate: int, ceiling: float) -> None:
     sound = loud_sound(kind, rate, seed=rate)
     limited = limit_peaks(sound, rate, ceiling_dbtp=ceiling)

@@ -9,6 +9,7 @@ import torch
 from scipy.signal import lfilter
 
 from hafm.audio.loudness import integrated_lufs, level_db, normalise_loudness
+from tests.crossed import crossed
 
 RATE = 48_000
 
@@ -34,9 +35,11 @@ def test_against_a_slow_meter(channels: int) -> None:
     assert integrated_lufs(waveform, RATE) == pytest.approx(slow_lufs(waveform), abs=0.1)
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 96_000])
-@pytest.mark.parametrize("seconds", [0.4, 0.45, 1.03, 4.34])  # one block, and up to seven pieces
-@pytest.mark.parametrize("channels", [1, 2])
+@crossed(
+    channels=[1, 2],
+    seconds=[0.4, 0.45, 1.03, 4.34],  # one block, and up to seven pieces
+    rate=[8_000, 11_025, 44_100, 96_000],
+)
 def test_against_pyloudnorm(channels: int, seconds: float, rate: int) -> None:
     time = torch.arange(math.ceil(seconds * rate)) / rate
     pauses = torch.linspace(0, 1, len(time)) * (2 * time).floor().remainder(3) / 2

@@ -15,6 +15,7 @@ from hafm.audio.mixdown import MAX_REDUCTION_DB, mixdown
 from hafm.audio.true_peak import true_peak_dbtp
 from hafm.errors import UsageError
 from tests.audio.test_true_peak import slow_oversampled
+from tests.crossed import crossed
 
 RATE = 24_000
 
@@ -42,9 +43,7 @@ def gain(db: float) -> float:
     return 10 ** (db / 20)
 
 
-@pytest.mark.parametrize("vocal_channels", [1, 2])
-@pytest.mark.parametrize("band_channels", [1, 2])
-@pytest.mark.parametrize("loudness", [-30.0, -14.0, -6.0])
+@crossed(vocal_channels=[1, 2], band_channels=[1, 2], loudness=[-30.0, -14.0, -6.0])
 def test_the_vocal_in_the_mix_is_the_recording_times_one_constant(
     vocal_channels: int, band_channels: int, loudness: float
 ) -> None:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.audio.resample import resample
@@ -19,7 +19,6 @@ def sine(hz: float, rate: int, seconds: float = 1.0) -> torch.Tensor:
     ).float()[None]
 
 
-@settings(max_examples=60)
 @given(st.integers(0, 3000), RATES, RATES, st.integers(1, 2))
 def test_the_length_is_the_ceiling(samples: int, from_hz: int, to_hz: int, channels: int) -> None:
     result = resample(torch.ones(channels, samples), from_hz, to_hz)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.data.tokenising.augment import (
@@ -32,7 +32,6 @@ def decibels(waveform: np.ndarray) -> float:
     return float(20 * np.log10(np.sqrt(np.mean(waveform.astype(np.float64) ** 2))))
 
 
-@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), num_samples=st.integers(1, 9000), silent=st.booleans())
 def test_any_vocal_keeps_its_length_and_stays_finite(seed: int, num_samples: int, silent: bool) -> None:
     rng = np.random.default_rng(seed)

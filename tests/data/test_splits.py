@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.data.collection.duplicates import ScanFailure, hash_track
@@ -112,7 +112,6 @@ def test_songs_that_share_a_copy_are_one_group() -> None:
     assert found == {"a": {"train"}, "b": {"test"}, "c": {"train"}}
 
 
-@settings(max_examples=20)
 @given(
     st.lists(
         st.tuples(st.integers(0, 8), st.integers(0, 12), st.sampled_from([None] * 9 + [*SPLITS])), max_size=14

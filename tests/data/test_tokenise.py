@@ -26,6 +26,7 @@ from hafm.tokens.hubert import HubertFeatures
 from hafm.tokens.kmeans import KMeans
 from hafm.tokens.level import prepare_vocal, set_active_rms
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
+from tests.crossed import crossed
 from tests.tiny import sung, tiny_codec
 from tests.tokens.test_encodec import tiny as tiny_encodec
 from tests.tokens.test_hubert import tiny as tiny_hubert
@@ -161,8 +162,7 @@ def test_the_built_in_codec_hears_one_level(spectral: TokenParts) -> None:
     assert not np.array_equal(one.tokens.codes, untouched.tokens.codes)
 
 
-@pytest.mark.parametrize("sample_rate", [16_000, 22_050, 24_000, 44_100, 48_000])
-@pytest.mark.parametrize("extra", [0, 1, 7, 400])
+@crossed(sample_rate=[16_000, 22_050, 24_000, 44_100, 48_000], extra=[0, 1, 7, 400])
 def test_frames_are_the_ceiling_at_any_rate(spectral: TokenParts, sample_rate: int, extra: int) -> None:
     num_samples = sample_rate + extra
     (found,) = tokeniser(spectral).tokenise([(track(), stems_of(num_samples, sample_rate=sample_rate))])

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-import pytest
 import torch
 from torch import Tensor
 
 from hafm.engine.torch_steps import TorchSteps
 from hafm.stages.stage_model import StageModel
+from tests.crossed import crossed
 
 PROMPT, LENGTH = 5, 30
 MakeStage: TypeAlias = Callable[[str, str], StageModel]
@@ -42,12 +42,15 @@ def stepped(model: StageModel, x: Tensor, *, together: int) -> Tensor:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("positions", ["t5", "rotary"])
-@pytest.mark.parametrize(("batch", "together"), [(1, 1), (2, 2), (6, 2), (3, 3)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@crossed(
+    positions=["t5", "rotary"],
+    rows=[(1, 1), (2, 2), (6, 2), (3, 3)],  # of a batch, and of those the ones that go together
+    dtype=[torch.float32, torch.bfloat16],
+)
 def test_a_step_is_the_transformers(
-    stage: MakeStage, positions: str, batch: int, together: int, dtype: torch.dtype
+    stage: MakeStage, positions: str, rows: tuple[int, int], dtype: torch.dtype
 ) -> None:
+    batch, together = rows
     model = stage(positions, "delay").to(dtype)
     x = 0.3 * torch.randn(batch, LENGTH, model.spec.width, dtype=dtype)
     assert torch.equal(stepped(model, x, together=together), by_the_transformer(model, x, together=together))

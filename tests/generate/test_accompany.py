@@ -51,7 +51,7 @@ def flat(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
 
 @pytest.mark.parametrize(
     ("is_flat", "seconds"),
-    [(True, 0.5), pytest.param(True, 2.7, marks=pytest.mark.slow), (False, 2.7)],  # a window has 2 s
+    [(True, 0.5), pytest.param(True, 2.7, marks=pytest.mark.slow), (False, 2.2)],  # a window has 2 s
 )
 @unchecked()
 def test_takes_of_all_patterns_are_made_together_alone_or_from_their_records(

@@ -184,7 +184,12 @@ GUIDED = pytest.mark.parametrize(
 
 @GUIDED
 @pytest.mark.parametrize(
-    ("guidance", "guide_guidance"), [(1.0, None), (2.0, None), (1.0, 2.5), (3.0, 1.5), (2.0, 0.0)]
+    ("guidance", "guide_guidance"),
+    [
+        (1.0, None),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((2.0, None), (1.0, 2.5), (2.0, 0.0))),
+        (3.0, 1.5),
+    ],
 )
 @unchecked()
 def test_cached_equals_uncached_with_a_guide(

@@ -34,7 +34,7 @@ def whole(frames: int) -> list[Window]:
 
 
 @BOTH_STAGES
-@pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("guidance", [0.0, pytest.param(1.0, marks=pytest.mark.slow), 3.0])
 @unchecked()
 def test_generation_equals_teacher_forcing_pass_by_pass(stage: StageSpec, guidance: float) -> None:
     """Each codebook is drawn from the whole model's scores, given what was drawn below and junk above."""
@@ -89,7 +89,7 @@ def test_a_frame_is_chosen_from_its_window_alone(stage: StageSpec) -> None:
         assert torch.equal(scores.argmax(-1), found[0, :, f]), f
 
 
-@pytest.mark.parametrize("frames", [10, 40, 57])
+@pytest.mark.parametrize("frames", [10, pytest.param(40, marks=pytest.mark.slow), 57])
 @unchecked()
 def test_windows_equal_the_whole_for_a_stage_that_looks_no_further_than_they_reach(frames: int) -> None:
     """Two layers that look one frame to either side; windows of 9 frames have two beyond what they give.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hafm.errors import LeadSheetError
@@ -46,7 +46,6 @@ def test_an_ending_fills_the_bar_and_adds_the_tonic() -> None:
 
 
 @given(bpm=st.floats(40, 240), first=st.floats(0, 2), rate=st.sampled_from([22_050, 24_000, 44_100]))
-@settings(max_examples=50, deadline=None)
 @unchecked()
 def test_the_last_bar_is_whole_at_any_rate(bpm: float, first: float, rate: int) -> None:
     """Where a sample too many would begin another bar, the band would not die away but be cut."""
@@ -58,7 +57,6 @@ def test_the_last_bar_is_whole_at_any_rate(bpm: float, first: float, rate: int) 
 
 
 @given(sheet=sheets(even=True), bars=st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
 @unchecked()
 def test_the_voices_part_is_unchanged(sheet: LeadSheet, bars: int) -> None:
     assume(len(sheet.beats) > 4 and sheet.downbeats)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.errors import ChordError, LeadSheetError
@@ -142,7 +142,6 @@ def test_a_chord_that_comes_early_is_written_on_its_beat() -> None:
 SYMBOLS = st.sampled_from(["C", "Am7", "F#m7b5/A", "Bb7sus4", "N.C.", "Ebmaj7"])
 
 
-@settings(max_examples=40)
 @given(st.lists(st.lists(SYMBOLS, min_size=1, max_size=4), min_size=1, max_size=9), st.integers(2, 6))
 @unchecked()
 def test_a_written_chart_reads_the_same(bars: list[list[str]], beats_per_bar: int) -> None:
@@ -160,7 +159,6 @@ def test_a_written_chart_reads_the_same(bars: list[list[str]], beats_per_bar: in
 PLAYING = st.lists(st.sampled_from([None, (), ("bass",), ("drums", "bass"), PLAYERS]), min_size=9, max_size=9)
 
 
-@settings(max_examples=40)
 @given(st.lists(SYMBOLS, min_size=1, max_size=9), PLAYING, st.dictionaries(st.integers(0, 8), st.just("B")))
 @unchecked()
 def test_a_printed_chart_reads_as_the_written_one(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.errors import HafmError, LeadSheetError
@@ -154,7 +154,6 @@ def test_a_given_tempo_is_exact_over_ten_minutes() -> None:
 
 
 @given(bpm=st.floats(60, 180), start=st.floats(0, 2), first=st.integers(0, 3))
-@settings(max_examples=15, deadline=None)
 def test_phase_bar_and_meter_of_a_click_are_found(bpm: float, start: float, first: int) -> None:
     frames = 30 * 50
     logits, downbeats = np.full(frames, -5.0), np.full(frames, -8.0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.guide.frames import GROUPS, GUIDE_CHANNELS, KNOWN, guide_frames
@@ -72,7 +72,6 @@ def test_bars_of_different_lengths_end_on_their_downbeats() -> None:
     np.testing.assert_allclose(phase[at], halfway, atol=0.011)
 
 
-@settings(max_examples=40)
 @given(sheets(), st.integers(-12, 12))
 def test_transposition_rolls_the_pitches(sheet: LeadSheet, semitones: int) -> None:
     num_frames = int(sheet.duration_seconds * 50)
@@ -82,7 +81,6 @@ def test_transposition_rolls_the_pitches(sheet: LeadSheet, semitones: int) -> No
     np.testing.assert_array_equal(guide_frames(sheet.transposed(semitones), num_frames=num_frames), expected)
 
 
-@settings(max_examples=40)
 @given(sheets(), st.integers(0, 200))
 def test_a_shift_by_frames_shifts_the_frames(sheet: LeadSheet, frames: int) -> None:
     num_frames = int(sheet.duration_seconds * 50)
@@ -92,7 +90,6 @@ def test_a_shift_by_frames_shifts_the_frames(sheet: LeadSheet, frames: int) -> N
     np.testing.assert_array_equal(shifted[:, 4:], still[:, 4:])
 
 
-@settings(max_examples=40)
 @given(sheets(even=True), st.data())
 def test_the_frames_of_a_stretch_are_the_stretch_of_the_frames(sheet: LeadSheet, data: st.DataObject) -> None:
     num_frames = int(sheet.duration_seconds * 50)

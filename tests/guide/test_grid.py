@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hafm.errors import LeadSheetError
@@ -34,7 +34,6 @@ def seconds(sheet: LeadSheet) -> list[float]:
 
 
 @given(bpm=st.floats(20, 400), start=st.floats(0, 20), beats_per_bar=st.integers(1, 7))
-@settings(max_examples=30)
 def test_ten_minutes_end_on_the_beat(bpm: float, start: float, beats_per_bar: int) -> None:
     beats = steady_beats(bpm, downbeat_seconds=start, beats_per_bar=beats_per_bar, duration_seconds=600.0)
     first = next(number for number, beat in enumerate(beats) if beat.position == 1)
@@ -54,7 +53,6 @@ def test_rounded_beats_would_not_end_on_it() -> None:
 
 
 @given(sheet=EVEN, bpm=st.floats(40, 300))
-@settings(max_examples=20, deadline=None)
 @unchecked()
 def test_a_tempo_is_exact_and_keeps_chords_in_order(sheet: LeadSheet, bpm: float) -> None:
     moved = at_tempo(sheet, bpm)
@@ -66,7 +64,6 @@ def test_a_tempo_is_exact_and_keeps_chords_in_order(sheet: LeadSheet, bpm: float
 
 
 @given(sheet=EVEN)
-@settings(max_examples=20, deadline=None)
 @unchecked()
 def test_its_own_tempo_leaves_a_sheet_as_it_was(sheet: LeadSheet) -> None:
     assume(sheet.tempo_bpm is not None and 1 in positions(sheet))
@@ -92,7 +89,6 @@ def test_a_tempo_is_laid_on_beats_that_are_a_little_off() -> None:
 
 
 @given(sheet=EVEN, share=st.floats(0, 0.99))
-@settings(max_examples=30, deadline=None)
 @unchecked()
 def test_the_first_bar_begins_where_it_is_said(sheet: LeadSheet, share: float) -> None:
     first = share * sheet.duration_seconds
@@ -105,7 +101,6 @@ def test_the_first_bar_begins_where_it_is_said(sheet: LeadSheet, share: float) -
 
 
 @given(sheet=EVEN, number=st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
 @unchecked()
 def test_the_first_beat_that_is_there_changes_nothing_after_it(sheet: LeadSheet, number: int) -> None:
     assume(sheet.downbeats)
@@ -136,7 +131,6 @@ def test_a_chart_begins_at_the_first_bar_that_is_said() -> None:
 
 
 @given(sheet=EVEN)
-@settings(max_examples=20, deadline=None)
 @unchecked()
 def test_half_of_double_time_is_the_sheet(sheet: LeadSheet) -> None:
     assume(sheet.downbeats)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.errors import LeadSheetError
@@ -122,7 +122,6 @@ def test_a_shift_to_before_the_beginning_is_refused(seconds: float) -> None:
         WALTZ.shifted(seconds)
 
 
-@settings(max_examples=40)
 @given(sheets(), st.integers(-12, 12))
 def test_a_transposed_sheet_comes_back(sheet: LeadSheet, semitones: int) -> None:
     back = sheet.transposed(semitones).transposed(-semitones)
@@ -132,7 +131,6 @@ def test_a_transposed_sheet_comes_back(sheet: LeadSheet, semitones: int) -> None
     assert sheet.transposed(0) == sheet
 
 
-@settings(max_examples=40)
 @given(sheets(), st.floats(0.0, 9.0))
 def test_a_shifted_sheet_comes_back(sheet: LeadSheet, seconds: float) -> None:
     shifted = sheet.shifted(seconds)

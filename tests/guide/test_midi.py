@@ -6,7 +6,7 @@ from io import BytesIO
 
 import mido
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from hafm.errors import LeadSheetError
 from hafm.guide.chart import parse_chart, put_on
@@ -108,7 +108,6 @@ def test_the_chord_track_has_the_pitch_classes_and_the_bass_track_the_bass() -> 
     assert notes["Bass"] == {37}
 
 
-@settings(max_examples=25)
 @given(sheets(even=True))
 def test_any_even_sheet_comes_back(sheet: LeadSheet) -> None:
     if len(sheet.beats) < 2 or all(beat.position > 1 for beat in sheet.beats):

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.errors import LeadSheetError
@@ -14,7 +14,6 @@ from tests.guide.sheets import WALTZ, sheets
 from tests.unchecked import unchecked
 
 
-@settings(max_examples=40)
 @given(sheets(), st.booleans())
 def test_a_sheet_comes_back_to_its_last_bit(sheet: LeadSheet, compact: bool) -> None:
     text = lead_sheet_to_json(sheet, compact=compact)

@@ -1,7 +1,7 @@
 """Chords and beats as text: nothing is lost, and a wrong line is named."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from hafm.errors import LeadSheetError
 from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet
@@ -9,7 +9,6 @@ from hafm.guide.text_files import beats_from_text, beats_to_text, chords_from_la
 from tests.guide.sheets import WALTZ, sheets
 
 
-@settings(max_examples=40)
 @given(sheets())
 def test_chords_and_beats_come_back_to_their_last_bit(sheet: LeadSheet) -> None:
     if sheet.chords:

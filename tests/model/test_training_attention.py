@@ -16,6 +16,7 @@ from hafm.model.position import RelativeBias
 from hafm.model.tiled_attention import QUERIES_PER_TILE, tiled_attention
 from hafm.model.training_attention import AttentionPath, choose_attention, training_attention
 from hafm.model.transformer import Transformer
+from tests.crossed import crossed
 
 PATHS: list[AttentionPath] = ["tiles", "sdpa"]
 
@@ -64,9 +65,7 @@ def results(out: Tensor, leaves: list[Tensor], grad: Tensor) -> list[Tensor]:
     return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("num_positions", [1, 5, 33])
+@crossed(causal=[True, False], path=PATHS, num_positions=[1, 5, 33])
 def test_result_and_all_gradients_equal_the_loops(
     path: AttentionPath, num_positions: int, causal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

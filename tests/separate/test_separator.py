@@ -8,6 +8,7 @@ import torch
 
 from hafm.audio.resample import resample
 from hafm.errors import UsageError
+from tests.crossed import crossed
 from tests.separate import onnx_nets, oracle
 from tests.separate.conftest import Opened
 
@@ -112,8 +113,7 @@ def test_compensation_and_the_other_stem(opened: Opened) -> None:
     torch.testing.assert_close(other_vocal, mix - plain)
 
 
-@pytest.mark.parametrize("rate", [onnx_nets.RATE, 11_025, 44_100])
-@pytest.mark.parametrize("cut", [1, 77, 481, 100_000])
+@crossed(rate=[onnx_nets.RATE, 11_025, 44_100], cut=[1, 77, 481, 100_000])
 def test_blocks_are_the_whole_bit_for_bit(rate: int, cut: int, opened: Opened) -> None:
     separator, mix = opened(onnx_nets.band(lambda bins: bins < 12)), music(2_500)
     whole = separator.separate(mix, sample_rate=rate)

@@ -21,6 +21,7 @@ from hafm.train.metrics import METRICS_FILE, Metrics, read_metrics
 from hafm.train.optim import Ema
 from hafm.train.pieces import draws_of_step, pieces_of_step, rows_of_piece
 from hafm.train.state import capture_rng, restore_rng
+from tests.crossed import crossed
 from tests.train.echo_pairs import CARDINALITY, GUIDED, RECIPE, SPECS, EchoPairs, Recorder, small, trainer
 from tests.unchecked import unchecked
 
@@ -147,7 +148,7 @@ def oracle(model, crops, clips, roll):
     return torch.stack(losses).mean(0).detach()
 
 
-@pytest.mark.parametrize("name", SPECS)
+@crossed(name=list(SPECS))
 def test_held_out_losses_are_those_of_clips_one_by_one(name):
     model = StageModel(SPECS[name]).train()
     crops = Crops(pairs=EchoPairs(100), spec=model.spec, seed=1, views=False)

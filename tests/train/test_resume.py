@@ -17,6 +17,7 @@ from hafm.train.distributed import Ranks
 from hafm.train.metrics import Listener, StepReport, read_metrics
 from hafm.train.run_folder import load_trained
 from hafm.train.state import TrainState
+from tests.crossed import crossed
 from tests.train.echo_pairs import GUIDED, RECIPE, EchoPairs, Recorder, losses, trainer
 from tests.unchecked import unchecked
 
@@ -167,7 +168,7 @@ FORGET = {
 
 
 @unchecked()
-@pytest.mark.parametrize("what", FORGET)
+@crossed(what=["torch", "numpy", "second optimizer", "data position", "schedule", "optimizer"])
 def test_whatever_is_forgotten_is_noticed(crashed, unbroken, monkeypatch, what):
     """The controls: a resume that forgets one thing gives other losses."""
     expected = whole(unbroken)

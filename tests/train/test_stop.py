@@ -35,7 +35,11 @@ class SignalAt(Listener):
 
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)],
+    [
+        (signal.SIGTERM, 75),
+        pytest.param(signal.SIGUSR1, 75, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, number, exit_code):
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -7,6 +7,7 @@ import torch
 
 from hafm.errors import UsageError
 from hafm.evaluate.fit.measures import MEASURES, Example, measure
+from tests.crossed import crossed
 from tests.evaluate.fit.band import RATE, accompaniment, delayed, sheet, truth, vocal
 from tests.unchecked import unchecked
 
@@ -49,7 +50,7 @@ def test_obedience_is_to_the_sheet_and_not_to_the_truth():
     )
 
 
-@pytest.mark.parametrize("semitones", range(1, 12))
+@crossed(semitones=range(1, 12))
 def test_transposing_lowers_what_hears_notes(semitones):
     names = ["key_truth", "chord_tones", "chroma_vocal", "chroma_instrumental"]
     right = measure(FITTING, names)
@@ -57,7 +58,7 @@ def test_transposing_lowers_what_hears_notes(semitones):
     assert all(wrong[name] < right[name] for name in names), (wrong, right)
 
 
-@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
+@crossed(seconds=[0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
 def test_delaying_lowers_what_hears_time(seconds):
     pytest.importorskip("mir_eval")
     names = ["beat_closeness"]

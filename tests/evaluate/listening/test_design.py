@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import combinations, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hafm.errors import UsageError
@@ -27,7 +27,6 @@ def clips(design: Design) -> list[str]:
 # ---- balance
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     num_systems=st.integers(2, 4),
     songs=st.integers(2, 13),
@@ -98,7 +97,6 @@ def test_catch_trials_set_the_truth_against_the_controls_in_turn() -> None:
 # ---- order
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=14), st.randoms(use_true_random=False))
 def test_an_order_is_found_exactly_where_there_is_one(kinds, random) -> None:
     wishes = [random.random() for _ in kinds]

@@ -22,6 +22,7 @@ from hafm.evaluate.retrieval.building import build_index
 from hafm.evaluate.retrieval.descriptors import Descriptors
 from hafm.evaluate.retrieval.index import RetrievalIndex
 from hafm.locks import locked_folder
+from tests.crossed import crossed
 from tests.evaluate.fit.band import RATE
 from tests.evaluate.retrieval.songs import band, write_collection
 
@@ -106,7 +107,7 @@ def dies_before_file(number: int) -> None:
     os.replace = fatal
 
 
-@pytest.mark.parametrize("number", range(1, FILES + 1))
+@crossed(number=range(1, FILES + 1))
 def test_a_killed_build_goes_on(number, collection, clean, tmp_path, monkeypatch):
     folder = tmp_path / "index"
 

@@ -33,7 +33,9 @@ def retriever(collection: Path, tmp_path_factory: pytest.TempPathFactory) -> Ret
     return Retriever.open(folder)
 
 
-@pytest.mark.parametrize(("tonic", "beat_seconds"), [(3, 0.45), (-4, 0.56)])
+@pytest.mark.parametrize(
+    ("tonic", "beat_seconds"), [(3, 0.45), pytest.param(-4, 0.56, marks=pytest.mark.slow)]
+)
 def test_what_is_found_fits(retriever, tonic, beat_seconds):
     pytest.importorskip("mir_eval")
     vocal = voice(tonic=tonic, beat_seconds=beat_seconds)
@@ -54,7 +56,10 @@ def test_what_is_found_fits(retriever, tonic, beat_seconds):
     assert fitted["beat_truth"] > 0.9 > 0.6 > plain["beat_truth"]
 
 
-@pytest.mark.parametrize(("rate", "num_seconds"), [(44_100, 0.5), (44_100, 7.3), (16_000, 30.0)])
+@pytest.mark.parametrize(
+    ("rate", "num_seconds"),
+    [(44_100, 0.5), (44_100, 7.3), pytest.param(16_000, 30.0, marks=pytest.mark.slow)],
+)
 def test_the_length_is_exact_at_any_rate(retriever, rate, num_seconds):
     vocal = resample(voice().repeat(3)[None], RATE, rate)[0][: round(num_seconds * rate) + 1]
     found = retriever.retrieve(vocal, rate)

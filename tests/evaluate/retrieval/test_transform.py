@@ -9,6 +9,7 @@ import torch
 from hafm.errors import UsageError
 from hafm.evaluate.retrieval.transform import transform
 from hafm.tokens.level import active_rms
+from tests.crossed import crossed
 from tests.evaluate.fit.band import RATE
 
 TONE = 0.2 * torch.sin(2 * torch.pi * 440 * torch.arange(8 * RATE) / RATE)
@@ -20,8 +21,7 @@ def frequency_hz(sound: torch.Tensor) -> float:
     return float(torch.fft.rfft(middle).abs().argmax()) / 2
 
 
-@pytest.mark.parametrize("semitones", [-6, -1, 0, 4])
-@pytest.mark.parametrize("speed", [0.8, 1.0, 1.25])
+@crossed(semitones=[-6, -1, 0, 4], speed=[0.8, 1.0, 1.25])
 def test_pitch_and_length(semitones, speed):
     pytest.importorskip("python_stretch")
     wanted = round(len(TONE) / speed)
