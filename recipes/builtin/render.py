@@ -58,6 +58,7 @@ class RenderConfig:
         workers: processes.
         stems: whether to write the dry stems too.
         seed: of the corpus.
+        solos: share of the pairs in which one stem plays alone.
     """
 
     pop909: Path
@@ -70,6 +71,7 @@ class RenderConfig:
     workers: int = 2
     stems: bool = False
     seed: int = 0
+    solos: float = 0.0
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -82,6 +84,8 @@ class RenderConfig:
             raise ValueError(f"--workers {self.workers} must be at least 1")
         if self.seed < 0:
             raise ValueError(f"--seed {self.seed} must not be negative")
+        if not 0 <= self.solos <= 1:
+            raise ValueError(f"--solos {self.solos} must lie in 0..1")
 
     @property
     def folder(self) -> Path:
@@ -160,7 +164,14 @@ def _render_one(index: int) -> tuple[int, str | None]:
     assert _worker is not None
     config, sources = _worker
     try:
-        pair = make_pair(sources, seed=config.seed, split=config.split, index=index, seconds=config.seconds)
+        pair = make_pair(
+            sources,
+            seed=config.seed,
+            split=config.split,
+            index=index,
+            seconds=config.seconds,
+            solos=config.solos,
+        )
     except ValueError as error:  # what make_pair raises for a pair that cannot be; anything else is a bug
         return index, str(error)
     write_pair(config.folder, index, pair, stems=config.stems)
@@ -254,6 +265,12 @@ def _parse(arguments: Sequence[str] | None) -> RenderConfig:
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--stems", action="store_true", help="write the dry stems too")
     parser.add_argument("--seed", type=int, default=0, help="of the corpus (default 0)")
+    parser.add_argument(
+        "--solos",
+        type=float,
+        default=0.0,
+        help="share of pairs with one stem alone (default 0)",
+    )
     values = parser.parse_args(arguments)
     try:
         config = RenderConfig(**vars(values))

@@ -77,6 +77,22 @@ def test_a_pair_is_a_pure_function_of_seed_split_and_index() -> None:
         assert not np.array_equal(other.vocal, first.vocal), changed
 
 
+def test_solos_play_alone_and_leave_the_other_pairs_as_they_are() -> None:
+    sources, alone = tiny_sources(), set()
+    for index in range(3):
+        plain, some, all_of_them = (
+            make_pair(sources, seed=1, split="train", index=index, seconds=2.0, solos=solos)
+            for solos in (0.0, 0.5, 1.0)
+        )
+        chosen = all_of_them if len(some.truth["stems"]) == 1 != len(plain.truth["stems"]) else plain
+        assert some.truth == chosen.truth
+        np.testing.assert_array_equal(some.instrumental, chosen.instrumental)
+        (player,) = all_of_them.truth["stems"]
+        alone.add(player)
+        assert all(not stem.any() for name, stem in all_of_them.stems.items() if name != player)
+    assert len(alone) > 1
+
+
 def test_every_split_uses_its_own_songs_and_only_test_the_reserved_voices() -> None:
     voices: dict[str, set[str]] = {}
     for split in ("train", "valid", "test"):

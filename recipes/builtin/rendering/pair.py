@@ -51,7 +51,7 @@ ROOM_TONE_DBFS = (-80.0, -44.0)
 RESERVED_SHARE = 0.5
 FORMANT_SEEDS = {"train": (0, 100_000), "valid": (0, 100_000), "test": (100_000, 110_000)}
 
-_STREAMS = ("window", "band", "voice", "singing", "bus", "tempo", "sub-mix", "tone")
+_STREAMS = ("window", "band", "voice", "singing", "bus", "tempo", "sub-mix", "tone", "solo")
 
 
 class VoiceSource(Protocol):
@@ -86,7 +86,9 @@ class Pair:
     truth: dict[str, object]
 
 
-def make_pair(sources: Sources, *, seed: int, split: str, index: int, seconds: float = 20.0) -> Pair:
+def make_pair(
+    sources: Sources, *, seed: int, split: str, index: int, seconds: float = 20.0, solos: float = 0.0
+) -> Pair:
     """Render pair number `index` of a split.
 
     Args:
@@ -95,6 +97,7 @@ def make_pair(sources: Sources, *, seed: int, split: str, index: int, seconds: f
         split: "train", "valid" or "test"; chooses songs, and in test also reserved voices and instruments.
         index: 0 or more.
         seconds: length of the pair.
+        solos: share of the pairs in which one stem plays alone; the others are as they are without.
 
     Returns:
         Waveforms of round(seconds * 24000) samples.
@@ -119,6 +122,9 @@ def make_pair(sources: Sources, *, seed: int, split: str, index: int, seconds: f
         test=test,
     )
     stems = mixbus.level_stems(render_stems(sources.renderer, arrangement.parts, seconds=seconds))
+    if rngs["solo"].random() < solos:
+        kept = frozenset({str(rngs["solo"].choice([name for name in STEMS if stems[name].any()]))})
+        stems = {name: stem if name in kept else np.zeros_like(stem) for name, stem in stems.items()}
     bus = mixbus.draw_settings(rngs["bus"])
 
     voice = _draw_voice(sources.voices, split, rngs["voice"])
@@ -146,7 +152,7 @@ def make_pair(sources: Sources, *, seed: int, split: str, index: int, seconds: f
         "opening": window.opening,
         "drift": drift,
         **_musical_truth(score, seconds),
-        "arrangement": _arrangement_truth(arrangement),
+        "arrangement": _arrangement_truth(arrangement, kept),
         "full": len(kept) == len(STEMS),
         "stems": [stem for stem in STEMS if stem in kept],
         "band": _band_truth(arrangement),
@@ -247,12 +253,12 @@ def _musical_truth(score: Score, seconds: float) -> dict[str, object]:
     }
 
 
-def _arrangement_truth(arrangement: Arrangement) -> list[dict[str, object]]:
+def _arrangement_truth(arrangement: Arrangement, kept: frozenset[str]) -> list[dict[str, object]]:
     return [
         {
             "start_seconds": round(bar.start_seconds, 4),
             "end_seconds": round(bar.end_seconds, 4),
-            **{stem: stem in bar.stems for stem in STEMS},
+            **{stem: stem in bar.stems and stem in kept for stem in STEMS},
         }
         for bar in arrangement.bars
     ]
