@@ -6,7 +6,6 @@ Conventions: frames of 50 ms. The voice sings where it is within 30 dB of its lo
 percentile); gaps shorter than 0.3 s are breath and consonants, and count as singing.
 """
 
-import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -45,11 +44,6 @@ class Voice:
     def entry_seconds(self) -> float:
         """When it begins to sing; 0 if it never does."""
         return float(np.argmax(self._sings) / self._rate)
-
-    @property
-    def number(self) -> int:
-        """A number of its own, which what is drawn for it goes by: the checksum of when it sings."""
-        return zlib.crc32(np.packbits(self._sings).tobytes())
 
     def sung_share(self, start_seconds: float, end_seconds: float) -> float:
         """How much of a stretch it sings, 0 to 1."""

@@ -153,7 +153,7 @@ def resting_players(sheet: LeadSheet | None) -> tuple[str, ...]:
     >>> spans = (PlayingSpan.of(0.0, 9.6, ["harmony"]), PlayingSpan.of(9.6, 20.0, ["bass", "harmony"]))
     >>> origins = {"arrangement": Origin(source="estimated", confidence=0.2)}
     >>> resting_players(LeadSheet(duration_seconds=20.0, arrangement=spans, origins=origins))
-    ('the band is smaller in places, without drums for 20.0 s, bass for 9.6 s; to change that, edit ...
+    ('the band is smaller where the voice is thin, without drums for 20.0 s, bass for 9.6 s; to change ...
     """
     if sheet is None or sheet.origin("arrangement").source == "given":
         return ()
@@ -167,7 +167,7 @@ def resting_players(sheet: LeadSheet | None) -> tuple[str, ...]:
     if not named:
         return ()
     return (
-        f"the band is smaller in places, without {', '.join(named)}; to change that, edit "
+        f"the band is smaller where the voice is thin, without {', '.join(named)}; to change that, edit "
         "arrangement in lead-sheet.json and give it with --guide",
     )
 
