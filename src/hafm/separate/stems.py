@@ -1,0 +1,233 @@
+"""A band into its players: drums, bass, harmony and melody.
+
+In: an instrumental [C, T] at any rate. Out: one stem for each player, [C, T], which add up to it.
+
+    sound --mono, 24 kHz--> spectrogram [N, F] -> net -> shares [4, N, F] -> back --to its rate--> stems
+      |                                                                                             |
+      +-- minus all stems, shared out evenly -------------------------------------------------------+
+
+For each point of the spectrogram the net says how it is shared out among the four players: the shares are
+positive and sum to 1, so the stems sum to the sound up to rounding; what resampling takes away above 12 kHz
+goes to the stems evenly. What the net sees is scaled by the sound's RMS, so that the level changes nothing.
+
+The net cuts the spectrum into bands, narrow ones below, and keeps one vector for each band and frame:
+
+    log magnitudes; the same less their mean over time, and over frequency
+      |  linear, another for each band
+      |  6 blocks: along time (kernel 3, 1 to 16 frames apart), across bands, within the vector
+      |  a small net for each band, which sees the magnitudes again
+      `--> shares of each player
+
+Source: ours. Bands after Luo and Yu, "Music source separation with band-split RNN" (2023), convolutions for
+its recurrence; masks that sum to 1 so that nothing is lost or played twice.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool1d, pad, relu
+
+from hafm.audio.resample import resample
+from hafm.errors import UsageError
+from hafm.tokens.fingerprint import fingerprint
+
+__all__ = ["STEMS", "StemConfig", "StemNetwork", "StemSeparator", "Stems", "scaled", "spectrogram"]
+
+STEMS = ("drums", "bass", "harmony", "melody")
+
+RATE = 24_000
+SIZE, HOP = 2048, 512
+BINS = SIZE // 2 + 1
+
+Stems: TypeAlias = dict[str, Tensor]
+"""A waveform for each of `STEMS`."""
+
+_DILATIONS = (1, 2, 4, 8, 16, 3)
+_NEAR = 17
+"""Frames, or bins, over which the mean is taken that a magnitude is compared with."""
+_CONTEXT = sum(_DILATIONS) + _NEAR // 2
+"""Frames to either side that a mask depends on."""
+_CHUNK_FRAMES = 1024
+_FLOOR = 1e-3
+_SILENCE = 1e-6
+
+
+def _band_edges() -> list[int]:
+    """Bins at which bands begin, and the end: 47 Hz wide at first, 1.3 kHz at last."""
+    widths = [4] * 11 + [8] * 5 + [16] * 5 + [32] * 5 + [64] * 5
+    edges = [0]
+    for width in widths:
+        edges.append(edges[-1] + width)
+    left = BINS - edges[-1]
+    return [*edges, edges[-1] + left // 3, edges[-1] + 2 * left // 3, BINS]
+
+
+_EDGES = _band_edges()
+_BANDS = list(itertools.pairwise(_EDGES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StemConfig:
+    """Sizes of the net.
+
+    Args:
+        channels: of the vector that a band has in each frame.
+        hidden: of the small net that gives a band's masks.
+    """
+
+    channels: int = 64
+    hidden: int = 96
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "hidden"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"StemConfig: {name} must be 1 or more, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `StemConfig(**config.to_dict()) == config`."""
+        return asdict(self)
+
+
+class StemNetwork(nn.Module):
+    """Magnitudes of a sound whose RMS is 1 in, logits of the shares out. Shape: `[B, N, F] -> [B, 4, N, F]`.
+
+    >>> StemNetwork(StemConfig())(torch.zeros(2, 5, 1025)).shape
+    torch.Size([2, 4, 5, 1025])
+    """
+
+    def __init__(self, config: StemConfig) -> None:
+        super().__init__()
+        size, count = config.channels, len(_BANDS)
+        self.inlets = nn.ModuleList(nn.Linear(3 * (end - start), size) for start, end in _BANDS)
+        self.blocks = nn.Sequential(*(_Block(size, count, dilation) for dilation in _DILATIONS))
+        self.hidden = nn.ModuleList(
+            nn.Linear(size + 3 * (end - start), config.hidden) for start, end in _BANDS
+        )
+        self.outlets = nn.ModuleList(
+            nn.Linear(config.hidden, len(STEMS) * (end - start)) for start, end in _BANDS
+        )
+
+    def forward(self, magnitudes: Float[Tensor, "B N F"]) -> Float[Tensor, "B 4 N F"]:
+        """Logits of each player's share; a softmax over them gives the shares."""
+        logs = torch.log(magnitudes + _FLOOR)
+        over_time = avg_pool1d(logs.mT, _NEAR, 1, _NEAR // 2, count_include_pad=False).mT
+        over_bins = avg_pool1d(logs, _NEAR, 1, _NEAR // 2, count_include_pad=False)
+        seen = torch.stack([logs / 3, logs - over_time, logs - over_bins], dim=3)  # [B, N, F, 3]
+        parts = [seen[:, :, start:end].flatten(2) for start, end in _BANDS]
+        vectors = torch.stack([inlet(part) for inlet, part in zip(self.inlets, parts, strict=True)], dim=2)
+        vectors = _of_one_size(self.blocks(vectors))  # [B, N, bands, C]
+        found = []
+        for band, (part, hidden, outlet) in enumerate(zip(parts, self.hidden, self.outlets, strict=True)):
+            inner = relu(hidden(torch.cat([vectors[:, :, band], part], dim=2)))
+            found.append(outlet(inner).unflatten(2, (len(STEMS), -1)))
+        return torch.cat(found, dim=3).transpose(1, 2)
+
+
+class _Block(nn.Module):
+    """Along time, across bands, within each vector. Shape: `[B, N, bands, C] -> [B, N, bands, C]`."""
+
+    def __init__(self, channels: int, bands: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.time = nn.Linear(3 * channels, channels)
+        self.across = nn.Linear(bands, 2 * bands)
+        self.across_back = nn.Linear(2 * bands, bands)
+        self.within = nn.Linear(channels, 2 * channels)
+        self.within_back = nn.Linear(2 * channels, channels)
+
+    def forward(self, vectors: Float[Tensor, "B N b C"]) -> Float[Tensor, "B N b C"]:
+        size, apart = vectors.shape[1], self.dilation
+        around = pad(_of_one_size(vectors), (0, 0, 0, 0, apart, apart))
+        near = torch.cat([around[:, shift : shift + size] for shift in (0, apart, 2 * apart)], dim=3)
+        vectors = vectors + relu(self.time(near))
+        mixed = self.across_back(relu(self.across(_of_one_size(vectors).mT))).mT
+        vectors = vectors + mixed
+        return vectors + self.within_back(relu(self.within(_of_one_size(vectors))))
+
+
+def _of_one_size(vectors: Tensor) -> Tensor:
+    """Every vector scaled to a mean square of 1."""
+    return vectors * (vectors.square().mean(dim=-1, keepdim=True) + 1e-5).rsqrt()
+
+
+def spectrogram(sound: Float[Tensor, "B T"]) -> Complex[Tensor, "B N F"]:
+    """Short-time spectra at 24 kHz, windows of 85 ms every 21 ms; `N = 1 + T // 512`."""
+    window = torch.hann_window(SIZE)
+    return torch.stft(sound, SIZE, HOP, window=window, return_complex=True, pad_mode="constant").mT
+
+
+def scaled(sound: Float[Tensor, "B T"]) -> tuple[Tensor, Tensor]:
+    """Sounds with an RMS of 1, and what they were divided by, `[B, 1]`; silence stays as it is."""
+    level = sound.square().mean(dim=1, keepdim=True).sqrt()
+    level = torch.where(level < _SILENCE, torch.ones_like(level), level)
+    return sound / level, level
+
+
+class StemSeparator:
+    """A trained net. `hafm.stages.separators` reads and writes them.
+
+    Args:
+        config: of the net.
+        weights: of the net, by name.
+
+    Raises:
+        UsageError: the weights do not fit.
+    """
+
+    def __init__(self, *, config: StemConfig, weights: Mapping[str, Tensor]) -> None:
+        self.config = config
+        with torch.device("meta"):
+            network = StemNetwork(config)
+        try:
+            network.load_state_dict(dict(weights), strict=True, assign=True)
+        except RuntimeError as error:
+            raise UsageError(f"these weights do not fit a net of {config}: {error}") from error
+        self._network = network.eval().requires_grad_(False)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Of the net, by name."""
+        return dict(self._network.state_dict())
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of configuration and weights."""
+        return fingerprint({"kind": "stems", "config": self.config.to_dict()}, self.weights)
+
+    @torch.inference_mode()
+    def separate(self, sound: Float[Tensor, "C T"], sample_rate: int) -> Stems:
+        """The stems of a band.
+
+        Args:
+            sound: instruments only; a voice would be given to the melody.
+            sample_rate: in Hz.
+
+        Returns:
+            For each of `STEMS` a waveform like `sound`. Their sum is the sound up to rounding (2e-6 of full
+            scale).
+        """
+        num_samples = sound.shape[1]
+        mono = resample(sound.mean(dim=0, keepdim=True), sample_rate, RATE)
+        spectra = spectrogram(mono)[0]
+        magnitudes = spectrogram(scaled(mono)[0])[0].abs()
+        masks = torch.cat(list(self._masks(magnitudes)), dim=1)  # [4, N, F]
+        window = torch.hann_window(SIZE)
+        stems = {}
+        for name, mask in zip(STEMS, masks, strict=True):
+            stem = torch.istft((mask * spectra).mT[None], SIZE, HOP, window=window, length=mono.shape[1])
+            stems[name] = resample(stem, RATE, sample_rate, num_samples).expand_as(sound)
+        rest = (sound - sum(stems.values())) / len(STEMS)
+        return {name: stem + rest for name, stem in stems.items()}
+
+    def _masks(self, magnitudes: Float[Tensor, "N F"]) -> Iterator[Float[Tensor, "4 n F"]]:
+        """The shares, some frames at a time; what they are does not depend on the cuts."""
+        size = len(magnitudes)
+        for start in range(0, size, _CHUNK_FRAMES):
+            end = min(start + _CHUNK_FRAMES, size)
+            first, last = max(0, start - _CONTEXT), min(size, end + _CONTEXT)
+            logits = self._network(magnitudes[None, first:last])[0]
+            yield logits.softmax(dim=0)[:, start - first : end - first]
