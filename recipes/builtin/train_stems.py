@@ -106,6 +106,8 @@ def read_examples(pairs: Path, *, cache: Path, codec: Codec) -> list[Example]:
     listed = cache / "pairs.json"
     if not listed.is_file():
         for number, truth in enumerate(truths):
+            if (cache / f"{truth.stem}.npy").is_file():
+                continue
             stems = heard_stems(truth)
             rows = [*stems]
             if number % CODED_EVERY == 0:
@@ -113,7 +115,8 @@ def read_examples(pairs: Path, *, cache: Path, codec: Codec) -> list[Example]:
                     band = torch.from_numpy(stems.sum(axis=0))[None, None]
                     rows.append(codec.decode(codec.encode(band))[0, 0, : stems.shape[1]].numpy())
             whole = np.round(np.clip(np.stack(rows), -1, 1) * FULL_SCALE).astype(np.int16)
-            np.save(cache / f"{truth.stem}.npy", whole)
+            np.save(cache / "partial.npy", whole)
+            (cache / "partial.npy").replace(cache / f"{truth.stem}.npy")
         listed.write_text(json.dumps([truth.stem for truth in truths]))
     examples = []
     for stem in json.loads(listed.read_text(encoding="utf-8")):

@@ -44,7 +44,7 @@ def test_help_of_generate_is_complete(hafm: Hafm, monkeypatch: pytest.MonkeyPatc
 
 def test_a_replay_settles_every_option_but_these() -> None:
     """Whatever is not in `BESIDE_REPLAY` is refused beside `--replay`; a new option is decided on here."""
-    free = {"output", "vocal", "replay", "separator", "bundle", "device", "plot", "overwrite"}
+    free = {"output", "vocal", "replay", "separator", "bundle", "device", "plot", "stems", "overwrite"}
     free |= {"json", "quiet", "debug"}
     assert {name.removeprefix("--") for name in BESIDE_REPLAY} == free
     assert free - {"json"} <= set(inspect.signature(Generate).parameters)

@@ -1,5 +1,6 @@
 """`hafm generate` when all is well: files, options, takes, replay, JSON, progress."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 import soundfile
 
 from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS
+from hafm.separate.stems import STEMS
+from hafm.stages.separators import builtin_separator, separator_fingerprint
 from tests.app.conftest import RATE, Hafm, Ran, tree
 from tests.unchecked import unchecked
 
@@ -106,6 +109,46 @@ def test_another_seed_is_another_accompaniment(vocal: Path, bundle: Path, hafm: 
     for seed in (1, 2):
         assert quick(hafm, vocal, bundle, tmp_path / str(seed), "--seed", seed).code == 0
     assert (tmp_path / "1/mix.wav").read_bytes() != (tmp_path / "2/mix.wav").read_bytes()
+
+
+@pytest.mark.parametrize("format", ["wav", "flac"])
+def test_stems_add_up_to_the_accompaniment(
+    format: str, vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path
+) -> None:
+    ran = quick(hafm, vocal, bundle, tmp_path / "out", "--stems", "--format", format, "--json")
+    assert ran.code == 0, ran.err
+    [take] = ran.json["takes"]
+    paths = {name: tmp_path / f"out/stems/{name}.{format}" for name in STEMS}
+    assert {name: take[f"stems/{name}"] for name in STEMS} == {
+        name: str(path) for name, path in paths.items()
+    }
+    band, rate = soundfile.read(take["accompaniment"], dtype="float64")
+    stems = [soundfile.read(path, dtype="float64") for path in paths.values()]
+    assert {each for _, each in stems} == {rate} == {RATE}
+    assert np.abs(sum(stem for stem, _ in stems) - band).max() <= 3 / 2**23
+    assert all(stem.any() for stem, _ in stems)
+    output = json.loads((tmp_path / "out/generation.json").read_text())["output"]
+    assert output["stems"] == separator_fingerprint(builtin_separator())
+    for path in paths.values():
+        name = path.relative_to(tmp_path / "out").as_posix()
+        assert output["files"][name] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_replay_makes_stems_again_or_adds_them(
+    made: Path, vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path
+) -> None:
+    record = made / "generation.json"
+    assert hafm("generate", "--replay", record, "--stems", "-o", tmp_path / "added").code == 0
+    added = tree(tmp_path / "added")
+    assert set(added) == {*NAMES, *(f"stems/{name}.wav" for name in STEMS)}
+    assert added["accompaniment.wav"] == tree(made)["accompaniment.wav"]
+    ran = hafm("generate", "--replay", tmp_path / "added/generation.json", "-o", tmp_path / "again")
+    assert "stems" not in ran.err
+    assert tree(tmp_path / "again") == added
+    other = (tmp_path / "added/generation.json").read_text().replace('"stems": "', '"stems": "0')
+    (tmp_path / "other.json").write_text(other)
+    ran = hafm("generate", "--replay", tmp_path / "other.json", "-o", tmp_path / "third")
+    assert "the stems of the record were parted by another net" in ran.err
 
 
 def test_json_has_all_that_a_program_needs(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:

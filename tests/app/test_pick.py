@@ -150,11 +150,13 @@ def test_the_summary_says_which_and_why_without_mir_eval(
 
 
 @pytest.mark.slow
-def test_plots_are_copied_too(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
-    ran = generate(hafm, vocal, bundle, tmp_path / "out", "--pick", "best", "--plot", "--json")
+def test_plots_and_stems_are_copied_too(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
+    ran = generate(hafm, vocal, bundle, tmp_path / "out", "--pick", "best", "--plot", "--stems", "--json")
     best = ran.json["best"]
-    assert Path(best["plot"]) == tmp_path / "out/plot.png"
-    assert Path(best["plot"]).read_bytes() == (tmp_path / f"out/take-{best['take']}/plot.png").read_bytes()
+    for what, file in (("plot", "plot.png"), ("stems/bass", "stems/bass.wav")):
+        assert Path(best[what]) == tmp_path / "out" / file
+        there = tmp_path / f"out/take-{best['take']}" / file
+        assert Path(best[what]).read_bytes() == there.read_bytes()
 
 
 @pytest.mark.parametrize("takes", [[], ["--takes", "1"]])

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 import soundfile
 
+from hafm.separate.stems import STEMS
 from hafm.web.store import Store
 from tests.web.conftest import RATE, Singer, sung_wav
 from tests.web.stub import DIE, REFUSED, WRONG
@@ -162,14 +163,14 @@ def test_a_take_is_carried_home(studio: Singer) -> None:
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             assert archive.testzip() is None
             assert sorted(archive.namelist()) == sorted(
-                [f"Blue sky/0{n} Blue sky {what}.{format}" for n, what in enumerate(SOUNDS, 1)]
+                [f"Blue sky/0{n} Blue sky {what}.{format}" for n, what in enumerate((*SOUNDS, *STEMS), 1)]
                 + [
                     f"Blue sky/Blue sky {what}"
                     for what in ("chords.lab", "lead-sheet.json", "lead-sheet.mid")
                 ]
                 + ["Blue sky/generation.json"]
             )
-            for number, what in enumerate(SOUNDS, 1):
+            for number, what in enumerate((*SOUNDS, *STEMS), 1):
                 data = archive.read(f"Blue sky/0{number} Blue sky {what}.{format}")
                 sound, rate = soundfile.read(io.BytesIO(data))
                 assert (len(sound), rate) == (96_000, RATE)

@@ -82,10 +82,7 @@ class Arrange(SheetCommand):
     output: options.Output
     overwrite: options.Overwrite = False
     format: options.Format = "wav"
-    stems: Annotated[
-        bool,
-        option("Write drums, bass, harmony and melody, too: stems/.", "--stems", panel=options.WRITTEN),
-    ] = False
+    stems: options.Stems = False
     balance: options.Balance = None
     loudness: options.Loudness = None
     style: Annotated[

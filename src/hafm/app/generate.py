@@ -45,6 +45,7 @@ BESIDE_REPLAY = frozenset(
         "--output",
         "--overwrite",
         "--plot",
+        "--stems",
         "--bundle",
         "--device",
         "--json",
@@ -142,6 +143,7 @@ class Generate(SheetCommand, options.DrawingCommand):
     plot: Annotated[bool, option("Draw waveforms and pitch classes: plot.png.", "--plot", panel=WRITTEN)] = (
         False
     )
+    stems: options.Stems = False
     bundle: options.BundleOfRecord = None
     takes: Annotated[
         int,
@@ -207,6 +209,7 @@ class Generate(SheetCommand, options.DrawingCommand):
         "hafm generate vocal.wav -o out/ --guide sheet/lead-sheet.json",
         "hafm generate song.wav -o out/ --start 30 --seconds 20 --skip-fine",
         "hafm generate vocal.wav -o out/ --preview",
+        "hafm generate vocal.wav -o out/ --stems",
         "hafm generate song.mp3 -o out/ --separate --separator vocals.onnx",
         "hafm generate --replay out/generation.json -o again/",
         "hafm generate --keep out/generation.json --region 12.5-20 --seed 2 -o other/",
@@ -431,6 +434,15 @@ class _Plan:
     def notes(self, sheet: SheetRequest) -> list[str]:
         """What a user should know of what was asked for."""
         request = self.request
+        if request.replay is not None and self.record is not None and self.record.output is not None:
+            from hafm.stages.separators import builtin_separator, separator_fingerprint
+
+            then = self.record.output.stems
+            if then is not None and then != separator_fingerprint(builtin_separator()):
+                return [
+                    "the stems of the record were parted by another net than this version of hafm has: the "
+                    "same accompaniment may be parted otherwise"
+                ]
         if self.record is None or request.keep is None or request.seed != self.record.settings.seed:
             return []
         if not sheet.is_empty:
@@ -451,7 +463,7 @@ class _Plan:
             best=request.pick == "best",
             separated=self.separator is not None,
             plot=request.plot,
-            save_options=self.save_options,
+            save_options={**self.save_options, **({"stems": True} if request.stems else {})},
         )
 
     def stage_seconds(self, vocal_seconds: float) -> float:

@@ -1,6 +1,7 @@
 """The files of `hafm generate`: which there will be, whether there is room, and how they are written.
 
     OUT/accompaniment.wav  mix.wav  vocal.wav?  plot.png?  generation.json      of one take
+    OUT/stems/drums.wav  bass.wav  harmony.wav  melody.wav                      with --stems
     OUT/take-1/ ...  OUT/take-2/ ...                                            of several, each like that
     OUT/...  OUT/ranking.json                                                   `--pick best`: the best again
     OUT/lead-sheet.json  lead-sheet.mid                                         what all takes follow
@@ -60,12 +61,20 @@ class Delivery:
     def _format(self) -> str:
         return str(self.save_options.get("format", "wav"))
 
+    @property
+    def _stems(self) -> tuple[str, ...]:
+        """Of each take."""
+        from hafm.guide.lead_sheet import PLAYERS
+
+        return PLAYERS if self.save_options.get("stems") else ()
+
     def _names(self) -> list[str]:
         """Of all files, below the output folder."""
         from hafm.generate.accompaniment import RECORD_FILE
         from hafm.guide.sheet_files import SHEET_FILES
 
         sounds = ["accompaniment", "mix", *(["vocal"] if self.separated else [])]
+        sounds += [f"stems/{name}" for name in self._stems]
         names = [*(f"{sound}.{self._format}" for sound in sounds), RECORD_FILE]
         names += ["plot.png"] if self.plot else []
         top = [*names, _RANKING_FILE] if self.best or self.takes == 1 else []
@@ -108,6 +117,7 @@ class Delivery:
         channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
         if self.separated:
             channels += 2 * vocal.num_channels  # the vocal, which may need floats
+        channels += 2 * len(self._stems)
         samples = vocal.num_samples + longer_seconds * vocal.sample_rate
         each = channels * samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE
         largest = _BYTES_PER_SAMPLE * vocal.waveform.numel() if self._format == "wav" else 0
@@ -196,8 +206,10 @@ def put_best(ranking: "Ranking", takes: Sequence[Take], folder: "StagedFolder") 
         assert output is not None, "a record that was saved says how"
         row["accompaniment_sha256"] = output.files[staged[index]["accompaniment"].name]
     paths = {}
+    take_folder = staged[ranking.best.index]["record"].parent
     for name, path in staged[ranking.best.index].items():
-        paths[name] = folder.staging / path.name
+        paths[name] = folder.staging / path.relative_to(take_folder)
+        paths[name].parent.mkdir(exist_ok=True)
         with open(path, "rb") as source, atomic_file(paths[name]) as file:
             shutil.copyfileobj(source, file)
     paths["ranking"] = folder.staging / _RANKING_FILE

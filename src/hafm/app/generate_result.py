@@ -2,8 +2,8 @@
 
 In: where things are and how long they took. Out: a few lines of text, or one JSON object:
 
-    {"takes": [{"take", "accompaniment", "mix", "vocal"?, "record", "plot"?, "levels"}],
-     "best"?: {"take", "why", "accompaniment", "mix", "vocal"?, "record", "plot"?},   with --pick best
+    {"takes": [{"take", "accompaniment", "mix", "vocal"?, "stems/drums"?, ..., "record", "plot"?, "levels"}],
+     "best"?: {"take", "why", "accompaniment", "mix", ..., "record", "plot"?},        with --pick best
      "ranking"?: {...},                                                               as in ranking.json
      "lead_sheet"?: {"lead_sheet", "midi"?, "headline", "unsure", "tempo_bpm", "sheet"},   if one is followed
      "vocal": {"path", "sha256", "start_seconds", "seconds", "sample_rate_hz", "num_samples", "num_channels"},
@@ -53,8 +53,8 @@ class Take:
 
     Args:
         number: from 1.
-        paths: by what they hold: accompaniment, mix, record, vocal if it was separated, and plot if one was
-            drawn.
+        paths: by what they hold: accompaniment, mix, record, vocal if it was separated, stems if they were
+            asked for, and plot if one was drawn.
         levels: of the mix, as `hafm.audio.mixdown` reports them.
     """
 

@@ -132,6 +132,9 @@ Loudness: TypeAlias = Annotated[
 Format: TypeAlias = Annotated[
     SoundFormat, option("Of the sound files; both are 24 bit.", metavar="wav|flac", panel=WRITTEN)
 ]
+Stems: TypeAlias = Annotated[
+    bool, option("Write drums, bass, harmony and melody, too: stems/.", "--stems", panel=WRITTEN)
+]
 Output: TypeAlias = Annotated[Path, output("Where the results go."), needed("out/")]
 Overwrite: TypeAlias = Annotated[
     bool, option("Results may replace files in the folder.", "--overwrite", panel=WRITTEN)

@@ -1,10 +1,11 @@
 """What comes out: an accompaniment, its tokens and how it was made; a mix of it; and files.
 
-In: the values of one generation. Out: a mix `[C, T]`, or three files, or four.
+In: the values of one generation. Out: a mix `[C, T]`, stems, or files.
 
     OUT/accompaniment.wav   mono, as long as the vocal and at its sample rate
     OUT/mix.wav             with the vocal, in the vocal's channels
     OUT/vocal.wav           only if it was separated from a song: as it was heard, and is in the mix
+    OUT/stems/drums.wav     with stems: drums, bass, harmony, melody; their sum is the accompaniment
     OUT/generation.json     how to make them again (`hafm.generate.record`)
 
 Conventions: the files are written beside the folder under another name and take their places together,
@@ -25,11 +26,14 @@ from hafm.audio.io import write_audio
 from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
 from hafm.audio.sound import Audio
 from hafm.audio.write_blocks import Encoding, write_blocks
+from hafm.device import one_thread
 from hafm.errors import UsageError
 from hafm.files import atomic_file, check_output_folder, staged_folder
 from hafm.generate.record import GenerationRecord, Output
+from hafm.separate.stems import STEMS
+from hafm.stages.separators import builtin_separator, separator_fingerprint
 
-__all__ = ["RECORD_FILE", "Accompaniment", "Tokens", "write_mixed"]
+__all__ = ["RECORD_FILE", "Accompaniment", "Tokens", "write_mixed", "write_stems"]
 
 RECORD_FILE = "generation.json"
 
@@ -93,11 +97,22 @@ class Accompaniment:
         )
         return mixed
 
+    def stems(self) -> dict[str, Float[Tensor, "1 T"]]:
+        """The accompaniment, parted into `"drums"`, `"bass"`, `"harmony"` and `"melody"`.
+
+        The stages play a band in one; another net hears who plays what (`hafm.separate.stems`). Stems are as
+        long as the accompaniment and add up to it.
+        """
+        with one_thread():
+            found = dict(builtin_separator().separate(self.waveform, self.sample_rate))
+        return {name: found[name] for name in STEMS}
+
     def save(
         self,
         folder: str | os.PathLike[str],
         *,
         format: Literal["wav", "flac"] = "wav",
+        stems: bool = False,
         overwrite: bool = False,
         balance_db: float = BALANCE_DB,
         loudness_lufs: float = LOUDNESS_LUFS,
@@ -107,11 +122,13 @@ class Accompaniment:
         Args:
             folder: where to; made if it is not there.
             format: of the sound files.
+            stems: whether to write the stems, too.
             overwrite: whether files in the folder may be replaced; others that lie there stay.
             balance_db, loudness_lufs: of the mix; see `mix`.
 
         Returns:
-            The files, under `"accompaniment"`, `"mix"` and `"record"`, and `"vocal"` if it was separated.
+            The files, under `"accompaniment"`, `"mix"` and `"record"`, `"vocal"` if it was separated, and
+            `"stems/drums"` and so on.
 
         Raises:
             UsageError: a level is outside its range, or the format is unknown.
@@ -120,6 +137,7 @@ class Accompaniment:
         if format not in ("wav", "flac"):
             raise UsageError(f"format={format!r}: give 'wav' or 'flac'")
         channels = 1 + self.vocal.num_channels * (1 if self.record.separation is None else 2)
+        channels += len(STEMS) if stems else 0
         target = check_output_folder(
             folder,
             overwrite=overwrite,
@@ -128,7 +146,11 @@ class Accompaniment:
         )
         with staged_folder(target, last=[RECORD_FILE]) as filled:
             paths, _ = self.write(
-                filled.staging, format=format, balance_db=balance_db, loudness_lufs=loudness_lufs
+                filled.staging,
+                format=format,
+                stems=stems,
+                balance_db=balance_db,
+                loudness_lufs=loudness_lufs,
             )
         return {what: filled.final(path) for what, path in paths.items()}
 
@@ -137,6 +159,7 @@ class Accompaniment:
         folder: Path,
         *,
         format: Literal["wav", "flac"] = "wav",
+        stems: bool = False,
         balance_db: float = BALANCE_DB,
         loudness_lufs: float = LOUDNESS_LUFS,
     ) -> tuple[dict[str, Path], Output]:
@@ -144,7 +167,7 @@ class Accompaniment:
 
         Args:
             folder: where to; made if it is not there.
-            format, balance_db, loudness_lufs: see `save`.
+            format, stems, balance_db, loudness_lufs: see `save`.
 
         Returns:
             The files as `save` returns them, and what the record says of them.
@@ -162,27 +185,20 @@ class Accompaniment:
             loudness_lufs=loudness_lufs,
         )
         if self.record.separation is not None:
-            paths["vocal"] = self._write_vocal(folder, format)
-            output = replace(output, files={**output.files, **_hash(paths["vocal"])})
+            paths["vocal"] = folder / _file_name("vocal", self.vocal.waveform, format)
+            _write_unscaled(paths["vocal"], self.vocal.waveform, self.sample_rate)
+            output = replace(output, files={**output.files, **_hash(paths["vocal"], folder)})
+        if stems:
+            written, fingerprint = write_stems(folder, self.waveform, self.sample_rate, format=format)
+            paths |= written
+            hashes = {
+                name: digest for path in written.values() for name, digest in _hash(path, folder).items()
+            }
+            output = replace(output, files={**output.files, **hashes}, stems=fingerprint)
         paths["record"] = folder / RECORD_FILE
         with atomic_file(paths["record"]) as file:
             file.write(replace(self.record, output=output).to_json().encode())
         return paths, output
-
-    def _write_vocal(self, folder: Path, format: Literal["wav", "flac"]) -> Path:
-        """Writes the vocal at its own level, as floats where 24 bits would clip it."""
-        waveform = self.vocal.waveform
-        encoding: Encoding = format if float(waveform.abs().max()) <= 1.0 else "wav-float"
-        path = folder / ("vocal.flac" if encoding == "flac" else "vocal.wav")
-        write_blocks(
-            path,
-            [waveform],
-            self.sample_rate,
-            num_channels=self.vocal.num_channels,
-            num_samples=self.vocal.num_samples,
-            encoding=encoding,
-        )
-        return path
 
 
 def write_mixed(
@@ -222,10 +238,49 @@ def write_mixed(
         balance_db=balance_db,
         loudness_lufs=loudness_lufs,
         levels=asdict(levels),
-        files={name: digest for path in paths.values() for name, digest in _hash(path).items()},
+        files={name: digest for path in paths.values() for name, digest in _hash(path, folder).items()},
     )
     return paths, output
 
 
-def _hash(path: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+def write_stems(
+    folder: Path, band: Float[Tensor, "C T"], sample_rate: int, *, format: Literal["wav", "flac"] = "wav"
+) -> tuple[dict[str, Path], str]:
+    """Parts a band into its players and writes their stems, one after the other.
+
+    Args:
+        folder: where to; the files are in its folder `stems`.
+        band: instruments only.
+        sample_rate: in Hz.
+        format: of the files; what would clip is WAV with floats.
+
+    Returns:
+        The files, under `"stems/drums"` and so on, and the fingerprint of what parted the band.
+
+    Raises:
+        OutputError: the disk is full, or there is no permission.
+    """
+    separator = builtin_separator()
+    (folder / "stems").mkdir(exist_ok=True)
+    paths = {}
+    with one_thread():
+        for name, stem in separator.separate(band, sample_rate):
+            paths[f"stems/{name}"] = folder / _file_name(f"stems/{name}", stem, format)
+            _write_unscaled(paths[f"stems/{name}"], stem, sample_rate)
+    return {f"stems/{name}": paths[f"stems/{name}"] for name in STEMS}, separator_fingerprint(separator)
+
+
+def _file_name(what: str, waveform: Tensor, format: Literal["wav", "flac"]) -> str:
+    """Of a sound that keeps its own level: WAV with floats where 24 bits would clip it."""
+    return f"{what}.{format if float(waveform.abs().max()) <= 1.0 else 'wav'}"
+
+
+def _write_unscaled(path: Path, waveform: Float[Tensor, "C T"], sample_rate: int) -> None:
+    clips = float(waveform.abs().max()) > 1.0
+    encoding: Encoding = "flac" if path.suffix == ".flac" else "wav-float" if clips else "wav"
+    channels, samples = waveform.shape
+    write_blocks(path, [waveform], sample_rate, num_channels=channels, num_samples=samples, encoding=encoding)
+
+
+def _hash(path: Path, folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()}

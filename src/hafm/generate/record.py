@@ -14,6 +14,7 @@ In: what a generation used. Out: JSON; and back, the same values, checked.
     again         the stretch that was made again, and    the kept sound is read, or made again
                   the record of what was kept; else absent    from its record
     output        format, levels, SHA-256 of every file     taken over; tells whether bytes are the same
+                  and, if there are stems, what parted it
 
 Conventions: the record is written last, when the files that it names lie complete beside it. The same seed,
 machine and versions give the same bytes; other devices and releases are not promised to.
@@ -201,6 +202,7 @@ class Output:
         loudness_lufs: of the mix, as asked for.
         levels: what came out of it (`hafm.audio.mixdown.Levels`).
         files: SHA-256 by name, beside the record.
+        stems: fingerprint of the net that parted the accompaniment into stems; None without them.
     """
 
     format: Literal["wav", "flac"]
@@ -208,6 +210,7 @@ class Output:
     loudness_lufs: float
     levels: Mapping[str, float | None]
     files: Mapping[str, str]
+    stems: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +259,8 @@ class GenerationRecord:
         for name, default in (("guide_guidance", None), ("coarse_guidance", None), ("engine", "torch")):
             if values["settings"][name] == default:  # as records were written that knew of none
                 del values["settings"][name]
+        if self.output is not None and self.output.stems is None:
+            del values["output"]["stems"]
         values["environment"] = self.environment.to_json()
         if self.lead_sheet is None:
             del values["lead_sheet"]
@@ -321,6 +326,7 @@ class GenerationRecord:
             "format": self.output.format,
             "balance_db": self.output.balance_db,
             "loudness_lufs": self.output.loudness_lufs,
+            **({} if self.output.stems is None else {"stems": True}),
         }
 
     def require_bundle(self, fingerprint: str) -> None:

@@ -4,11 +4,13 @@ In: an instrumental [C, T] at any rate. Out: one stem for each player, [C, T], w
 
     sound --mono, 24 kHz--> spectrogram [N, F] -> net -> shares [4, N, F] -> back --to its rate--> stems
       |                                                                                             |
-      +-- minus all stems, shared out evenly -------------------------------------------------------+
+      +-- minus drums, bass and melody: harmony <---------------------------------------------------+
 
 For each point of the spectrogram the net says how it is shared out among the four players: the shares are
-positive and sum to 1, so the stems sum to the sound up to rounding; what resampling takes away above 12 kHz
-goes to the stems evenly. What the net sees is scaled by the sound's RMS, so that the level changes nothing.
+positive and sum to 1. Harmony is what the others leave, so the stems sum to the sound, above 12 kHz too. What
+the net sees is scaled by the sound's RMS, so that the level changes nothing.
+
+Memory: pieces of 22 s go through the net; beside them lie the four stems at 24 kHz.
 
 The net cuts the spectrum into bands, narrow ones below, and keeps one vector for each band and frame:
 
@@ -25,7 +27,7 @@ its recurrence; masks that sum to 1 so that nothing is lost or played twice.
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from jaxtyping import Complex, Float
@@ -34,9 +36,8 @@ from torch.nn.functional import avg_pool1d, pad, relu
 
 from hafm.audio.resample import resample
 from hafm.errors import UsageError
-from hafm.tokens.fingerprint import fingerprint
 
-__all__ = ["STEMS", "StemConfig", "StemNetwork", "StemSeparator", "Stems", "scaled", "spectrogram"]
+__all__ = ["STEMS", "StemConfig", "StemNetwork", "StemSeparator", "scaled", "spectrogram"]
 
 STEMS = ("drums", "bass", "harmony", "melody")
 
@@ -44,15 +45,15 @@ RATE = 24_000
 SIZE, HOP = 2048, 512
 BINS = SIZE // 2 + 1
 
-Stems: TypeAlias = dict[str, Tensor]
-"""A waveform for each of `STEMS`."""
+_LEFT_OVER = "harmony"
+"""The stem that is what the others leave, so that nothing is lost."""
 
 _DILATIONS = (1, 2, 4, 8, 16, 3)
 _NEAR = 17
 """Frames, or bins, over which the mean is taken that a magnitude is compared with."""
 _CONTEXT = sum(_DILATIONS) + _NEAR // 2
 """Frames to either side that a mask depends on."""
-_CHUNK_FRAMES = 1024
+_PIECE_FRAMES = 1024
 _FLOOR = 1e-3
 _SILENCE = 1e-6
 
@@ -147,7 +148,8 @@ class _Block(nn.Module):
         vectors = vectors + relu(self.time(near))
         mixed = self.across_back(relu(self.across(_of_one_size(vectors).mT))).mT
         vectors = vectors + mixed
-        return vectors + self.within_back(relu(self.within(_of_one_size(vectors))))
+        found: Tensor = self.within_back(relu(self.within(_of_one_size(vectors))))
+        return vectors + found
 
 
 def _of_one_size(vectors: Tensor) -> Tensor:
@@ -157,8 +159,7 @@ def _of_one_size(vectors: Tensor) -> Tensor:
 
 def spectrogram(sound: Float[Tensor, "B T"]) -> Complex[Tensor, "B N F"]:
     """Short-time spectra at 24 kHz, windows of 85 ms every 21 ms; `N = 1 + T // 512`."""
-    window = torch.hann_window(SIZE)
-    return torch.stft(sound, SIZE, HOP, window=window, return_complex=True, pad_mode="constant").mT
+    return _spectra(pad(sound, (SIZE // 2, SIZE // 2)))
 
 
 def scaled(sound: Float[Tensor, "B T"]) -> tuple[Tensor, Tensor]:
@@ -194,40 +195,53 @@ class StemSeparator:
         """Of the net, by name."""
         return dict(self._network.state_dict())
 
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of configuration and weights."""
-        return fingerprint({"kind": "stems", "config": self.config.to_dict()}, self.weights)
-
     @torch.inference_mode()
-    def separate(self, sound: Float[Tensor, "C T"], sample_rate: int) -> Stems:
-        """The stems of a band.
+    def separate(self, sound: Float[Tensor, "C T"], sample_rate: int) -> Iterator[tuple[str, Tensor]]:
+        """The stems of a band, one after the other.
 
         Args:
-            sound: instruments only; a voice would be given to the melody.
+            sound: instruments only; a voice would be shared out among them.
             sample_rate: in Hz.
 
-        Returns:
-            For each of `STEMS` a waveform like `sound`. Their sum is the sound up to rounding (2e-6 of full
-            scale).
+        Yields:
+            For each of `STEMS`, in another order, its name and a waveform like `sound`. Their sum is the
+            sound up to rounding.
         """
         num_samples = sound.shape[1]
         mono = resample(sound.mean(dim=0, keepdim=True), sample_rate, RATE)
-        spectra = spectrogram(mono)[0]
-        magnitudes = spectrogram(scaled(mono)[0])[0].abs()
-        masks = torch.cat(list(self._masks(magnitudes)), dim=1)  # [4, N, F]
-        window = torch.hann_window(SIZE)
-        stems = {}
-        for name, mask in zip(STEMS, masks, strict=True):
-            stem = torch.istft((mask * spectra).mT[None], SIZE, HOP, window=window, length=mono.shape[1])
-            stems[name] = resample(stem, RATE, sample_rate, num_samples).expand_as(sound)
-        rest = (sound - sum(stems.values())) / len(STEMS)
-        return {name: stem + rest for name, stem in stems.items()}
+        left = sound
+        stems = dict(zip(STEMS, self._stems(mono), strict=True))
+        for name in STEMS:
+            if name != _LEFT_OVER:
+                stem = resample(stems.pop(name)[None], RATE, sample_rate, num_samples).expand_as(sound)
+                left = left - stem
+                yield name, stem
+        yield _LEFT_OVER, left
 
-    def _masks(self, magnitudes: Float[Tensor, "N F"]) -> Iterator[Float[Tensor, "4 n F"]]:
-        """The shares, some frames at a time; what they are does not depend on the cuts."""
-        size = len(magnitudes)
-        for start in range(0, size, _CHUNK_FRAMES):
-            end = min(start + _CHUNK_FRAMES, size)
+    def _stems(self, mono: Float[Tensor, "1 T"]) -> Float[Tensor, "4 T"]:
+        """Each player's share, at 24 kHz. What it is does not depend on where the pieces are cut."""
+        size = 1 + mono.shape[1] // HOP
+        padded, (_, level) = pad(mono, (SIZE // 2, SIZE // 2)), scaled(mono)
+        overlap = SIZE // HOP
+        played = torch.zeros(len(STEMS), size + overlap - 1, HOP)
+        weight = torch.zeros(size + overlap - 1, HOP)
+        window = torch.hann_window(SIZE)
+        for start in range(0, size, _PIECE_FRAMES):
+            end = min(start + _PIECE_FRAMES, size)
             first, last = max(0, start - _CONTEXT), min(size, end + _CONTEXT)
-            logits = self._network(magnitudes[None, first:last])[0]
-            yield logits.softmax(dim=0)[:, start - first : end - first]
+            spectra = _spectra(padded[:, first * HOP : (last - 1) * HOP + SIZE])
+            shares = self._network(spectra.abs() / level)[0].softmax(dim=0)
+            inside = slice(start - first, end - first)
+            frames = torch.fft.irfft(shares[:, inside] * spectra[:, inside]) * window
+            for part in range(overlap):
+                samples = slice(part * HOP, (part + 1) * HOP)
+                played[:, start + part : end + part] += frames[..., samples]
+                weight[start + part : end + part] += window[samples].square()
+        whole = (played / weight.clamp_min(_SILENCE)).flatten(1)
+        return whole[:, SIZE // 2 :][:, : mono.shape[1]]
+
+
+def _spectra(padded: Float[Tensor, "B t"]) -> Complex[Tensor, "B N F"]:
+    window = torch.hann_window(SIZE)
+    spectra: Tensor = torch.stft(padded, SIZE, HOP, window=window, center=False, return_complex=True)
+    return spectra.mT

@@ -1,6 +1,8 @@
 """The net that parts a band into its players, on disk: a file of weights that says by itself what it holds.
 
 In: a trained `StemSeparator` and a storage. Out: `stems.safetensors`; and back.
+
+One comes with the package, beside the built-in bundle and not in it: it hears a band, whatever played it.
 """
 
 from pathlib import Path
@@ -8,13 +10,25 @@ from pathlib import Path
 from hafm.errors import BundleDamaged, UsageError
 from hafm.separate.stems import StemConfig, StemSeparator
 from hafm.stages.weights import Storage, read_metadata, read_weights, stored, write_weights
+from hafm.tokens.fingerprint import fingerprint
 
-__all__ = ["as_stored", "read_separator", "write_separator"]
+__all__ = ["builtin_separator", "read_separator", "separator_fingerprint", "write_separator"]
+
+_BUILTIN = Path(__file__).parents[1] / "assets" / "stems" / "stems.safetensors"
 
 
-def as_stored(separator: StemSeparator, storage: Storage) -> StemSeparator:
-    """The separator as it comes back from the disk."""
-    return StemSeparator(config=separator.config, weights=stored(separator.weights, storage))
+def builtin_separator() -> StemSeparator:
+    """The separator that comes with hafm.
+
+    Raises:
+        BundleDamaged: its file is missing or changed.
+    """
+    return read_separator(_BUILTIN)
+
+
+def separator_fingerprint(separator: StemSeparator) -> str:
+    """SHA-256 (hex) of configuration and weights."""
+    return fingerprint({"kind": "stems", "config": separator.config.to_dict()}, separator.weights)
 
 
 def write_separator(path: Path, separator: StemSeparator, *, storage: Storage) -> None:
@@ -24,10 +38,9 @@ def write_separator(path: Path, separator: StemSeparator, *, storage: Storage) -
         ValueError: a weight is not finite.
         OutputError: the file cannot be written.
     """
-    metadata = {
-        "stems": separator.config.to_dict(),
-        "fingerprint": as_stored(separator, storage).fingerprint(),
-    }
+    weights = stored(separator.weights, storage)
+    found = separator_fingerprint(StemSeparator(config=separator.config, weights=weights))
+    metadata = {"stems": separator.config.to_dict(), "fingerprint": found}
     write_weights(path, separator.weights, storage=storage, metadata=metadata)
 
 
@@ -42,6 +55,6 @@ def read_separator(path: Path) -> StemSeparator:
         separator = StemSeparator(config=StemConfig(**metadata["stems"]), weights=weights)
     except (UsageError, TypeError, KeyError) as error:
         raise BundleDamaged(f"'{path}' does not hold a stem separator ({error}); get it again") from error
-    if separator.fingerprint() != metadata.get("fingerprint"):
+    if separator_fingerprint(separator) != metadata.get("fingerprint"):
         raise BundleDamaged(f"'{path}' does not hold the weights that it was written with; get it again")
     return separator

@@ -6,7 +6,7 @@ In: a project's folder and a take. Out: `export.zip`:
          02 NAME accompaniment.wav
          03 NAME mix.wav
          04 NAME click.wav           a stroke per beat; downbeats higher
-         05 NAME drums.wav           and bass, harmony, melody, of a band of samples: those that sound
+         05 NAME drums.wav           and bass, harmony, melody: those that sound
          NAME band.mid               its notes
          NAME lead-sheet.json, NAME lead-sheet.mid, NAME chords.lab
          generation.json             how it was made; arrangement.json of a band of samples
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from hafm.audio.io import read_audio, write_audio
 from hafm.files import atomic_file
+from hafm.generate.accompaniment import write_stems
 from hafm.guide.bars import continued_beats
 from hafm.guide.lead_sheet import PLAYERS, LeadSheet
 from hafm.guide.midi_out import lead_sheet_to_midi
@@ -87,12 +88,18 @@ def pack(task: "Export", report: "Report") -> dict[str, Any]:
 
 def _add_origin(archive: zipfile.ZipFile, name: str, take: Path, format: str) -> None:
     """How a take was made, and what that gave besides its sound."""
-    number = 5
-    for player in PLAYERS:
-        path = take / "stems" / f"{player}.wav"
-        if path.is_file() and read_audio(path, allow_silence=True).waveform.any():
-            _add_sound(archive, f"{name}/{number:02d} {name} {player}", path, format)
-            number += 1
+    with tempfile.TemporaryDirectory() as beside:
+        stems = take / "stems"
+        if not stems.is_dir():  # the model plays a band in one
+            band = read_audio(take / "accompaniment.wav", allow_silence=True, min_seconds=0.0)
+            write_stems(Path(beside), band.waveform, band.sample_rate)
+            stems = Path(beside) / "stems"
+        number = 5
+        for player in PLAYERS:
+            path = stems / f"{player}.wav"
+            if path.is_file() and read_audio(path, allow_silence=True, min_seconds=0.0).waveform.any():
+                _add_sound(archive, f"{name}/{number:02d} {name} {player}", path, format)
+                number += 1
     for file, called in (
         ("arrangement.mid", f"{name} band.mid"),
         ("arrangement.json", "arrangement.json"),
