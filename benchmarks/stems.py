@@ -1,9 +1,11 @@
-"""Does the model give stems? Each player asked for alone: who is heard, and does it keep the sheet?
+"""Stems of what the model plays: who is heard in each, and does it keep the sheet?
 
     python -m benchmarks.stems --train work/pairs/train --test work/pairs/test
 
-In: rendered pairs. Out: tables in Markdown, and a line of JSON. For each test song the model plays four
-times, to a sheet that says that drums, bass, harmony or melody alone play in every bar; 10 s, one take.
+In: rendered pairs. Out: tables in Markdown, and a line of JSON. For each test song the model plays the whole
+band, which is parted (`hafm generate --stems`); 10 s, one take. With `--asked` it plays four times more, to a
+sheet that says that drums, bass, harmony or melody alone play in every bar. How well bands are parted whose
+stems are known, `benchmarks.parting` measures.
 
 Who is heard, per 2 s, says a detector that was trained on true bands and sub-mixes (logistic regression on
 `MelModulation`, one per player; truth: who plays in at least half of the window, or in none of it). How often
@@ -16,6 +18,7 @@ Beside it:
     chord tones, bass    shares of the chroma on the sheet's chords and bass notes (`evaluate.fit.obedience`)
     chords       share of the time in which the band analyser names the sheet's root and third
 
+    parted       the model, the whole band asked for, a stem of it
     model        the model, one player asked for
     arrange      stems of `hafm arrange` on the same sheets, which cannot leak: what the measures give at best
     whole        the model, the whole band asked for
@@ -51,11 +54,14 @@ from hafm.evaluate.fit.obedience import sheet_bass_share, sheet_beats, sheet_cho
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.guide.analyser import Analyser
 from hafm.guide.lead_sheet import PLAYERS, LeadSheet, PlayingSpan
+from hafm.stages.separators import builtin_separator
 
 WINDOW_SECONDS = 2.0
 LOW_HZ = 160.0
 LEVELS_DB = {"drums": 0.0, "bass": -1.0, "harmony": -3.0, "melody": -4.0}
 SILENT_DB = -60.0
+LEFT_DB = -25.0
+"""Below that of the band a parted stem is taken for silence."""
 MEASURES = (
     "percussive",
     "below 160 Hz",
@@ -185,6 +191,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=800, help="that the detector learns from")
     parser.add_argument("--songs", type=int, default=20, help="that the model makes stems for")
     parser.add_argument("--rows", type=int, default=10, help="songs in one batch")
+    parser.add_argument("--asked", action="store_true", help="each player asked for alone, too")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -201,9 +208,12 @@ def main() -> None:
     truths = [clip.sheet for clip in clips]
     whole = [replace(sheet, arrangement=()) for sheet in truths]
 
+    bands = played(accompanist, clips, whole, options.rows)
+    separator = builtin_separator()
+    parted = [dict(separator.separate(band[None], RATE)) for band in bands]
     stems = {
         player: played(accompanist, clips, [alone(sheet, player) for sheet in truths], options.rows)
-        for player in PLAYERS
+        for player in (PLAYERS if options.asked else ())
     }
     renderings = [
         arrange_sheet(replace(sheet, arrangement=()), seed=seed, excerpt=True).render(sample_rate=RATE)
@@ -211,13 +221,18 @@ def main() -> None:
     ]
     sounds: dict[str, list[Tensor]] = {}
     for player in PLAYERS:
-        sounds[f"model, {player}"] = [even(stem) for stem in stems[player]]
+        sounds[f"parted, {player}"] = [
+            _heard(stem[player][0], band) for stem, band in zip(parted, bands, strict=True)
+        ]
+        if stems:
+            sounds[f"model, {player}"] = [even(stem) for stem in stems[player]]
         mono = [rendering.stems[player].mean(0) for rendering in renderings]
         sounds[f"arrange, {player}"] = [even(stem) if _sounds(stem) else stem for stem in mono]
-    sounds["model, whole"] = [even(sound) for sound in played(accompanist, clips, whole, options.rows)]
-    sounds["model, sum"] = [
-        summed({player: stems[player][number] for player in PLAYERS}) for number in range(len(clips))
-    ]
+    sounds["model, whole"] = [even(band) for band in bands]
+    if stems:
+        sounds["model, sum"] = [
+            summed({player: stems[player][number] for player in PLAYERS}) for number in range(len(clips))
+        ]
 
     figures: dict[str, Any] = {"detector": right}
     rows = []
@@ -240,6 +255,12 @@ def main() -> None:
     print(f"\n| | clips | {' | '.join(head)} |\n|{'---|' * (2 + len(head))}")
     print("\n".join(rows))
     print(json.dumps(figures))
+
+
+def _heard(stem: Tensor, band: Tensor) -> Tensor:
+    """A parted stem at one loudness, or silence, where what is left of the band is no player."""
+    level = 10 * torch.log10(stem.square().mean().clamp_min(1e-12) / band.square().mean().clamp_min(1e-12))
+    return even(stem) if float(level) > LEFT_DB else torch.zeros_like(stem)
 
 
 def _sounds(stem: Tensor) -> bool:

@@ -58,6 +58,9 @@ HELD_OUT_CROPS = 48
 WARM_UP, COOL_DOWN = 50, 0.5
 _MOST_RATIO = 2.0
 
+CONFIG = StemConfig()
+"""Of the net that comes with hafm."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Example:
@@ -183,14 +186,23 @@ class Training:
         steps: in all.
         rate: highest learning rate.
         seed: of everything that is drawn.
+        config: sizes of the net.
     """
 
-    def __init__(self, *, examples: Sequence[Example], steps: int, rate: float, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        examples: Sequence[Example],
+        steps: int,
+        rate: float,
+        seed: int,
+        config: StemConfig = CONFIG,
+    ) -> None:
         self.examples, self.steps, self.rate, self.seed = examples, steps, rate, seed
         self.step = 0
         torch.manual_seed(seed)
-        self.config = StemConfig()
-        self.network = StemNetwork(self.config)
+        self.config = config
+        self.network = StemNetwork(config)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01
         )

@@ -196,6 +196,16 @@ class StemSeparator:
         return dict(self._network.state_dict())
 
     @torch.inference_mode()
+    def shares(self, mono: Float[Tensor, "1 T"]) -> Float[Tensor, "4 N F"]:
+        """How each point of the spectrogram is shared out among `STEMS`.
+
+        Args:
+            mono: at 24 kHz.
+        """
+        shares: Tensor = self._network(spectrogram(scaled(mono)[0]).abs())[0].softmax(dim=0)
+        return shares
+
+    @torch.inference_mode()
     def separate(self, sound: Float[Tensor, "C T"], sample_rate: int) -> Iterator[tuple[str, Tensor]]:
         """The stems of a band, one after the other.
 

@@ -1,0 +1,163 @@
+"""Training the net that parts a band: what a stem is, crops that add up, runs that go on where they were."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from hafm.separate.stems import STEMS, StemConfig, StemNetwork
+from hafm.stages.bundle import Bundle
+from hafm.tokens.base import Codec
+from recipes.builtin.render import write_pair
+from recipes.builtin.rendering.pair import make_pair
+from recipes.builtin.train_stems import (
+    CROP_SAMPLES,
+    FULL_SCALE,
+    Example,
+    Training,
+    draw_crop,
+    heard_stems,
+    loss_of,
+    read_examples,
+)
+from tests.recipes.rendering import tiny_sources
+
+CONFIG = StemConfig(channels=4, hidden=4)
+
+
+def example(seed: int = 0, *, coded: bool = False) -> Example:
+    """Four players of noise, in bands of their own."""
+    rng = np.random.default_rng(seed)
+    stems = rng.standard_normal((len(STEMS), CROP_SAMPLES + 5000)) * 0.05
+    whole = np.round(stems * FULL_SCALE).astype(np.int16)
+    return Example(stems=whole, coded=whole.sum(axis=0).astype(np.int16) if coded else None)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crops of a quarter of a second, one per step."""
+    monkeypatch.setattr("recipes.builtin.train_stems.CROP_SAMPLES", 6000)
+    monkeypatch.setattr("recipes.builtin.train_stems.BATCH", 1)
+    monkeypatch.setattr("recipes.builtin.train_stems.HELD_OUT_CROPS", 2)
+
+
+def training(steps: int = 3, seed: int = 5) -> Training:
+    return Training(examples=[example(0), example(1)], steps=steps, rate=1e-3, seed=seed, config=CONFIG)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One rendered pair of 4 s with its stems."""
+    folder = tmp_path_factory.mktemp("pairs")
+    write_pair(folder, 0, make_pair(tiny_sources(), seed=0, split="train", index=0, seconds=4.0), stems=True)
+    return folder
+
+
+def test_what_the_players_add_is_the_instrumental(pairs: Path) -> None:
+    stems = heard_stems(pairs / "000000.json")
+    band, _ = soundfile.read(pairs / "000000.instrumental.wav", dtype="float32")
+    assert stems.shape == (len(STEMS), len(band))
+    assert (
+        np.abs(stems.sum(axis=0) - band).max() < 0.01 * np.abs(band).max()
+    )  # dry stems are rounded to 16 bits
+    assert (np.abs(stems).max(axis=1) > 0).sum() > 1
+
+
+def test_a_pair_without_stems_is_named(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "000000.json").write_bytes((pairs / "000000.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match="render the pairs with --stems"):
+        heard_stems(tmp_path / "000000.json")
+    with pytest.raises(ValueError, match="no rendered pairs"):
+        read_examples(pairs / "nowhere", cache=tmp_path / "cache", codec=_codec())
+
+
+def _codec() -> Codec:
+    return Bundle.open("builtin").load_codec()
+
+
+def test_examples_are_kept_and_read_again(pairs: Path, tmp_path: Path) -> None:
+    codec = _codec()
+    [first] = read_examples(pairs, cache=tmp_path, codec=codec)
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    [again] = read_examples(pairs, cache=tmp_path, codec=codec)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == kept
+    assert np.array_equal(first.stems, again.stems)
+    assert first.coded is not None
+    band = torch.from_numpy(heard_stems(pairs / "000000.json").sum(axis=0))
+    with torch.inference_mode():
+        coded = codec.decode(codec.encode(band[None, None]))[0, 0, : len(band)]
+    np.testing.assert_allclose(first.coded / FULL_SCALE, coded, atol=1 / FULL_SCALE)
+    np.testing.assert_allclose(
+        first.stems / FULL_SCALE, heard_stems(pairs / "000000.json"), atol=1 / FULL_SCALE
+    )
+
+
+def test_stems_of_a_crop_add_up_to_it() -> None:
+    examples = [example(0), example(1)]
+    levels = set()
+    for seed in range(20):
+        band, stems = draw_crop(examples, np.random.default_rng(seed))
+        assert stems.shape == (len(STEMS), CROP_SAMPLES)
+        torch.testing.assert_close(stems.sum(dim=0), band, atol=1e-6, rtol=0)
+        levels.add(tuple(np.round(stems.square().mean(dim=1).sqrt().numpy(), 3)))
+    assert len(levels) > 5
+    assert any(0 in level for level in levels)
+
+
+def test_a_share_of_the_crops_is_coded() -> None:
+    coded = example(0, coded=True)
+    assert coded.coded is not None
+    other = Example(stems=coded.stems, coded=-coded.coded)
+    drawn = [draw_crop([other], np.random.default_rng(seed)) for seed in range(20)]
+    opposite = sum(bool(torch.allclose(band, -stems.sum(dim=0), atol=1e-3)) for band, stems in drawn)
+    assert 12 <= opposite < 20
+
+
+def test_the_loss_is_nil_for_the_true_shares_alone() -> None:
+    """A band in which one player sounds: all of it is the player's, and the loss is what goes to others."""
+
+    class Fixed(StemNetwork):
+        def __init__(self, player: int) -> None:
+            super().__init__(CONFIG)
+            self.player = player
+
+        def forward(self, magnitudes: torch.Tensor) -> torch.Tensor:
+            logits = torch.full((len(magnitudes), len(STEMS), *magnitudes.shape[1:]), -30.0)
+            logits[:, self.player] = 30.0
+            return logits
+
+    stems = torch.zeros(1, len(STEMS), CROP_SAMPLES)
+    stems[0, 1] = torch.from_numpy(example().stems[1, :CROP_SAMPLES] / FULL_SCALE)
+    band = stems.sum(dim=1)
+    assert loss_of(Fixed(1), band, stems).max() < 1e-3
+    wrong = loss_of(Fixed(2), band, stems)[0]
+    torch.testing.assert_close(wrong, torch.tensor([0.0, 1.0, 1.0, 0.0]), atol=2e-3, rtol=0)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    whole = training()
+    for _ in range(3):
+        whole.take_step()
+    stopped = training()
+    stopped.take_step()
+    stopped.save(tmp_path)
+    resumed = training()
+    resumed.resume(tmp_path)
+    assert resumed.step == 1
+    for _ in range(2):
+        resumed.take_step()
+    weights = resumed.separator().weights
+    for name, weight in whole.separator().weights.items():
+        assert torch.equal(weight, weights[name]), name
+    with pytest.raises(ValueError, match="of a run of 3 steps with seed 5"):
+        training(seed=6).resume(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_held_out_losses_have_a_row_per_player() -> None:
+    found = training().held_out([example(3, coded=True)])
+    assert list(found) == [*STEMS, "coded"]
+    assert all(0 < value < 1 for value in found.values())
