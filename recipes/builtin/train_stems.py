@@ -3,13 +3,14 @@
     python -m recipes.builtin.train_stems --pairs work/pairs --run work/stems
 
 In:  `PAIRS/train` and `PAIRS/valid`, rendered with `--stems` (`recipes.builtin.render`).
-Out: `RUN/stems.safetensors`, for `recipes.builtin.bundle --stems RUN`; and in `RUN`, `metrics.jsonl`,
-`checkpoints/`, `sounds/`.
+Out: `RUN/stems.safetensors`, int8, which ships as `src/hafm/assets/stems/stems.safetensors`; and in `RUN`,
+`metrics.jsonl`, `checkpoints/`, `sounds/`.
 
 What a stem is: what a player adds to the finished instrumental, room and soft clip included, so that the four
 add up to it. A crop is
 
-    remixed     each stem up or down by some decibels, some left out, some from another song
+    remixed     each stem up or down by some decibels, some left out, some from another song, above all where
+                a player rests: a melody plays in a quarter of the songs
     coded       a share of them: through the bundle's codec, as the model's bands are
 
 The loss is the share of each point of the spectrogram that goes to the wrong player, complex, weighted with
@@ -52,7 +53,9 @@ CROP_SAMPLES = 3 * SAMPLE_RATE
 BATCH = 4
 CODED_EVERY = 3
 """Of the pairs, one in this many is kept as it comes out of the codec, too."""
-CODED_SHARE, REMIXED_SHARE, FOREIGN_SHARE, LEFT_OUT_SHARE = 0.3, 0.6, 0.3, 0.12
+CODED_SHARE, REMIXED_SHARE, LEFT_OUT_SHARE = 0.3, 0.6, 0.12
+FOREIGN_SHARE, FOREIGN_SHARE_OF_RESTS = 0.2, 0.6
+_MOST_TRIES = 8
 GAIN_DB = 4.0
 HELD_OUT_CROPS = 48
 WARM_UP, COOL_DOWN = 50, 0.5
@@ -133,14 +136,36 @@ def _crop(sounds: Sounds, start: int) -> NDArray[np.float32]:
     return sounds[..., start : start + CROP_SAMPLES].astype(np.float32) / FULL_SCALE
 
 
+def players_of(examples: Sequence[Example]) -> list[list[Example]]:
+    """For each player, the examples in which it sounds."""
+    return [[each for each in examples if each.stems[row].any()] for row in range(len(STEMS))]
+
+
+def _foreign(of: Sequence[Example], row: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A player of another song, in a place where it sounds, if one is found."""
+    for _ in range(_MOST_TRIES):
+        other = of[int(rng.integers(len(of)))]
+        crop = _crop(other.stems[row], _draw_start(rng, other))
+        if crop.any():
+            break
+    return crop
+
+
 def _draw_start(rng: np.random.Generator, example: Example) -> int:
     return int(rng.integers(example.stems.shape[1] - CROP_SAMPLES + 1))
 
 
-def draw_crop(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def draw_crop(
+    examples: Sequence[Example], players: Sequence[Sequence[Example]], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """A band as the net hears it, and its stems. Shapes [T], [4, T].
 
     The stems add up to the band, but for one that comes out of the codec.
+
+    Args:
+        examples: to draw from.
+        players: `players_of` them.
+        rng: what decides.
     """
     while True:
         example = examples[int(rng.integers(len(examples)))]
@@ -151,9 +176,9 @@ def draw_crop(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Te
         else:
             if rng.random() < REMIXED_SHARE:
                 for row in range(len(STEMS)):
-                    if rng.random() < FOREIGN_SHARE:
-                        other = examples[int(rng.integers(len(examples)))]
-                        stems[row] = _crop(other.stems[row], _draw_start(rng, other))
+                    share = FOREIGN_SHARE if stems[row].any() else FOREIGN_SHARE_OF_RESTS
+                    if players[row] and rng.random() < share:
+                        stems[row] = _foreign(players[row], row, rng)
                     if rng.random() < LEFT_OUT_SHARE:
                         stems[row] = 0
                     stems[row] *= 10 ** (rng.normal() * GAIN_DB / 20) * rng.choice([-1, 1])
@@ -199,6 +224,7 @@ class Training:
         config: StemConfig = CONFIG,
     ) -> None:
         self.examples, self.steps, self.rate, self.seed = examples, steps, rate, seed
+        self.players = players_of(examples)
         self.step = 0
         torch.manual_seed(seed)
         self.config = config
@@ -214,7 +240,7 @@ class Training:
         falling = min(1.0, (1 - self.step / self.steps) / COOL_DOWN + 0.01)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * rising * falling
-        drawn = [draw_crop(self.examples, rng) for _ in range(BATCH)]
+        drawn = [draw_crop(self.examples, self.players, rng) for _ in range(BATCH)]
         bands, stems = (torch.stack(each) for each in zip(*drawn, strict=True))
         loss = loss_of(self.network, bands, stems).mean()
         self.optimiser.zero_grad()
@@ -306,10 +332,10 @@ def main(arguments: list[str] | None = None) -> int:
             row: dict[str, object] = {"step": run.step, "loss": run.take_step()}
             if run.step % options.save_every == 0 or run.step == run.steps:
                 run.save(folder / "checkpoints")
-                write_separator(folder / "stems.safetensors", run.separator(), storage="fp32")
                 row["held_out"] = run.held_out(held_out)
                 print(json.dumps(row), flush=True)
             metrics.write(json.dumps(row) + "\n")
+    write_separator(folder / "stems.safetensors", run.separator(), storage="int8")
     return 0
 
 

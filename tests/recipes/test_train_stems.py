@@ -20,6 +20,7 @@ from recipes.builtin.train_stems import (
     draw_crop,
     heard_stems,
     loss_of,
+    players_of,
     read_examples,
 )
 from tests.recipes.rendering import tiny_sources
@@ -98,7 +99,7 @@ def test_stems_of_a_crop_add_up_to_it() -> None:
     examples = [example(0), example(1)]
     levels = set()
     for seed in range(20):
-        band, stems = draw_crop(examples, np.random.default_rng(seed))
+        band, stems = draw_crop(examples, players_of(examples), np.random.default_rng(seed))
         assert stems.shape == (len(STEMS), CROP_SAMPLES)
         torch.testing.assert_close(stems.sum(dim=0), band, atol=1e-6, rtol=0)
         levels.add(tuple(np.round(stems.square().mean(dim=1).sqrt().numpy(), 3)))
@@ -106,11 +107,25 @@ def test_stems_of_a_crop_add_up_to_it() -> None:
     assert any(0 in level for level in levels)
 
 
+def test_a_player_who_rests_is_drawn_from_songs_in_which_it_plays() -> None:
+    rests = example(0)
+    rests.stems[3] = 0
+    plays = example(1)
+    plays.stems[3, :CROP_SAMPLES] = 0  # it sounds in crops that reach behind this
+    examples = [rests] * 9 + [plays]
+    players = players_of(examples)
+    assert [len(each) for each in players] == [10, 10, 10, 1]
+    heard = sum(
+        bool(draw_crop(examples, players, np.random.default_rng(seed))[1][3].any()) for seed in range(30)
+    )
+    assert 6 <= heard <= 24
+
+
 def test_a_share_of_the_crops_is_coded() -> None:
     coded = example(0, coded=True)
     assert coded.coded is not None
     other = Example(stems=coded.stems, coded=-coded.coded)
-    drawn = [draw_crop([other], np.random.default_rng(seed)) for seed in range(20)]
+    drawn = [draw_crop([other], players_of([other]), np.random.default_rng(seed)) for seed in range(20)]
     opposite = sum(bool(torch.allclose(band, -stems.sum(dim=0), atol=1e-3)) for band, stems in drawn)
     assert 12 <= opposite < 20
 
