@@ -151,12 +151,16 @@ def test_two_thousand_items_of_which_three_hundred_are_bad(tmp_path: Path) -> No
 # ---- the same bytes from every way
 
 
-def test_workers_and_batches_change_nothing(items: MadeItems, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("workers", "size"), [(2, 4), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((0, 4), (1, 1)))]
+)
+def test_workers_and_batches_change_nothing(
+    items: MadeItems, tmp_path: Path, workers: int, size: int
+) -> None:
     expected = run(tmp_path / "0 1", items.root, opener=OpenQuick()).files
-    for workers, size in ((0, 4), (1, 1), (2, 4)):
-        engine = Pool(workers=workers, give_up=quarantine) if workers else SameProcess()
-        out = tmp_path / f"{workers} {size}"
-        assert run(out, items.root, engine=engine, opener=OpenQuick(), batch_size=size).files == expected
+    engine = Pool(workers=workers, give_up=quarantine) if workers else SameProcess()
+    out = tmp_path / f"{workers} {size}"
+    assert run(out, items.root, engine=engine, opener=OpenQuick(), batch_size=size).files == expected
 
 
 def test_the_order_of_results_changes_nothing(items: MadeItems, clean: Prepared, tmp_path: Path) -> None:

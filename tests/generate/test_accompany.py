@@ -51,7 +51,7 @@ def flat(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
 
 @pytest.mark.parametrize(
     ("is_flat", "seconds"),
-    [(True, 0.5), pytest.param(True, 2.7, marks=pytest.mark.slow), (False, 2.2)],  # a window has 2 s
+    [(True, 0.5), (True, 2.7), (False, 2.2)],  # a window has 2 s
 )
 @unchecked()
 def test_takes_of_all_patterns_are_made_together_alone_or_from_their_records(
@@ -114,7 +114,9 @@ def test_as_long_as_the_vocal_at_its_own_rate(
     assert made.mix().shape == (channels, num_samples)
 
 
-@pytest.mark.parametrize("num_samples", [12_161, 12_480, 12_481])
+@pytest.mark.parametrize(
+    "num_samples", [12_161, *(pytest.param(n, marks=pytest.mark.slow) for n in (12_480, 12_481))]
+)
 @unchecked()
 def test_lengths_at_which_the_rates_round_differently(
     tiny_accompanist: Accompanist, num_samples: int
@@ -361,19 +363,19 @@ def test_what_progress_raises_stops_the_run(tiny_accompanist: Accompanist) -> No
 # ---- levels
 
 
+@pytest.mark.parametrize("level", [pytest.param(-30.0, marks=pytest.mark.slow), -16.0])
 @unchecked()
-def test_the_accompaniment_has_the_bundles_level(tmp_path: Path) -> None:
+def test_the_accompaniment_has_the_bundles_level(tmp_path: Path, level: float) -> None:
     ingredients = tiny_ingredients()
-    for level in (-30.0, -16.0):
-        generation = replace(ingredients.generation, level_lufs=level)
-        bundle = write_bundle(tmp_path / str(level), replace(ingredients, generation=generation))
-        made = Accompanist(bundle=bundle).generate(sung(1.0), sample_rate=RATE, skip_fine=True)
-        loudness = integrated_lufs(made.waveform, RATE)
-        assert loudness is not None
-        assert loudness == pytest.approx(level, abs=0.5)
-        peak = true_peak_dbtp(made.waveform)
-        assert peak is not None
-        assert peak <= -1.0
+    generation = replace(ingredients.generation, level_lufs=level)
+    bundle = write_bundle(tmp_path / "loud", replace(ingredients, generation=generation))
+    made = Accompanist(bundle=bundle).generate(sung(1.0), sample_rate=RATE, skip_fine=True)
+    loudness = integrated_lufs(made.waveform, RATE)
+    assert loudness is not None
+    assert loudness == pytest.approx(level, abs=0.5)
+    peak = true_peak_dbtp(made.waveform)
+    assert peak is not None
+    assert peak <= -1.0
 
 
 def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(tiny_accompanist: Accompanist) -> None:

@@ -26,6 +26,7 @@ from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from recipes.builtin import bundle as module
 from recipes.builtin.bundle import BundleRecipe, main, make_bundle, with_analysers
+from tests.crossed import crossed
 from tests.recipes.shards import Tracks, make_shards
 from tests.tiny import CARDINALITY, tiny_codec, tiny_kmeans, tiny_stage
 
@@ -266,7 +267,7 @@ def test_the_loss_of_stored_weights_is_measured(work: Path) -> None:
         assert one == pytest.approx(other, rel=0.02)
 
 
-@pytest.mark.parametrize("part", PART_NAMES)
+@crossed(part=PART_NAMES)
 def test_parts_that_the_stages_were_not_trained_on_are_refused(work: Path, part: str) -> None:
     shutil.rmtree(work / "shards")
     made_by = {"fingerprints": {**tiny_parts().fingerprints(), part: "dead" * 16}}

@@ -93,10 +93,11 @@ def test_solos_play_alone_and_leave_the_other_pairs_as_they_are() -> None:
     assert len(alone) > 1
 
 
-def test_every_split_uses_its_own_songs_and_only_test_the_reserved_voices() -> None:
+@pytest.mark.parametrize("count", [12, pytest.param(25, marks=pytest.mark.slow)])
+def test_every_split_uses_its_own_songs_and_only_test_the_reserved_voices(count: int) -> None:
     voices: dict[str, set[str]] = {}
     for split in ("train", "valid", "test"):
-        for index in range(25):
+        for index in range(count):
             rng = np.random.default_rng(index)
             window, score = draw_window(TinyScores(), split, 2.0, rng)
             assert split_of(window.song_id) == split_of(score.song_id) == split

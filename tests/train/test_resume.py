@@ -222,8 +222,16 @@ def test_a_missing_fact_is_an_error(crashed, missing):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"recipe": replace(FULL, peak_rate=2e-2)}, ["peak_rate was 0.01, is 0.02", "--allow recipe"]),
-        ({"recipe": replace(FULL, steps=11)}, ["steps was 10, is 11", "--allow recipe"]),
+        pytest.param(
+            {"recipe": replace(FULL, peak_rate=2e-2)},
+            ["peak_rate was 0.01, is 0.02", "--allow recipe"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"recipe": replace(FULL, steps=11)},
+            ["steps was 10, is 11", "--allow recipe"],
+            marks=pytest.mark.slow,
+        ),
         ({"data": "other"}, ["data: was echo, is other", "--allow data"]),
     ],
 )
