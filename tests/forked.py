@@ -1,4 +1,4 @@
-"""Work in a child of the process of the tests, which has torch loaded: a Python of its own takes seconds to load it.
+"""Work in a child of the process of the tests, where torch is loaded: another Python takes seconds for that.
 
     child = forked(lambda: work())
     assert ended(child) == 0

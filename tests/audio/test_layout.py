@@ -48,7 +48,10 @@ def libsndfile_alone(data: bytes) -> int:
     return len(soundfile.read(io.BytesIO(data))[0])
 
 
-@pytest.mark.parametrize(("rate", "channels", "mode"), FORMATS)
+@pytest.mark.parametrize(
+    ("rate", "channels", "mode"),
+    [pytest.param(*each, marks=pytest.mark.slow if each[1] == 2 else ()) for each in FORMATS],
+)
 def test_the_whole_sound_is_read(rate: int, channels: int, mode: str, tmp_path: Path) -> None:
     data = mp3(10, rate, channels, mode)
     (tmp_path / "with.mp3").write_bytes(data)

@@ -128,6 +128,7 @@ def test_every_item_ends_in_one_row(items: MadeItems, tmp_path: Path) -> None:
     assert Counter(line.split("\t")[3] for line in table[1:]) == {"done": 24, "dropped": 1, "quarantined": 11}
 
 
+@pytest.mark.slow
 def test_the_good_ones_are_those_of_a_clean_collection(items: MadeItems, tmp_path: Path) -> None:
     run(tmp_path / "with bad ones", items.root)
     only_good = make_items(tmp_path / "tree", good=24, bad=12, write_bad=False)
@@ -163,6 +164,7 @@ def test_workers_and_batches_change_nothing(
     assert run(out, items.root, engine=engine, opener=OpenQuick(), batch_size=size).files == expected
 
 
+@pytest.mark.slow
 def test_the_order_of_results_changes_nothing(items: MadeItems, clean: Prepared, tmp_path: Path) -> None:
     class Backwards(SameProcess):
         def run(self, batches: Any, opener: Any) -> Any:
@@ -259,6 +261,7 @@ def test_mended_files_are_taken_when_asked(items: MadeItems, tmp_path: Path) -> 
     assert list(tokens_by_id(out))[-1] == name
 
 
+@pytest.mark.slow
 def test_a_limit_takes_the_first_and_later_the_rest(
     items: MadeItems, clean: Prepared, tmp_path: Path
 ) -> None:

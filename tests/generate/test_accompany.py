@@ -49,6 +49,7 @@ def flat(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
     return accompanist
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("is_flat", "seconds"),
     [(True, 0.5), (True, 2.7), (False, 2.2)],  # a window has 2 s
@@ -240,6 +241,7 @@ def test_none_is_the_bundles_default_and_zero_is_a_value(
     assert settings(made) == (0.0, 1, 0.0)
 
 
+@pytest.mark.slow
 @unchecked()
 def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(tiny_accompanist: Accompanist) -> None:
     bundle = Bundle(
@@ -338,6 +340,7 @@ def test_vocals_that_cannot_be_used(
 # ---- what is said
 
 
+@pytest.mark.slow
 @unchecked()
 def test_every_stage_reports_every_frame(flat: Accompanist) -> None:
     reports: list[Progress] = []
@@ -378,6 +381,7 @@ def test_the_accompaniment_has_the_bundles_level(tmp_path: Path, level: float) -
     assert peak <= -1.0
 
 
+@pytest.mark.slow
 def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(tiny_accompanist: Accompanist) -> None:
     vocal = torch.cat([sung(), 0.5 * sung(hz=330)])
     made = tiny_accompanist.generate(vocal, sample_rate=RATE, skip_fine=True)

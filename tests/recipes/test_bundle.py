@@ -189,6 +189,7 @@ def test_without_hearing_and_codec_report_the_card_leaves_them_out(work: Path) -
     assert "## How well it predicts" in card
 
 
+@pytest.mark.slow
 def test_analysers_go_into_the_bundle(work: Path) -> None:
     folder = work / "analysers"
     folder.mkdir()
@@ -218,6 +219,7 @@ def test_a_bundle_gets_other_analysers_and_keeps_the_rest(work: Path) -> None:
         with_analysers(str(before.folder), None, out=before.folder, version="7")
 
 
+@pytest.mark.slow
 def test_new_stages_on_the_parts_of_a_bundle_keep_its_analysers(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
