@@ -209,6 +209,7 @@ def test_what_is_missing_is_noted(hafm: Hafm, runs: dict[str, Path], tmp_path: P
     assert "| coarse | not measured |" in (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_only_on_demand(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
     words = ("bundle", *runs.values(), "-o", tmp_path / "b")
     assert hafm(*words).code == 0

@@ -225,7 +225,9 @@ def test_every_window_gets_its_part_of_the_guide(stage: StageSpec, monkeypatch: 
         run(model, conditions, frames, guide=guide[:, 1:])
 
 
-@pytest.mark.parametrize("pattern", [pytest.param("flat", marks=pytest.mark.slow), "delay", "parallel"])
+@pytest.mark.parametrize(
+    "pattern", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("flat", "parallel")), "delay"]
+)
 def test_takes_are_the_same_alone_and_in_company_over_many_windows(pattern: Pattern) -> None:
     model = small_model(COARSE, "aligned", pattern=pattern)
     conditions = random_conditions(model.spec, batch=2, target_frames=20)
