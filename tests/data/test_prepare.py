@@ -173,6 +173,7 @@ def test_the_order_of_results_changes_nothing(items: MadeItems, clean: Prepared,
     assert run(tmp_path, items.root, engine=Backwards()).files == clean.files
 
 
+@pytest.mark.slow
 def test_a_finished_folder_is_left_as_it_is(items: MadeItems, tmp_path: Path) -> None:
     before = run(tmp_path, items.root)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}

@@ -165,6 +165,7 @@ def test_options_out_of_range_write_nothing(
 # ---- replaying
 
 
+@pytest.mark.slow
 def test_a_replay_gives_the_same_bytes(
     made: Accompaniment, tiny_accompanist: Accompanist, tmp_path: Path
 ) -> None:

@@ -288,6 +288,7 @@ def test_a_bundle_that_is_too_large_never_stands(work: Path, monkeypatch: pytest
     assert [path.name for path in (work / "out").iterdir()] == ["builtin"]
 
 
+@pytest.mark.slow
 def test_making_it_again_gives_the_same(work: Path) -> None:
     first = make_bundle(recipe(work))
     bytes_before = {path.name: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
