@@ -36,8 +36,8 @@ def damage(text: str, names: set[str] = frozenset()) -> Iterator[str]:
         indent = len(line) - len(line.lstrip())
         # One or two words alone, between a full line and one that goes on with the sentence.
         if (
-            re.fullmatch(r" *[\w`'(]+( [\w`']+)?", line)
-            and len(before) > 75
+            len(before) > 75
+            and re.fullmatch(r" *[\w`'(]+( [\w`']+)?", line)
             and is_prose(before)
             and re.match(r" *[a-z`(]", after)
             and is_prose(after)
@@ -51,10 +51,19 @@ def damage(text: str, names: set[str] = frozenset()) -> Iterator[str]:
         yield from (line for name in re.findall(r"[.;] (\w+): ", line) if name in names)
 
 
+def documented(node: ast.AST) -> Iterator[Documented]:
+    """A node and those in the statements below it; `ast.walk` goes through all expressions."""
+    if isinstance(node, Documented):
+        yield node
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, field, ()):
+            yield from documented(child)
+
+
 def damaged(path: Path) -> list[str]:
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, Documented) and (text := ast.get_docstring(node, clean=False)):
+    for node in documented(ast.parse(path.read_text())):
+        if text := ast.get_docstring(node, clean=False):
             found += [f"{path.relative_to(ROOT)}: {line.strip()}" for line in damage(text, names_of(node))]
     return found
 

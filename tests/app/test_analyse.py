@@ -73,6 +73,7 @@ def test_clicks_are_on_the_beats_to_the_sample(
         assert clicks[start + 1]
 
 
+@pytest.mark.slow
 def test_a_sheet_that_was_edited_comes_back(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     analyse(hafm, song, following, tmp_path / "out", *GIVEN, "--no-click")
     path = tmp_path / "out" / "lead-sheet.json"

@@ -91,6 +91,7 @@ def test_a_vocal_gets_a_mix_of_its_own_length_and_is_replayed_to_the_byte(
     assert set(record.files) == set(tree(tmp_path / "out")) - {"arrangement.json"}
 
 
+@pytest.mark.slow
 def test_the_analyser_of_a_bundle_hears_a_vocal(hafm: Hafm, sung: Path, font: Path, tmp_path: Path) -> None:
     ran = hafm("arrange", sung, "-o", tmp_path / "out", "--soundfont", font, "--seconds", 4)
     assert ran.code == 0, ran.err
@@ -100,6 +101,7 @@ def test_the_analyser_of_a_bundle_hears_a_vocal(hafm: Hafm, sung: Path, font: Pa
     assert read["origins"]["chords"]["source"] == "estimated"
 
 
+@pytest.mark.slow
 def test_chords_and_beats_and_midi_files_are_sheets_by_themselves(
     hafm: Hafm, sheet: Path, font: Path, tmp_path: Path
 ) -> None:

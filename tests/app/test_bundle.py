@@ -131,6 +131,7 @@ def test_the_runs_need_not_have_their_shards_any_more(
         away.rename(tiny_shards)
 
 
+@pytest.mark.slow
 def test_other_data_is_refused(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
     """Same parts, other songs."""
     make_training_shards(tmp_path / "shards", songs=3, held_out=2, seed=50)
@@ -208,6 +209,7 @@ def test_what_is_missing_is_noted(hafm: Hafm, runs: dict[str, Path], tmp_path: P
     assert "| coarse | not measured |" in (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_only_on_demand(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
     words = ("bundle", *runs.values(), "-o", tmp_path / "b")
     assert hafm(*words).code == 0

@@ -188,6 +188,7 @@ def test_quiet_is_quiet(vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path) -
     assert (ran.code, ran.out, ran.err) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_notes_of_the_gateway_are_passed_on(bundle: Path, hafm: Hafm, tmp_path: Path) -> None:
     """A file that was cut short is accompanied as far as it goes, and the user hears of it."""
     time = np.arange(RATE) / RATE

@@ -59,6 +59,7 @@ def test_make_then_score(run: Path, hafm: Hafm, tmp_path: Path) -> None:
     assert [row["system"] for row in scores["strengths"]] == ["truth", "model", "retrieval", "random"]
 
 
+@pytest.mark.slow
 def test_the_summary_says_who_gets_what(run: Path, hafm: Hafm, tmp_path: Path) -> None:
     ran = hafm("listen", "make", run, "-o", tmp_path / "kit", *SHORT)
     assert ran.code == 0

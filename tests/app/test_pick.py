@@ -90,6 +90,7 @@ def test_the_ranking_is_that_of_the_sounds_in_the_folders(made: Path, vocal: Pat
         assert row["accompaniment_sha256"] == there["output"]["files"]["accompaniment.wav"]
 
 
+@pytest.mark.slow
 def test_the_best_can_be_replayed_from_the_folder_itself(made: Path, hafm: Hafm, tmp_path: Path) -> None:
     with unchecked():
         ran = hafm("generate", "--replay", made / "picked/generation.json", "-o", tmp_path / "again")
@@ -98,6 +99,7 @@ def test_the_best_can_be_replayed_from_the_folder_itself(made: Path, hafm: Hafm,
     assert tree(tmp_path / "again") == {name: picked[name] for name in NAMES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_is_the_take_that_sounds(
     number: int, vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path, audible: Callable[[int], None]

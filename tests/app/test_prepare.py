@@ -54,6 +54,14 @@ def test_a_collection_becomes_shards(hafm: Hafm, items: MadeItems, tmp_path: Pat
     assert "seconds of audio per second of one core:" in again.out
     assert products(out) == before
 
+
+@pytest.mark.slow
+def test_another_filter_is_another_index_and_another_seed_is_refused(
+    hafm: Hafm, items: MadeItems, tmp_path: Path
+) -> None:
+    out = tmp_path / "shards"
+    words = ["prepare", items.root, "-o", out, "--workers", 0]
+    assert hafm(*words, "--quarantine-limit", 0.3).code == 0
     strict = hafm(*words, "--quarantine-limit", 0.3, "--min-instrumental", -3, "--quiet")
     assert (strict.code, strict.out, strict.err) == (0, "", "")
     assert json.loads((out / "index.json").read_text())["filter"]["min_instrumental_dbfs"] == -3

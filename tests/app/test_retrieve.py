@@ -80,6 +80,7 @@ def test_the_same_again(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> 
     assert all(files[name.replace("one", "two")] == data for name, data in files.items())
 
 
+@pytest.mark.slow
 def test_takes_are_ranks(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     words = ["retrieve", sung, "--index", index, "--json", "--format", "flac", "--seconds", 4]
     printed = hafm(*words, "-o", tmp_path / "all", "--takes", 3).json
@@ -152,6 +153,7 @@ def test_what_cannot_be_done_leaves_nothing(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_changed_instrumental_is_refused(collection: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     root = tmp_path / "pairs"
     shutil.copytree(collection, root)

@@ -40,23 +40,33 @@ def closed(descriptor: int) -> Callable[[], None]:
     return lambda: os.close(descriptor)
 
 
-def test_closed_streams_change_no_exit_code() -> None:
+def test_a_closed_stdout_changes_no_exit_code() -> None:
     without = program("--version", preexec_fn=closed(1))
     assert (without.returncode, without.stderr) == (
         0,
         "note: standard output is closed, so nothing is printed there\n",
     )
+
+
+@pytest.mark.slow
+def test_a_closed_stderr_stops_nothing() -> None:
     assert program("--version", preexec_fn=closed(2)).stdout.startswith("hafm ")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a system without /dev/full")
-def test_a_full_stdout_is_said_in_one_line_and_a_full_stderr_stops_nothing() -> None:
+def test_a_full_stdout_is_said_in_one_line() -> None:
     with open("/dev/full", "w") as full:
         ended = program("--version", stdout=full)
         assert ended.returncode == 2
         assert ended.stderr == (
             "error: standard output cannot be written (No space left on device); print elsewhere\n"
         )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a system without /dev/full")
+def test_a_full_stderr_stops_nothing() -> None:
+    with open("/dev/full", "w") as full:
         assert program("--version", stderr=full).returncode == 0
 
 

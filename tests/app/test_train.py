@@ -87,6 +87,7 @@ def test_a_signal_ends_it_with_the_requeue_code(
     assert [line["loss"] for line in read_metrics(tmp_path) if "loss" in line]
 
 
+@pytest.mark.slow
 def test_samples_are_sounds_of_one_clip(hafm: Hafm, tiny_shards: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ("train", "fine", "--data", tiny_shards, "--run", run, *SHORT, "--sample-every", "2", *CLIP)

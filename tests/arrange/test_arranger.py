@@ -47,6 +47,7 @@ def test_every_style_keeps_the_beat_and_the_chords(style: str) -> None:
         assert not struck or struck[0] % 12 == chord.bass
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_and_another_another() -> None:
     sheet = song(9.6)
     first = arrange_sheet(sheet, seed=5, style="funk")

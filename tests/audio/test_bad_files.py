@@ -343,6 +343,7 @@ MUTATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name == "a.wav" else pytest.mark.slow) for name in MUTATED],

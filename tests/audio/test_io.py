@@ -47,9 +47,9 @@ def test_what_is_written_is_read(channels: int, format: str, tmp_path: Path) -> 
     [
         {"format": "WAV"},
         {"format": "FLAC"},
-        {"format": "MP3"},
+        pytest.param({"format": "MP3"}, marks=pytest.mark.slow),
         {"format": "OGG", "subtype": "VORBIS"},
-        {"format": "OGG", "subtype": "OPUS"},
+        pytest.param({"format": "OGG", "subtype": "OPUS"}, marks=pytest.mark.slow),
     ],
 )
 def test_a_part_equals_the_slice_of_the_whole(how: dict[str, str], tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_a_file_that_changes_meanwhile_is_noticed(samples: int, tmp_path: Path) 
         list(read_blocks(seen))
 
 
+@pytest.mark.slow
 def test_standard_error_stays_open_between_blocks_of_mp3(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,6 +103,7 @@ def test_too_few_frames_are_refused() -> None:
         fit(blobs()[:10])
 
 
+@pytest.mark.slow
 def test_more_clusters_than_a_batch_has_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH_FRAMES", 16)
     frames = blobs()
@@ -191,6 +192,7 @@ def files(found: Vocabularies, folder: Path) -> list[bytes]:
     return [(folder / side).read_bytes() for side in found.kmeans]
 
 
+@pytest.mark.slow
 def test_the_same_data_and_seed_give_the_same_files(songs: list[Track], tmp_path: Path) -> None:
     first, again, other = (files(fitted(songs[:6], seed=seed), tmp_path / "out") for seed in (0, 0, 1))
     assert first == again
@@ -303,6 +305,7 @@ def failing(bad: set[str]) -> Any:
     return read_most
 
 
+@pytest.mark.slow
 def test_tracks_that_cannot_be_used_are_named_and_counted(songs: list[Track]) -> None:
     def job(limit: float, bad: set[str]) -> Vocabularies:
         return fit_vocabularies(

@@ -128,6 +128,7 @@ def test_every_item_ends_in_one_row(items: MadeItems, tmp_path: Path) -> None:
     assert Counter(line.split("\t")[3] for line in table[1:]) == {"done": 24, "dropped": 1, "quarantined": 11}
 
 
+@pytest.mark.slow
 def test_the_good_ones_are_those_of_a_clean_collection(items: MadeItems, tmp_path: Path) -> None:
     run(tmp_path / "with bad ones", items.root)
     only_good = make_items(tmp_path / "tree", good=24, bad=12, write_bad=False)
@@ -151,14 +152,19 @@ def test_two_thousand_items_of_which_three_hundred_are_bad(tmp_path: Path) -> No
 # ---- the same bytes from every way
 
 
-def test_workers_and_batches_change_nothing(items: MadeItems, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("workers", "size"), [(2, 4), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((0, 4), (1, 1)))]
+)
+def test_workers_and_batches_change_nothing(
+    items: MadeItems, tmp_path: Path, workers: int, size: int
+) -> None:
     expected = run(tmp_path / "0 1", items.root, opener=OpenQuick()).files
-    for workers, size in ((0, 4), (1, 1), (2, 4)):
-        engine = Pool(workers=workers, give_up=quarantine) if workers else SameProcess()
-        out = tmp_path / f"{workers} {size}"
-        assert run(out, items.root, engine=engine, opener=OpenQuick(), batch_size=size).files == expected
+    engine = Pool(workers=workers, give_up=quarantine) if workers else SameProcess()
+    out = tmp_path / f"{workers} {size}"
+    assert run(out, items.root, engine=engine, opener=OpenQuick(), batch_size=size).files == expected
 
 
+@pytest.mark.slow
 def test_the_order_of_results_changes_nothing(items: MadeItems, clean: Prepared, tmp_path: Path) -> None:
     class Backwards(SameProcess):
         def run(self, batches: Any, opener: Any) -> Any:
@@ -167,6 +173,7 @@ def test_the_order_of_results_changes_nothing(items: MadeItems, clean: Prepared,
     assert run(tmp_path, items.root, engine=Backwards()).files == clean.files
 
 
+@pytest.mark.slow
 def test_a_finished_folder_is_left_as_it_is(items: MadeItems, tmp_path: Path) -> None:
     before = run(tmp_path, items.root)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
@@ -255,6 +262,7 @@ def test_mended_files_are_taken_when_asked(items: MadeItems, tmp_path: Path) -> 
     assert list(tokens_by_id(out))[-1] == name
 
 
+@pytest.mark.slow
 def test_a_limit_takes_the_first_and_later_the_rest(
     items: MadeItems, clean: Prepared, tmp_path: Path
 ) -> None:

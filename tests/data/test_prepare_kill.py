@@ -23,7 +23,6 @@ from hafm.data.preparing import prepare
 from hafm.data.preparing.database import Database
 from hafm.data.preparing.track_preparer import quarantine
 from hafm.workers import Pool
-from tests.crossed import crossed
 from tests.data.music_collections import MadeItems, make_items
 from tests.data.stub_preparers import OpenQuick, Trouble
 from tests.data.test_prepare import rows, run
@@ -116,7 +115,13 @@ MOMENTS = {
 }
 
 
-@crossed(moment=list(MOMENTS))
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(moment, marks=() if moment == "between a shard and its record" else pytest.mark.slow)
+        for moment in MOMENTS
+    ],
+)
 def test_a_kill_at_a_bad_moment(
     items: MadeItems, clean: dict[str, bytes], tmp_path: Path, moment: str
 ) -> None:

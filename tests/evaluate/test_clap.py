@@ -125,7 +125,9 @@ def test_silence_is_finite_and_other_rates_are_resampled(folder: Path) -> None:
     assert embed_sound(embedding, torch.zeros(44_100 * 10), sample_rate=44_100).shape == (2, 6)
 
 
-@pytest.mark.parametrize("length", [0, 1, WINDOW - 1])
+@pytest.mark.parametrize(
+    "length", [*(pytest.param(length, marks=pytest.mark.slow) for length in (0, 1)), WINDOW - 1]
+)
 def test_short_sounds_are_refused(folder: Path, length: int) -> None:
     with pytest.raises(AudioContentError, match=r"needs 5\.000 s"):
         load_clap(folder).embed(torch.zeros(length))

@@ -37,6 +37,7 @@ def test_the_bias_shrinks_with_the_number_of_embeddings_as_predicted(count: int)
     assert np.mean(distances) == pytest.approx(predicted_bias(count), rel=0.1)
 
 
+@pytest.mark.slow
 def test_infinity_takes_the_bias_off() -> None:
     rng = np.random.default_rng(1)
     reference = [whitened(rng)]
@@ -109,6 +110,7 @@ def test_the_bootstrap_is_the_slow_one_over_songs(resample: str) -> None:
     assert found.high == pytest.approx(np.quantile(slow, 0.9) - found.bias, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [pytest.param(0.0, marks=pytest.mark.slow), 0.7])
 def test_intervals_cover_what_other_songs_would_give(between: float) -> None:
     """Also where embeddings of one song are alike, which a bootstrap over embeddings would not see."""
@@ -127,6 +129,7 @@ def test_intervals_cover_what_other_songs_would_give(between: float) -> None:
     assert all(one.low <= one.value <= one.high for one in intervals)
 
 
+@pytest.mark.slow
 def test_intervals_stay_narrow_where_the_bias_is_most_of_the_distance() -> None:
     """Draws with replacement give three to eight times the spread here, see `bootstrap_fad`."""
     rng = np.random.default_rng(11)
@@ -139,6 +142,7 @@ def test_intervals_stay_narrow_where_the_bias_is_most_of_the_distance() -> None:
     assert spread < np.mean([one.high - one.low for one in found]) / 2 < 2.6 * spread
 
 
+@pytest.mark.slow
 def test_the_bootstraps_bias_is_the_one_of_the_sample() -> None:
     rng = np.random.default_rng(8)
     reference = [whitened(rng)]

@@ -126,7 +126,7 @@ def test_the_published_checkpoint_is_a_hubert_base() -> None:
 
 
 @STABLE
-@pytest.mark.parametrize("layer", [1, 3, 4, None])
+@pytest.mark.parametrize("layer", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4, None)), 3])
 def test_a_point_is_the_mean_of_a_layer_over_five_seconds(
     tmp_path: Path, stable: bool, layer: int | None
 ) -> None:

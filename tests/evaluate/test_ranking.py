@@ -74,6 +74,7 @@ def test_the_right_take_is_first_wherever_it_stands_and_silence_last():
         scores = [take.score for take in found.takes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "semitones", [(1, 5, 6), pytest.param(tuple(range(1, 12)), marks=pytest.mark.slow)], ids=["some", "all"]
 )
@@ -90,6 +91,7 @@ def test_transposed_takes_come_later(semitones: tuple[int, ...]):
         assert all(abs(points) < 0.5 for name, points in gained.items() if name not in notes)
 
 
+@pytest.mark.slow
 @unchecked()
 def test_delayed_takes_come_later():
     found = rank_takes(VOCAL, [*(delayed(OWN, seconds) for seconds in (0.1, 0.2, 0.3)), OWN], RATE)
@@ -109,6 +111,7 @@ def test_silence_is_last_even_where_its_score_is_not(monkeypatch):
     assert [take.silent for take in found.takes] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_falling_silent_half_way_costs_about_half_of_what_silence_does():
     half = torch.cat([OWN[: len(OWN) // 2], SILENT[len(OWN) // 2 :]])
     found = rank_takes(VOCAL, [half, OWN, SILENT], RATE)
@@ -160,6 +163,7 @@ def test_long_vocals_are_the_mean_of_their_windows_where_somebody_sings():
     assert each[0] > each[1] + 1  # so that the mean is neither
 
 
+@pytest.mark.slow
 @unchecked()
 def test_another_sample_rate_gives_the_same_order_and_nearly_the_same_score():
     from hafm.audio.resample import resample

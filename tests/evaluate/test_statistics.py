@@ -28,6 +28,7 @@ def test_one_value_is_its_own_interval():
     assert (interval.low, interval.value, interval.high) == (3.0, 3.0, 3.0)
 
 
+@pytest.mark.slow
 def test_intervals_cover_as_often_as_they_say():
     hits = 0
     for seed in range(200):

@@ -112,6 +112,7 @@ def test_the_losses_are_those_of_the_stages_themselves(tmp_path, conditioning):
         assert 0 < worth.p <= 1
 
 
+@pytest.mark.slow
 def test_a_deaf_stage_is_worth_exactly_nothing_and_a_hearing_one_something(tmp_path):
     clips = [clip(name, name) for name in "abc"]
     for worth in vocal_worth(bundle_of(tmp_path / "deaf", deaf=True), clips, sample_rate=RATE):

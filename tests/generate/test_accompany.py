@@ -49,9 +49,10 @@ def flat(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
     return accompanist
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("is_flat", "seconds"),
-    [(True, 0.5), pytest.param(True, 2.7, marks=pytest.mark.slow), (False, 2.2)],  # a window has 2 s
+    [(True, 0.5), (True, 2.7), (False, 2.2)],  # a window has 2 s
 )
 @unchecked()
 def test_takes_of_all_patterns_are_made_together_alone_or_from_their_records(
@@ -114,7 +115,9 @@ def test_as_long_as_the_vocal_at_its_own_rate(
     assert made.mix().shape == (channels, num_samples)
 
 
-@pytest.mark.parametrize("num_samples", [12_161, 12_480, 12_481])
+@pytest.mark.parametrize(
+    "num_samples", [12_161, *(pytest.param(n, marks=pytest.mark.slow) for n in (12_480, 12_481))]
+)
 @unchecked()
 def test_lengths_at_which_the_rates_round_differently(
     tiny_accompanist: Accompanist, num_samples: int
@@ -238,6 +241,7 @@ def test_none_is_the_bundles_default_and_zero_is_a_value(
     assert settings(made) == (0.0, 1, 0.0)
 
 
+@pytest.mark.slow
 @unchecked()
 def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(tiny_accompanist: Accompanist) -> None:
     bundle = Bundle(
@@ -336,6 +340,7 @@ def test_vocals_that_cannot_be_used(
 # ---- what is said
 
 
+@pytest.mark.slow
 @unchecked()
 def test_every_stage_reports_every_frame(flat: Accompanist) -> None:
     reports: list[Progress] = []
@@ -361,21 +366,22 @@ def test_what_progress_raises_stops_the_run(tiny_accompanist: Accompanist) -> No
 # ---- levels
 
 
+@pytest.mark.parametrize("level", [pytest.param(-30.0, marks=pytest.mark.slow), -16.0])
 @unchecked()
-def test_the_accompaniment_has_the_bundles_level(tmp_path: Path) -> None:
+def test_the_accompaniment_has_the_bundles_level(tmp_path: Path, level: float) -> None:
     ingredients = tiny_ingredients()
-    for level in (-30.0, -16.0):
-        generation = replace(ingredients.generation, level_lufs=level)
-        bundle = write_bundle(tmp_path / str(level), replace(ingredients, generation=generation))
-        made = Accompanist(bundle=bundle).generate(sung(1.0), sample_rate=RATE, skip_fine=True)
-        loudness = integrated_lufs(made.waveform, RATE)
-        assert loudness is not None
-        assert loudness == pytest.approx(level, abs=0.5)
-        peak = true_peak_dbtp(made.waveform)
-        assert peak is not None
-        assert peak <= -1.0
+    generation = replace(ingredients.generation, level_lufs=level)
+    bundle = write_bundle(tmp_path / "loud", replace(ingredients, generation=generation))
+    made = Accompanist(bundle=bundle).generate(sung(1.0), sample_rate=RATE, skip_fine=True)
+    loudness = integrated_lufs(made.waveform, RATE)
+    assert loudness is not None
+    assert loudness == pytest.approx(level, abs=0.5)
+    peak = true_peak_dbtp(made.waveform)
+    assert peak is not None
+    assert peak <= -1.0
 
 
+@pytest.mark.slow
 def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(tiny_accompanist: Accompanist) -> None:
     vocal = torch.cat([sung(), 0.5 * sung(hz=330)])
     made = tiny_accompanist.generate(vocal, sample_rate=RATE, skip_fine=True)

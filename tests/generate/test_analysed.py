@@ -72,6 +72,7 @@ def test_corrections_are_heard_followed_recorded_and_replayed(accompanist: Accom
     assert same(made, accompanist.replay(made.record, vocal=vocal, sample_rate=RATE))
 
 
+@pytest.mark.slow
 def test_corrections_complete_a_guide(accompanist: Accompanist) -> None:
     guide = LeadSheet(duration_seconds=SECONDS, keys=(KeyChange(0.0, "F#", "min"),))
     made = accompanist.generate(

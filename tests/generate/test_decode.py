@@ -208,7 +208,7 @@ def test_cached_equals_uncached_with_a_guide(
 
 
 @GUIDED
-@pytest.mark.parametrize("guide_guidance", [None, 1.5])
+@pytest.mark.parametrize("guide_guidance", [pytest.param(None, marks=pytest.mark.slow), 1.5])
 @unchecked()
 def test_takes_with_guides_are_the_same_alone_and_in_company(
     stage: StageSpec, pattern: Pattern, guide_guidance: float | None
@@ -289,8 +289,14 @@ def test_logits_of_a_take_are_the_same_alone_and_in_company(
         assert torch.equal(logits(rows), together[rows])
 
 
-@BOTH_WAYS
-@BOTH_PATTERNS
+@pytest.mark.parametrize(
+    ("pattern", "conditioning"),
+    [
+        ("flat", "prefix"),
+        ("delay", "aligned"),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("flat", "aligned"), ("delay", "prefix"))),
+    ],
+)
 def test_tokens_of_a_take_are_the_same_alone_and_in_company(
     conditioning: Conditioning, pattern: Pattern
 ) -> None:

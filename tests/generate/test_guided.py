@@ -86,6 +86,7 @@ def test_takes_share_the_sheet_and_one_alone_is_the_same(
     assert [take.record.lead_sheet for take in takes] == [sheet(), sheet()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide_guidance", [None, pytest.param(2.0, marks=pytest.mark.slow)])
 @unchecked()
 def test_vocals_of_a_batch_have_sheets_of_their_own(

@@ -14,11 +14,11 @@ from hafm.generate.windows import generate_long
 from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, StageSpec
 from hafm.stages.stage_model import StageModel
+from tests.crossed import crossed
 from tests.stages.small_stages import random_conditions, random_target, small_model
 from tests.unchecked import unchecked
 
 DRAWN = SamplingSettings(top_k=5, guidance=3.0)
-BOTH_STAGES = pytest.mark.parametrize("stage", [COARSE, FINE], ids=lambda stage: stage.name)
 
 
 def parallel(stage: StageSpec = FINE, **changes: Any) -> StageModel:
@@ -33,8 +33,7 @@ def whole(frames: int) -> list[Window]:
     return plan_windows(frames, window_frames=frames, overlap_frames=0)
 
 
-@BOTH_STAGES
-@pytest.mark.parametrize("guidance", [0.0, pytest.param(1.0, marks=pytest.mark.slow), 3.0])
+@crossed(stage=(COARSE, FINE), guidance=(0.0, 1.0, 3.0))
 @unchecked()
 def test_generation_equals_teacher_forcing_pass_by_pass(stage: StageSpec, guidance: float) -> None:
     """Each codebook is drawn from the whole model's scores, given what was drawn below and junk above."""
@@ -56,7 +55,9 @@ def test_generation_equals_teacher_forcing_pass_by_pass(stage: StageSpec, guidan
     assert found.unique().numel() > 2
 
 
-@BOTH_STAGES
+@pytest.mark.parametrize(
+    "stage", [pytest.param(COARSE, marks=pytest.mark.slow), FINE], ids=lambda stage: stage.name
+)
 @unchecked()
 def test_a_frame_is_chosen_from_its_window_alone(stage: StageSpec) -> None:
     """Against a loop over frames: the window that holds a frame deepest, and the codes chosen below."""
@@ -89,7 +90,9 @@ def test_a_frame_is_chosen_from_its_window_alone(stage: StageSpec) -> None:
         assert torch.equal(scores.argmax(-1), found[0, :, f]), f
 
 
-@pytest.mark.parametrize("frames", [10, pytest.param(40, marks=pytest.mark.slow), 57])
+@pytest.mark.parametrize(
+    "frames", [10, *(pytest.param(frames, marks=pytest.mark.slow) for frames in (40, 57))]
+)
 @unchecked()
 def test_windows_equal_the_whole_for_a_stage_that_looks_no_further_than_they_reach(frames: int) -> None:
     """Two layers that look one frame to either side; windows of 9 frames have two beyond what they give.
@@ -119,7 +122,10 @@ def test_windows_equal_the_whole_for_a_stage_that_looks_no_further_than_they_rea
         assert not torch.equal(windowed, through(short))
 
 
-@pytest.mark.parametrize("settings", [LIKELIEST, DRAWN], ids=["likeliest", "drawn"])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(LIKELIEST, id="likeliest", marks=pytest.mark.slow), pytest.param(DRAWN, id="drawn")],
+)
 @unchecked()
 def test_a_take_is_the_same_alone_and_in_company(settings: SamplingSettings) -> None:
     model = parallel()

@@ -165,6 +165,7 @@ def test_options_out_of_range_write_nothing(
 # ---- replaying
 
 
+@pytest.mark.slow
 def test_a_replay_gives_the_same_bytes(
     made: Accompaniment, tiny_accompanist: Accompanist, tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_bundle_given_by_a_relative_path_is_found_from_elsewhere(
     assert Accompanist.from_pretrained(folder.name).source == str(folder)
 
 
+@pytest.mark.slow
 @unchecked()
 def test_one_take_of_many_replays_alone(tiny_accompanist: Accompanist, vocal: Path) -> None:
     takes = tiny_accompanist.generate_takes(vocal, takes=2, skip_fine=True)

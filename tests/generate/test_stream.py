@@ -12,7 +12,7 @@ from hafm.progress import Progress
 from tests.tiny import same, sung
 from tests.unchecked import unchecked
 
-SECONDS, RATE = 3.1, 22_050
+SECONDS, RATE = 2.4, 22_050
 
 
 @pytest.fixture

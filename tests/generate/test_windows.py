@@ -192,7 +192,11 @@ def test_every_window_gets_its_slice_and_what_was_generated(
     assert generated == frames
 
 
-@pytest.mark.parametrize("stage", [SEMANTIC, COARSE], ids=lambda stage: stage.name)
+@pytest.mark.parametrize(
+    "stage",
+    [SEMANTIC, pytest.param(COARSE, marks=pytest.mark.slow)],
+    ids=lambda stage: stage.name,
+)
 def test_every_window_gets_its_part_of_the_guide(stage: StageSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against exact times; where one window covers everything, it gets all of it."""
     model = with_large_weights(guided(stage))
@@ -221,7 +225,9 @@ def test_every_window_gets_its_part_of_the_guide(stage: StageSpec, monkeypatch: 
         run(model, conditions, frames, guide=guide[:, 1:])
 
 
-@pytest.mark.parametrize("pattern", ["flat", "delay", "parallel"])
+@pytest.mark.parametrize(
+    "pattern", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("flat", "parallel")), "delay"]
+)
 def test_takes_are_the_same_alone_and_in_company_over_many_windows(pattern: Pattern) -> None:
     model = small_model(COARSE, "aligned", pattern=pattern)
     conditions = random_conditions(model.spec, batch=2, target_frames=20)
@@ -236,7 +242,7 @@ def test_takes_are_the_same_alone_and_in_company_over_many_windows(pattern: Patt
     assert torch.equal(alone[0], together[1])
 
 
-@BOTH_PATTERNS
+@pytest.mark.parametrize("pattern", [pytest.param("flat", marks=pytest.mark.slow), "delay"])
 def test_progress_counts_the_whole(pattern: Pattern) -> None:
     model = small_model(FINE, "aligned", pattern=pattern)
     seen: list[Progress] = []
@@ -245,7 +251,9 @@ def test_progress_counts_the_whole(pattern: Pattern) -> None:
 
 
 @unchecked()
-@pytest.mark.parametrize(("stage", "pattern"), [(SEMANTIC, "flat"), (COARSE, "delay")])
+@pytest.mark.parametrize(
+    ("stage", "pattern"), [(SEMANTIC, "flat"), pytest.param(COARSE, "delay", marks=pytest.mark.slow)]
+)
 def test_memory_is_that_of_one_window(
     stage: StageSpec, pattern: Pattern, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,9 @@ def test_beats_and_bars_are_those_that_the_network_says(
     assert sheet.origin("beats").confidence > 0.9
 
 
-@pytest.mark.parametrize("seconds", [1 / RATE, 0.05, 1.0, 7.3])
+@pytest.mark.parametrize(
+    "seconds", [1 / RATE, *(pytest.param(seconds, marks=pytest.mark.slow) for seconds in (0.05, 1.0)), 7.3]
+)
 def test_any_length_gives_a_sheet(seconds: float) -> None:
     sheet = analyser().analyse(sound(max(seconds, 2 / RATE)), RATE)
     assert sheet.duration_seconds == pytest.approx(max(seconds, 2 / RATE))

@@ -26,6 +26,7 @@ from hafm.tokens.kmeans import KMeans
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from recipes.builtin import bundle as module
 from recipes.builtin.bundle import BundleRecipe, main, make_bundle, with_analysers
+from tests.crossed import crossed
 from tests.recipes.shards import Tracks, make_shards
 from tests.tiny import CARDINALITY, tiny_codec, tiny_kmeans, tiny_stage
 
@@ -188,6 +189,7 @@ def test_without_hearing_and_codec_report_the_card_leaves_them_out(work: Path) -
     assert "## How well it predicts" in card
 
 
+@pytest.mark.slow
 def test_analysers_go_into_the_bundle(work: Path) -> None:
     folder = work / "analysers"
     folder.mkdir()
@@ -217,6 +219,7 @@ def test_a_bundle_gets_other_analysers_and_keeps_the_rest(work: Path) -> None:
         with_analysers(str(before.folder), None, out=before.folder, version="7")
 
 
+@pytest.mark.slow
 def test_new_stages_on_the_parts_of_a_bundle_keep_its_analysers(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,7 +269,7 @@ def test_the_loss_of_stored_weights_is_measured(work: Path) -> None:
         assert one == pytest.approx(other, rel=0.02)
 
 
-@pytest.mark.parametrize("part", PART_NAMES)
+@crossed(part=PART_NAMES)
 def test_parts_that_the_stages_were_not_trained_on_are_refused(work: Path, part: str) -> None:
     shutil.rmtree(work / "shards")
     made_by = {"fingerprints": {**tiny_parts().fingerprints(), part: "dead" * 16}}
@@ -285,6 +288,7 @@ def test_a_bundle_that_is_too_large_never_stands(work: Path, monkeypatch: pytest
     assert [path.name for path in (work / "out").iterdir()] == ["builtin"]
 
 
+@pytest.mark.slow
 def test_making_it_again_gives_the_same(work: Path) -> None:
     first = make_bundle(recipe(work))
     bytes_before = {path.name: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}

@@ -62,7 +62,7 @@ def test_a_bundle_is_these_files(tiny_bundle: Path) -> None:
     assert Bundle.read(tiny_bundle).num_bytes == sum((tiny_bundle / name).stat().st_size for name in found)
 
 
-@pytest.mark.parametrize("storage", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("storage", ["fp32", pytest.param("fp16", marks=pytest.mark.slow), "int8"])
 def test_what_was_written_comes_back(tmp_path: Path, storage: Storage) -> None:
     ingredients = tiny_ingredients(storage=storage)
     bundle = write_bundle(tmp_path / "b", ingredients)

@@ -27,6 +27,7 @@ from tests.stages.small_stages import (
 )
 from tests.unchecked import unchecked
 
+ALL_WAYS = [("prefix", "flat"), ("aligned", "flat"), ("aligned", "delay"), ("aligned", "parallel")]
 ALL_STAGES = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 BOTH_WAYS = pytest.mark.parametrize("conditioning", CONDITIONINGS)
 BOTH_PATTERNS = pytest.mark.parametrize("pattern", STEPWISE)
@@ -295,15 +296,11 @@ def test_a_step_is_embedded_as_in_the_whole(
     assert torch.equal(torch.cat(found, dim=1), model.embed(shifted, conditioned, rows=rows))
 
 
-@ALL_STAGES
-@pytest.mark.parametrize(
-    ("conditioning", "pattern"),
-    [("prefix", "flat"), ("aligned", "flat"), ("aligned", "delay"), ("aligned", "parallel")],
-)
-@pytest.mark.parametrize("dropped", ["mask", "zeros"])
+@crossed(stage=STAGES, ways=ALL_WAYS, dropped=["mask", "zeros"])
 def test_a_dropped_row_knows_nothing_of_its_condition(
-    stage: StageSpec, conditioning: Conditioning, pattern: Pattern, dropped: str
+    stage: StageSpec, ways: tuple[Conditioning, Pattern], dropped: str
 ) -> None:
+    conditioning, pattern = ways
     model = small_model(stage, conditioning, pattern=pattern, dropped_condition=dropped)
     target = random_target(model.spec, batch=2)
     one, other = (random_conditions(model.spec, batch=2) for _ in range(2))

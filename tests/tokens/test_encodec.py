@@ -59,7 +59,9 @@ def test_frames_are_the_ceiling_for_every_length(codec: EncodecCodec, length: in
     assert codec.decode(codes).shape == (2, 1, 320 * codes.shape[2])
 
 
-@pytest.mark.parametrize("length", [1, 320 * 40, 320 * 41, 320 * 97 + 5])
+@pytest.mark.parametrize(
+    "length", [1, 320 * 40, 320 * 41, pytest.param(320 * 97 + 5, marks=pytest.mark.slow)]
+)
 @torch.no_grad()
 def test_the_encoder_in_pieces_is_the_encoder_of_the_whole(
     codec: EncodecCodec, length: int, monkeypatch: pytest.MonkeyPatch
@@ -101,7 +103,7 @@ def test_equal_to_the_model_itself(codec: EncodecCodec) -> None:
     torch.testing.assert_close(codec.decode(expected.audio_codes[0]), decoded[..., :3_200])
 
 
-@pytest.mark.parametrize("given", [1, 4, 7])
+@pytest.mark.parametrize("given", [*(pytest.param(given, marks=pytest.mark.slow) for given in (1, 7)), 4])
 def test_the_first_codebooks_decode_alone(codec: EncodecCodec, given: int) -> None:
     """k codebooks decode to what a sum of k rows of the model's own tables decodes to."""
     codes = codec.encode(torch.randn(1, 1, 3_200))

@@ -1,6 +1,7 @@
 """A process that has torch loaded and forks: a hundred killed runs, or ranks, for the price of one start.
 
-    python -m tests.train.forked_runs        reads one JSON line a task, prints one JSON line a result
+    serve(tasks, results)                    reads one JSON line a task, writes one JSON line a result
+    python -m tests.train.forked_runs        does that with the standard streams
 
 It has no threads of its own, so forking is safe, and types are not checked in it, so that every random
 generator is as it would be for a user (beartype draws from Python's).
@@ -16,10 +17,10 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from hafm.train.metrics import Listener, StepReport
 from hafm.train.pieces import Piece
 from hafm.train.recipe import Recipe
 from hafm.train.update import accumulate
+from tests.forked import ended, forked
 from tests.train.echo_pairs import RECIPE, SPECS, EchoPairs, losses, trainer
 
 SMALL = replace(
@@ -62,25 +64,6 @@ def noisy_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 EXACT_LOSS = update.stage_loss
-
-
-def forked(work: Callable[[], Any]) -> int:
-    """The id of a child that does `work` and ends."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
-
-
-def ended(child: int) -> int:
-    """Waits for a child; its exit code, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def train(run: Path, recipe: Recipe) -> None:
@@ -224,16 +207,17 @@ TASKS: dict[str, Callable[..., Any]] = {
 }
 
 
-def main() -> None:
+def serve(tasks: Iterable[str], results: IO[str]) -> None:
+    """Does one task after another."""
     torch.set_num_threads(1)
-    for line in sys.stdin:
+    for line in tasks:
         task = json.loads(line)
         try:
             result = {"result": TASKS[task.pop("task")](**task)}
         except Exception:
             result = {"error": traceback.format_exc()}
-        print(json.dumps(result), flush=True)
+        print(json.dumps(result), file=results, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(sys.stdin, sys.stdout)

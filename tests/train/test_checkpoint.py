@@ -71,8 +71,15 @@ def truncate(path: Path, rng: np.random.Generator) -> None:
     path.write_bytes(data[: int(rng.integers(len(data)))])
 
 
-@pytest.mark.parametrize("damage", [flip, truncate])
-@pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("state.safetensors", flip),
+        ("manifest.json", truncate),
+        pytest.param("state.safetensors", truncate, marks=pytest.mark.slow),
+        pytest.param("manifest.json", flip, marks=pytest.mark.slow),
+    ],
+)
 def test_every_one_of_500_damages_is_found_and_named(saved, damage, name):
     """250 flips and 250 truncations in all; the checkpoint before is used every time."""
     rng, path = np.random.default_rng(0), saved.path(20) / name

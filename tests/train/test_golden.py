@@ -48,10 +48,7 @@ CASES = [
 @unchecked()
 @pytest.mark.parametrize(
     ("stage", "optimizer"),
-    [
-        pytest.param(*case, marks=() if case[0] in ("delayed coarse", "parallel fine") else pytest.mark.slow)
-        for case in CASES
-    ],
+    [pytest.param(*case, marks=() if case[0] == "parallel fine" else pytest.mark.slow) for case in CASES],
 )
 def test_fifty_losses_are_the_golden_ones(tmp_path, stage, optimizer):
     golden = json.loads(GOLDEN.read_text())[stage]

@@ -52,7 +52,7 @@ def rates(run):
     return [line["rate"] for line in read_metrics(run) if "rate" in line]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_without_scaling_the_first_one_ends_the_run(tmp_path, poison, precision):
     poison({5})
     with pytest.raises(NonFinite, match="step 5 was not finite"):
@@ -106,6 +106,7 @@ def test_twenty_in_a_row_end_the_run(tmp_path, poison):
     assert load_trained(tmp_path).updates == 0  # step 0 was saved; the two good steps were not yet
 
 
+@pytest.mark.slow
 def test_skips_survive_a_stop(tmp_path, poison):
     poison({1, 2})
     recipe = replace(SHORT, precision="float16", save_every=1)

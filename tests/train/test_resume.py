@@ -17,7 +17,6 @@ from hafm.train.distributed import Ranks
 from hafm.train.metrics import Listener, StepReport, read_metrics
 from hafm.train.run_folder import load_trained
 from hafm.train.state import TrainState
-from tests.crossed import crossed
 from tests.train.echo_pairs import GUIDED, RECIPE, EchoPairs, Recorder, losses, trainer
 from tests.unchecked import unchecked
 
@@ -135,6 +134,7 @@ def test_weights_and_metrics_are_those_of_an_unbroken_run(crashed, unbroken):
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_every_pair_comes_once_an_epoch_across_a_stop(tmp_path):
     """16 pairs, 4 a step: four steps are an epoch. What was made ahead and never taken does not count."""
     taken: dict[int, list[int]] = {}
@@ -168,7 +168,16 @@ FORGET = {
 
 
 @unchecked()
-@crossed(what=["torch", "numpy", "second optimizer", "data position", "schedule", "optimizer"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "data position",
+        *(
+            pytest.param(what, marks=pytest.mark.slow)
+            for what in ("torch", "numpy", "second optimizer", "schedule", "optimizer")
+        ),
+    ],
+)
 def test_whatever_is_forgotten_is_noticed(crashed, unbroken, monkeypatch, what):
     """The controls: a resume that forgets one thing gives other losses."""
     expected = whole(unbroken)
@@ -222,8 +231,16 @@ def test_a_missing_fact_is_an_error(crashed, missing):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"recipe": replace(FULL, peak_rate=2e-2)}, ["peak_rate was 0.01, is 0.02", "--allow recipe"]),
-        ({"recipe": replace(FULL, steps=11)}, ["steps was 10, is 11", "--allow recipe"]),
+        pytest.param(
+            {"recipe": replace(FULL, peak_rate=2e-2)},
+            ["peak_rate was 0.01, is 0.02", "--allow recipe"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"recipe": replace(FULL, steps=11)},
+            ["steps was 10, is 11", "--allow recipe"],
+            marks=pytest.mark.slow,
+        ),
         ({"data": "other"}, ["data: was echo, is other", "--allow data"]),
     ],
 )

@@ -35,7 +35,9 @@ class TinyStages:
 
 
 @unchecked()
-@pytest.mark.parametrize("stage", ["semantic", pytest.param("coarse", marks=pytest.mark.slow), "fine"])
+@pytest.mark.parametrize(
+    "stage", ["semantic", *(pytest.param(stage, marks=pytest.mark.slow) for stage in ("coarse", "fine"))]
+)
 def test_a_sample_is_one_clip_of_sound_and_the_same_every_time(tmp_path, tiny_shards, stage):
     held_out, bundle = Shards.open(tiny_shards, "valid"), TinyStages(tiny_shards / "parts")
     model = StageModel(bundle.spec(stage)).train()

@@ -125,6 +125,7 @@ def test_draws_against_the_slow_way() -> None:
 # ---- one rater
 
 
+@pytest.mark.slow
 @unchecked()
 def test_a_known_preference_comes_back_within_its_interval() -> None:
     """Wilson through the whole of `score`: 100 raters, each alone; 95 % cover, give or take their luck."""

@@ -22,7 +22,6 @@ from hafm.evaluate.retrieval.building import build_index
 from hafm.evaluate.retrieval.descriptors import Descriptors
 from hafm.evaluate.retrieval.index import RetrievalIndex
 from hafm.locks import locked_folder
-from tests.crossed import crossed
 from tests.evaluate.fit.band import RATE
 from tests.evaluate.retrieval.songs import band, write_collection
 
@@ -107,7 +106,9 @@ def dies_before_file(number: int) -> None:
     os.replace = fatal
 
 
-@crossed(number=range(1, FILES + 1))
+@pytest.mark.parametrize(
+    "number", [1, *(pytest.param(number, marks=pytest.mark.slow) for number in range(2, FILES + 1))]
+)
 def test_a_killed_build_goes_on(number, collection, clean, tmp_path, monkeypatch):
     folder = tmp_path / "index"
 
@@ -251,20 +252,26 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
+DAMAGES = [
+    lambda folder: flip_a_bit(next(folder.glob("desc*"))),
+    lambda folder: (folder / "index.json").write_text("{}"),
+    lambda folder: (folder / "index.json").write_text("no"),
+    lambda folder: next(folder.glob("desc*")).unlink(),
+    lambda folder: next(folder.glob("desc*")).write_bytes(b"0" * 100),
+    lambda folder: (folder / "index.json").write_text(
+        json.dumps({**json.loads((folder / "index.json").read_text()), "entries": []})
+    ),
+    lambda folder: (folder / "index.json").write_text(
+        json.dumps({**json.loads((folder / "index.json").read_text()), "format": 99})
+    ),
+]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda folder: flip_a_bit(next(folder.glob("desc*"))),
-        lambda folder: (folder / "index.json").write_text("{}"),
-        lambda folder: (folder / "index.json").write_text("no"),
-        lambda folder: next(folder.glob("desc*")).unlink(),
-        lambda folder: next(folder.glob("desc*")).write_bytes(b"0" * 100),
-        lambda folder: (folder / "index.json").write_text(
-            json.dumps({**json.loads((folder / "index.json").read_text()), "entries": []})
-        ),
-        lambda folder: (folder / "index.json").write_text(
-            json.dumps({**json.loads((folder / "index.json").read_text()), "format": 99})
-        ),
+        pytest.param(damage, id=str(number), marks=() if number in (0, 1, 3) else pytest.mark.slow)
+        for number, damage in enumerate(DAMAGES)
     ],
 )
 def test_damage_is_refused_and_mended_by_another_build(damage, collection, clean, tmp_path):

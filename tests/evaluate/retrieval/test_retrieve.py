@@ -77,6 +77,7 @@ def test_the_level_is_that_of_the_instrumental(retriever):
     assert levels[0] == pytest.approx(levels[1], rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_same_again_and_the_vocals_level_does_not_matter(retriever):
     vocal = voice(tonic=1, beat_seconds=0.47)
     first = retriever.retrieve(vocal, RATE)
@@ -136,6 +137,7 @@ def test_a_file_that_changed_or_went_is_refused(collection, tmp_path):
     assert moved.render(moved.rank(voice(), RATE)).entry.song_id == "right"
 
 
+@pytest.mark.slow
 def test_the_vocals_of_the_collection_are_not_needed(collection, tmp_path):
     root = tmp_path / "pairs"
     shutil.copytree(collection, root)
