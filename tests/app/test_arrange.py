@@ -101,7 +101,6 @@ def test_the_analyser_of_a_bundle_hears_a_vocal(hafm: Hafm, sung: Path, font: Pa
     assert read["origins"]["chords"]["source"] == "estimated"
 
 
-@pytest.mark.slow
 def test_chords_and_beats_and_midi_files_are_sheets_by_themselves(
     hafm: Hafm, sheet: Path, font: Path, tmp_path: Path
 ) -> None:

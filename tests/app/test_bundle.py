@@ -131,7 +131,6 @@ def test_the_runs_need_not_have_their_shards_any_more(
         away.rename(tiny_shards)
 
 
-@pytest.mark.slow
 def test_other_data_is_refused(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
     """Same parts, other songs."""
     make_training_shards(tmp_path / "shards", songs=3, held_out=2, seed=50)

@@ -80,7 +80,6 @@ def test_the_same_again(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> 
     assert all(files[name.replace("one", "two")] == data for name, data in files.items())
 
 
-@pytest.mark.slow
 def test_takes_are_ranks(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     words = ["retrieve", sung, "--index", index, "--json", "--format", "flac", "--seconds", 4]
     printed = hafm(*words, "-o", tmp_path / "all", "--takes", 3).json

@@ -48,7 +48,6 @@ def test_a_closed_stdout_changes_no_exit_code() -> None:
     )
 
 
-@pytest.mark.slow
 def test_a_closed_stderr_stops_nothing() -> None:
     assert program("--version", preexec_fn=closed(2)).stdout.startswith("hafm ")
 

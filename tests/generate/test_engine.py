@@ -54,7 +54,6 @@ def test_the_builtin_bundle_passes_its_test() -> None:
     assert min(graph.logits_error for graph in made.values()) > 1e-4  # it is rounded: the test compares two
 
 
-@pytest.mark.slow
 @unchecked()
 def test_takes_do_not_depend_on_each_other_and_are_not_those_of_torch(folder: Path) -> None:
     accompanist = Accompanist.from_pretrained(folder, engine="onnx")
