@@ -10,7 +10,7 @@ For each point of the spectrogram the net says how it is shared out among the fo
 positive and sum to 1. Harmony is what the others leave, so the stems sum to the sound, above 12 kHz too. What
 the net sees is scaled by the sound's RMS, so that the level changes nothing.
 
-Memory: pieces of 22 s go through the net; beside them lie the four stems at 24 kHz.
+Memory: pieces of 11 s go through the net; beside them lie the four stems at 24 kHz.
 
 The net cuts the spectrum into bands, narrow ones below, and keeps one vector for each band and frame:
 
@@ -53,7 +53,7 @@ _NEAR = 17
 """Frames, or bins, over which the mean is taken that a magnitude is compared with."""
 _CONTEXT = sum(_DILATIONS) + _NEAR // 2
 """Frames to either side that a mask depends on."""
-_PIECE_FRAMES = 1024
+_PIECE_FRAMES = 512
 _FLOOR = 1e-3
 _SILENCE = 1e-6
 
@@ -247,8 +247,8 @@ class StemSeparator:
                 samples = slice(part * HOP, (part + 1) * HOP)
                 played[:, start + part : end + part] += frames[..., samples]
                 weight[start + part : end + part] += window[samples].square()
-        whole = (played / weight.clamp_min(_SILENCE)).flatten(1)
-        return whole[:, SIZE // 2 :][:, : mono.shape[1]]
+        played /= weight.clamp_min(_SILENCE)
+        return played.flatten(1)[:, SIZE // 2 :][:, : mono.shape[1]]
 
 
 def _spectra(padded: Float[Tensor, "B t"]) -> Complex[Tensor, "B N F"]:
