@@ -187,7 +187,7 @@ def test_nothing_is_delivered_if_the_ranking_cannot_be_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hafm.app.generate_result.shutil.copyfileobj", full)
+    monkeypatch.setattr("hafm.app.generate_files.shutil.copyfileobj", full)
     ran = generate(hafm, vocal, bundle, tmp_path / "out", "--pick", "best")
     assert (ran.code, tree(tmp_path)) == (2, {})
     assert "No space left" in ran.error or "full" in ran.error
