@@ -17,6 +17,7 @@ import soundfile
 import typer
 
 from hafm.app import cli as hafm_cli
+from hafm.separate.stems import STEMS
 from tests.tiny import make_following_bundle
 
 ROOT = Path(__file__).parent.parent
@@ -178,8 +179,10 @@ def test_the_python_example_of_the_readme_runs(beside_a_vocal: Path) -> None:
     (example,) = [block.text for block in blocks(README) if block.language == "python"]
     assert len(example.splitlines()) <= 10
     run_python(example, folder=beside_a_vocal)
-    written = {path.name for path in (beside_a_vocal / "out").iterdir()}
-    assert written == {"accompaniment.wav", "mix.wav", "generation.json"}
+    out = beside_a_vocal / "out"
+    written = {path.name for path in out.iterdir()}
+    assert written == {"accompaniment.wav", "mix.wav", "generation.json", "stems"}
+    assert {path.name for path in (out / "stems").iterdir()} == {f"{stem}.wav" for stem in STEMS}
 
 
 @pytest.mark.slow

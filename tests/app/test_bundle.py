@@ -10,6 +10,7 @@ import torch
 
 from hafm.app.cli import run as run_words
 from hafm.data.shards.index import Index
+from hafm.engine.graph import GRAPH_VERSION
 from hafm.errors import BundleMismatch
 from hafm.stages.bundle import Bundle
 from hafm.stages.bundle_config import STAGES
@@ -80,7 +81,7 @@ def test_it_may_hold_the_graphs_of_engine_onnx(
     monkeypatch.setattr("hafm.generate.engine.MOST_ERROR", 0.05)  # random weights are noisier
     assert hafm("bundle", *runs.values(), "-o", tmp_path / "b", "--onnx").code == 0
     names = set(Bundle.read(tmp_path / "b").config.files)
-    assert {f"onnx/{stage}.1.onnx" for stage in STAGES} < names
+    assert {f"onnx/{stage}.{GRAPH_VERSION}.onnx" for stage in STAGES} < names
 
 
 def test_onnx_needs_its_extra(

@@ -22,7 +22,7 @@ LIMIT_SECONDS = 5.0  # the promise is one second; a busy machine gets more to ke
 
 FAKE = """
 import torch
-import hafm.generate.accompany as m
+import hafm.generate.pipeline as m
 def fake(bundle, *args, num_frames, **rest):
     num_codebooks = bundle.spec("coarse").target.num_codebooks + bundle.spec("fine").target.num_codebooks
     ids = torch.zeros(1, num_codebooks, num_frames, dtype=torch.long)
@@ -33,11 +33,14 @@ HANG = "import hashlib; hashlib.pbkdf2_hmac('sha512', b'', b'', 10**8)"
 STAGED = {
     # Half of the results are written when a call into C does not come back.
     "a call into C while saving": f"""{FAKE}
+import threading
 import hafm.generate.accompaniment as m
 write = m.write_audio
+def say():
+    print("moment", file=sys.stderr, flush=True)
 def hang(*args, **kwargs):
     write(*args, **kwargs)
-    print("moment", file=sys.stderr, flush=True)
+    threading.Timer(0.3, say).start()  # when the call has long begun
     {HANG}
 m.write_audio = hang
 """,
@@ -51,7 +54,7 @@ def wait(*args, **kwargs):
 m.write_audio = wait
 """,
     "a library that swallows exceptions": """
-import hafm.generate.accompany as m
+import hafm.generate.pipeline as m
 def deaf(*args, **kwargs):
     while True:
         try:
@@ -62,7 +65,7 @@ def deaf(*args, **kwargs):
 m.hear = deaf
 """,
     "a library that wraps exceptions": """
-import hafm.generate.accompany as m
+import hafm.generate.pipeline as m
 def wrap(*args, **kwargs):
     try:
         print("moment", file=sys.stderr, flush=True)

@@ -38,7 +38,8 @@ def sound(folder: Path, format: str = "wav") -> Float[np.ndarray, " T"]:
 def test_a_stretch_is_made_again_changed_once_more_and_replayed(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:
-    given = ["--bpm", 120, "--first-beat", 0, "--chords", "| Am | F |", "--bundle", following]
+    steady = ["--bpm", 120, "--meter", "2/4", "--first-beat", 0]  # two bars of a second
+    given = [*steady, "--chords", "| Am | F |", "--bundle", following]
     with unchecked():
         first = hafm("generate", song, "-o", tmp_path / "1", "--format", "flac", "--seed", 1, *given)
         assert first.code == 0, first.err

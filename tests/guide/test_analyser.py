@@ -162,6 +162,13 @@ def test_given_beats_may_drift_more_than_a_tempo_that_is_given() -> None:
     assert sheet.chords
 
 
+def test_no_beat_is_found_where_given_beats_leave_no_room() -> None:
+    """The next one would be the end of the sound, which lies between two of the tracker's frames."""
+    beats = tuple(Beat(number / 2, 1 + number % 2) for number in range(4))
+    given = LeadSheet(duration_seconds=2.0, beats=beats, meters=(MeterChange(0.0, 2, 4),))
+    assert analyser().analyse(sound(2.0), RATE, given=given).beats == beats
+
+
 def test_the_sheet_of_another_sound_is_refused() -> None:
     with pytest.raises(LeadSheetError, match="lasts 12 s and the sound 3 s"):
         analyser().analyse(sound(3.0), RATE, given=LeadSheet(duration_seconds=12.0))

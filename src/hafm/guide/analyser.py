@@ -394,6 +394,10 @@ def _with_beats(known: LeadSheet, heard: Heard, corrections: Corrections, *, is_
         return corrections.on_beats(known)  # which refuses what only beats could have
     beats = tuple(beat for beat in found.beats if beat.seconds < duration)
     if known.beats:
+        if len(known.beats) > 1:
+            last = known.beats[-1].seconds
+            if 2 * last - known.beats[-2].seconds > duration - 1e-6:  # one is found a frame before that
+                beats = tuple(beat for beat in beats if beat.seconds <= last)
         return corrections.on_beats(replace(known, beats=beats))
     is_given = corrections.bpm is not None and corrections.first_beat is not None
     origin = Origin() if is_given else Origin(source="estimated", confidence=found.confidence)
