@@ -39,9 +39,9 @@ from recipes.builtin.analyser.progressions import count_transitions
 from recipes.builtin.codec.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
-    optimiser_tensors,
-    restore_optimiser,
+    restore_training,
     save_checkpoint,
+    training_tensors,
 )
 from recipes.builtin.rendering.scores import PackedPop909
 from recipes.builtin.rendering.scores_folder import Pop909Folder
@@ -189,12 +189,10 @@ class Training:
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint."""
-        tensors = {f"network.{key}": value for key, value in self.network.state_dict().items()}
-        tensors |= optimiser_tensors(self.optimiser, "optimiser")
         save_checkpoint(
             folder,
             step=self.step,
-            tensors=tensors,
+            tensors=training_tensors(self.network, self.optimiser),
             state={
                 "seed": self.seed,
                 "steps": self.steps,
@@ -222,13 +220,7 @@ class Training:
             raise ValueError(f"'{folder}' is of a run with another --init; give that, or another folder")
         if state.get("precision") != str(PRECISION):
             raise ValueError(f"'{folder}' is of a run on a processor of another kind; give another folder")
-        network = {
-            key.removeprefix("network."): value
-            for key, value in tensors.items()
-            if key.startswith("network.")
-        }
-        self.network.load_state_dict(network)
-        restore_optimiser(self.optimiser, tensors, "optimiser")
+        restore_training(self.network, self.optimiser, tensors)
         self.step = state["step"]
 
     def analyser(self) -> Analyser:

@@ -41,9 +41,9 @@ from hafm.tokens.base import Codec
 from recipes.builtin.codec.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
-    optimiser_tensors,
-    restore_optimiser,
+    restore_training,
     save_checkpoint,
+    training_tensors,
 )
 from recipes.builtin.rendering.mixbus import SAMPLE_RATE, BusSettings, reverberate, room_response
 
@@ -273,10 +273,11 @@ class Training:
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint."""
-        tensors = {f"network.{key}": value for key, value in self.network.state_dict().items()}
-        tensors |= optimiser_tensors(self.optimiser, "optimiser")
         save_checkpoint(
-            folder, step=self.step, tensors=tensors, state={"seed": self.seed, "steps": self.steps}
+            folder,
+            step=self.step,
+            tensors=training_tensors(self.network, self.optimiser),
+            state={"seed": self.seed, "steps": self.steps},
         )
 
     def resume(self, folder: Path) -> None:
@@ -294,13 +295,7 @@ class Training:
                 f"'{folder}' is of a run of {state['steps']} steps with seed {state['seed']}; give these, or "
                 "another folder"
             )
-        network = {
-            key.removeprefix("network."): value
-            for key, value in tensors.items()
-            if key.startswith("network.")
-        }
-        self.network.load_state_dict(network)
-        restore_optimiser(self.optimiser, tensors, "optimiser")
+        restore_training(self.network, self.optimiser, tensors)
         self.step = state["step"]
 
     def separator(self) -> StemSeparator:

@@ -93,6 +93,21 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
+def training_tensors(network: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """A network and its optimiser, by name."""
+    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+    return tensors | optimiser_tensors(optimiser, "optimiser")
+
+
+def restore_training(
+    network: torch.nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `training_tensors` took."""
+    names = [name for name in tensors if name.startswith("network.")]
+    network.load_state_dict({name.removeprefix("network."): tensors[name] for name in names})
+    restore_optimiser(optimiser, tensors, "optimiser")
+
+
 def _checkpoints(folder: Path) -> Iterator[Path]:
     """Newest first."""
     whole = (place for place in folder.glob("step-*") if place.name.removeprefix("step-").isdigit())
