@@ -36,13 +36,7 @@ from recipes.builtin.analyser.examples import (
     read_examples,
 )
 from recipes.builtin.analyser.progressions import count_transitions
-from recipes.builtin.codec.checkpoint import (
-    latest_checkpoint,
-    load_checkpoint,
-    restore_training,
-    save_checkpoint,
-    training_tensors,
-)
+from recipes.builtin.codec.checkpoint import resume_training, save_training
 from recipes.builtin.rendering.scores import PackedPop909
 from recipes.builtin.rendering.scores_folder import Pop909Folder
 
@@ -187,19 +181,19 @@ class Training:
         rows = [losses(self.network, batch) for batch in batches]
         return {head: float(torch.stack([row[head] for row in rows]).mean()) for head in LOSS_WEIGHTS}
 
+    @property
+    def options(self) -> dict[str, object]:
+        """What a run that goes on must share."""
+        return {
+            "seed": self.seed,
+            "steps": self.steps,
+            "init": self._init,
+            "precision": str(PRECISION),
+        }
+
     def save(self, folder: Path) -> None:
         """Writes a checkpoint."""
-        save_checkpoint(
-            folder,
-            step=self.step,
-            tensors=training_tensors(self.network, self.optimiser),
-            state={
-                "seed": self.seed,
-                "steps": self.steps,
-                "init": self._init,
-                "precision": str(PRECISION),
-            },
-        )
+        save_training(folder, self.network, self.optimiser, step=self.step, options=self.options)
 
     def resume(self, folder: Path) -> None:
         """Goes on from the newest checkpoint, if there is one.
@@ -207,21 +201,7 @@ class Training:
         Raises:
             ValueError: it is of a run with other options.
         """
-        place = latest_checkpoint(folder)
-        if place is None:
-            return
-        tensors, state = load_checkpoint(place)
-        if (state["seed"], state["steps"]) != (self.seed, self.steps):
-            raise ValueError(
-                f"'{folder}' is of a run of {state['steps']} steps with seed {state['seed']}; give these, or "
-                "another folder"
-            )
-        if state.get("init") != self._init:
-            raise ValueError(f"'{folder}' is of a run with another --init; give that, or another folder")
-        if state.get("precision") != str(PRECISION):
-            raise ValueError(f"'{folder}' is of a run on a processor of another kind; give another folder")
-        restore_training(self.network, self.optimiser, tensors)
-        self.step = state["step"]
+        self.step = resume_training(folder, self.network, self.optimiser, options=self.options)
 
     def analyser(self) -> Analyser:
         """What has been learnt so far, with the share of what it started from."""

@@ -11,7 +11,7 @@ add up to it. A crop is
 
     remixed     each stem up or down by some decibels, the melody above all up: it is 15 dB below the band;
                 some left out; some from another song, above all where a player rests
-    coded       a share of them: through the bundle's codec, as the model's bands are
+    coded       a share of them: what that made goes through the bundle's codec, as the model's bands do
 
 The loss is the square of the share of each point of the spectrogram that goes to the wrong player, complex,
 weighted with its magnitude. (Unsquared it is least where a player that is seldom heard is never heard: 600
@@ -36,15 +36,9 @@ from torch import Tensor
 
 from hafm.separate.stems import STEMS, StemConfig, StemNetwork, StemSeparator, scaled, spectrogram
 from hafm.stages.bundle import Bundle
-from hafm.stages.separators import write_separator
+from hafm.stages.separators import read_separator, separator_fingerprint, write_separator
 from hafm.tokens.base import Codec
-from recipes.builtin.codec.checkpoint import (
-    latest_checkpoint,
-    load_checkpoint,
-    restore_training,
-    save_checkpoint,
-    training_tensors,
-)
+from recipes.builtin.codec.checkpoint import resume_training, save_training
 from recipes.builtin.rendering.mixbus import SAMPLE_RATE, BusSettings, reverberate, room_response
 
 Sounds = NDArray[np.int16]
@@ -52,14 +46,13 @@ Sounds = NDArray[np.int16]
 FULL_SCALE = 32_767
 CROP_SAMPLES = 3 * SAMPLE_RATE
 BATCH = 4
-CODED_EVERY = 3
-"""Of the pairs, one in this many is kept as it comes out of the codec, too."""
 CODED_SHARE, REMIXED_SHARE, LEFT_OUT_SHARE = 0.3, 0.6, 0.12
 FOREIGN_SHARE, FOREIGN_SHARE_OF_RESTS = 0.2, 0.6
 _MOST_TRIES = 8
+_QUIET = 1e-3
 GAINS_DB = {"drums": (0.0, 5.0), "bass": (0.0, 5.0), "harmony": (0.0, 5.0), "melody": (7.0, 6.0)}
 """Mean and deviation."""
-HELD_OUT_CROPS = 48
+HELD_OUT_CROPS, HELD_OUT_CODED_EVERY = 48, 3
 WARM_UP, COOL_DOWN = 50, 0.5
 _MOST_RATIO = 2.0
 
@@ -69,15 +62,9 @@ CONFIG = StemConfig()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Example:
-    """A band: what each player adds to it, 24 kHz, 16 bit.
-
-    Attributes:
-        stems: Shape [4, T].
-        coded: their sum through the codec; None for most. Shape [T].
-    """
+    """A band: what each player adds to it, 24 kHz, 16 bit. Shape [4, T]."""
 
     stems: Sounds
-    coded: Sounds | None
 
 
 def heard_stems(truth: Path) -> NDArray[np.float32]:
@@ -101,7 +88,7 @@ def heard_stems(truth: Path) -> NDArray[np.float32]:
     return (stems * clipped).astype(np.float32)
 
 
-def read_examples(pairs: Path, *, cache: Path, codec: Codec) -> list[Example]:
+def read_examples(pairs: Path, *, cache: Path) -> list[Example]:
     """The bands of a folder of pairs; they are made once and kept in `cache`.
 
     Raises:
@@ -113,25 +100,23 @@ def read_examples(pairs: Path, *, cache: Path, codec: Codec) -> list[Example]:
     cache.mkdir(parents=True, exist_ok=True)
     listed = cache / "pairs.json"
     if not listed.is_file():
-        for number, truth in enumerate(truths):
+        for truth in truths:
             if (cache / f"{truth.stem}.npy").is_file():
                 continue
-            stems = heard_stems(truth)
-            rows = [*stems]
-            if number % CODED_EVERY == 0:
-                with torch.inference_mode():
-                    band = torch.from_numpy(stems.sum(axis=0))[None, None]
-                    rows.append(codec.decode(codec.encode(band))[0, 0, : stems.shape[1]].numpy())
-            whole = np.round(np.clip(np.stack(rows), -1, 1) * FULL_SCALE).astype(np.int16)
+            whole = np.round(np.clip(heard_stems(truth), -1, 1) * FULL_SCALE).astype(np.int16)
             np.save(cache / "partial.npy", whole)
             (cache / "partial.npy").replace(cache / f"{truth.stem}.npy")
         listed.write_text(json.dumps([truth.stem for truth in truths]))
-    examples = []
-    for stem in json.loads(listed.read_text(encoding="utf-8")):
-        rows_kept = np.load(cache / f"{stem}.npy", mmap_mode="r")
-        coded = rows_kept[len(STEMS)] if len(rows_kept) > len(STEMS) else None
-        examples.append(Example(stems=rows_kept[: len(STEMS)], coded=coded))
-    return examples
+    return [
+        Example(stems=np.load(cache / f"{stem}.npy", mmap_mode="r")[: len(STEMS)])
+        for stem in json.loads(listed.read_text(encoding="utf-8"))
+    ]
+
+
+@torch.inference_mode()
+def through(codec: Codec, bands: Tensor) -> Tensor:
+    """Bands as the codec gives them back. Shape: `[B, T] -> [B, T]`."""
+    return codec.decode(codec.encode(bands[:, None]))[:, 0, : bands.shape[1]].clone()
 
 
 def _crop(sounds: Sounds, start: int) -> NDArray[np.float32]:
@@ -159,10 +144,8 @@ def _draw_start(rng: np.random.Generator, example: Example) -> int:
 
 def draw_crop(
     examples: Sequence[Example], players: Sequence[Sequence[Example]], rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """A band as the net hears it, and its stems. Shapes [T], [4, T].
-
-    The stems add up to the band, but for one that comes out of the codec.
+) -> Tensor:
+    """Stems of a band, remixed or as they are. Shape [4, T].
 
     Args:
         examples: to draw from.
@@ -171,22 +154,17 @@ def draw_crop(
     """
     while True:
         example = examples[int(rng.integers(len(examples)))]
-        start = _draw_start(rng, example)
-        stems = _crop(example.stems, start)
-        if example.coded is not None and rng.random() < CODED_SHARE * CODED_EVERY:
-            band = _crop(example.coded, start)
-        else:
-            if rng.random() < REMIXED_SHARE:
-                for row in range(len(STEMS)):
-                    share = FOREIGN_SHARE if stems[row].any() else FOREIGN_SHARE_OF_RESTS
-                    if players[row] and rng.random() < share:
-                        stems[row] = _foreign(players[row], row, rng)
-                    if rng.random() < LEFT_OUT_SHARE:
-                        stems[row] = 0
-                    stems[row] *= 10 ** (rng.normal(*GAINS_DB[STEMS[row]]) / 20) * rng.choice([-1, 1])
-            band = stems.sum(axis=0)
-        if np.sqrt(np.mean(band**2)) > 1e-3 and np.sqrt(np.mean(stems.sum(axis=0) ** 2)) > 1e-3:
-            return torch.from_numpy(band), torch.from_numpy(stems)
+        stems = _crop(example.stems, _draw_start(rng, example))
+        if rng.random() < REMIXED_SHARE:
+            for row in range(len(STEMS)):
+                share = FOREIGN_SHARE if stems[row].any() else FOREIGN_SHARE_OF_RESTS
+                if players[row] and rng.random() < share:
+                    stems[row] = _foreign(players[row], row, rng)
+                if rng.random() < LEFT_OUT_SHARE:
+                    stems[row] = 0
+                stems[row] *= 10 ** (rng.normal(*GAINS_DB[STEMS[row]]) / 20) * rng.choice([-1, 1])
+        if np.sqrt(np.mean(stems.sum(axis=0) ** 2)) > _QUIET:
+            return torch.from_numpy(stems)
 
 
 def loss_of(network: StemNetwork, bands: Tensor, stems: Tensor) -> Tensor:
@@ -211,27 +189,35 @@ class Training:
 
     Args:
         examples: to learn from.
+        codec: that a share of the bands goes through.
         steps: in all.
         rate: highest learning rate.
         seed: of everything that is drawn.
         config: sizes of the net.
+        init: a net of that size to go on from.
     """
 
     def __init__(
         self,
         *,
         examples: Sequence[Example],
+        codec: Codec,
         steps: int,
         rate: float,
         seed: int,
         config: StemConfig = CONFIG,
+        init: StemSeparator | None = None,
     ) -> None:
+        self.codec = codec
         self.examples, self.steps, self.rate, self.seed = examples, steps, rate, seed
         self.players = players_of(examples)
         self.step = 0
         torch.manual_seed(seed)
         self.config = config
         self.network = StemNetwork(config)
+        self._init = None if init is None else separator_fingerprint(init)
+        if init is not None:
+            self.network.load_state_dict(init.weights)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01
         )
@@ -243,8 +229,11 @@ class Training:
         falling = min(1.0, (1 - self.step / self.steps) / COOL_DOWN + 0.01)
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * rising * falling
-        drawn = [draw_crop(self.examples, self.players, rng) for _ in range(BATCH)]
-        bands, stems = (torch.stack(each) for each in zip(*drawn, strict=True))
+        stems = torch.stack([draw_crop(self.examples, self.players, rng) for _ in range(BATCH)])
+        bands = stems.sum(dim=1)
+        coded = torch.from_numpy(rng.random(BATCH) < CODED_SHARE)
+        if coded.any():
+            bands[coded] = through(self.codec, bands[coded])
         loss = loss_of(self.network, bands, stems).mean()
         self.optimiser.zero_grad()
         loss.backward()
@@ -263,22 +252,25 @@ class Training:
             stems = torch.from_numpy(_crop(example.stems, start))[None]
             if not stems.any():
                 continue
-            plain.append(loss_of(self.network, stems.sum(dim=1), stems)[0])
-            if example.coded is not None:
-                coded.append(
-                    loss_of(self.network, torch.from_numpy(_crop(example.coded, start))[None], stems)
-                )
-        each = torch.stack(plain).mean(dim=0).tolist()
-        return {**dict(zip(STEMS, each, strict=True)), "coded": float(torch.cat(coded).mean())}
+            band = stems.sum(dim=1)
+            plain.append(loss_of(self.network, band, stems)[0])
+            if number % HELD_OUT_CODED_EVERY == 0:
+                coded.append(loss_of(self.network, through(self.codec, band), stems)[0])
+        rows = {"": torch.stack(plain).mean(dim=0), "coded ": torch.stack(coded).mean(dim=0)}
+        return {
+            f"{kind}{stem}": float(loss)
+            for kind, row in rows.items()
+            for stem, loss in zip(STEMS, row, strict=True)
+        }
+
+    @property
+    def options(self) -> dict[str, object]:
+        """What a run that goes on must share."""
+        return {"seed": self.seed, "steps": self.steps, "init": self._init}
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint."""
-        save_checkpoint(
-            folder,
-            step=self.step,
-            tensors=training_tensors(self.network, self.optimiser),
-            state={"seed": self.seed, "steps": self.steps},
-        )
+        save_training(folder, self.network, self.optimiser, step=self.step, options=self.options)
 
     def resume(self, folder: Path) -> None:
         """Goes on from the newest checkpoint, if there is one.
@@ -286,17 +278,7 @@ class Training:
         Raises:
             ValueError: it is of a run with other options.
         """
-        place = latest_checkpoint(folder)
-        if place is None:
-            return
-        tensors, state = load_checkpoint(place)
-        if (state["seed"], state["steps"]) != (self.seed, self.steps):
-            raise ValueError(
-                f"'{folder}' is of a run of {state['steps']} steps with seed {state['seed']}; give these, or "
-                "another folder"
-            )
-        restore_training(self.network, self.optimiser, tensors)
-        self.step = state["step"]
+        self.step = resume_training(folder, self.network, self.optimiser, options=self.options)
 
     def separator(self) -> StemSeparator:
         """What has been learnt so far."""
@@ -310,6 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--bundle", default="builtin", help="whose codec (default: the built-in one)")
+    parser.add_argument("--init", type=Path, help="start from this net, a .safetensors")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -318,12 +301,17 @@ def main(arguments: list[str] | None = None) -> int:
 
     torch.set_num_threads(1)
     folder: Path = options.run
-    codec = Bundle.open(options.bundle).load_codec()
     training, held_out = (
-        read_examples(options.pairs / split, cache=folder / "sounds" / split, codec=codec)
-        for split in ("train", "valid")
+        read_examples(options.pairs / split, cache=folder / "sounds" / split) for split in ("train", "valid")
     )
-    run = Training(examples=training, steps=options.steps, rate=options.rate, seed=options.seed)
+    run = Training(
+        examples=training,
+        codec=Bundle.open(options.bundle).load_codec(),
+        steps=options.steps,
+        rate=options.rate,
+        seed=options.seed,
+        init=None if options.init is None else read_separator(options.init),
+    )
     run.resume(folder / "checkpoints")
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
         while run.step < run.steps:

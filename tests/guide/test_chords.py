@@ -1,11 +1,9 @@
 """Keys and chords from activations that are made."""
 
 import numpy as np
-import pytest
 
-from hafm.guide import chords
 from hafm.guide.chord import parse_chord
-from hafm.guide.chords import Harmony, find_harmony, state_of
+from hafm.guide.chords import STAY_COST, Harmony, find_harmony, mean_of_segments, segment_states, state_of
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
 from hafm.guide.network import CHORD_STATES
 
@@ -35,12 +33,18 @@ def harmonise(
     *,
     melody: np.ndarray | None = None,
     transitions: np.ndarray = EVEN,
+    stay_cost: float = STAY_COST,
 ) -> Harmony:
     """The harmony of bars of 2 s, without a melody unless there is one."""
     borders_seconds = [2.0 * bar for bar in range(len(root) // BAR + 1)]
     sung = np.zeros((len(root), 12)) if melody is None else melody
     return find_harmony(
-        key, root, classes, melody=sung, transitions=transitions, borders_seconds=borders_seconds
+        key,
+        segment_states(root, classes, melody=sung, borders_seconds=borders_seconds),
+        classes,
+        transitions=transitions,
+        stay_cost=stay_cost,
+        borders_seconds=borders_seconds,
     )
 
 
@@ -91,7 +95,7 @@ def test_states_of_inversions_and_suspensions() -> None:
     assert [state_of(label) for label in ("C:sus4", "Eb:min/b3", "F#:dim7", "B:maj9/5")] == [0, 15, 18, 11]
 
 
-def test_chords_that_are_not_heard_plainly_change_as_songs_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chords_that_are_not_heard_plainly_change_as_songs_do() -> None:
     """Songs stay half of the time; the likeliest path stays nearly always, unless that has its cost."""
     key, root, classes = activations(["C:maj", "F:maj", "G:maj", "C:maj"], sure=2.25)
     transitions = np.full((2, CHORD_STATES, CHORD_STATES), np.log(0.5 / (CHORD_STATES - 1)))
@@ -99,5 +103,10 @@ def test_chords_that_are_not_heard_plainly_change_as_songs_do(monkeypatch: pytes
         np.fill_diagonal(mode, np.log(0.5))
     found = harmonise(key, root, classes, transitions=transitions)
     assert [span.chord.root for span in found.chords] == [0, 5, 7, 0]
-    monkeypatch.setattr(chords, "STAY_COST", 0.0)
-    assert len(harmonise(key, root, classes, transitions=transitions).chords) == 1
+    assert len(harmonise(key, root, classes, transitions=transitions, stay_cost=0.0).chords) == 1
+
+
+def test_a_segment_says_the_mean_of_its_frames() -> None:
+    frames = np.arange(100.0)[:, None] * [1, -1]
+    found = mean_of_segments(frames, [0.0, 2.0, 8.0])
+    np.testing.assert_allclose(found, [[12, -12], [62, -62]])

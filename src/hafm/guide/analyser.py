@@ -30,16 +30,33 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.beat_time import at_rate, beginnings, sample_ticks, tick_seconds
 from hafm.guide.beats import METERS, Beats, find_beats, possible_tempi
-from hafm.guide.chords import HARMONY_RATE, Harmony, find_harmony
+from hafm.guide.chords import (
+    HARMONY_RATE,
+    STAY_COST,
+    Harmony,
+    find_harmony,
+    key_number,
+    mean_of_segments,
+    segment_states,
+)
 from hafm.guide.corrections import Corrections
 from hafm.guide.grid import with_meters, without_beats
-from hafm.guide.lead_sheet import LeadSheet, MeterChange, Origin
+from hafm.guide.harmoniser import (
+    BeatGrid,
+    HarmoniserConfig,
+    HarmoniserNetwork,
+    HarmonyLogits,
+    chroma_of_ticks,
+    key_rows,
+    position_rows,
+)
+from hafm.guide.lead_sheet import KeyChange, LeadSheet, MeterChange, Origin
 from hafm.guide.network import SAMPLES_PER_TICK, TICKS_PER_BEAT, Activations, AnalyserNetwork, NetworkConfig
 from hafm.guide.steady import find_steady_beats
 from hafm.rates import SEMANTIC_RATE
@@ -61,6 +78,10 @@ _FREE_SEGMENT_SECONDS = 1.0
 _VOWEL_ONSETS = 1 - ONSET_BANDS
 """The middle one of the onset bands, which the features end with: vowels and snares begin there."""
 _SHORTEST_SEGMENT_SECONDS = 0.1
+MELODY_TRANSITIONS, MELODY_STAY_COST = 0.0, 0.0
+"""What usually follows a chord, and staying on it, against the harmoniser's word, which knows what comes
+before and after."""
+_OF_HARMONISER = "harmoniser."
 _MOST_SECONDS_APART = 0.5
 """A given sheet and its sound."""
 
@@ -86,7 +107,9 @@ class AnalyserConfig:
     Args:
         features: at 50 Hz.
         network: shapes, for as many features.
-        melody_weight: how much the chroma counts for chords that hold it; 0 where chords themselves sound.
+        melody_weight: how much the chroma counts for chords that hold it; 0 where chords themselves sound, or
+            where a harmoniser listens.
+        harmoniser: shapes of what finds chords for a melody; None where the network's word decides.
 
     Raises:
         UsageError: the two do not fit.
@@ -95,6 +118,7 @@ class AnalyserConfig:
     features: SpectralConfig
     network: NetworkConfig
     melody_weight: float
+    harmoniser: HarmoniserConfig | None = None
 
     def __post_init__(self) -> None:
         size = sum(self.features.group_sizes.values())
@@ -109,8 +133,8 @@ class AnalyserConfig:
             raise UsageError(f"AnalyserConfig: features must come {_RATE} times per second; change hop")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values, which `from_dict` reads."""
-        return asdict(self)
+        """JSON values, which `from_dict` reads; without a harmoniser they do not mention one."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -119,10 +143,12 @@ class AnalyserConfig:
         Raises:
             UsageError, TypeError, KeyError: a value is out of range, a key unknown or missing.
         """
+        harmoniser = values.get("harmoniser")
         return cls(
             features=SpectralConfig(**values["features"]),
             network=NetworkConfig(**values["network"]),
             melody_weight=values["melody_weight"],
+            harmoniser=None if harmoniser is None else HarmoniserConfig(**harmoniser),
         )
 
 
@@ -157,7 +183,7 @@ class Analyser:
 
     Args:
         config: what it was trained with.
-        weights: of `AnalyserNetwork`, by name.
+        weights: of `AnalyserNetwork`, by name, and after `harmoniser.` those of `HarmoniserNetwork`.
 
     Raises:
         UsageError: the weights do not fit.
@@ -167,16 +193,44 @@ class Analyser:
         self.config = config
         self._features = SpectralFeatures(config.features)
         self._network = AnalyserNetwork(config.network)
+        self._harmoniser = None if config.harmoniser is None else HarmoniserNetwork(config.harmoniser)
+        own = {name: value for name, value in weights.items() if not name.startswith(_OF_HARMONISER)}
+        others = {
+            name.removeprefix(_OF_HARMONISER): value for name, value in weights.items() if name not in own
+        }
         try:
-            self._network.load_state_dict(weights)
+            self._network.load_state_dict(own)
+            (nn.Module() if self._harmoniser is None else self._harmoniser).load_state_dict(others)
         except RuntimeError as error:
             raise UsageError(f"the weights do not fit the analyser: {error}") from error
-        self._network.eval().requires_grad_(False)
+        for network in (self._network, self._harmoniser):
+            if network is not None:
+                network.eval().requires_grad_(False)
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """By name; `Analyser(config=config, weights=weights)` is this analyser."""
-        return dict(self._network.state_dict())
+        others = {} if self._harmoniser is None else self._harmoniser.state_dict()
+        return {
+            **self._network.state_dict(),
+            **{f"{_OF_HARMONISER}{name}": value for name, value in others.items()},
+        }
+
+    def with_harmoniser(self, config: HarmoniserConfig, weights: Mapping[str, Tensor]) -> "Analyser":
+        """This analyser with another harmoniser, or its first.
+
+        Args:
+            config: of the harmoniser.
+            weights: of `HarmoniserNetwork`, by name.
+
+        Raises:
+            UsageError: the weights do not fit.
+        """
+        own = self._network.state_dict()
+        return Analyser(
+            config=replace(self.config, harmoniser=config),
+            weights={**own, **{f"{_OF_HARMONISER}{name}": value for name, value in weights.items()}},
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of configuration and weights, as they are used."""
@@ -220,16 +274,61 @@ class Analyser:
         heard = self.hear(features, self.tempo(features) if bpm is None else bpm)
         known = _with_beats(known, heard, corrections, is_known=bpm is not None)
         known = corrections.with_chart(corrections.with_keys(known))
-        harmony = find_harmony(
-            heard.key,
+        find = self._heard_harmony if self._harmoniser is None else self._melody_harmony
+        return corrections.finished(_with_harmony(known, find(known, features, heard)))
+
+    def _heard_harmony(self, known: LeadSheet, features: Float[Tensor, "F D"], heard: Heard) -> Harmony:
+        """Keys and chords by the network's word."""
+        borders = _borders(known)
+        states = segment_states(
             heard.root,
             heard.pitch_classes,
             melody=self.config.melody_weight * _slow_chroma(features),
+            borders_seconds=borders,
+        )
+        return find_harmony(
+            heard.key,
+            states,
+            heard.pitch_classes,
             transitions=self._network.chord_transitions.double().numpy(),
-            borders_seconds=_borders(known),
+            stay_cost=STAY_COST,
+            borders_seconds=borders,
             known_keys=known.keys,
         )
-        return corrections.finished(_with_harmony(known, harmony))
+
+    def _melody_harmony(self, known: LeadSheet, features: Float[Tensor, "F D"], heard: Heard) -> Harmony:
+        """Keys and chords by the harmoniser's."""
+        grid, borders = BeatGrid.of(known), _borders(known)
+        said = self._harmony_logits(features, grid, known.keys)
+        seconds = (np.arange(len(heard.key)) + 0.5) / HARMONY_RATE
+        beats = (np.searchsorted(grid.borders_seconds, seconds, side="right") - 1).clip(0, len(said.key) - 1)
+        states = said.states.log_softmax(dim=1).double().numpy()[beats]
+        return find_harmony(
+            said.key.double().numpy()[beats],
+            mean_of_segments(states, borders),
+            said.pitch_classes.double().numpy()[beats],
+            transitions=MELODY_TRANSITIONS * self._network.chord_transitions.double().numpy(),
+            stay_cost=MELODY_STAY_COST,
+            borders_seconds=borders,
+            known_keys=known.keys,
+        )
+
+    @torch.inference_mode()
+    def _harmony_logits(
+        self, features: Float[Tensor, "F D"], grid: BeatGrid, keys: Sequence[KeyChange]
+    ) -> HarmonyLogits:
+        """What the harmoniser says of each beat, without `B`."""
+        assert self._harmoniser is not None
+        begins = grid.borders_seconds[:-1]
+        numbers = np.array([-1, *(key_number(key) for key in keys)])
+        key = numbers[np.searchsorted([key.start_seconds for key in keys], begins + 1e-6)]
+        rows = (
+            chroma_of_ticks(features[:, :12].numpy(), grid.borders_seconds),
+            position_rows(grid.position, grid.beats_per_bar),
+            key_rows(key),
+        )
+        found = self._harmoniser(*(torch.from_numpy(row)[None] for row in rows))
+        return HarmonyLogits(*(field[0] for field in found))
 
     def features(self, waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, "F D"]:
         """What the network sees of a sound.

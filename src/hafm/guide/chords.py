@@ -18,6 +18,7 @@ melodies" (2008).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,7 +28,16 @@ from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord, parse_note
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
 from hafm.guide.network import CHORD_STATES
 
-__all__ = ["HARMONY_RATE", "Harmony", "find_harmony", "state_of"]
+__all__ = [
+    "HARMONY_RATE",
+    "STAY_COST",
+    "Harmony",
+    "find_harmony",
+    "key_number",
+    "mean_of_segments",
+    "segment_states",
+    "state_of",
+]
 
 Floats = NDArray[np.floating]
 
@@ -79,37 +89,32 @@ class Harmony:
 
 def find_harmony(
     key: Float[np.ndarray, "S 24"],
-    root: Float[np.ndarray, "S 13"],
+    states: Float[np.ndarray, "G 25"],
     pitch_classes: Float[np.ndarray, "S 12"],
     *,
-    melody: Float[np.ndarray, "S 12"],
     transitions: Float[np.ndarray, "2 25 25"],
+    stay_cost: float,
     borders_seconds: Sequence[float],
     known_keys: Sequence[KeyChange] = (),
 ) -> Harmony:
     """The keys and chords of a sound.
 
     Args:
-        key, root, pitch_classes: logits at 12.5 Hz.
-        melody: what of each pitch class is sung, times how much it counts; zeros where chords are heard, not
-            guessed.
+        key, pitch_classes: logits at 12.5 Hz.
+        states: what each of the G segments says for each state; see `segment_states`.
         transitions: log-probability of the next state given the state before, both relative to the tonic, in
             major and in minor keys.
-        borders_seconds: rising, from 0 to the end of the sound; a chord may change at each.
+        stay_cost: of a segment with the state of the one before, beside its transition.
+        borders_seconds: of the segments, rising, from 0 to the end of the sound; a chord may change at each.
         known_keys: that hold, where somebody said so; then none are looked for, and the confidence is 1.
     """
     keys, key_confidence = (tuple(known_keys), 1.0) if known_keys else _find_keys(key)
     starts, ends = np.asarray(borders_seconds[:-1]), np.asarray(borders_seconds[1:])
-    spans = [_frames_of(start, end, len(root)) for start, end in zip(starts, ends, strict=True)]
-    log_root = _log_softmax(root)
-    sung = melody @ _TRIADS
-    heard = np.stack(
-        [_state_scores(log_root[span], pitch_classes[span]) + sung[span].mean(axis=0) for span in spans]
-    )
-    stay = STAY_COST * np.eye(CHORD_STATES)
+    spans = _segments(borders_seconds, len(key))
+    stay = stay_cost * np.eye(CHORD_STATES)
     relative = [_relative_to(transitions, _key_at(keys, start)) - stay for start in starts]
-    path = _viterbi(SEGMENT_WEIGHT * heard, relative[1:])
-    posterior = np.exp(_log_softmax(SEGMENT_WEIGHT * heard))
+    path = _viterbi(states, relative[1:])
+    posterior = np.exp(_log_softmax(states))
     confidence = float(np.average(posterior[np.arange(len(path)), path], weights=ends - starts))
     chords: list[ChordSpan] = []
     first = 0
@@ -122,6 +127,30 @@ def find_harmony(
         first = last + 1
     return Harmony(
         keys=keys, key_confidence=key_confidence, chords=tuple(chords), chord_confidence=confidence
+    )
+
+
+def segment_states(
+    root: Float[np.ndarray, "S 13"],
+    pitch_classes: Float[np.ndarray, "S 12"],
+    *,
+    melody: Float[np.ndarray, "S 12"],
+    borders_seconds: Sequence[float],
+) -> Float[np.ndarray, "G 25"]:
+    """What each segment says for each state, from what is heard of roots and pitch classes.
+
+    Args:
+        root, pitch_classes: logits at 12.5 Hz.
+        melody: what of each pitch class is sung, times how much it counts; zeros where chords are heard, not
+            guessed.
+        borders_seconds: see `find_harmony`.
+    """
+    log_root, sung = _log_softmax(root), melody @ _TRIADS
+    return SEGMENT_WEIGHT * np.stack(
+        [
+            _state_scores(log_root[span], pitch_classes[span]) + sung[span].mean(axis=0)
+            for span in _segments(borders_seconds, len(root))
+        ]
     )
 
 
@@ -154,9 +183,13 @@ def _find_keys(logits: Floats) -> tuple[tuple[KeyChange, ...], float]:
     return keys, confidence
 
 
-def _key_at(keys: Sequence[KeyChange], seconds: float) -> int:
-    key = [key for key in keys if key.start_seconds <= seconds][-1]
+def key_number(key: KeyChange) -> int:
+    """Pitch class of the tonic, 12 more in minor."""
     return parse_note(key.tonic) + 12 * (key.mode == "min")
+
+
+def _key_at(keys: Sequence[KeyChange], seconds: float) -> int:
+    return key_number([key for key in keys if key.start_seconds <= seconds][-1])
 
 
 def _state_scores(log_root: Floats, pitch_classes: Floats) -> Floats:
@@ -184,6 +217,17 @@ def _label(state: int, pitch_classes: Floats) -> str:
         notes = np.isin(np.arange(12), list(parse_chord(f"{NOTE_NAMES[root]}:{quality}").pitch_classes))
         fits[quality] = prior - np.logaddexp(0, np.where(notes, -pitch_classes, pitch_classes)).sum()
     return f"{NOTE_NAMES[root]}:{max(fits, key=lambda quality: fits[quality])}"
+
+
+def mean_of_segments(
+    frames: Float[np.ndarray, "S D"], borders_seconds: Sequence[float]
+) -> Float[np.ndarray, "G D"]:
+    """The mean over each segment of what is said at 12.5 Hz."""
+    return np.stack([frames[span].mean(axis=0) for span in _segments(borders_seconds, len(frames))])
+
+
+def _segments(borders_seconds: Sequence[float], num_frames: int) -> list[slice]:
+    return [_frames_of(start, end, num_frames) for start, end in pairwise(borders_seconds)]
 
 
 def _frames_of(start_seconds: float, end_seconds: float, num_frames: int) -> slice:
