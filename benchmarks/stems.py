@@ -210,7 +210,7 @@ def main() -> None:
 
     bands = played(accompanist, clips, whole, options.rows)
     separator = builtin_separator()
-    parted = [dict(separator.separate(band[None], RATE)) for band in bands]
+    parted = [separator.separate(band[None], RATE) for band in bands]
     stems = {
         player: played(accompanist, clips, [alone(sheet, player) for sheet in truths], options.rows)
         for player in (PLAYERS if options.asked else ())

@@ -15,10 +15,14 @@ still those.
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryFile
+from typing import BinaryIO, Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -38,6 +42,7 @@ __all__ = ["RECORD_FILE", "Accompaniment", "Tokens", "write_mixed", "write_stems
 RECORD_FILE = "generation.json"
 
 _BYTES_PER_SAMPLE = 4  # 24 bits and room for headers
+_SCRATCH_SAMPLES = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,8 +109,7 @@ class Accompaniment:
         long as the accompaniment and add up to it.
         """
         with one_thread():
-            found = dict(builtin_separator().separate(self.waveform, self.sample_rate))
-        return {name: found[name] for name in STEMS}
+            return builtin_separator().separate(self.waveform, self.sample_rate)
 
     def save(
         self,
@@ -137,7 +141,7 @@ class Accompaniment:
         if format not in ("wav", "flac"):
             raise UsageError(f"format={format!r}: give 'wav' or 'flac'")
         channels = 1 + self.vocal.num_channels * (1 if self.record.separation is None else 2)
-        channels += len(STEMS) if stems else 0
+        channels += 2 * len(STEMS) if stems else 0  # they are files of floats first
         target = check_output_folder(
             folder,
             overwrite=overwrite,
@@ -185,8 +189,10 @@ class Accompaniment:
             loudness_lufs=loudness_lufs,
         )
         if self.record.separation is not None:
-            paths["vocal"] = folder / _file_name("vocal", self.vocal.waveform, format)
-            _write_unscaled(paths["vocal"], self.vocal.waveform, self.sample_rate)
+            sung, rate = self.vocal.waveform, self.sample_rate
+            peak = float(sung.abs().max())
+            paths["vocal"] = folder / _file_name("vocal", peak, format)
+            _write_unscaled(paths["vocal"], [sung], rate, sung.shape, peak)
             output = replace(output, files={**output.files, **_hash(paths["vocal"], folder)})
         if stems:
             written, fingerprint = write_stems(folder, self.waveform, self.sample_rate, format=format)
@@ -246,7 +252,7 @@ def write_mixed(
 def write_stems(
     folder: Path, band: Float[Tensor, "C T"], sample_rate: int, *, format: Literal["wav", "flac"] = "wav"
 ) -> tuple[dict[str, Path], str]:
-    """Parts a band into its players and writes their stems, one after the other.
+    """Parts a band into its players and writes their stems; memory does not grow with the band's length.
 
     Args:
         folder: where to; the files are in its folder `stems`.
@@ -262,24 +268,37 @@ def write_stems(
     """
     separator = builtin_separator()
     (folder / "stems").mkdir(exist_ok=True)
-    paths = {}
-    with one_thread():
-        for name, stem in separator.separate(band, sample_rate):
-            paths[f"stems/{name}"] = folder / _file_name(f"stems/{name}", stem, format)
-            _write_unscaled(paths[f"stems/{name}"], stem, sample_rate)
-    return {f"stems/{name}": paths[f"stems/{name}"] for name in STEMS}, separator_fingerprint(separator)
+    with one_thread(), ExitStack() as scratch:
+        floats = [scratch.enter_context(TemporaryFile(dir=folder)) for _ in STEMS]
+        peaks = torch.zeros(len(STEMS))
+        for block in separator.separate_blocks(band, sample_rate):
+            peaks = peaks.maximum(block.abs().amax(dim=(1, 2)))
+            for file, stem in zip(floats, block, strict=True):
+                file.write(stem.T.contiguous().numpy().tobytes())
+        paths = {}
+        for name, file, peak in zip(STEMS, floats, peaks.tolist(), strict=True):
+            what = f"stems/{name}"
+            paths[what] = folder / _file_name(what, peak, format)
+            file.seek(0)
+            _write_unscaled(paths[what], _read_floats(file, len(band)), sample_rate, band.shape, peak)
+    return paths, separator_fingerprint(separator)
 
 
-def _file_name(what: str, waveform: Tensor, format: Literal["wav", "flac"]) -> str:
+def _read_floats(file: BinaryIO, channels: int) -> Iterator[Float[Tensor, "C _"]]:
+    while read := file.read(_SCRATCH_SAMPLES * channels * 4):
+        yield torch.frombuffer(bytearray(read), dtype=torch.float32).view(-1, channels).T
+
+
+def _file_name(what: str, peak: float, format: Literal["wav", "flac"]) -> str:
     """Of a sound that keeps its own level: WAV with floats where 24 bits would clip it."""
-    return f"{what}.{format if float(waveform.abs().max()) <= 1.0 else 'wav'}"
+    return f"{what}.{format if peak <= 1.0 else 'wav'}"
 
 
-def _write_unscaled(path: Path, waveform: Float[Tensor, "C T"], sample_rate: int) -> None:
-    clips = float(waveform.abs().max()) > 1.0
-    encoding: Encoding = "flac" if path.suffix == ".flac" else "wav-float" if clips else "wav"
-    channels, samples = waveform.shape
-    write_blocks(path, [waveform], sample_rate, num_channels=channels, num_samples=samples, encoding=encoding)
+def _write_unscaled(
+    path: Path, blocks: Iterable[Float[Tensor, "C _"]], sample_rate: int, shape: Sequence[int], peak: float
+) -> None:
+    encoding: Encoding = "flac" if path.suffix == ".flac" else "wav-float" if peak > 1.0 else "wav"
+    write_blocks(path, blocks, sample_rate, num_channels=shape[0], num_samples=shape[1], encoding=encoding)
 
 
 def _hash(path: Path, folder: Path) -> dict[str, str]:

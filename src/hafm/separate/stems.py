@@ -10,7 +10,7 @@ For each point of the spectrogram the net says how it is shared out among the fo
 positive and sum to 1. Harmony is what the others leave, so the stems sum to the sound, above 12 kHz too. What
 the net sees is scaled by the sound's RMS, so that the level changes nothing.
 
-Memory: pieces of 11 s go through the net; beside them lie the four stems at 24 kHz.
+Memory: pieces of 11 s go through the net and come out as blocks; beside them lies the sound at 24 kHz.
 
 The net cuts the spectrum into bands, narrow ones below, and keeps one vector for each band and frame:
 
@@ -34,7 +34,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, pad, relu
 
-from hafm.audio.resample import resample
+from hafm.audio.resample_blocks import resample_blocks
 from hafm.errors import UsageError
 
 __all__ = ["STEMS", "StemConfig", "StemNetwork", "StemSeparator", "scaled", "spectrogram"]
@@ -205,50 +205,78 @@ class StemSeparator:
         shares: Tensor = self._network(spectrogram(scaled(mono)[0]).abs())[0].softmax(dim=0)
         return shares
 
-    @torch.inference_mode()
-    def separate(self, sound: Float[Tensor, "C T"], sample_rate: int) -> Iterator[tuple[str, Tensor]]:
-        """The stems of a band, one after the other.
+    def separate(self, sound: Float[Tensor, "C T"], sample_rate: int) -> dict[str, Float[Tensor, "C T"]]:
+        """The stems of a band.
 
         Args:
             sound: instruments only; a voice would be shared out among them.
             sample_rate: in Hz.
 
-        Yields:
-            For each of `STEMS`, in another order, its name and a waveform like `sound`. Their sum is the
-            sound up to rounding.
+        Returns:
+            For each of `STEMS` a waveform like `sound`. Their sum is the sound up to rounding.
         """
-        num_samples = sound.shape[1]
-        mono = resample(sound.mean(dim=0, keepdim=True), sample_rate, RATE)
-        left = sound
-        stems = dict(zip(STEMS, self._stems(mono), strict=True))
-        for name in STEMS:
-            if name != _LEFT_OVER:
-                stem = resample(stems.pop(name)[None], RATE, sample_rate, num_samples).expand_as(sound)
-                left = left - stem
-                yield name, stem
-        yield _LEFT_OVER, left
+        whole = torch.cat(list(self.separate_blocks(sound, sample_rate)), dim=2)
+        return dict(zip(STEMS, whole, strict=True))
 
-    def _stems(self, mono: Float[Tensor, "1 T"]) -> Float[Tensor, "4 T"]:
-        """Each player's share, at 24 kHz. What it is does not depend on where the pieces are cut."""
-        size = 1 + mono.shape[1] // HOP
-        padded, (_, level) = pad(mono, (SIZE // 2, SIZE // 2)), scaled(mono)
-        overlap = SIZE // HOP
-        played = torch.zeros(len(STEMS), size + overlap - 1, HOP)
-        weight = torch.zeros(size + overlap - 1, HOP)
-        window = torch.hann_window(SIZE)
+    @torch.inference_mode()
+    def separate_blocks(
+        self, sound: Float[Tensor, "C T"], sample_rate: int
+    ) -> Iterator[Float[Tensor, "4 C _"]]:
+        """The same, block by block.
+
+        Args:
+            sound, sample_rate: see `separate`.
+
+        Yields:
+            `STEMS` of consecutive pieces of the sound, some seconds each.
+        """
+        channels, num_samples = sound.shape
+        pieces = (piece.mean(dim=0, keepdim=True) for piece in sound.split(_PIECE_FRAMES * HOP, dim=1))
+        mono = torch.cat(list(resample_blocks(pieces, sample_rate, RATE, num_channels=1)), dim=1)
+        others = [row for row, name in enumerate(STEMS) if name != _LEFT_OVER]
+        taken = (stems[others] for stems in self._stems(mono))
+        begin = 0
+        for block in resample_blocks(taken, RATE, sample_rate, num_channels=len(others)):
+            here = sound[:, begin : begin + block.shape[1]]
+            stems = torch.zeros(len(STEMS), *here.shape)
+            stems[others] = block[:, None, : here.shape[1]].expand(-1, channels, -1)
+            stems[STEMS.index(_LEFT_OVER)] = here - stems.sum(dim=0)
+            begin += here.shape[1]
+            if here.shape[1]:
+                yield stems
+        assert begin == num_samples
+
+    def _stems(self, mono: Float[Tensor, "1 T"]) -> Iterator[Float[Tensor, "4 _"]]:
+        """Each player's share, at 24 kHz, in pieces. What it is does not depend on where they are cut."""
+        size, overlap = 1 + mono.shape[1] // HOP, SIZE // HOP
+        level, window = scaled(mono)[1], torch.hann_window(SIZE)
+        unfinished = torch.zeros(len(STEMS) + 1, overlap - 1, HOP)
+        made = -SIZE // 2  # what lies before the sound is not heard
         for start in range(0, size, _PIECE_FRAMES):
             end = min(start + _PIECE_FRAMES, size)
             first, last = max(0, start - _CONTEXT), min(size, end + _CONTEXT)
-            spectra = _spectra(padded[:, first * HOP : (last - 1) * HOP + SIZE])
+            spectra = _spectra(_stretch(mono, first * HOP - SIZE // 2, (last - 1) * HOP + SIZE // 2))
             shares = self._network(spectra.abs() / level)[0].softmax(dim=0)
             inside = slice(start - first, end - first)
             frames = torch.fft.irfft(shares[:, inside] * spectra[:, inside]) * window
+            played = torch.zeros(len(STEMS) + 1, end - start + overlap - 1, HOP)
+            played[:, : overlap - 1] = unfinished
             for part in range(overlap):
                 samples = slice(part * HOP, (part + 1) * HOP)
-                played[:, start + part : end + part] += frames[..., samples]
-                weight[start + part : end + part] += window[samples].square()
-        played /= weight.clamp_min(_SILENCE)
-        return played.flatten(1)[:, SIZE // 2 :][:, : mono.shape[1]]
+                played[:-1, part : part + end - start] += frames[..., samples]
+                played[-1, part : part + end - start] += window[samples].square()
+            finished = played if end == size else played[:, : end - start]
+            unfinished = played[:, end - start :]
+            stems = (finished[:-1] / finished[-1].clamp_min(_SILENCE)).flatten(1)
+            yield stems[:, max(0, -made) : mono.shape[1] - made]
+            made += stems.shape[1]
+
+
+def _stretch(mono: Float[Tensor, "1 T"], begin: int, end: int) -> Float[Tensor, "1 _"]:
+    """From `begin` to `end`, silent where there is no sound."""
+    total = mono.shape[1]
+    inside = mono[:, max(0, begin) : max(0, min(end, total))]
+    return pad(inside, (max(0, -begin), max(0, end - total)))
 
 
 def _spectra(padded: Float[Tensor, "B t"]) -> Complex[Tensor, "B N F"]:
