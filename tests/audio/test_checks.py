@@ -66,6 +66,22 @@ def test_a_healthy_voice_has_no_note(channels: int) -> None:
     assert vocal_notes(sung().expand(channels, -1), RATE) == ()
 
 
+@pytest.mark.parametrize("hertz", [110.0, 440.0])
+@pytest.mark.parametrize(("rate", "bits"), [(192_000, 24), (44_100, 8), (192_000, 8), (8_000, 16)])
+def test_the_crest_of_a_steady_tone_is_not_clipped(rate: int, bits: int, hertz: float) -> None:
+    tone = torch.sin(torch.arange(rate) * 2 * torch.pi * hertz / rate)[None]
+    steps = 2 ** (bits - 1)
+    for level in (0.99, 0.5):
+        assert not clipped((level * tone * steps).round() / steps, rate)
+    for most in (0.9, 0.7):  # 0.9 dB and 3 dB too loud
+        assert clipped((tone.clamp(-most, most) * steps).round() / steps, rate)
+    assert clipped(tone.sign(), rate)  # nothing but runs
+
+
+def clipped(waveform: Tensor, rate: int) -> bool:
+    return any("it is clipped" in note for note in vocal_notes(waveform, rate))
+
+
 @pytest.mark.parametrize("seconds", [0.01, 0.5])
 def test_a_short_sound_is_not_judged(seconds: float) -> None:
     assert vocal_notes(noise((1, round(seconds * RATE))), RATE) == ()

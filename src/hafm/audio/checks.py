@@ -6,7 +6,7 @@ In: the waveform of what is meant to be one voice. Out: notes.
 |---|---|
 | a silent channel | one of two lies under -80 dBFS |
 | channels that cancel | their correlation is below -0.9 |
-| clipping | stretches of three or more samples at the largest value, in over one of 2,000 samples |
+| clipping | runs of three or more samples at the largest value that cut a crest off, over one in 2,000 samples |
 | rumble | over half of the energy lies below 30 Hz |
 | no pitch | hardly a frame has a period: noise, whisper, drums |
 | more than a voice | fewer than a fifth of the frames have one clear period: there is music, too |
@@ -27,6 +27,7 @@ Source: McLeod and Wyvill, "A smarter way to find pitch" (ICMC 2005), for the no
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -46,6 +47,8 @@ _SILENT_DBFS = -80.0
 _CANCELS_BELOW = -0.9
 _CLIPPED_RUN = 3  # samples
 _CLIPPED_SHARE = 1 / 2000
+_LEAST_OVERSHOOT = 0.02
+"""What must be missing above a run, against the largest value: the crest of a steady tone is flat, too."""
 _RUMBLE_BELOW_HZ = 30.0
 _RUMBLE_SHARE = 0.5
 _SPECTRUM_SAMPLES = 1 << 15
@@ -128,13 +131,25 @@ def _clarity(frames: Float[Tensor, "F N"]) -> Float[Tensor, " F"]:
 
 
 def _clipped_share(waveform: Float[Tensor, "C T"]) -> float:
-    """Share of the samples that lie in runs at the largest value of their channel."""
+    """Share of the samples that lie in runs at the largest value of their channel, cut off there."""
     clipped = 0
-    for channel in waveform:
-        limit = float(torch.maximum(channel.amax(), -channel.amin())) * (1 - 1e-4)
-        flat = (channel >= limit) | (channel <= -limit)
-        if limit and flat.sum() >= _CLIPPED_RUN:
-            clipped += int((flat[:-2] & flat[1:-1] & flat[2:]).sum())
+    for channel in waveform.numpy():
+        limit = float(np.abs(channel).max()) * (1 - 1e-4)
+        if limit == 0:
+            continue
+        flat = np.sign(channel) * (np.abs(channel) >= limit)
+        borders = np.flatnonzero(np.diff(flat, prepend=0, append=0))
+        borders = np.union1d(borders, [0, len(channel)])
+        begins, ends = borders[:-1], borders[1:]
+        sizes, sign = ends - begins, flat[begins]
+        before, after = (
+            sign * channel[places.clip(0, len(channel) - 1)] for places in (begins - sizes, ends - 1 + sizes)
+        )
+        # As far outside of a run as it is long, a wave lies 8 times as far below its crest as the crest above
+        # the run, if both are one parabola.
+        overshoot = (limit - (before + after) / 2) / 8
+        is_cut = (sign != 0) & (sizes >= _CLIPPED_RUN) & (overshoot > _LEAST_OVERSHOOT * limit)
+        clipped += int((sizes[is_cut] - _CLIPPED_RUN + 1).sum())
     return clipped / waveform.numel()
 
 
