@@ -6,7 +6,7 @@ In: the waveform of what is meant to be one voice. Out: notes.
 |---|---|
 | a silent channel | one of two lies under -80 dBFS |
 | channels that cancel | their correlation is below -0.9 |
-| clipping | runs of three or more samples at the largest value that cut a crest off, over one in 2,000 samples |
+| clipping | three or more samples at the largest value in a row, a crest cut off; over one in 2,000 of them |
 | rumble | over half of the energy lies below 30 Hz |
 | no pitch | hardly a frame has a period: noise, whisper, drums |
 | more than a voice | fewer than a fifth of the frames have one clear period: there is music, too |
