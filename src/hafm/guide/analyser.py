@@ -78,7 +78,7 @@ _FREE_SEGMENT_SECONDS = 1.0
 _VOWEL_ONSETS = 1 - ONSET_BANDS
 """The middle one of the onset bands, which the features end with: vowels and snares begin there."""
 _SHORTEST_SEGMENT_SECONDS = 0.1
-MELODY_TRANSITIONS, MELODY_STAY_COST = 0.0, 0.0
+MELODY_TRANSITIONS, MELODY_STAY_COST = 0.0, 0.3
 """What usually follows a chord, and staying on it, against the harmoniser's word, which knows what comes
 before and after."""
 _OF_HARMONISER = "harmoniser."
