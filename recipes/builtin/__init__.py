@@ -6,6 +6,7 @@ hafm fit-kmeans                          pairs            -> parts: features, k-
 hafm prepare                             pairs            -> shards
 python -m recipes.builtin.train_stages   shards           -> stages
 python -m recipes.builtin.train_analyser pairs            -> analysers, from sound to lead sheet
+python -m recipes.builtin.train_harmoniser scores        -> chords for a melody, in the analyser of vocals
 python -m recipes.builtin.train_stems    pairs, stems     -> the net that parts a band; it is in no bundle
 python -m recipes.builtin.bundle         all of the above -> a bundle folder
 hafm evaluate                           bundle, pairs    -> tables; evaluation_card puts them into the card

@@ -11,7 +11,7 @@ add up to it. A crop is
 
     remixed     each stem up or down by some decibels, the melody above all up: it is 15 dB below the band;
                 some left out; some from another song, above all where a player rests
-    coded       a share of them: what that made goes through the bundle's codec, as the model's bands do
+    coded       through the bundle's codec, a share of them, as the model's bands are
 
 The loss is the square of the share of each point of the spectrogram that goes to the wrong player, complex,
 weighted with its magnitude. (Unsquared it is least where a player that is seldom heard is never heard: 600

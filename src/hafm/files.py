@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from hafm.errors import OutputError
@@ -37,6 +38,7 @@ __all__ = [
     "check_output_folder",
     "is_unused",
     "replaced_folder",
+    "scratch_file",
     "staged_folder",
     "write_json",
     "write_whole",
@@ -89,6 +91,27 @@ def atomic_file(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
         if isinstance(error, OSError):
             raise _explained(error, target) from error
         raise
+
+
+@contextlib.contextmanager
+def scratch_file(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
+    """A file without a name, on the disk of what is written with it, for what memory need not hold.
+
+    Args:
+        path: what is written; its folder must exist.
+
+    Yields:
+        The open file, for writing and reading. It is gone when the block ends.
+
+    Raises:
+        OutputError: the disk is full, or the folder is missing or not writable.
+    """
+    target = Path(path)
+    try:
+        with TemporaryFile(dir=target.parent) as file:
+            yield file
+    except OSError as error:
+        raise _explained(error, target) from error
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import BinaryIO, Literal
 
 import torch
@@ -32,7 +31,7 @@ from hafm.audio.sound import Audio
 from hafm.audio.write_blocks import Encoding, write_blocks
 from hafm.device import one_thread
 from hafm.errors import UsageError
-from hafm.files import atomic_file, check_output_folder, staged_folder
+from hafm.files import atomic_file, check_output_folder, scratch_file, staged_folder
 from hafm.generate.record import GenerationRecord, Output
 from hafm.separate.stems import STEMS
 from hafm.stages.separators import builtin_separator, separator_fingerprint
@@ -269,7 +268,7 @@ def write_stems(
     separator = builtin_separator()
     (folder / "stems").mkdir(exist_ok=True)
     with one_thread(), ExitStack() as scratch:
-        floats = [scratch.enter_context(TemporaryFile(dir=folder)) for _ in STEMS]
+        floats = [scratch.enter_context(scratch_file(folder / "stems")) for _ in STEMS]
         peaks = torch.zeros(len(STEMS))
         for block in separator.separate_blocks(band, sample_rate):
             peaks = peaks.maximum(block.abs().amax(dim=(1, 2)))
