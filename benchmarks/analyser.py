@@ -10,6 +10,7 @@ beside its floor: the same measure with the sheet of other songs.
                                   both together
     tempo                         within 5 %, up to octaves, triples and their ratios
     phase                         F of the beats with the true tempo given; its floor is a random phase
+    key                           of the first key; near keys in part (mir_eval's key score)
     root, chord tones             share of the time in which a chord's root is right; share of its tones in
                                   the true chord
     sung, est., sung, true        share of the sung notes of 160 ms and more inside the estimated, the true
@@ -26,6 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import mir_eval
 import numpy as np
 import soundfile
 import torch
@@ -84,6 +86,13 @@ def beat_row(estimated: LeadSheet, reference: Floats) -> dict[str, float]:
     }
 
 
+def key_score(estimated: LeadSheet, true: LeadSheet) -> float:
+    """1 for the same key, 0.5 a fifth away, 0.3 relative, 0.2 parallel; of the first keys."""
+    modes = {"maj": "major", "min": "minor"}
+    names = [f"{sheet.keys[0].tonic} {modes[sheet.keys[0].mode]}" for sheet in (true, estimated)]
+    return float(mir_eval.key.weighted_score(*names))
+
+
 def harmony_row(estimated: LeadSheet, true: LeadSheet, truth: Mapping[str, object]) -> dict[str, float]:
     """Measures of the chords."""
     size = round(true.duration_seconds / STEP_SECONDS)
@@ -95,6 +104,7 @@ def harmony_row(estimated: LeadSheet, true: LeadSheet, truth: Mapping[str, objec
             sung[begin:end, int(note["pitch"]) % 12] = True
     known = right[0] >= 0
     return {
+        "key": key_score(estimated, true),
         "root": float((found[0] == right[0])[known].mean()),
         "chord tones": float((found[1] & right[1])[known].sum() / max(1, found[1][known].sum())),
         "sung, est.": float((sung & found[1]).sum() / max(1, sung.sum())),

@@ -22,10 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mir_eval
 import numpy as np
 
-from benchmarks.analyser import any_level, read_mono, tempo_agrees, times_of
+from benchmarks.analyser import any_level, key_score, read_mono, tempo_agrees, times_of
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.guide.chords import state_of
 from hafm.guide.lead_sheet import LeadSheet
@@ -52,10 +51,7 @@ def rightness(vocal: LeadSheet, band: LeadSheet) -> dict[str, float]:
     if band.beats:
         scores["beats"] = any_level(times_of(vocal), times_of(band)) if vocal.beats else 0.0
         scores["tempo"] = tempo_agrees(times_of(vocal), times_of(band)) if vocal.beats else 0.0
-    pair = [
-        f"{each.keys[0].tonic} {'minor' if each.keys[0].mode == 'min' else 'major'}" for each in (band, vocal)
-    ]
-    scores["key"] = float(mir_eval.key.weighted_score(*pair))
+    scores["key"] = key_score(vocal, band)
     size = min(len(states(vocal)), len(states(band)))
     sung, played = states(vocal)[:size], states(band)[:size]
     known = (sung >= 0) & (played >= 0)

@@ -53,8 +53,6 @@ from recipes.builtin.rendering.scores_folder import Pop909Folder
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
-CONFIG = HarmoniserConfig()
-
 LENGTHS = ((16, 48), (40, 20), (80, 10))
 """Beats of a crop, and crops in a batch; one is drawn for each batch."""
 HELD_OUT_CROPS, HELD_OUT_BEATS = 240, 40
@@ -292,7 +290,7 @@ class Training:
     @property
     def options(self) -> dict[str, object]:
         """What a run that goes on must share."""
-        return {"seed": self.seed, "steps": self.steps}
+        return {"seed": self.seed, "steps": self.steps, "rate": self.rate, **self.config.to_dict()}
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint."""
@@ -324,6 +322,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--channels", type=int, default=HarmoniserConfig().channels)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=200)
     options = parser.parse_args(arguments)
@@ -339,7 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
         steps=options.steps,
         rate=options.rate,
         seed=options.seed,
-        config=CONFIG,
+        config=HarmoniserConfig(channels=options.channels),
     )
     run.resume(folder / "checkpoints")
     held_out = songs_of(scores, "valid")

@@ -157,13 +157,12 @@ def test_the_command_puts_the_harmoniser_into_an_analyser(
 ) -> None:
     monkeypatch.setattr(train_harmoniser, "LENGTHS", ((16, 1),))
     monkeypatch.setattr(train_harmoniser, "HELD_OUT_CROPS", 2)
-    monkeypatch.setattr(train_harmoniser, "CONFIG", CONFIG)
     monkeypatch.setattr(train_harmoniser, "songs_of", lambda scores, split: [song(len(split))])
     monkeypatch.setattr(train_harmoniser, "Pop909Folder", lambda path: tiny_sources().scores)
     before = tmp_path / "vocal.safetensors"
     write_analyser(before, analyser(), storage="fp32")
     run = tmp_path / "run"
-    command = [*f"--pop909 {tmp_path} --analyser {before} --run {run}".split(), "--steps", "2"]
+    command = f"--pop909 {tmp_path} --analyser {before} --run {run} --steps 2 --channels 4".split()
     assert main(command) == 0
     made = read_analyser(run / "vocal.safetensors")
     assert made.config.harmoniser == CONFIG

@@ -297,14 +297,15 @@ class Analyser:
         )
 
     def _melody_harmony(self, known: LeadSheet, features: Float[Tensor, "F D"], heard: Heard) -> Harmony:
-        """Keys and chords by the harmoniser's."""
+        """Chords by the harmoniser's; keys by both."""
         grid, borders = BeatGrid.of(known), _borders(known)
         said = self._harmony_logits(features, grid, known.keys)
         seconds = (np.arange(len(heard.key)) + 0.5) / HARMONY_RATE
         beats = (np.searchsorted(grid.borders_seconds, seconds, side="right") - 1).clip(0, len(said.key) - 1)
-        states = said.states.log_softmax(dim=1).double().numpy()[beats]
+        heard_key = torch.from_numpy(heard.key).double().log_softmax(dim=1).numpy()
+        states, key = (each.double().log_softmax(dim=1).numpy()[beats] for each in (said.states, said.key))
         return find_harmony(
-            said.key.double().numpy()[beats],
+            (key + heard_key) / 2,
             mean_of_segments(states, borders),
             said.pitch_classes.double().numpy()[beats],
             transitions=MELODY_TRANSITIONS * self._network.chord_transitions.double().numpy(),
