@@ -14,7 +14,7 @@ AXE    := .venv/axe/node_modules/axe-core/axe.min.js
 VOCAL  := src/hafm/assets/demo_vocal.flac
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fuzz test-web test-browser check check-full lint format clean
+.PHONY: help demo test test-long test-fuzz test-web test-browser check check-full lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,11 @@ help:  ## list the targets
 demo: .venv/user.stamp  ## turn the bundled vocal into an accompaniment and a mix, in out/demo/
 	$(BIN)/hafm generate $(VOCAL) -o out/demo --seed 1 --overwrite
 
-test: .venv/dev.stamp  ## run the tests that take seconds
+test: .venv/dev.stamp  ## run the quick tests, nine in ten of all: two minutes on two cores
 	$(PYTEST)
+
+test-long: .venv/dev.stamp  ## run the quick and the long tests, as CI does
+	$(PYTEST) -m "not slow"
 
 test-fuzz: .venv/dev.stamp  ## read fifty broken files of each audio format
 	$(PYTEST) -m slow -k fifty_broken_files tests/audio/test_fuzz.py
@@ -32,7 +35,7 @@ test-web: .venv/web.stamp  ## run the studio in Chromium, and fuzz its service (
 	OMP_NUM_THREADS=1 AXE=$(AXE) $(BIN)/python -m pytest -q -m "slow or not slow" tests/web/browser \
 	  tests/web/test_openapi.py tests/web/test_load.py
 
-check: lint test test-fuzz  ## what CI runs: lint, tests, demo, and the studio in Chromium where that is to be had
+check: lint test-long test-fuzz  ## what CI runs: lint, tests, demo, and the studio in Chromium where that is to be had
 	$(MAKE) --no-print-directory demo
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null || test "$(BROWSER)" = install; then \
 	  if $(MAKE) --no-print-directory .venv/web.stamp >.venv/web.log 2>&1; then \

@@ -90,7 +90,7 @@ hypothesis.settings.register_profile("full", hypothesis.settings.get_profile("qu
 
 def pytest_configure(config: pytest.Config) -> None:
     """With the slow tests, more is checked and more is drawn. Nothing of `hafm` is imported yet."""
-    first_calls.shapes_alone = config.option.markexpr == "not slow"
+    first_calls.shapes_alone = config.option.markexpr.startswith("not slow")
     hypothesis.settings.load_profile("quick" if first_calls.shapes_alone else "full")
 
 

@@ -67,6 +67,7 @@ def children() -> set[int]:
     return workers_of(os.getpid())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("workers", "size"), [pytest.param(1, 1, marks=pytest.mark.slow), (2, 5)])
 def test_results_do_not_depend_on_workers_and_batches(workers: int, size: int) -> None:
     expected = outcomes(run(SameProcess(), OpenNames()))
@@ -84,6 +85,7 @@ def test_one_track_needs_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(started) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_track_that_kills_its_worker_is_quarantined_alone(size: int) -> None:
     expected = outcomes(run(SameProcess(), OpenNames()))
@@ -93,6 +95,7 @@ def test_a_track_that_kills_its_worker_is_quarantined_alone(size: int) -> None:
     assert found == expected
 
 
+@pytest.mark.long
 def test_a_track_whose_worker_died_once_is_done(tmp_path: Path) -> None:
     """The system was short of memory for a moment: the track is not to blame."""
     opener = OpenNames(trouble=Trouble(dies_on=frozenset({"03"}), only_once=str(tmp_path)))
@@ -108,6 +111,7 @@ def test_a_mistake_of_ours_stops_the_run_with_its_traceback() -> None:
     assert children() == set()
 
 
+@pytest.mark.long
 def test_workers_that_cannot_start_stop_the_run() -> None:
     with pytest.raises(WorkerError, match="no models"):
         run(Pool(workers=1, give_up=quarantine), OpenNames(start=fail))
@@ -116,6 +120,7 @@ def test_workers_that_cannot_start_stop_the_run() -> None:
     assert children() == set()
 
 
+@pytest.mark.long
 def test_a_worker_waits_until_its_result_is_committed() -> None:
     """What is not asked past is not committed; so at most one batch a worker is lost with the process."""
     given: list[str] = []
@@ -131,6 +136,7 @@ def test_a_worker_waits_until_its_result_is_committed() -> None:
             assert len(given) <= number + 2
 
 
+@pytest.mark.long
 def test_a_run_that_is_given_up_leaves_no_process() -> None:
     results = Pool(workers=2, give_up=quarantine).run(
         in_batches(map(track, NAMES), 1), OpenNames(trouble=Trouble(wait_seconds=0.2))
@@ -180,6 +186,7 @@ def start(tmp_path: Path, *, wait: float) -> "tuple[subprocess.Popen[str], set[i
     return process, workers_of(process.pid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "wait",
     [pytest.param(0.01, id="between tracks", marks=pytest.mark.slow), pytest.param(60.0, id="in a track")],
@@ -193,6 +200,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, wait: float) -> None:
     assert not any(map(runs, workers))
 
 
+@pytest.mark.long
 def test_ctrl_c_is_the_parents_affair(tmp_path: Path) -> None:
     """A terminal sends SIGINT to the whole group: one traceback, the parent's, and no worker is left."""
     process, workers = start(tmp_path, wait=90.0)
@@ -203,6 +211,7 @@ def test_ctrl_c_is_the_parents_affair(tmp_path: Path) -> None:
     assert not any(map(runs, workers))
 
 
+@pytest.mark.long
 def test_ctrl_c_works_in_the_parent_while_workers_start() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     run(Pool(workers=1, give_up=quarantine), OpenNames(), NAMES[:1])
@@ -235,6 +244,7 @@ def test_results_of_an_item_may_come_one_by_one() -> None:
     assert list(SameProcess().run([[2, 3], [1]], Counting)) == [[1], [2], [1], [2], [3], [1]]
 
 
+@pytest.mark.long
 def test_an_item_can_be_given_up_at_the_first_death_and_end_the_run() -> None:
     def refuse(item: int, reason: str) -> int:
         raise UsageError(f"{item}: {reason}")
@@ -247,6 +257,7 @@ def test_an_item_can_be_given_up_at_the_first_death_and_end_the_run() -> None:
     assert list(patient.run([[13], [2]], Counting))[-3:] == [[-13], [1], [2]]
 
 
+@pytest.mark.long
 def test_processes_can_be_ended_from_outside_while_a_run_goes_on() -> None:
     """As a watcher does that ends this process: they must not write after the clean-up."""
     enders: list[Callable[[], None]] = []

@@ -88,10 +88,11 @@ def _what(bundle: Bundle) -> str:
             _size(bundle, "codec/weights.safetensors"),
         ]
     )
-    rows += [
-        [f"analyser, {name}", "beats, bars, key and chords from sound", _size(bundle, analyser_file(name))]
-        for name in bundle.config.analysers
-    ]
+    for name in bundle.config.analysers:
+        has_harmoniser = bundle.load_analyser(name).config.harmoniser is not None
+        learnt = "; which chords go with a melody, from the scores alone" if has_harmoniser else ""
+        hears = f"beats, bars, key and chords from sound{learnt}"
+        rows.append([f"analyser, {name}", hears, _size(bundle, analyser_file(name))])
     return f"""## What it is
 
 A small model that plays out of the box: three transformers of the HAFM paper's design at a laptop's size,

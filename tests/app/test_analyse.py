@@ -96,6 +96,7 @@ def test_a_chart_in_a_file_is_a_chart(hafm: Hafm, song: Path, following: Path, t
     assert "| Dm       | Bb       |" in ran.out, ran.err
 
 
+@pytest.mark.long
 def test_free_time_has_no_beats_to_write(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     ran = analyse(hafm, song, following, tmp_path / "out", "--free-time")
     assert ran.code == 0, ran.err
@@ -184,6 +185,7 @@ def test_the_guide_is_never_replaced(hafm: Hafm, song: Path, tmp_path: Path) -> 
     assert "holds the guide itself" in ran.error
 
 
+@pytest.mark.long
 def test_the_sheet_is_json_for_programs(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     ran = analyse(hafm, song, following, tmp_path / "out", "--json", "--no-click")
     assert json.loads((tmp_path / "out" / "lead-sheet.json").read_text()) == ran.json["sheet"]

@@ -61,6 +61,7 @@ def test_a_sheet_becomes_midi_and_stereo_sound(hafm: Hafm, sheet: Path, font: Pa
     assert (played.beats, played.chords) == (song(10.0).beats, song(10.0).chords)
 
 
+@pytest.mark.long
 def test_a_vocal_gets_a_mix_of_its_own_length_and_is_replayed_to_the_byte(
     hafm: Hafm, sheet: Path, sung: Path, font: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_the_analyser_of_a_bundle_hears_a_vocal(hafm: Hafm, sung: Path, font: Pa
     assert read["origins"]["chords"]["source"] == "estimated"
 
 
+@pytest.mark.long
 def test_chords_and_beats_and_midi_files_are_sheets_by_themselves(
     hafm: Hafm, sheet: Path, font: Path, tmp_path: Path
 ) -> None:

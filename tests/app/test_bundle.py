@@ -84,6 +84,7 @@ def test_it_may_hold_the_graphs_of_engine_onnx(
     assert {f"onnx/{stage}.{GRAPH_VERSION}.onnx" for stage in STAGES} < names
 
 
+@pytest.mark.long
 def test_onnx_needs_its_extra(
     hafm: Hafm, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_the_runs_need_not_have_their_shards_any_more(
         away.rename(tiny_shards)
 
 
+@pytest.mark.long
 def test_other_data_is_refused(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
     """Same parts, other songs."""
     make_training_shards(tmp_path / "shards", songs=3, held_out=2, seed=50)

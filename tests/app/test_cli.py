@@ -50,6 +50,7 @@ def test_a_replay_settles_every_option_but_these() -> None:
     assert free - {"json"} <= set(inspect.signature(Generate).parameters)
 
 
+@pytest.mark.long
 def test_a_real_process_exits_as_it_should(tmp_path: Path) -> None:
     """Though it has to tell of a name that is no text, to a terminal that knows ASCII alone."""
     done = subprocess.run(
@@ -97,6 +98,7 @@ def test_the_output_cannot_be_written() -> None:
     assert done.returncode != 0
 
 
+@pytest.mark.long
 def test_a_command_is_loaded_without_the_others_and_a_list_with_all() -> None:
     program = "\n".join(
         [

@@ -52,6 +52,7 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.long
 def test_a_folder_of_parts_comes_out_the_same_every_time(
     music: Path, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_another_seed_is_another_accompaniment(vocal: Path, bundle: Path, hafm: 
     assert (tmp_path / "1/mix.wav").read_bytes() != (tmp_path / "2/mix.wav").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("format", ["wav", "flac"])
 def test_stems_add_up_to_the_accompaniment(
     format: str, vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path
@@ -134,6 +135,7 @@ def test_stems_add_up_to_the_accompaniment(
         assert output["files"][name] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
 def test_a_replay_makes_stems_again_or_adds_them(
     made: Path, vocal: Path, bundle: Path, hafm: Hafm, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def replay(hafm: Hafm, made: Path, folder: Path) -> Ran:
         return hafm("generate", "--replay", made / "generation.json", "-o", folder)
 
 
+@pytest.mark.long
 def test_it_says_what_it_plays_and_writes_it_beside(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_what_is_heard_is_said_to_be_a_guess(hafm: Hafm, song: Path, following: 
     assert ": --chords)" in ran.out
 
 
+@pytest.mark.long
 def test_colours_that_the_guide_does_not_know_are_said_once(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_bundle_without_a_guide_takes_no_sheet(
     assert generate(hafm, song, bundle, tmp_path / "none", "--no-guide").code == 0
 
 
+@pytest.mark.long
 def test_the_guide_is_never_replaced(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     generate(hafm, song, following, tmp_path / "out", *GIVEN)
     path = tmp_path / "out" / "lead-sheet.json"

@@ -114,6 +114,7 @@ def check(folder: Path, ended: tuple[int, str, float], exit_code: int) -> None:
     assert seconds < LIMIT_SECONDS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("moment", "number", "exit_code"),
     [
@@ -132,6 +133,7 @@ def test_a_signal_while_working(
     check(tmp_path, stop(process, moment, number), exit_code)
 
 
+@pytest.mark.long
 def test_a_signal_in_a_call_into_c(tmp_path: Path) -> None:
     """What half an output is to a command, a folder is here: the watcher removes it and ends the process."""
     program = f"""if True:
@@ -193,6 +195,7 @@ def test_a_signal_raises_once(sigint: None) -> None:
     assert len(cleaned) == 1
 
 
+@pytest.mark.long
 def test_a_signal_within_the_shield_is_forgotten(sigint: None) -> None:
     with Interrupts() as interrupts:
         with interrupts.shield():

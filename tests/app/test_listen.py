@@ -37,6 +37,7 @@ def answer(folder: Path, name: str, *, session: str = "", **changes: Any) -> Pat
     return path
 
 
+@pytest.mark.long
 def test_make_then_score(run: Path, hafm: Hafm, tmp_path: Path) -> None:
     kit = tmp_path / "kit"
     made = hafm("listen", "make", run, "-o", kit, *MAKE, "--listen-seconds", 0.5, "--seed", 7, "--json").json
@@ -136,6 +137,7 @@ def kit(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

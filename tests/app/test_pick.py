@@ -57,6 +57,7 @@ def audible(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return only
 
 
+@pytest.mark.long
 def test_the_takes_are_as_without_it_and_the_best_lies_beside_them(made: Path) -> None:
     picked, without = tree(made / "picked"), tree(made / "all")
     assert set(without) == {f"take-{number}/{name}" for number in TAKES for name in NAMES}

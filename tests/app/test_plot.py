@@ -55,6 +55,7 @@ def test_silence_and_noise_have_no_pitch() -> None:
     assert chroma[0, 5:15].min() > 0.9
 
 
+@pytest.mark.long
 def test_the_picture_is_a_png_of_the_promised_size() -> None:
     png = draw(
         vocal=notes(60).repeat(2, 1),

@@ -55,6 +55,7 @@ def test_the_index_tells_what_it_holds(collection: Path, index: Path, hafm: Hafm
     assert made == {name: data for name, data in tree(index).items() if name != ".lock"}
 
 
+@pytest.mark.long
 def test_an_accompaniment(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     ran = hafm("retrieve", sung, "--index", index, "-o", tmp_path / "out")
     assert ran.code == 0, ran.err
@@ -80,6 +81,7 @@ def test_the_same_again(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> 
     assert all(files[name.replace("one", "two")] == data for name, data in files.items())
 
 
+@pytest.mark.long
 def test_takes_are_ranks(index: Path, sung: Path, hafm: Hafm, tmp_path: Path) -> None:
     words = ["retrieve", sung, "--index", index, "--json", "--format", "flac", "--seconds", 4]
     printed = hafm(*words, "-o", tmp_path / "all", "--takes", 3).json

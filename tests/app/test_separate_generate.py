@@ -111,6 +111,7 @@ def test_a_replay_with_another_separator_is_refused(made: Path, hafm: Hafm, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_a_record_without_a_separator_refuses_one(
     song: Path, model: Path, bundle: Path, hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

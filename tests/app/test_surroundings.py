@@ -40,6 +40,7 @@ def closed(descriptor: int) -> Callable[[], None]:
     return lambda: os.close(descriptor)
 
 
+@pytest.mark.long
 def test_a_closed_stdout_changes_no_exit_code() -> None:
     without = program("--version", preexec_fn=closed(1))
     assert (without.returncode, without.stderr) == (
@@ -48,10 +49,12 @@ def test_a_closed_stdout_changes_no_exit_code() -> None:
     )
 
 
+@pytest.mark.long
 def test_a_closed_stderr_stops_nothing() -> None:
     assert program("--version", preexec_fn=closed(2)).stdout.startswith("hafm ")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a system without /dev/full")
 def test_a_full_stdout_is_said_in_one_line() -> None:
     with open("/dev/full", "w") as full:
@@ -309,6 +312,7 @@ Generate.run = run
 """A `generate` that loads nothing: once it has its folder, it waits."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SIGHUP", pytest.param("SIGQUIT", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("before", [WAITS, pytest.param("", marks=pytest.mark.slow)], ids=["waits", "works"])
 def test_other_signals_end_a_run_and_leave_nothing(

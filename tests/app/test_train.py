@@ -30,6 +30,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+@pytest.mark.long
 def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(
     hafm: Hafm, tiny_shards: Path, tmp_path: Path
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(
     assert files(tmp_path) == []
 
 
+@pytest.mark.long
 def test_a_run_goes_on_and_other_recipes_are_refused(hafm: Hafm, tiny_shards: Path, tmp_path: Path) -> None:
     run, words = tmp_path / "run", ("train", "fine", "--data", tiny_shards, *SHORT)
     ran = hafm(*words, "--run", run, "--json")

@@ -81,6 +81,7 @@ def test_lossless_containers_are_bit_exact(tmp_path: Path) -> None:
     assert part.waveform.equal(expected.waveform[:, 30_000:54_000])
 
 
+@pytest.mark.long
 @needs_ffmpeg
 def test_a_packet_table_says_where_the_sound_of_a_caf_lies(tmp_path: Path) -> None:
     """Apple's encoders write it; ffmpeg 5.1 writes that nothing is to be cut, and cuts nothing."""
@@ -105,6 +106,7 @@ def test_a_packet_table_says_where_the_sound_of_a_caf_lies(tmp_path: Path) -> No
         assert read_audio(with_table(*contradiction)).waveform.equal(whole.waveform)
 
 
+@pytest.mark.long
 @needs_ffmpeg
 def test_each_stream_of_a_container(tmp_path: Path) -> None:
     command = ["ffmpeg", "-v", "error"]
@@ -122,6 +124,7 @@ def test_each_stream_of_a_container(tmp_path: Path) -> None:
         read_audio(path, audio_stream=3)
 
 
+@pytest.mark.long
 @needs_ffmpeg
 def test_too_long_and_past_the_end(tmp_path: Path) -> None:
     path = convert(sine(5), tmp_path / "a.m4a")
@@ -132,6 +135,7 @@ def test_too_long_and_past_the_end(tmp_path: Path) -> None:
         read_audio(path, start_seconds=100.0, seconds=2.0)
 
 
+@pytest.mark.long
 @needs_ffmpeg
 @pytest.mark.parametrize(
     "names",
@@ -158,6 +162,7 @@ def test_a_video_without_sound(tmp_path: Path) -> None:
         read_audio(path)
 
 
+@pytest.mark.long
 @needs_ffmpeg
 def test_damage(tmp_path: Path) -> None:
     whole = convert(sine(20), tmp_path / "a.m4a").read_bytes()

@@ -48,6 +48,7 @@ def _which(line: dict[str, object]) -> str:
     return f"{line['format']} {line['number']}"
 
 
+@pytest.mark.long
 def test_the_first_broken_files_of_each_format_keep_the_rule() -> None:
     """Few of each, since many start the ffmpeg program, and those of two formats twice."""
     assert failures({name: 1 if name in BY_FFMPEG else 3 for name in FORMATS}) == []
@@ -70,6 +71,7 @@ def test_two_thousand_broken_files_keep_the_rule(format: str) -> None:
     assert failures({format: 2000}) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "format",
     [

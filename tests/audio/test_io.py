@@ -274,6 +274,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["a.wav", "control.wav"]
 
 
+@pytest.mark.long
 def test_ten_minutes_take_a_bounded_share_of_memory(tmp_path: Path) -> None:
     """Ten minutes of mono at 24 kHz are 58 MB of float32; reading holds its blocks and the whole once."""
     path = tmp_path / "a.wav"

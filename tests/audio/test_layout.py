@@ -387,6 +387,7 @@ OTHER_CODECS: dict[str, Callable[[Path], bytes]] = {  # in containers that have 
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "container",
     [

@@ -39,6 +39,7 @@ def slow_reduction(needed: np.ndarray, rate: int) -> np.ndarray:
     return np.maximum(released, needed)
 
 
+@pytest.mark.long
 @settings(max_examples=max(3, settings().max_examples // 12))
 @given(
     st.lists(st.tuples(st.integers(0, 1999), st.floats(0, 30)), max_size=12), st.sampled_from([4_000, 8_000])

@@ -36,6 +36,7 @@ def test_blocks_are_what_the_gateway_reads(name: str, channels: int, tmp_path: P
     assert seen.notes == audio.notes
 
 
+@pytest.mark.long
 @pytest.mark.skipif(which("ffmpeg") is None, reason="needs the ffmpeg program")
 def test_what_ffmpeg_decodes_is_the_same(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(20_001), RATE)

@@ -101,6 +101,7 @@ def test_tilt_turns_about_one_kilohertz() -> None:
         assert abs(rise[2]) <= 3.05
 
 
+@pytest.mark.long
 def test_one_band_in_four_is_that_of_a_telephone() -> None:
     phones = 0
     for seed in range(60):

@@ -253,6 +253,7 @@ def test_the_stems_of_musdb18hq_sum_to_its_mix(tmp_path: Path) -> None:
     assert stems.vocal.abs().max() > 0.1
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the ffmpeg program is not installed")
 def test_the_streams_of_musdb18_are_the_stems_of_musdb18hq(tmp_path: Path) -> None:
     (whole,) = open_source("musdb18hq", make_musdb18hq(tmp_path / "hq", songs=1, seconds=1.5)).tracks()

@@ -199,6 +199,7 @@ def test_the_same_data_and_seed_give_the_same_files(songs: list[Track], tmp_path
     assert first != other
 
 
+@pytest.mark.long
 def test_notes_say_where_a_vocabulary_comes_from(songs: list[Track], tmp_path: Path) -> None:
     songs = songs[:5]
     found = fitted(songs, augment=True)
@@ -229,6 +230,7 @@ def test_the_hours_bound_the_sample(songs: list[Track]) -> None:
         fitted(songs, hours=0.25 / 3600)
 
 
+@pytest.mark.long
 def test_a_second_sweep_uses_what_memory_did_not_hold(
     songs: list[Track], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +267,7 @@ def test_a_second_sweep_uses_what_memory_did_not_hold(
     assert small.quality["vocal"]["held_out"].inertia < 1.5 * whole.quality["vocal"]["held_out"].inertia
 
 
+@pytest.mark.long
 def test_a_shared_vocabulary_is_one(songs: list[Track]) -> None:
     with pytest.raises(UsageError, match="--shared"):
         fitted(songs, shared=True)
@@ -280,6 +283,7 @@ def test_a_shared_vocabulary_is_one(songs: list[Track]) -> None:
     assert apart.kmeans["vocal"].fingerprint() != apart.kmeans["instrumental"].fingerprint()
 
 
+@pytest.mark.long
 def test_silence_takes_no_centroids(songs: list[Track]) -> None:
     def with_pause(track: Track) -> Stems:
         stems = read(track)
@@ -324,6 +328,7 @@ def test_tracks_that_cannot_be_used_are_named_and_counted(songs: list[Track]) ->
     assert "does not exist" in job(0.2, set()).sample.unusable[0].reason
 
 
+@pytest.mark.long
 def test_the_limit_stops_a_long_run_early(songs: list[Track]) -> None:
     heard: list[int] = []
     many = [replace(songs[0], id=f"{number}") for number in range(200)]

@@ -152,6 +152,7 @@ def test_two_thousand_items_of_which_three_hundred_are_bad(tmp_path: Path) -> No
 # ---- the same bytes from every way
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("workers", "size"), [(2, 4), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((0, 4), (1, 1)))]
 )
@@ -182,6 +183,7 @@ def test_a_finished_folder_is_left_as_it_is(items: MadeItems, tmp_path: Path) ->
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")} == times
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_goes_on(items: MadeItems, clean: Prepared, tmp_path: Path) -> None:
     """A mistake of ours on one track: what was before it is kept, and is not done again."""
     bad = items.good[15]
@@ -244,6 +246,7 @@ def test_new_files_are_a_new_intake(items: MadeItems, tmp_path: Path) -> None:
     assert run(out, root).files == after.files
 
 
+@pytest.mark.long
 def test_mended_files_are_taken_when_asked(items: MadeItems, tmp_path: Path) -> None:
     """Quarantine is final until `retry`; what was mended comes after the others, which stay as they are."""
     root, out = tmp_path / "tree", tmp_path / "out"

@@ -115,6 +115,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "moment",
     [

@@ -84,6 +84,7 @@ def test_without_the_option_nothing_changes(items: MadeItems, tmp_path: Path) ->
     assert all(isinstance(each, Prepared) and each.tokens.lead_sheet is None for each in results)
 
 
+@pytest.mark.long
 def test_what_is_given_is_stored_and_the_band_is_heard_for_the_rest(items: MadeItems) -> None:
     first, second, third = items.good
     (items.root / first / "vocals.lab").write_text("0 0.5 A:min\n")

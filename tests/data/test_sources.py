@@ -158,6 +158,7 @@ def fma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_fma(tmp_path_factory.mktemp("fma"), seconds=1.0)
 
 
+@pytest.mark.long
 def test_fma(fma: Path) -> None:
     tracks = found("fma", fma)
     assert list(tracks) == [f"{2 + 251 * song:06d}" for song in range(12)]

@@ -104,6 +104,7 @@ def tokeniser(parts: TokenParts, **settings: Any) -> Tokeniser:
     return Tokeniser(parts=parts, settings=TokeniseSettings(**settings))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "size"),
     [

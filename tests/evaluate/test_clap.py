@@ -81,6 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_point_is_what_the_whole_model_says_of_five_seconds(folder: Path) -> None:
     embedding = load_clap(folder)
     assert isinstance(embedding, Embedding)

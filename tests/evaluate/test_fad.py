@@ -48,6 +48,7 @@ def test_infinity_takes_the_bias_off() -> None:
     assert np.mean([one.points[-1][1] for one in found]) == pytest.approx(predicted_bias(400), rel=0.1)
 
 
+@pytest.mark.long
 def test_infinity_finds_a_distance_that_is_there() -> None:
     rng = np.random.default_rng(2)
     reference = [whitened(rng)]

@@ -192,6 +192,7 @@ def test_silence_is_finite_and_short_sounds_are_refused(tmp_path: Path) -> None:
         embedding.embed(torch.full((WINDOW,), math.inf))
 
 
+@pytest.mark.long
 def test_fingerprint_covers_weights_layer_and_rate(tmp_path: Path) -> None:
     folder = write(tmp_path / "tiny", oracle())
     prints = {load_mert(folder, layer=layer).fingerprint() for layer in (1, 2, 4)}

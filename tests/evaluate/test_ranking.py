@@ -64,6 +64,7 @@ def test_points_are_standardised_weighted_and_held():
 # ---- order
 
 
+@pytest.mark.long
 def test_the_right_take_is_first_wherever_it_stands_and_silence_last():
     takes = [OWN, accompaniment(1), delayed(accompaniment(6), 0.2), SILENT]
     scores = None
@@ -149,6 +150,7 @@ def test_terms_are_those_of_the_measures_and_add_up():
         assert take.score == pytest.approx(sum(take.terms.values()))
 
 
+@pytest.mark.long
 @unchecked()
 def test_long_vocals_are_the_mean_of_their_windows_where_somebody_sings():
     window, pause = 10 * RATE, torch.zeros(10 * RATE)
@@ -187,6 +189,7 @@ ODD = {
 }
 
 
+@pytest.mark.long
 @crossed(name=list(ODD))
 def test_whatever_sounds_gets_a_finite_score(name):
     odd, tone = ODD[name], torch.sin(0.05 * torch.arange(len(ODD[name])))
@@ -202,6 +205,7 @@ def test_whatever_sounds_gets_a_finite_score(name):
 # ---- what is said
 
 
+@pytest.mark.long
 @unchecked()
 def test_every_line_says_why():
     lines = [take.why for take in rank_takes(VOCAL, [SILENT, OWN, accompaniment(6)], RATE).takes]

@@ -85,6 +85,7 @@ def loss_by_hand(model, own, vocal, seconds):
     return float(np.mean(losses))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("conditioning", [pytest.param("prefix", marks=pytest.mark.slow), "aligned"])
 def test_the_losses_are_those_of_the_stages_themselves(tmp_path, conditioning):
     bundle = bundle_of(tmp_path / "bundle", conditioning)
@@ -122,6 +123,7 @@ def test_a_deaf_stage_is_worth_exactly_nothing_and_a_hearing_one_something(tmp_p
         assert all(abs(loss.wrong - loss.right) > 1e-3 for loss in worth.clips)
 
 
+@pytest.mark.long
 def test_the_same_clips_give_the_same_whoever_is_beside_them(tmp_path):
     bundle, reported = bundle_of(tmp_path / "bundle"), []
     # Shorter than the stages' clip; 101 frames of codes reach into a 68th semantic frame, and there are 67.

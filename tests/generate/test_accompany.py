@@ -157,6 +157,7 @@ def test_a_vocal_longer_than_the_windows(tiny_accompanist: Accompanist) -> None:
 # ---- takes and seeds
 
 
+@pytest.mark.long
 @unchecked()
 def test_a_take_alone_is_the_take_of_many(tiny_accompanist: Accompanist) -> None:
     vocal = sung()
@@ -283,6 +284,7 @@ def test_no_takes_are_refused(tiny_accompanist: Accompanist) -> None:
 # ---- what comes in
 
 
+@pytest.mark.long
 @unchecked()
 def test_paths_open_files_arrays_and_tensors_are_the_same(
     tiny_accompanist: Accompanist, preview: Accompaniment, tmp_path: Path
@@ -305,6 +307,7 @@ def test_paths_open_files_arrays_and_tensors_are_the_same(
     assert made[0].record.input.sha256 == made[2].record.input.sha256 != preview.record.input.sha256
 
 
+@pytest.mark.long
 @unchecked()
 def test_a_part_of_a_vocal(tiny_accompanist: Accompanist, tmp_path: Path) -> None:
     whole = torch.cat([sung(hz=200), sung(hz=300), sung(hz=400)], dim=1)
@@ -395,6 +398,7 @@ def test_the_vocal_in_the_mix_is_the_vocal_times_a_constant(tiny_accompanist: Ac
 # ---- memory, and numbers that are none
 
 
+@pytest.mark.long
 @unchecked()
 def test_no_two_stages_are_in_memory_at_once(
     tiny_accompanist: Accompanist, monkeypatch: pytest.MonkeyPatch
@@ -476,6 +480,7 @@ def test_a_device_that_runs_out_of_memory(
 # ---- the bundle goes on
 
 
+@pytest.mark.long
 @unchecked()
 def test_save_pretrained_and_open_again(
     tiny_accompanist: Accompanist, preview: Accompaniment, tmp_path: Path

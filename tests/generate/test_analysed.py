@@ -19,6 +19,7 @@ def accompanist(tmp_path_factory: pytest.TempPathFactory) -> Accompanist:
     )
 
 
+@pytest.mark.long
 def test_a_vocal_is_analysed(accompanist: Accompanist) -> None:
     sheet = accompanist.analyse(sung(3.0), sample_rate=RATE)
     assert sheet.duration_seconds == 3.0
@@ -46,6 +47,7 @@ def test_what_is_known_is_kept(accompanist: Accompanist) -> None:
     assert sheet.chords
 
 
+@pytest.mark.long
 def test_without_a_lead_sheet_the_estimate_is_followed(accompanist: Accompanist) -> None:
     vocal = sung(SECONDS)
     made = accompanist.generate(vocal, sample_rate=RATE)

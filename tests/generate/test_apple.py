@@ -36,6 +36,7 @@ def went(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     return seen
 
 
+@pytest.mark.long
 @unchecked()
 def test_stages_run_there_and_the_codec_on_the_cpu(tmp_path: Path, went: set[tuple[str, str]]) -> None:
     accompanist = Accompanist.from_pretrained(make_tiny_bundle(tmp_path / "tiny"))

@@ -119,6 +119,7 @@ def test_cached_equals_uncached_with_rotary_positions(stage: StageSpec, pattern:
         torch.testing.assert_close(found[later], expected[later], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 @crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
 @unchecked()
 def test_decoding_equals_a_slow_loop(stage: StageSpec, conditioning: Conditioning, pattern: Pattern) -> None:

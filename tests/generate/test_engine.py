@@ -78,6 +78,7 @@ def test_a_record_demands_its_engine(folder: Path, monkeypatch: pytest.MonkeyPat
         Accompanist.from_pretrained(folder).replay(made.record, vocal=VOCAL, sample_rate=RATE)
 
 
+@pytest.mark.long
 @unchecked()
 def test_graphs_are_made_once_and_again_when_damaged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = Bundle.open(folder)

@@ -64,6 +64,7 @@ def made(accompanist: Accompanist) -> Accompaniment:
     )
 
 
+@pytest.mark.long
 def test_the_sheet_changes_semantic_tokens_and_codes(accompanist: Accompanist, made: Accompaniment) -> None:
     for other in (None, sheet(chord="E:min"), sheet(first=0.2)):
         there = accompanist.generate(

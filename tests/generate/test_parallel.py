@@ -33,6 +33,7 @@ def whole(frames: int) -> list[Window]:
     return plan_windows(frames, window_frames=frames, overlap_frames=0)
 
 
+@pytest.mark.long
 @crossed(stage=(COARSE, FINE), guidance=(0.0, 1.0, 3.0))
 @unchecked()
 def test_generation_equals_teacher_forcing_pass_by_pass(stage: StageSpec, guidance: float) -> None:

@@ -21,6 +21,7 @@ def accompanist(tiny_accompanist: Accompanist) -> Accompanist:
     return tiny_accompanist
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("skip_fine", [pytest.param(False, marks=pytest.mark.slow), True])
 @unchecked()
 def test_the_last_part_holds_what_generate_gives_and_parts_are_its_sound(
@@ -60,6 +61,7 @@ def test_sound_comes_before_the_stages_are_done(accompanist: Accompanist) -> Non
     parts.close()
 
 
+@pytest.mark.long
 @unchecked()
 def test_a_preview_is_the_coarse_sound_and_ends_with_the_whole_accompaniment(
     accompanist: Accompanist,

@@ -43,6 +43,7 @@ def test_a_song_without_a_vocal_is_refused(song: torch.Tensor, tmp_path: Path) -
         take_vocal(audio_from_array(song, RATE), deaf)
 
 
+@pytest.mark.long
 def test_it_is_the_vocal_that_is_accompanied(
     song: torch.Tensor, separator: Separator, tiny_accompanist: Accompanist
 ) -> None:

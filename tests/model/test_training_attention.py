@@ -65,6 +65,7 @@ def results(out: Tensor, leaves: list[Tensor], grad: Tensor) -> list[Tensor]:
     return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
 
 
+@pytest.mark.long
 @crossed(causal=[True, False], path=PATHS, num_positions=[1, 5, 33])
 def test_result_and_all_gradients_equal_the_loops(
     path: AttentionPath, num_positions: int, causal: bool, monkeypatch: pytest.MonkeyPatch
@@ -133,6 +134,7 @@ def test_who_sees_whom_by_gradient(path: AttentionPath, causal: bool) -> None:
         assert seen.tolist() == [not causal or i <= position for i in range(150)]
 
 
+@pytest.mark.long
 def test_no_square_of_positions_is_made() -> None:
     """The largest tensor that the tiles make is a tile of scores, not ``[H, S, S]``."""
     sizes: list[int] = []

@@ -255,6 +255,7 @@ def test_new_stages_on_the_parts_of_a_bundle_keep_its_analysers(
     assert "give --shards and --stages, or --from, or all three" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_loss_of_stored_weights_is_measured(work: Path) -> None:
     exact, rounded = (
         make_bundle(recipe(work, loss_batches=1, weights=weights, out=work / weights)).config.measured[

@@ -97,6 +97,7 @@ def test_originals_are_perfect_and_each_damage_shows(folder: Path) -> None:
     assert without(1_000, 6_000, 0.1)["frechet"] > 10 * kept["frechet"] + 0.1
 
 
+@pytest.mark.long
 def test_the_command_prints_and_writes_every_figure(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_pair_is_a_pure_function_of_seed_split_and_index() -> None:
         assert not np.array_equal(other.vocal, first.vocal), changed
 
 
+@pytest.mark.long
 def test_solos_play_alone_and_leave_the_other_pairs_as_they_are() -> None:
     sources, alone = tiny_sources(), set()
     for index in range(3):
@@ -93,6 +94,7 @@ def test_solos_play_alone_and_leave_the_other_pairs_as_they_are() -> None:
     assert len(alone) > 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [12, pytest.param(25, marks=pytest.mark.slow)])
 def test_every_split_uses_its_own_songs_and_only_test_the_reserved_voices(count: int) -> None:
     voices: dict[str, set[str]] = {}
@@ -144,6 +146,7 @@ def test_the_truth_is_a_lead_sheet() -> None:
         assert len(sheet.arrangement) == len(truth["arrangement"])
 
 
+@pytest.mark.long
 def test_the_sound_agrees_with_the_truth() -> None:
     """The bass line's pitch classes are those of the chords, and the clicks of the drums fall on beats."""
     checked = 0

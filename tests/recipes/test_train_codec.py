@@ -463,6 +463,7 @@ def test_training_lowers_the_losses_and_uses_entries(pairs: Path) -> None:
     assert min(perplexity) > 32
 
 
+@pytest.mark.long
 def test_another_plan_is_refused(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train_codec.main(arguments(pairs, tmp_path, "--steps", "1")) == 0
     assert train_codec.main(arguments(pairs, tmp_path, "--steps", "1", "--seed", "1")) == 2

@@ -140,6 +140,7 @@ def test_what_goes_through_the_codec_keeps_its_length() -> None:
     assert not torch.equal(coded, bands)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 def test_a_share_of_the_bands_goes_through_the_codec(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recipes.builtin.train_stems.BATCH", 4)
@@ -149,6 +150,7 @@ def test_a_share_of_the_bands_goes_through_the_codec(monkeypatch: pytest.MonkeyP
     assert 4 <= run.codec.count <= 20  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 def test_a_run_may_begin_with_a_net_that_exists(tmp_path: Path) -> None:
     first = training(seed=1)
@@ -181,6 +183,7 @@ def test_the_loss_is_nil_for_the_true_shares_alone() -> None:
     torch.testing.assert_close(wrong, torch.tensor([0.0, 1.0, 1.0, 0.0]), atol=2e-3, rtol=0)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     whole = training()

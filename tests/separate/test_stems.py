@@ -61,6 +61,7 @@ def test_where_the_pieces_are_cut_changes_nothing(
         torch.testing.assert_close(cut[name], whole[name], atol=1e-6, rtol=0)
 
 
+@pytest.mark.long
 def test_blocks_are_the_stems_piece_by_piece(separator: StemSeparator) -> None:
     sound = noise(30 * RATE, channels=2)
     blocks = list(separator.separate_blocks(sound, RATE))

@@ -377,6 +377,7 @@ def from_the_hub(monkeypatch: pytest.MonkeyPatch) -> Ingredients:
     )
 
 
+@pytest.mark.long
 def test_hubert_and_encodec_are_named_and_their_fingerprints_kept(
     from_the_hub: Ingredients, tmp_path: Path
 ) -> None:

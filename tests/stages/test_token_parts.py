@@ -139,6 +139,7 @@ def test_the_papers_parts_name_their_weights_and_need_a_kmeans(on_hub: None, tmp
     )
 
 
+@pytest.mark.long
 def test_the_papers_parts_come_back_from_their_folder(
     on_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

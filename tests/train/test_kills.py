@@ -86,6 +86,7 @@ def outcomes(work: Callable[[Path], None], folder: Path) -> list[str]:
     raise AssertionError("the work never ended")
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_kill_at_every_step_of_saving_leaves_the_old_or_the_new(tmp_path):
     found = outcomes(save_safely, tmp_path)

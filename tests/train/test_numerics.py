@@ -65,6 +65,7 @@ def test_without_scaling_the_first_one_ends_the_run(tmp_path, poison, precision)
     assert batch["0.condition.0"].shape == (4, 1, 24)
 
 
+@pytest.mark.long
 def test_float16_skips_a_step_and_the_schedule_waits(tmp_path, poison):
     recipe = replace(SHORT, precision="float16")
     trainer(tmp_path / "clean", recipe).fit()
@@ -95,6 +96,7 @@ def test_a_skipped_step_changes_no_weight_and_halves_the_scale(tmp_path, poison)
     assert run.state.position.skips.in_a_row == 0
 
 
+@pytest.mark.long
 def test_twenty_in_a_row_end_the_run(tmp_path, poison):
     poison(range(3, 100))
     run = trainer(tmp_path, replace(SHORT, precision="float16"))

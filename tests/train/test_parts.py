@@ -59,6 +59,7 @@ def test_waiting_is_counted():
         assert 0.05 < feed.waited_seconds < 1.0
 
 
+@pytest.mark.long
 def test_the_device_hardly_waits_for_data(tmp_path):
     """Making a step's batch takes a small share of the step itself, and happens beside it."""
 
@@ -148,6 +149,7 @@ def oracle(model, crops, clips, roll):
     return torch.stack(losses).mean(0).detach()
 
 
+@pytest.mark.long
 @crossed(name=list(SPECS))
 def test_held_out_losses_are_those_of_clips_one_by_one(name):
     model = StageModel(SPECS[name]).train()

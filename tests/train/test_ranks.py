@@ -19,6 +19,7 @@ def relative(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one - other) / np.linalg.norm(one))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stage", "conditioning", "batch"),
     [
@@ -51,6 +52,7 @@ def test_gradients_are_summed_over_the_ranks_once_a_step(forked_runs, tmp_path):
     assert one == other == [False, False, True]
 
 
+@pytest.mark.long
 def test_two_ranks_stop_together_and_go_on_with_the_same_losses(forked_runs, tmp_path):
     """Rank 1 alone is sent the signal. Every pair is taken once an epoch, by one of the two."""
     arguments = {"folder": str(tmp_path), "world": 2, "work": "fit", "steps": 12}

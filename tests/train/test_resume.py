@@ -97,6 +97,7 @@ def go_on(folder: Path, recipe=FULL, **options) -> Recorder:
     return recorder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -256,6 +257,7 @@ def test_another_run_is_refused_unless_asked_for(crashed, change, words):
     assert recorder.steps[0] == NEXT_STEP
 
 
+@pytest.mark.long
 def test_other_software_is_refused_unless_asked_for(crashed, monkeypatch):
     monkeypatch.setattr(state, "__version__", "99")
     with pytest.raises(UsageError, match=r"software: hafm was .*, is 99"):

@@ -34,6 +34,7 @@ class TinyStages:
         return replace(fit_to_parts(tiny(name).spec, self.parts), clip_seconds=CLIP_SECONDS)
 
 
+@pytest.mark.long
 @unchecked()
 @pytest.mark.parametrize(
     "stage", ["semantic", *(pytest.param(stage, marks=pytest.mark.slow) for stage in ("coarse", "fine"))]

@@ -33,6 +33,7 @@ class SignalAt(Listener):
             signal.raise_signal(self.number)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "exit_code"),
     [

@@ -212,6 +212,7 @@ def test_a_body_that_is_longer_than_it_says_is_cut(raw: Raw) -> None:
     assert status(raw.send(head + 5 * chunk)) in (400, 413)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sent", [b"", b"RIFF"])
 def test_a_slow_sender_is_sent_away(raw: Raw, sent: bytes) -> None:
     head = b"POST /v1/projects HTTP/1.1\r\n" + HOST % raw.port + b"Content-Length: 1000\r\n\r\n"

@@ -89,6 +89,7 @@ def test_a_running_job_is_cancelled_within_a_second_and_its_process_stays(lane: 
     assert ended(put(lane, "say")).result["pid"] == before
 
 
+@pytest.mark.long
 def test_a_job_that_does_not_listen_is_ended_within_a_second(lane: Lane) -> None:
     job = put(lane, "deaf")
     until(lambda: job.state == "running")

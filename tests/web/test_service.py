@@ -20,6 +20,7 @@ def test_the_service_says_what_it_is_and_takes(studio: Singer) -> None:
     assert "bossa" in about["styles"]
 
 
+@pytest.mark.long
 def test_a_recording_is_heard(studio: Singer, project: str) -> None:
     shown = studio.ask("GET", f"/projects/{project}")
     assert shown["name"] == "My song"
@@ -151,6 +152,7 @@ def test_bars_or_takes_that_are_not_there_cannot_be_made_again(studio: Singer) -
         studio.play(project, status=status, again=again)
 
 
+@pytest.mark.long
 def test_a_take_is_carried_home(studio: Singer) -> None:
     project = studio.sing(name="../Blue: sky.wav")
     studio.finished(studio.play(project))

@@ -35,6 +35,7 @@ def test_the_level_does_not_matter():
     assert loud == pytest.approx(soft, abs=1e-3)
 
 
+@pytest.mark.long
 def test_transposing_leaves_the_chords_and_the_vocal():
     shares = [chord_tone_share(accompaniment(n), RATE, truth().chords) for n in range(12)]
     correlations = [chroma_correlation(vocal(), accompaniment(n), RATE) for n in range(12)]

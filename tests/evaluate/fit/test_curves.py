@@ -34,6 +34,7 @@ def key(semitones):
     return estimate_key(half(semitones), RATE)
 
 
+@pytest.mark.long
 def test_in_any_key_and_at_any_time_the_truth_is_within_the_known_error():
     pytest.importorskip("mir_eval")
     for semitones in OCTAVE:

@@ -37,6 +37,7 @@ def test_all_of_a_fitting_pair_are_known():
     assert values["sheet_drift"] < 20
 
 
+@pytest.mark.long
 def test_obedience_is_to_the_sheet_and_not_to_the_truth():
     pytest.importorskip("mir_eval")
     names = ["sheet_beat", "sheet_downbeat", "sheet_chords", "sheet_bass", "sheet_key"]

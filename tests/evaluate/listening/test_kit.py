@@ -58,6 +58,7 @@ def decoded(sound: bytes) -> torch.Tensor:
 # ---- what the page must not say
 
 
+@pytest.mark.long
 def test_the_page_names_nothing(run: RunFolder, made: tuple[Design, str]) -> None:
     design, page = made
     secrets = {

@@ -145,6 +145,7 @@ def small(tmp_path: Path) -> RunFolder:
 # ---- the page itself
 
 
+@pytest.mark.long
 def test_it_is_one_page_of_well_formed_html(page: Node) -> None:
     assert page.one("html").attributes["lang"] == "en"
     assert len(page.all("h1")) == len(page.all("title")) == 1

@@ -267,6 +267,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "damage",
     [

@@ -90,6 +90,7 @@ def test_the_same_again_and_the_vocals_level_does_not_matter(retriever):
     )
 
 
+@pytest.mark.long
 def test_ranks_are_songs_and_excluded_songs_are_not_found(retriever):
     vocal = voice()
     songs = [retriever.index.entries[match.number].song_id for match in retriever.rank(vocal, RATE).matches]
@@ -119,6 +120,7 @@ def test_tracks_of_one_song_are_one_rank(tmp_path):
     assert sorted(index.entries[match.number].song_id for match in ranking.matches) == ["a", "b"]
 
 
+@pytest.mark.long
 def test_a_file_that_changed_or_went_is_refused(collection, tmp_path):
     root = tmp_path / "pairs"
     shutil.copytree(collection, root)

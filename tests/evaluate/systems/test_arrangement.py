@@ -13,6 +13,7 @@ from tests.arrange.songs import song
 from tests.evaluate.runs import make_run
 
 
+@pytest.mark.long
 def test_an_arrangement_plays_each_clips_own_sheet_at_its_length(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", songs=2, systems=("truth",), seconds=2.0)
     charts = ("| Am |", "| F# |")

@@ -38,6 +38,7 @@ def ignore(share: float) -> None:
     assert 0 <= share <= 1
 
 
+@pytest.mark.long
 @unchecked()
 def test_the_model_plays_what_the_accompanist_generates(tiny_accompanist: Accompanist) -> None:
     model = Model(accompanist=tiny_accompanist, takes=2, seed=5, batch_rows=4)
