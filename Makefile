@@ -22,7 +22,7 @@ help:  ## list the targets
 demo: .venv/user.stamp  ## turn the bundled vocal into an accompaniment and a mix, in out/demo/
 	$(BIN)/hafm generate $(VOCAL) -o out/demo --seed 1 --overwrite
 
-test: .venv/dev.stamp  ## run the quick tests, nine in ten of all: two minutes on two cores
+test: .venv/dev.stamp  ## run the quick tests, in less than two minutes on two cores
 	$(PYTEST)
 
 test-long: .venv/dev.stamp  ## run the quick and the long tests, as CI does

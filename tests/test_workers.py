@@ -75,6 +75,7 @@ def test_results_do_not_depend_on_workers_and_batches(workers: int, size: int) -
     assert list(expected) == NAMES
 
 
+@pytest.mark.long
 def test_one_track_needs_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
     start = pool._Run._start
@@ -238,6 +239,7 @@ def test_the_reason_names_how_a_process_ended() -> None:
     assert "signal 9" in result.reason
 
 
+@pytest.mark.long
 def test_results_of_an_item_may_come_one_by_one() -> None:
     pool_of_one = Pool(workers=1, give_up=lambda item, reason: item)
     assert list(pool_of_one.run([[2, 3], [1]], Counting)) == [[1], [2], [1], [2], [3], [1]]

@@ -94,6 +94,7 @@ def test_onnx_needs_its_extra(
     assert "pip install 'hafm[fast]'" in refused.err
 
 
+@pytest.mark.long
 def test_the_card_quotes_what_was_measured(hafm: Hafm, runs: dict[str, Path], tmp_path: Path) -> None:
     words = ("--name", "My band", "--version", "2.1", "--licence", "CC-BY-4.0", "--weights", "int8")
     assert hafm("bundle", *runs.values(), "-o", tmp_path / "b", *words).code == 0

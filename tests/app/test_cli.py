@@ -76,6 +76,7 @@ def test_names_that_are_no_text_can_be_reported() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, b"\\udcff.wav\n", b"")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [["--help"], pytest.param(["--version"], marks=pytest.mark.slow)])
 def test_nobody_reads_the_output(words: list[str]) -> None:
     """As in `hafm info | head -0`: no traceback, no 'Exception ignored'."""

@@ -57,6 +57,7 @@ def test_it_says_what_it_plays_and_writes_it_beside(
     assert tree(tmp_path / "again") == tree(tmp_path / "out")
 
 
+@pytest.mark.long
 def test_what_is_heard_is_said_to_be_a_guess(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     ran = generate(hafm, song, following, tmp_path / "out", "--bpm", 120)
     assert "; a guess: " in ran.out.splitlines()[0]

@@ -156,6 +156,7 @@ def test_answers_that_cannot_be_scored(kit: Path, hafm: Hafm, changes: dict, mes
     assert message in ran.error
 
 
+@pytest.mark.long
 def test_answers_that_count_twice(kit: Path, hafm: Hafm) -> None:
     one = answer(kit, "Ann", session="s")
     ran = hafm("listen", "score", kit / "key.json", one, one)

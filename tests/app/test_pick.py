@@ -69,6 +69,7 @@ def test_the_takes_are_as_without_it_and_the_best_lies_beside_them(made: Path) -
         assert [number for number in TAKES if picked[f"take-{number}/{name}"] == picked[name]] == [best]
 
 
+@pytest.mark.long
 def test_the_ranking_is_that_of_the_sounds_in_the_folders(made: Path, vocal: Path) -> None:
     content = json.loads((made / "picked/ranking.json").read_text())
     assert (content["format"], content["num_windows"]) == (1, 1)
@@ -130,6 +131,7 @@ def test_it_is_the_take_that_sounds(
     assert parts == pytest.approx(timings["total_seconds"], abs=0.01)
 
 
+@pytest.mark.long
 def test_the_summary_says_which_and_why_without_mir_eval(
     vocal: Path,
     bundle: Path,

@@ -40,6 +40,7 @@ def sung(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_index_tells_what_it_holds(collection: Path, index: Path, hafm: Hafm, tmp_path: Path) -> None:
     ran = hafm("retrieve-index", collection, "-o", tmp_path / "index", "--workers", 0)
     assert ran.code == 0, ran.err

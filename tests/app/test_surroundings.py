@@ -196,6 +196,7 @@ def test_memory_is_named_where_an_error_of_ours_tells_of_it() -> None:
     assert explain(said).message == str(said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "limit",
     [100_000 << 10, *(pytest.param(limit << 10, marks=pytest.mark.slow) for limit in (740_000, 900_000))],

@@ -116,6 +116,7 @@ def test_who_plays_is_taken_from_the_sheet() -> None:
         assert bool(late) == (each.stem in ("drums", "harmony")), each.role
 
 
+@pytest.mark.long
 def test_the_fuller_the_voice_the_larger_the_band_unless_somebody_says_who_plays() -> None:
     sheet = song(48.0, first_beat=0.6)  # bars of 2.4 s, sections of 9.6 s from the third bar on
     sung = voice(48.0, [(5.5, 14.8, 0.3), (15.2, 15.8, 0.03), (17.0, 19.5, 0.3), (34.6, 40.0, 0.3)])

@@ -35,6 +35,7 @@ def convert(samples: np.ndarray, target: Path, *options: str) -> Path:
     return target
 
 
+@pytest.mark.long
 @needs_ffmpeg
 @pytest.mark.parametrize(
     ("name", "channels"),
@@ -72,6 +73,7 @@ def test_an_mpeg_4_is_known_by_its_head_where_its_first_box_is_another_or_damage
     assert read_audio(path).waveform.equal(read_audio(tmp_path / "source.wav").waveform)
 
 
+@pytest.mark.long
 @needs_ffmpeg
 def test_lossless_containers_are_bit_exact(tmp_path: Path) -> None:
     path = convert(sine(), tmp_path / "a.mkv", "-c:a", "flac")
@@ -178,6 +180,7 @@ def test_damage(tmp_path: Path) -> None:
     assert "damaged or cut short" in audio.notes[0]
 
 
+@pytest.mark.long
 @needs_ffmpeg
 def test_a_playlist_in_disguise_opens_nothing(tmp_path: Path) -> None:
     """Left to guess, ffmpeg would follow this list to the other file: the control shows it."""

@@ -48,7 +48,6 @@ def _which(line: dict[str, object]) -> str:
     return f"{line['format']} {line['number']}"
 
 
-@pytest.mark.long
 def test_the_first_broken_files_of_each_format_keep_the_rule() -> None:
     """Few of each, since many start the ffmpeg program, and those of two formats twice."""
     assert failures({name: 1 if name in BY_FFMPEG else 3 for name in FORMATS}) == []

@@ -26,6 +26,7 @@ def loud_and_quiet(path: Path, how: dict[str, str]) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", WAYS)
 def test_blocks_and_the_whole(how: dict[str, str], tmp_path: Path) -> None:
     path = loud_and_quiet(tmp_path / "a", how)

@@ -64,6 +64,7 @@ def test_the_vocal_in_the_mix_is_the_recording_times_one_constant(
         assert levels.limiter_reduction_db == pytest.approx(MAX_REDUCTION_DB, abs=0.1)
 
 
+@pytest.mark.long
 @settings(max_examples=max(3, settings().max_examples // 16))
 @given(
     st.integers(1, 2),

@@ -272,6 +272,7 @@ def test_the_streams_of_musdb18_are_the_stems_of_musdb18hq(tmp_path: Path) -> No
         read(packed)
 
 
+@pytest.mark.long
 def test_fma_clips(tmp_path: Path) -> None:
     tracks = list(open_source("fma", make_fma(tmp_path, songs=2, seconds=3.0)).tracks())
     stems = read_stems(tracks[0], separator=HalfSeparator())

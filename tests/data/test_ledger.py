@@ -161,6 +161,7 @@ def test_another_filter_moves_prepared_items_only(ledger: Ledger) -> None:
     assert ledger.fact("filter") == {"x": 1}
 
 
+@pytest.mark.long
 def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
     code = f"""
 import os, signal, sys

@@ -211,6 +211,7 @@ class NoSound(OpenStub):
         return preparer
 
 
+@pytest.mark.long
 def test_another_filter_is_another_index_and_no_work(items: MadeItems, tmp_path: Path) -> None:
     first = run(tmp_path, items.root)
     strict = run(tmp_path, items.root, opener=NoSound(), clip_filter=ClipFilter(min_instrumental_dbfs=-5.0))
@@ -222,6 +223,7 @@ def test_another_filter_is_another_index_and_no_work(items: MadeItems, tmp_path:
     assert run(tmp_path, items.root, opener=NoSound()).files == first.files
 
 
+@pytest.mark.long
 def test_new_files_are_a_new_intake(items: MadeItems, tmp_path: Path) -> None:
     """Old shards stay as they are; new items go to shards of their own; a copy of an old one is found."""
     root = tmp_path / "tree"
@@ -301,6 +303,7 @@ def test_another_collection_is_refused(items: MadeItems, tmp_path: Path) -> None
 # ---- what goes wrong
 
 
+@pytest.mark.long
 def test_too_many_bad_ones_stop_the_run(
     items: MadeItems, clean: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +360,7 @@ def test_an_unreadable_folder_is_reported_and_nothing_is_lost(
     assert run(tmp_path, items.root).summary.counts == clean.summary.counts
 
 
+@pytest.mark.long
 def test_two_runs_on_one_folder_are_refused(items: MadeItems, clean: Prepared, tmp_path: Path) -> None:
     with Ledger(tmp_path), pytest.raises(UsageError, match="another hafm writes to"):
         run(tmp_path, items.root)
@@ -373,6 +377,7 @@ def test_a_disk_that_is_too_small_is_reported_before_the_work(
         run(tmp_path, items.root, opener=NoSound())
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_is_reported_with_what_is_missing(
     items: MadeItems, clean: Prepared, tmp_path: Path
 ) -> None:

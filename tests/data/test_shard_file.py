@@ -74,6 +74,7 @@ def mapped_bytes(path: Path) -> int:
     return 1024 * sum(map(int, blocks))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux")
 def test_a_crop_reads_its_own_pages_and_no_more(tmp_path):
     path = tmp_path / "train-00000.safetensors"

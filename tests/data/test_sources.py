@@ -178,6 +178,7 @@ def test_fma(fma: Path) -> None:
     assert all(os.path.isfile(track.mix.path) for track in tracks.values() if track.mix)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("subset", "tracks"), [("small", 3), ("medium", 6), ("large", 12)])
 def test_subsets_are_nested(subset: str, tracks: int, fma: Path) -> None:
     assert len(found("fma", fma, subset=subset)) == tracks

@@ -134,6 +134,7 @@ def test_ids_do_not_depend_on_the_batch(
     assert len({each.tokens.to_bytes() for each in alone}) == len(alone)
 
 
+@pytest.mark.long
 def test_tokens_are_what_the_models_make_of_the_waveforms(paper: TokenParts) -> None:
     """The slow oracle: paper 3.2 written down once more, for one track."""
     stems, song = stems_of(44_100, sample_rate=44_100), track()

@@ -102,6 +102,7 @@ def test_a_point_is_what_the_whole_model_says_of_five_seconds(folder: Path) -> N
     assert np.abs(points[0] - points[1]).max() > 1e-3
 
 
+@pytest.mark.long
 def test_the_same_sound_gives_the_same_point_alone_and_in_a_batch(folder: Path) -> None:
     embedding, sound = load_clap(folder), torch.randn(10 * WINDOW)
     together = embedding.embed(sound)

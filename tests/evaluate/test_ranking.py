@@ -100,6 +100,7 @@ def test_delayed_takes_come_later():
     assert "better than the other takes in beats on the syllables" in found.best.why
 
 
+@pytest.mark.long
 def test_silence_is_last_even_where_its_score_is_not(monkeypatch):
     """The control: without the rule, a lenient worst would put it first."""
     lenient = [replace(criterion, worst=criterion.best) for criterion in CRITERIA]
@@ -122,6 +123,7 @@ def test_falling_silent_half_way_costs_about_half_of_what_silence_does():
     assert found.takes[1].values["dead_air"] == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.long
 @unchecked()
 def test_equal_takes_stand_in_their_order():
     found = rank_takes(VOCAL, [SILENT, OWN, SILENT, OWN.clone(), OWN], RATE)
@@ -265,6 +267,7 @@ def made(tiny_accompanist: Accompanist) -> list[Accompaniment]:
         )
 
 
+@pytest.mark.long
 def test_accompaniments_are_ranked_by_their_sounds(made: list[Accompaniment]):
     found = pick_best(made)
     assert sorted(order(found)) == [0, 1, 2]

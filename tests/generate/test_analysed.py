@@ -29,6 +29,7 @@ def test_a_vocal_is_analysed(accompanist: Accompanist) -> None:
     assert part.duration_seconds == 1.5
 
 
+@pytest.mark.long
 def test_who_plays_is_said_where_there_are_bars_and_nobody_said_it(accompanist: Accompanist) -> None:
     vocal, corrections = sung(3.0), Corrections(bpm=120.0, first_beat=0.5)
     sheet = accompanist.analyse(vocal, sample_rate=RATE, corrections=corrections)

@@ -107,6 +107,7 @@ def test_cached_equals_uncached_everywhere(
     torch.testing.assert_close(found[later], expected[later], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stage", "pattern"), [(SEMANTIC, "flat"), (COARSE, "flat"), (COARSE, "delay")])
 def test_cached_equals_uncached_with_rotary_positions(stage: StageSpec, pattern: Pattern) -> None:
     model = small_model(stage, "aligned", positions="rotary", pattern=pattern)
@@ -208,6 +209,7 @@ def test_cached_equals_uncached_with_a_guide(
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 @GUIDED
 @pytest.mark.parametrize("guide_guidance", [pytest.param(None, marks=pytest.mark.slow), 1.5])
 @unchecked()
@@ -342,6 +344,7 @@ def test_a_generator_moves_on_by_one_number_a_token(pattern: Pattern) -> None:
 # ---- prompts
 
 
+@pytest.mark.long
 @crossed(stage=STAGES, conditioning=CONDITIONINGS, pattern=STEPWISE)
 @unchecked()
 def test_a_prompt_is_kept_and_continued_as_if_it_had_been_drawn(

@@ -75,6 +75,7 @@ def test_the_sheet_changes_semantic_tokens_and_codes(accompanist: Accompanist, m
         assert not torch.equal(there.tokens.codes, made.tokens.codes)
 
 
+@pytest.mark.long
 @unchecked()
 def test_takes_share_the_sheet_and_one_alone_is_the_same(
     accompanist: Accompanist, made: Accompaniment

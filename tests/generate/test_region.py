@@ -42,6 +42,7 @@ def made(
     return waveform
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("start", "end"),
     [

@@ -151,6 +151,7 @@ def test_windowed_equals_whole_where_one_window_covers_it(
     assert torch.equal(run(model, conditions, frames), whole)
 
 
+@pytest.mark.long
 @crossed(stage=STAGES, pattern=STEPWISE, frames=(23, 24))
 @unchecked()
 def test_every_window_gets_its_slice_and_what_was_generated(

@@ -66,6 +66,7 @@ def test_windows_are_averaged_by_their_triangles() -> None:
     assert len(found) == 30 * 12
 
 
+@pytest.mark.long
 def test_of_a_long_sound_three_excerpts_decide_the_tempo() -> None:
     """What lies between them does not count."""
     whole = analyser()

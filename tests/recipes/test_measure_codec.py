@@ -74,6 +74,7 @@ def test_noise_takes_a_chord_out_of_its_key() -> None:
     assert in_scale_share(clean, c_major) > 0.9 > in_scale_share(spoilt, c_major)
 
 
+@pytest.mark.long
 def test_originals_are_perfect_and_each_damage_shows(folder: Path) -> None:
     clips = load_clips(folder, max_seconds=9, limit=None)
     assert [clip.vocal_key is None for clip in clips] == [False, True]

@@ -102,6 +102,7 @@ def test_styles_differ_from_draw_to_draw_but_not_for_the_same_draw() -> None:
     assert bands == arrangements(40)
 
 
+@pytest.mark.long
 def test_bass_and_chords_follow_the_harmony() -> None:
     """Comp and pad always; the bass where a chord begins, and mostly."""
     score = tiny_score().moved(semitones=2, offset_seconds=5.0)

@@ -167,6 +167,7 @@ def test_the_sound_agrees_with_the_truth() -> None:
     assert checked > 5
 
 
+@pytest.mark.long
 def test_vocal_and_truth_hold_the_same_notes() -> None:
     """In a steady, straight pair the score's notes are where the song has them; all are sung nearby."""
     steady = 0

@@ -127,6 +127,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert second.network.state_dict()[key].equal(value), key
 
 
+@pytest.mark.long
 def test_a_run_with_other_options_is_not_resumed(tmp_path: Path) -> None:
     run = training()
     run.save(tmp_path)

@@ -105,6 +105,7 @@ def test_a_net_that_gives_all_to_one_player_gives_the_sound_to_it() -> None:
     assert max(float(stems[name].abs().max()) for name in STEMS if name != "bass") < 1e-5
 
 
+@pytest.mark.long
 def test_a_file_gives_the_separator_back(separator: StemSeparator, tmp_path: Path) -> None:
     path = tmp_path / "stems.safetensors"
     write_separator(path, separator, storage="fp32")

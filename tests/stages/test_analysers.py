@@ -71,6 +71,7 @@ def test_a_bundle_without_analysers_is_as_it_always_was(tmp_path: Path) -> None:
     assert BundleConfig.from_json(bundle.config.to_json()) == bundle.config
 
 
+@pytest.mark.long
 def test_an_analyser_of_another_bundle_is_refused(tmp_path: Path) -> None:
     first = write_bundle(tmp_path / "1", tiny_ingredients(analysers={"vocal": analyser()}))
     second = write_bundle(tmp_path / "2", tiny_ingredients(analysers={"vocal": analyser(seed=1)}))

@@ -93,6 +93,7 @@ def test_loading_draws_no_random_numbers(tiny_bundle: Path) -> None:
     assert torch.get_rng_state().equal(before)
 
 
+@pytest.mark.long
 def test_another_weight_or_another_default_is_another_fingerprint(tmp_path: Path) -> None:
     first = write_bundle(tmp_path / "1", tiny_ingredients()).fingerprint
     ingredients = tiny_ingredients()
@@ -206,6 +207,7 @@ def test_unknown_kinds_of_features_and_codecs_are_refused(folder: Path) -> None:
 # ---- parts of other bundles
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", ["kmeans_vocal", "kmeans_instrumental", "codec"])
 def test_a_part_of_another_bundle_is_refused_and_both_are_named(
     folder: Path, tmp_path: Path, part: str
@@ -396,6 +398,7 @@ def test_hubert_and_encodec_are_named_and_their_fingerprints_kept(
     assert made.tokens.codes.shape == (CODEBOOKS, 38)
 
 
+@pytest.mark.long
 def test_another_model_under_the_same_name_is_refused(
     from_the_hub: Ingredients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_rows_do_not_see_each_other(codec: EncodecCodec) -> None:
     assert torch.equal(codec.encode(sound), torch.cat([codec.encode(row[None]) for row in sound]))
 
 
+@pytest.mark.long
 def test_fingerprint_covers_weights_and_bandwidth() -> None:
     first = EncodecCodec(model=tiny())
     assert first.fingerprint() == EncodecCodec(model=tiny()).fingerprint()

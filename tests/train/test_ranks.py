@@ -47,6 +47,7 @@ def test_ranks_and_pieces_give_the_gradient_of_the_whole_batch(
     assert relative(whole, different) > 1e-3  # the control: one clip less is noticed
 
 
+@pytest.mark.long
 def test_gradients_are_summed_over_the_ranks_once_a_step(forked_runs, tmp_path):
     (one, other) = forked_runs("ranks", folder=str(tmp_path), world=2, work="reductions", accumulation=3)
     assert one == other == [False, False, True]

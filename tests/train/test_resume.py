@@ -277,6 +277,7 @@ def test_another_stage_is_always_refused(crashed):
         go_on(crashed, other, allow=["recipe"])
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(crashed, unbroken):
     expected = whole(unbroken)
     path = Checkpoints(crashed).path(6) / "state.safetensors"

@@ -100,6 +100,7 @@ def test_a_job_that_does_not_listen_is_ended_within_a_second(lane: Lane) -> None
     assert ended(put(lane, "say")).state == "done"
 
 
+@pytest.mark.long
 def test_time_runs_out(lane: Lane) -> None:
     job = ended(put(lane, "deaf", seconds=0.3))
     assert job.state == "failed"

@@ -43,6 +43,7 @@ def test_a_recording_is_heard(studio: Singer, project: str) -> None:
     assert sheet["chords"][0]["notes"] == [48, 55, 60, 64]
 
 
+@pytest.mark.long
 def test_what_is_odd_about_a_recording_is_said(studio: Singer) -> None:
     shown = studio.ask("GET", f"/projects/{studio.sing(sung_wav(2.0, level=3.0))}")
     assert [warning["code"] for warning in shown["warnings"]] == ["clipped"]

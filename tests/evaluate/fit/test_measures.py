@@ -21,6 +21,7 @@ FITTING = Example(
 )
 
 
+@pytest.mark.long
 def test_all_of_a_fitting_pair_are_known():
     pytest.importorskip("mir_eval")
     values = measure(FITTING)

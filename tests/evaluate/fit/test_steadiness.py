@@ -50,6 +50,7 @@ def test_noise_has_no_pulse_and_silence_no_value() -> None:
         assert measure(STEADY[: RATE // 2], RATE) is None
 
 
+@pytest.mark.long
 def test_neither_level_nor_seed_of_the_same_order_changes_it() -> None:
     assert pulse_clarity(0.1 * STEADY, RATE) == pytest.approx(pulse_clarity(STEADY, RATE), abs=0.02)
     assert shuffled_pulse_clarity(STEADY, RATE, seed=1) == shuffled_pulse_clarity(STEADY, RATE, seed=1)

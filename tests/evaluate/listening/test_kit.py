@@ -84,6 +84,7 @@ def test_the_page_names_nothing(run: RunFolder, made: tuple[Design, str]) -> Non
     assert re.search(rf"(?<!\w){re.escape(run.manifest.clips[0].id)}(?!\w)", everything)
 
 
+@pytest.mark.long
 def test_the_data_of_the_page_are_ids_and_sounds_alone(made: tuple[Design, str]) -> None:
     design, page = made
     data = data_of(page)

@@ -166,6 +166,7 @@ def test_the_check_for_well_formed_html_can_fail() -> None:
             Tree(wrong)
 
 
+@pytest.mark.long
 def test_heads_of_tables_say_what_they_are_heads_of(page: Node) -> None:
     assert len(page.all("table")) > 8
     for table in page.all("table"):
@@ -226,6 +227,7 @@ def test_the_footer_tells_the_size(run: RunFolder, page: Node) -> None:
     assert f"{size / 1e6:.1f} MB" in page.one("footer").text
 
 
+@pytest.mark.long
 def test_the_same_results_give_the_same_bytes(small: RunFolder) -> None:
     results = results_in(small)
     first = write_report(small, results, clips=1).read_bytes()

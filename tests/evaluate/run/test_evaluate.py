@@ -263,6 +263,7 @@ def test_another_model_under_the_same_name_is_refused(done: tuple[RunFolder, Res
         make_sounds(run, Band(version=2))
 
 
+@pytest.mark.long
 def test_a_sound_that_was_cut_is_refused(songs: Path, tmp_path: Path) -> None:
     run = start(songs, tmp_path)
     clip = run.manifest.clips[0]
