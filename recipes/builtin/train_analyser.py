@@ -13,7 +13,6 @@ run would: step n draws from (seed, n). The pairs are those that were there at f
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,9 +35,9 @@ from recipes.builtin.analyser.examples import (
     read_examples,
 )
 from recipes.builtin.analyser.progressions import count_transitions
-from recipes.builtin.codec.checkpoint import resume_training, save_training
 from recipes.builtin.rendering.scores import PackedPop909
 from recipes.builtin.rendering.scores_folder import Pop909Folder
+from recipes.builtin.training import SmallTraining
 
 LOSS_WEIGHTS = {
     "beat": 1.0,
@@ -51,8 +50,8 @@ LOSS_WEIGHTS = {
     "key": 0.3,
 }
 
-WARM_UP, COOL_DOWN = 50, 0.5
-"""Steps in which the rate rises; share of all steps in which it falls."""
+WARM_UP = 50
+"""Steps in which the rate rises."""
 HELD_OUT_BATCHES = 6
 
 CPU = torch.device("cpu")
@@ -108,8 +107,8 @@ def _phase_loss(logits: Tensor, turns: Tensor) -> Tensor:
     return -(found[..., 0] * (1 - part) + found[..., 1] * part)
 
 
-class Training:
-    """A network, its optimiser, and how far they are.
+class Training(SmallTraining):
+    """The training of a network that hears vocals, or bands.
 
     Args:
         name: who listens.
@@ -138,8 +137,7 @@ class Training:
     ) -> None:
         if not 0 <= init_share <= 1 or (init_share and init is None):
             raise ValueError(f"init_share {init_share}: give 0 to 1, and an analyser to start from")
-        self.name, self.examples, self.steps, self.rate, self.seed = name, examples, steps, rate, seed
-        self.step = 0
+        self.name, self.examples = name, examples
         self.scale = Scale.of(examples)
         torch.manual_seed(seed)
         self.network = AnalyserNetwork(CONFIGS[name].network)
@@ -148,31 +146,26 @@ class Training:
         self.network.chord_transitions.copy_(transitions)
         self._started = {} if init is None else init.weights
         self._init_share = init_share
-        self._init = None if init is None else init.fingerprint()
         if init is not None:
             self.network.load_state_dict(init.weights)
             self.scale = Scale(init.weights["mean"].numpy(), init.weights["deviation"].numpy())
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.02
+        super().__init__(
+            self.network,
+            weights=LOSS_WEIGHTS,
+            steps=steps,
+            rate=rate,
+            seed=seed,
+            warm_up=WARM_UP,
+            weight_decay=0.02,
+            shared={
+                "init": None if init is None else init.fingerprint(),
+                "precision": str(PRECISION),
+            },
         )
 
-    def take_step(self) -> dict[str, float]:
-        """One step; its losses."""
-        torch.manual_seed(1_000_003 * self.seed + self.step)  # of the dropout
-        rng = np.random.default_rng((self.seed, self.step))
-        rising = min(1.0, (self.step + 1) / WARM_UP)
-        falling = min(1.0, (1 - self.step / self.steps) / COOL_DOWN + 0.01)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * rising * falling
-        self.network.train()
-        batch = draw_batch(self.examples, name=self.name, scale=self.scale, rng=rng)
-        each = losses(self.network, batch)
-        self.optimiser.zero_grad()
-        torch.stack([LOSS_WEIGHTS[head] * loss for head, loss in each.items()]).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        return {head: float(loss.detach()) for head, loss in each.items()}
+    def draw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The losses of a batch that `rng` draws."""
+        return losses(self.network, draw_batch(self.examples, name=self.name, scale=self.scale, rng=rng))
 
     @torch.no_grad()
     def held_out(self, batches: Sequence[Batch]) -> dict[str, float]:
@@ -180,28 +173,6 @@ class Training:
         self.network.eval()
         rows = [losses(self.network, batch) for batch in batches]
         return {head: float(torch.stack([row[head] for row in rows]).mean()) for head in LOSS_WEIGHTS}
-
-    @property
-    def options(self) -> dict[str, object]:
-        """What a run that goes on must share."""
-        return {
-            "seed": self.seed,
-            "steps": self.steps,
-            "init": self._init,
-            "precision": str(PRECISION),
-        }
-
-    def save(self, folder: Path) -> None:
-        """Writes a checkpoint."""
-        save_training(folder, self.network, self.optimiser, step=self.step, options=self.options)
-
-    def resume(self, folder: Path) -> None:
-        """Goes on from the newest checkpoint, if there is one.
-
-        Raises:
-            ValueError: it is of a run with other options.
-        """
-        self.step = resume_training(folder, self.network, self.optimiser, options=self.options)
 
     def analyser(self) -> Analyser:
         """What has been learnt so far, with the share of what it started from."""
@@ -253,20 +224,17 @@ def main(arguments: list[str] | None = None) -> int:
         init=None if options.init is None else read_analyser(options.init),
         init_share=options.init_share,
     )
-    run.resume(folder / "checkpoints")
+    run.resume(folder)
     valid = [
         draw_batch(held_out, name=options.name, scale=run.scale, rng=np.random.default_rng((9, number)))
         for number in range(HELD_OUT_BATCHES)
     ]
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-        while run.step < run.steps:
-            row = {"step": run.step, **run.take_step()}
-            if run.step % options.save_every == 0 or run.step == run.steps:
-                run.save(folder / "checkpoints")
-                write_analyser(options.run / f"{options.name}.safetensors", run.analyser(), storage="fp32")
-                row["held_out"] = run.held_out(valid)
-                print(json.dumps(row), flush=True)
-            metrics.write(json.dumps(row) + "\n")
+
+    def saved() -> dict[str, float]:
+        write_analyser(options.run / f"{options.name}.safetensors", run.analyser(), storage="fp32")
+        return run.held_out(valid)
+
+    run.train(folder, save_every=options.save_every, saved=saved)
     return 0
 
 

@@ -21,7 +21,6 @@ run would. One thread.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,10 +44,10 @@ from hafm.guide.harmoniser import (
 )
 from hafm.guide.network import CHORD_STATES
 from hafm.stages.analysers import read_analyser, write_analyser
-from recipes.builtin.codec.checkpoint import resume_training, save_training
 from recipes.builtin.rendering.pair import ScoreSource
 from recipes.builtin.rendering.scores import PackedPop909, Score, split_of
 from recipes.builtin.rendering.scores_folder import Pop909Folder
+from recipes.builtin.training import SmallTraining
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -57,7 +56,8 @@ LENGTHS = ((16, 48), (40, 20), (80, 10))
 """Beats of a crop, and crops in a batch; one is drawn for each batch."""
 HELD_OUT_CROPS, HELD_OUT_BEATS = 240, 40
 WEIGHTS = {"states": 1.0, "pitch_classes": 2.0, "key": 0.3}
-WARM_UP, COOL_DOWN = 100, 0.5
+WARM_UP = 100
+"""Steps in which the rate rises."""
 
 SPEEDS, SPEED_SHARES = (1.0, 0.5, 2.0, 1.5), (0.77, 0.1, 0.1, 0.03)
 """Beats of the song that go by in one of the crop's."""
@@ -227,8 +227,8 @@ def losses(network: HarmoniserNetwork, crops: Sequence[Crop]) -> dict[str, Tenso
     }
 
 
-class Training:
-    """A network, its optimiser, and how far they are.
+class Training(SmallTraining):
+    """The training of a harmoniser.
 
     Args:
         songs: to learn from.
@@ -247,35 +247,28 @@ class Training:
         seed: int,
         config: HarmoniserConfig,
     ) -> None:
-        self.songs, self.steps, self.rate, self.seed = songs, steps, rate, seed
+        self.songs = songs
         sizes = np.array([len(song.states) for song in songs], float)
         self._shares = sizes / sizes.sum()
-        self.step = 0
         torch.manual_seed(seed)
         self.config = config
         self.network = HarmoniserNetwork(config)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.03
+        super().__init__(
+            self.network,
+            weights=WEIGHTS,
+            steps=steps,
+            rate=rate,
+            seed=seed,
+            warm_up=WARM_UP,
+            weight_decay=0.03,
+            shared=config.to_dict(),
         )
 
-    def take_step(self) -> dict[str, float]:
-        """One step; its losses."""
-        torch.manual_seed(1_000_003 * self.seed + self.step)  # of the dropout
-        rng = np.random.default_rng((self.seed, self.step))
-        rising = min(1.0, (self.step + 1) / WARM_UP)
-        falling = min(1.0, (1 - self.step / self.steps) / COOL_DOWN + 0.01)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * rising * falling
+    def draw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The losses of a batch that `rng` draws."""
         num_beats, size = LENGTHS[rng.integers(len(LENGTHS))]
         drawn = rng.choice(len(self.songs), size, p=self._shares)
-        self.network.train()
-        each = losses(self.network, [draw_crop(self.songs[number], num_beats, rng) for number in drawn])
-        self.optimiser.zero_grad()
-        torch.stack([WEIGHTS[name] * loss for name, loss in each.items()]).sum().backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        return {name: float(loss.detach()) for name, loss in each.items()}
+        return losses(self.network, [draw_crop(self.songs[number], num_beats, rng) for number in drawn])
 
     @torch.no_grad()
     def held_out(self, songs: Sequence[Song]) -> dict[str, float]:
@@ -286,23 +279,6 @@ class Training:
             draw_crop(songs[number % len(songs)], HELD_OUT_BEATS, rng) for number in range(HELD_OUT_CROPS)
         ]
         return {name: float(loss) for name, loss in losses(self.network, crops).items()}
-
-    @property
-    def options(self) -> dict[str, object]:
-        """What a run that goes on must share."""
-        return {"seed": self.seed, "steps": self.steps, "rate": self.rate, **self.config.to_dict()}
-
-    def save(self, folder: Path) -> None:
-        """Writes a checkpoint."""
-        save_training(folder, self.network, self.optimiser, step=self.step, options=self.options)
-
-    def resume(self, folder: Path) -> None:
-        """Goes on from the newest checkpoint, if there is one.
-
-        Raises:
-            ValueError: it is of a run with other options.
-        """
-        self.step = resume_training(folder, self.network, self.optimiser, options=self.options)
 
     def analyser(self, of: Analyser) -> Analyser:
         """An analyser with the harmoniser that has been learnt so far."""
@@ -340,17 +316,14 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         config=HarmoniserConfig(channels=options.channels),
     )
-    run.resume(folder / "checkpoints")
+    run.resume(folder)
     held_out = songs_of(scores, "valid")
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-        while run.step < run.steps:
-            row: dict[str, object] = {"step": run.step, **run.take_step()}
-            if run.step % options.save_every == 0 or run.step == run.steps:
-                run.save(folder / "checkpoints")
-                write_analyser(folder / "vocal.safetensors", run.analyser(analyser), storage="fp32")
-                row["held_out"] = run.held_out(held_out)
-                print(json.dumps(row), flush=True)
-            metrics.write(json.dumps(row) + "\n")
+
+    def saved() -> dict[str, float]:
+        write_analyser(folder / "vocal.safetensors", run.analyser(analyser), storage="fp32")
+        return run.held_out(held_out)
+
+    run.train(folder, save_every=options.save_every, saved=saved)
     return 0
 
 

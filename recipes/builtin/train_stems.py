@@ -38,8 +38,8 @@ from hafm.separate.stems import STEMS, StemConfig, StemNetwork, StemSeparator, s
 from hafm.stages.bundle import Bundle
 from hafm.stages.separators import read_separator, separator_fingerprint, write_separator
 from hafm.tokens.base import Codec
-from recipes.builtin.codec.checkpoint import resume_training, save_training
 from recipes.builtin.rendering.mixbus import SAMPLE_RATE, BusSettings, reverberate, room_response
+from recipes.builtin.training import SmallTraining
 
 Sounds = NDArray[np.int16]
 
@@ -53,7 +53,8 @@ _QUIET = 1e-3
 GAINS_DB = {"drums": (0.0, 5.0), "bass": (0.0, 5.0), "harmony": (0.0, 5.0), "melody": (7.0, 6.0)}
 """Mean and deviation."""
 HELD_OUT_CROPS, HELD_OUT_CODED_EVERY = 48, 3
-WARM_UP, COOL_DOWN = 50, 0.5
+WARM_UP = 50
+"""Steps in which the rate rises."""
 _MOST_RATIO = 2.0
 
 CONFIG = StemConfig()
@@ -184,8 +185,8 @@ def loss_of(network: StemNetwork, bands: Tensor, stems: Tensor) -> Tensor:
     return wrong / weight.sum(dim=(2, 3))
 
 
-class Training:
-    """A net, its optimiser, and how far they are.
+class Training(SmallTraining):
+    """The training of a net.
 
     Args:
         examples: to learn from.
@@ -209,38 +210,35 @@ class Training:
         init: StemSeparator | None = None,
     ) -> None:
         self.codec = codec
-        self.examples, self.steps, self.rate, self.seed = examples, steps, rate, seed
+        self.examples = examples
         self.players = players_of(examples)
-        self.step = 0
         torch.manual_seed(seed)
         self.config = config
         self.network = StemNetwork(config)
-        self._init = None if init is None else separator_fingerprint(init)
         if init is not None:
             self.network.load_state_dict(init.weights)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01
+        super().__init__(
+            self.network,
+            weights={"loss": 1.0},
+            steps=steps,
+            rate=rate,
+            seed=seed,
+            warm_up=WARM_UP,
+            weight_decay=0.01,
+            shared={
+                "init": None if init is None else separator_fingerprint(init),
+                "codec": codec.fingerprint(),
+            },
         )
 
-    def take_step(self) -> float:
-        """One step; its loss."""
-        rng = np.random.default_rng((self.seed, self.step))
-        rising = min(1.0, (self.step + 1) / WARM_UP)
-        falling = min(1.0, (1 - self.step / self.steps) / COOL_DOWN + 0.01)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * rising * falling
+    def draw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The loss of a batch that `rng` draws."""
         stems = torch.stack([draw_crop(self.examples, self.players, rng) for _ in range(BATCH)])
         bands = stems.sum(dim=1)
         coded = torch.from_numpy(rng.random(BATCH) < CODED_SHARE)
         if coded.any():
             bands[coded] = through(self.codec, bands[coded])
-        loss = loss_of(self.network, bands, stems).mean()
-        self.optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        return float(loss.detach())
+        return {"loss": loss_of(self.network, bands, stems).mean()}
 
     @torch.no_grad()
     def held_out(self, examples: Sequence[Example]) -> dict[str, float]:
@@ -262,23 +260,6 @@ class Training:
             for kind, row in rows.items()
             for stem, loss in zip(STEMS, row, strict=True)
         }
-
-    @property
-    def options(self) -> dict[str, object]:
-        """What a run that goes on must share."""
-        return {"seed": self.seed, "steps": self.steps, "init": self._init}
-
-    def save(self, folder: Path) -> None:
-        """Writes a checkpoint."""
-        save_training(folder, self.network, self.optimiser, step=self.step, options=self.options)
-
-    def resume(self, folder: Path) -> None:
-        """Goes on from the newest checkpoint, if there is one.
-
-        Raises:
-            ValueError: it is of a run with other options.
-        """
-        self.step = resume_training(folder, self.network, self.optimiser, options=self.options)
 
     def separator(self) -> StemSeparator:
         """What has been learnt so far."""
@@ -312,15 +293,8 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         init=None if options.init is None else read_separator(options.init),
     )
-    run.resume(folder / "checkpoints")
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-        while run.step < run.steps:
-            row: dict[str, object] = {"step": run.step, "loss": run.take_step()}
-            if run.step % options.save_every == 0 or run.step == run.steps:
-                run.save(folder / "checkpoints")
-                row["held_out"] = run.held_out(held_out)
-                print(json.dumps(row), flush=True)
-            metrics.write(json.dumps(row) + "\n")
+    run.resume(folder)
+    run.train(folder, save_every=options.save_every, saved=lambda: run.held_out(held_out))
     write_separator(folder / "stems.safetensors", run.separator(), storage="int8")
     return 0
 

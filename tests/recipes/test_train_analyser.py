@@ -96,13 +96,15 @@ def test_progressions_are_counted_relative_to_the_key() -> None:
         assert 0.4 < float(chances[0, before, before]) < 0.6
 
 
-def training(*, seed: int = 5, init: Analyser | None = None, init_share: float = 0.0) -> Training:
+def training(
+    *, steps: int = 3, seed: int = 5, init: Analyser | None = None, init_share: float = 0.0
+) -> Training:
     transitions = torch.zeros(2, CHORD_STATES, CHORD_STATES)
     return Training(
         name="vocal",
         examples=[example()],
         transitions=transitions,
-        steps=3,
+        steps=steps,
         rate=1e-3,
         seed=seed,
         init=init,
@@ -131,10 +133,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_a_run_with_other_options_is_not_resumed(tmp_path: Path) -> None:
     run = training()
     run.save(tmp_path)
-    other = training()
-    other.steps = 4
     with pytest.raises(ValueError, match="of a run with steps 3 and not 4"):
-        other.resume(tmp_path)
+        training(steps=4).resume(tmp_path)
     with pytest.raises(ValueError, match="of a run with init None and not"):
         training(init=run.analyser()).resume(tmp_path)
 

@@ -49,6 +49,9 @@ class Halving(Codec):
         self.count += len(codes)
         return codes / 2
 
+    def fingerprint(self) -> str:
+        return "halves"
+
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +188,7 @@ def test_the_loss_is_nil_for_the_true_shares_alone() -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("small")
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = training()
     for _ in range(3):
         whole.take_step()
@@ -202,6 +205,9 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert torch.equal(weight, weights[name]), name
     with pytest.raises(ValueError, match="of a run with seed 5 and not 6"):
         training(seed=6).resume(tmp_path)
+    monkeypatch.setattr(Halving, "fingerprint", lambda self: "other")
+    with pytest.raises(ValueError, match="of a run with codec halves and not other"):
+        training().resume(tmp_path)
 
 
 @pytest.mark.usefixtures("small")

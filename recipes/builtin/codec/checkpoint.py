@@ -27,9 +27,7 @@ __all__ = [
     "load_checkpoint",
     "optimiser_tensors",
     "restore_optimiser",
-    "resume_training",
     "save_checkpoint",
-    "save_training",
 ]
 
 KEPT = 2
@@ -93,45 +91,6 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
             index, key = name.removeprefix(f"{prefix}.").split(".")
             state.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def save_training(
-    folder: Path,
-    network: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    *,
-    step: int,
-    options: Mapping[str, Any],
-) -> None:
-    """Write a checkpoint of a network and its optimiser; `options` decide what the run draws and does."""
-    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
-    tensors |= optimiser_tensors(optimiser, "optimiser")
-    save_checkpoint(folder, step=step, tensors=tensors, state=options)
-
-
-def resume_training(
-    folder: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, *, options: Mapping[str, Any]
-) -> int:
-    """Put back the newest checkpoint that `save_training` wrote; its step, 0 where there is none.
-
-    Raises:
-        ValueError: it is of a run with other options.
-    """
-    place = latest_checkpoint(folder)
-    if place is None:
-        return 0
-    tensors, state = load_checkpoint(place)
-    others = [
-        f"{name} {state.get(name)} and not {value}"
-        for name, value in options.items()
-        if state.get(name) != value
-    ]
-    if others:
-        raise ValueError(f"'{folder}' is of a run with {', '.join(others)}; give that, or another folder")
-    names = [name for name in tensors if name.startswith("network.")]
-    network.load_state_dict({name.removeprefix("network."): tensors[name] for name in names})
-    restore_optimiser(optimiser, tensors, "optimiser")
-    return int(state["step"])
 
 
 def _checkpoints(folder: Path) -> Iterator[Path]:
