@@ -1,4 +1,4 @@
-"""What many tests need and none changes: one tiny bundle, an accompanist that has it, and shards to train on.
+"""What many tests need and none changes: tiny bundles, an accompanist that has one, and shards to train on.
 
 A test that damages or rewrites a folder takes a copy of it. Imports are in the fixtures: the process that
 hands tests to the workers reads this file too, and needs none of them.
@@ -32,6 +32,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import make_tiny_bundle
 
     return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def following(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle whose stages follow a lead sheet."""
+    from tests.tiny import make_following_bundle
+
+    return make_following_bundle(tmp_path_factory.mktemp("bundles") / "following")
 
 
 @pytest.fixture(scope="session")

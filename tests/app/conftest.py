@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from hafm.app.cli import run
+from tests import tiny
 
 RATE = 16_000
 
@@ -72,3 +73,11 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+@pytest.fixture(scope="module")
+def song(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A melody that lasts the module's `SECONDS`."""
+    path = tmp_path_factory.mktemp("song") / "song.wav"
+    soundfile.write(path, tiny.sung(request.module.SECONDS)[0].numpy(), tiny.RATE)
+    return path

@@ -13,24 +13,12 @@ from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_files import read_lead_sheet
 from hafm.guide.sheet_json import lead_sheet_to_json
 from tests.app.conftest import Hafm, Ran, tree
-from tests.tiny import RATE, make_following_bundle, sung
+from tests.tiny import RATE
 from tests.unchecked import unchecked
 
 SECONDS = 4.0
 FILES = {"lead-sheet.json", "lead-sheet.mid", "lead-sheet.png", "chords.lab", "beats.txt", "click.wav"}
 GIVEN = ["--bpm", 120, "--first-beat", 0.3, "--meter", "3/4", "--key", "Am", "--chords", "| Am | F |"]
-
-
-@pytest.fixture(scope="module")
-def following(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_following_bundle(tmp_path_factory.mktemp("following") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("song") / "song.wav"
-    soundfile.write(path, sung(SECONDS)[0].numpy(), RATE)
-    return path
 
 
 def analyse(hafm: Hafm, song: Path, bundle: Path, folder: Path, *words: object) -> Ran:

@@ -9,25 +9,12 @@ import soundfile
 
 from hafm.guide.sheet_files import read_lead_sheet
 from tests.app.conftest import Hafm, Ran, tree
-from tests.tiny import RATE, make_following_bundle, sung
 from tests.unchecked import unchecked
 
 SECONDS = 2.0
 COLOURS = "may play the colours of Am9 in any octave"
 GIVEN = ["--bpm", 120, "--first-beat", 0.3, "--meter", "2/4", "--key", "Am", "--chords", "| Am | F |"]
 SOUNDS = {"accompaniment.wav", "mix.wav", "generation.json"}
-
-
-@pytest.fixture(scope="module")
-def following(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_following_bundle(tmp_path_factory.mktemp("following") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("song") / "song.wav"
-    soundfile.write(path, sung(SECONDS)[0].numpy(), RATE)
-    return path
 
 
 def generate(hafm: Hafm, song: Path, bundle: Path, folder: Path, *words: object) -> Ran:

@@ -9,23 +9,11 @@ import soundfile
 from jaxtyping import Float
 
 from tests.app.conftest import Hafm, tree
-from tests.tiny import RATE, make_following_bundle, sung
+from tests.tiny import RATE
 from tests.unchecked import unchecked
 
 SECONDS = 2.0
 REGION = (0.5, 1.25)
-
-
-@pytest.fixture(scope="module")
-def following(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_following_bundle(tmp_path_factory.mktemp("following") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("song") / "song.wav"
-    soundfile.write(path, sung(SECONDS)[0].numpy(), RATE)
-    return path
 
 
 def sound(folder: Path, format: str = "wav") -> Float[np.ndarray, " T"]:

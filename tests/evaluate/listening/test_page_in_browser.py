@@ -6,7 +6,6 @@ Needs Chromium, its driver and selenium, which are no part of the project's envi
 """
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +17,11 @@ from hafm.evaluate.listening.answers import Answers
 from hafm.evaluate.listening.design import Design, Plan
 from hafm.evaluate.listening.kit import ListeningRun
 from hafm.evaluate.listening.score import score
+from tests.browser import started
 from tests.evaluate.runs import make_run
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WORTH = ("silence", "noise", "random", "model", "truth")
 
 
@@ -38,24 +37,7 @@ def kit(tmp_path: Path) -> tuple[Path, Design]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--no-first-run",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(word)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "saved")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = started(tmp_path, "--host-resolver-rules=MAP * ~NOTFOUND")
     yield driver
     driver.quit()
 

@@ -7,7 +7,6 @@ is closed to all names but this machine's, and every request that it makes is lo
 import io
 import json
 import os
-import shutil
 import socket
 import threading
 import time
@@ -28,13 +27,13 @@ from hafm.web.api import PAGE, make_app
 from hafm.web.desk import Desk
 from hafm.web.limits import Limits
 from hafm.web.store import Store
+from tests.browser import started
 from tests.web import conftest
 from tests.web.conftest import sung_wav
 from tests.web.stub import SLOW, StubStudio
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 SHOTS = os.environ.get("SHOTS")
 AXE = os.environ.get("AXE")
 
@@ -154,28 +153,10 @@ class Page:
         assert [each for each in severe if "status of 422" not in each["message"]] == []  # a wrong chord
 
 
-def started(folder: Path, *words: str) -> Any:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--no-first-run",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-        "--window-size=1240,1000",
-        f"--user-data-dir={folder / 'profile'}",
-        *words,
-    ):
-        options.add_argument(word)
-    options.add_experimental_option("prefs", {"download.default_directory": str(folder / "saved")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+def chromium(folder: Path, *words: str) -> Any:
+    """That reaches the studio and nothing else."""
+    here = ("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--window-size=1240,1000")
+    driver = started(folder, *here, *words)
     # Chromium 150 without a screen keeps the focus from the page, and keys then add to what is selected.
     driver.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     return driver
@@ -186,7 +167,7 @@ def page(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pag
     folder = tmp_path_factory.mktemp("browser")
     (folder / "saved").mkdir()
     (folder / "sung.wav").write_bytes(recording())
-    driver = started(
+    driver = chromium(
         folder,
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
@@ -458,7 +439,7 @@ def test_the_built_in_model_plays_with_a_corrected_chord(tmp_path: Path) -> None
     soundfile.write(path, sung[: 8 * rate], rate)
     began = time.monotonic()
     with serving(Desk(Store(tmp_path / "studio"), limits=Limits())) as found:
-        driver = started(tmp_path)
+        driver = chromium(tmp_path)
         try:
             page = Page(driver, found, tmp_path)
             page.open()
