@@ -129,6 +129,33 @@ def test_chords_and_key_are_those_that_it_says() -> None:
     assert [key.label for key in told.keys] == ["F:maj"]
 
 
+def test_the_key_is_that_of_both_words_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either may be the surer one, and what both hold likely wins over what one does."""
+    whole = analyser().with_harmoniser(CONFIG, network().state_dict())
+    chances = {"G": (0.50, 0.01), "C": (0.40, 0.40), "F": (0.05, 0.55)}
+    by_network, by_harmoniser = (np.full(24, 0.002), np.full(24, 0.002))
+    for tonic, (one, other) in chances.items():
+        by_network[{"C": 0, "F": 5, "G": 7}[tonic]] = one
+        by_harmoniser[{"C": 0, "F": 5, "G": 7}[tonic]] = other
+    hear, logits = whole.hear, whole._harmony_logits
+    monkeypatch.setattr(
+        whole,
+        "hear",
+        lambda *given: (heard := hear(*given))._replace(
+            key=np.log(np.tile(by_network, (len(heard.key), 1))).astype(np.float32)
+        ),
+    )
+    monkeypatch.setattr(
+        whole,
+        "_harmony_logits",
+        lambda *given: (said := logits(*given))._replace(
+            key=torch.from_numpy(by_harmoniser).log().float().expand(len(said.key), -1)
+        ),
+    )
+    sheet = whole.analyse(sound(8.0), RATE)
+    assert [key.label for key in sheet.keys] == ["C:maj"]
+
+
 def test_a_key_that_is_known_is_told_and_its_changes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = analyser().with_harmoniser(CONFIG, network().state_dict())
     seen = []
