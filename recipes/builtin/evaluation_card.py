@@ -141,13 +141,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             (
                 "Rendered test songs",
                 "hafm evaluate work/pairs -o run/ --songs 40 --clips-per-song 1 --systems "
-                "codec,model,model-none,model-given,model-other,random",
+                "codec,model,model-none,model-given,model-other,random,retrieval --index work/index",
                 options.rendered,
             ),
             (
                 "Real singing, 41 excerpts of 33 songs of MUSDB18, each counted as a song",
                 "hafm evaluate SINGERS -o run/ --min-clip-seconds 4 --clips-per-song 1 --systems "
-                "codec,model,random",
+                "codec,model,random,retrieval --index work/index",
                 options.real,
             ),
         )
