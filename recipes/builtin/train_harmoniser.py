@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from hafm.guide.analyser import Analyser
+from hafm.errors import UsageError
+from hafm.guide.analyser import OF_HARMONISER, Analyser
 from hafm.guide.chords import state_of
 from hafm.guide.harmoniser import (
     TICKS_PER_BEAT,
@@ -236,6 +237,10 @@ class Training(SmallTraining):
         rate: highest learning rate.
         seed: of everything that is drawn.
         config: sizes of the network.
+        init: an analyser whose harmoniser it goes on from, of the same sizes.
+
+    Raises:
+        UsageError: the analyser has none, or another one.
     """
 
     def __init__(
@@ -246,6 +251,7 @@ class Training(SmallTraining):
         rate: float,
         seed: int,
         config: HarmoniserConfig,
+        init: Analyser | None = None,
     ) -> None:
         self.songs = songs
         sizes = np.array([len(song.states) for song in songs], float)
@@ -253,6 +259,17 @@ class Training(SmallTraining):
         torch.manual_seed(seed)
         self.config = config
         self.network = HarmoniserNetwork(config)
+        if init is not None:
+            if init.config.harmoniser != config:
+                raise UsageError(f"--init has the harmoniser {init.config.harmoniser}, and not {config}")
+            weights = init.weights.items()
+            self.network.load_state_dict(
+                {
+                    name.removeprefix(OF_HARMONISER): value
+                    for name, value in weights
+                    if name.startswith(OF_HARMONISER)
+                }
+            )
         super().__init__(
             self.network,
             weights=WEIGHTS,
@@ -261,7 +278,7 @@ class Training(SmallTraining):
             seed=seed,
             warm_up=WARM_UP,
             weight_decay=0.03,
-            shared=config.to_dict(),
+            shared={**config.to_dict(), "init": None if init is None else init.fingerprint()},
         )
 
     def draw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -296,6 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pop909", type=Path, required=True, help="the scores: a folder, or the pack")
     parser.add_argument("--analyser", type=Path, required=True, help="of vocals; its file stays as it is")
     parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--init", type=Path, help="go on from this analyser's harmoniser")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--channels", type=int, default=HarmoniserConfig().channels)
@@ -315,6 +333,7 @@ def main(arguments: list[str] | None = None) -> int:
         rate=options.rate,
         seed=options.seed,
         config=HarmoniserConfig(channels=options.channels),
+        init=None if options.init is None else read_analyser(options.init),
     )
     run.resume(folder)
     held_out = songs_of(scores, "valid")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hafm.errors import UsageError
 from hafm.guide.harmoniser import HarmoniserConfig, HarmoniserNetwork, HarmonyLogits
 from hafm.stages.analysers import read_analyser, write_analyser
 from recipes.builtin import train_harmoniser
@@ -150,6 +151,19 @@ def test_a_run_that_was_stopped_ends_where_a_whole_one_does(
     assert second.held_out([song(2)]) == whole.held_out([song(2)])
     with pytest.raises(ValueError, match="with steps 3 and not 4"):
         training(4).resume(tmp_path)
+
+
+def test_a_run_goes_on_from_the_harmoniser_of_an_analyser(tmp_path: Path) -> None:
+    first = training()
+    made = first.analyser(analyser())
+    run = Training(songs=[song(0)], steps=3, rate=1e-3, seed=6, config=CONFIG, init=made)
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, run.network.state_dict()[name]), name
+    run.save(tmp_path)
+    with pytest.raises(ValueError, match="init"):
+        Training(songs=[song(0)], steps=3, rate=1e-3, seed=6, config=CONFIG).resume(tmp_path)
+    with pytest.raises(UsageError, match="--init has the harmoniser None"):
+        Training(songs=[song(0)], steps=3, rate=1e-3, seed=6, config=CONFIG, init=analyser())
 
 
 def test_the_command_puts_the_harmoniser_into_an_analyser(

@@ -64,7 +64,7 @@ from hafm.tokens.fingerprint import fingerprint
 from hafm.tokens.onset import ONSET_BANDS
 from hafm.tokens.spectral import SpectralConfig, SpectralFeatures
 
-__all__ = ["BAND", "VOCAL", "Analyser", "AnalyserConfig", "Heard"]
+__all__ = ["BAND", "OF_HARMONISER", "VOCAL", "Analyser", "AnalyserConfig", "Heard"]
 
 Floats = NDArray[np.floating]
 
@@ -81,7 +81,8 @@ _SHORTEST_SEGMENT_SECONDS = 0.1
 MELODY_TRANSITIONS, MELODY_STAY_COST = 0.0, 0.3
 """What usually follows a chord, and staying on it, against the harmoniser's word, which knows what comes
 before and after."""
-_OF_HARMONISER = "harmoniser."
+OF_HARMONISER = "harmoniser."
+"""How the names of its weights begin."""
 _MOST_SECONDS_APART = 0.5
 """A given sheet and its sound."""
 
@@ -194,9 +195,9 @@ class Analyser:
         self._features = SpectralFeatures(config.features)
         self._network = AnalyserNetwork(config.network)
         self._harmoniser = None if config.harmoniser is None else HarmoniserNetwork(config.harmoniser)
-        own = {name: value for name, value in weights.items() if not name.startswith(_OF_HARMONISER)}
+        own = {name: value for name, value in weights.items() if not name.startswith(OF_HARMONISER)}
         others = {
-            name.removeprefix(_OF_HARMONISER): value for name, value in weights.items() if name not in own
+            name.removeprefix(OF_HARMONISER): value for name, value in weights.items() if name not in own
         }
         try:
             self._network.load_state_dict(own)
@@ -213,7 +214,7 @@ class Analyser:
         others = {} if self._harmoniser is None else self._harmoniser.state_dict()
         return {
             **self._network.state_dict(),
-            **{f"{_OF_HARMONISER}{name}": value for name, value in others.items()},
+            **{f"{OF_HARMONISER}{name}": value for name, value in others.items()},
         }
 
     def with_harmoniser(self, config: HarmoniserConfig, weights: Mapping[str, Tensor]) -> "Analyser":
@@ -229,7 +230,7 @@ class Analyser:
         own = self._network.state_dict()
         return Analyser(
             config=replace(self.config, harmoniser=config),
-            weights={**own, **{f"{_OF_HARMONISER}{name}": value for name, value in weights.items()}},
+            weights={**own, **{f"{OF_HARMONISER}{name}": value for name, value in weights.items()}},
         )
 
     def fingerprint(self) -> str:
