@@ -17,8 +17,10 @@ It is given the sound, and from the sheet only when bars begin:
     model       the model, given the true sheet: against its style
     model, changed     songs in four, the sheet's style replaced by another: against the new style
     model, changed, own     the same sounds against the style that the song has in truth
+    model, changed, W, and own    as these two, with a weight of W for the style (--weights)
     arrange, arrange, changed    `hafm arrange` on the same sheets
 
+Beside what the model plays: how well it keeps the beats and the chords of its sheet (`benchmarks.obedience`).
 `model, changed` can be right only by the style in the sheet; what a band of the true sheet has of its style
 may come from tempo, meter and who plays.
 """
@@ -39,12 +41,14 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from benchmarks.links import RATE, SECONDS, START
+from benchmarks.obedience import judged
 from hafm import Accompanist, arrange_sheet
 from hafm.audio.io import read_audio
 from hafm.audio.resample import resample
 from hafm.data.collection.truth import lead_sheet_of_truth
 from hafm.evaluate.embeddings.builtin import MelModulation
 from hafm.evaluate.statistics import bootstrap_interval
+from hafm.generate.guidance import STYLE_GUIDANCE
 from hafm.guide.bars import bars_of
 from hafm.guide.lead_sheet import STYLES, LeadSheet
 from hafm.tokens.onset import onset_mel_filters, onset_strength
@@ -155,7 +159,9 @@ def changed(clips: Sequence[Clip]) -> list[Clip]:
     ]
 
 
-def played(accompanist: Accompanist, clips: Sequence[Clip], rows: int) -> list[Tensor]:
+def played(
+    accompanist: Accompanist, clips: Sequence[Clip], rows: int, style_guidance: float | None
+) -> list[Tensor]:
     """What the model plays to each clip's vocal and sheet."""
     sounds: list[Tensor] = []
     for first in range(0, len(clips), rows):
@@ -165,6 +171,7 @@ def played(accompanist: Accompanist, clips: Sequence[Clip], rows: int) -> list[T
             sample_rate=RATE,
             guides=[clip.sheet for clip in part],
             seed=first,
+            style_guidance=style_guidance,
         )
         sounds += [even(takes[0].waveform[0]) for takes in made]
         print(f"{len(sounds)} of {len(clips)} played", flush=True)
@@ -187,6 +194,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, help="of --train; all without it")
     parser.add_argument("--songs", type=int, default=45, help="bands that the model makes")
     parser.add_argument("--rows", type=int, default=9, help="songs in one batch")
+    parser.add_argument("--weights", type=float, nargs="*", default=[STYLE_GUIDANCE], help="of the style")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -254,11 +262,27 @@ def main() -> None:
     for name, way in (("arrange", clips), ("arrange, changed", others)):
         sounds = [arranged(clip, seed) for seed, clip in enumerate(way)]
         judge(name, named(sounds, way), [clip.style for clip in way])
-    for name, way in (("model", clips), ("model, changed", others)):
-        said = named(played(accompanist, way, options.rows), way)
+    ways: list[tuple[str, list[Clip], float | None]] = [
+        ("model", clips, None),
+        ("model, changed", others, None),
+    ]
+    ways += [(f"model, changed, {weight:g}", others, weight) for weight in options.weights]
+    for name, way, weight in ways:
+        sounds = played(accompanist, way, options.rows, weight)
+        said = named(sounds, way)
         judge(name, said, [clip.style for clip in way])
         if way is others:
             judge(f"{name}, own", said, [own[clip.path] for clip in way])
+        kept = np.array(
+            [judged(sound, clip.sheet)[:3] for sound, clip in zip(sounds, way, strict=True)], float
+        )
+        figures[name] |= dict(
+            zip(("beats", "downbeats", "chord tones"), np.nanmean(kept, axis=0), strict=True)
+        )
+        print(
+            f"  beats {figures[name]['beats']:.2f}, chord tones {figures[name]['chord tones']:.2f}",
+            flush=True,
+        )
     print(json.dumps(figures))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from hafm.generate.guidance import STYLE_GUIDANCE
 from hafm.guide.sheet_files import read_lead_sheet
 from tests.app.conftest import Hafm, Ran, tree
 from tests.unchecked import unchecked
@@ -95,6 +96,24 @@ def test_no_guide_follows_none_and_replays_so(
     assert tree(tmp_path / "again") == free
 
 
+@pytest.mark.long
+def test_a_style_has_a_strength_of_its_own_wherever_it_comes_from(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    def strength(folder: str, *words: object) -> object:
+        ran = generate(hafm, song, following, tmp_path / folder, *words)
+        assert ran.code == 0, ran.err
+        settings = json.loads((tmp_path / folder / "generation.json").read_text())["settings"]
+        return settings.get("style_guidance")
+
+    assert strength("none", *GIVEN) is None
+    assert strength("asked", *GIVEN, "--style", "funk") == STYLE_GUIDANCE
+    assert strength("file", "--guide", tmp_path / "asked" / "lead-sheet.json") == STYLE_GUIDANCE
+    assert strength("less", *GIVEN, "--style", "funk", "--style-strength", 2) == 2.0
+    replay(hafm, tmp_path / "less", tmp_path / "again")
+    assert tree(tmp_path / "again") == tree(tmp_path / "less")
+
+
 @pytest.mark.slow
 def test_the_strength_of_the_guide_is_recorded(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
@@ -137,6 +156,8 @@ def test_an_intro_and_an_ending_make_room_and_replay(
         (["--chords", "| Am " * 500], "the chart has 500 bars, and 2 s of sound have 4 at most"),
         (["--guide", "none.mid"], "cannot be read"),
         (["--guide-strength", "-1"], "--guide-strength is -1"),
+        (["--style-strength", "-1"], "--style-strength is -1"),
+        (["--no-guide", "--style-strength", "2"], "and --style-strength says something of one"),
         (["--replay", "x.json", "--bpm", "92"], "--bpm cannot stand beside --replay"),
     ],
 )

@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from hafm import Accompaniment, Accompanist
+from hafm import Accompaniment, Accompanist, Corrections
 from hafm.errors import LeadSheetError, UsageError
+from hafm.generate.guidance import STYLE_GUIDANCE
 from hafm.generate.record import GenerationRecord
 from hafm.generate.steps import show
 from hafm.guide.frames import guide_frames
@@ -177,6 +179,26 @@ def test_the_coarse_stage_has_a_guidance_of_its_own_that_leaves_the_semantic_tok
     assert torch.equal(equal.tokens.codes, both.tokens.codes)
     assert GenerationRecord.from_json(own.record.to_json()) == own.record
     assert same(accompanist.replay(own.record, vocal=sung(SECONDS), sample_rate=RATE), own)
+
+
+@pytest.mark.long
+@unchecked()
+def test_a_style_that_is_asked_for_has_a_weight_of_its_own(accompanist: Accompanist) -> None:
+    def made_with(guide: LeadSheet, **options: Any) -> Accompaniment:
+        return accompanist.generate(sung(SECONDS), sample_rate=RATE, guide=guide, skip_fine=True, **options)
+
+    funk = replace(sheet(), style="funk")
+    asked = made_with(sheet(), corrections=Corrections(style="funk"))
+    assert asked.record.settings.style_guidance == STYLE_GUIDANCE
+    assert GenerationRecord.from_json(asked.record.to_json()) == asked.record
+    assert same(accompanist.replay(asked.record, vocal=sung(SECONDS), sample_rate=RATE), asked)
+    assert same(made_with(funk, style_guidance=STYLE_GUIDANCE), asked)
+    as_trained = made_with(funk)
+    assert as_trained.record.settings.style_guidance is None
+    assert not torch.equal(as_trained.tokens.instrumental_semantic, asked.tokens.instrumental_semantic)
+    assert not torch.equal(as_trained.tokens.codes, asked.tokens.codes)
+    without = made_with(sheet(), style_guidance=STYLE_GUIDANCE)
+    assert torch.equal(without.tokens.codes, made_with(sheet()).tokens.codes)
 
 
 def test_a_record_without_a_sheet_is_written_as_it_was(accompanist: Accompanist) -> None:

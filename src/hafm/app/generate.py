@@ -180,6 +180,16 @@ class Generate(SheetCommand, options.DrawingCommand):
         ),
         Range(0),
     ] = None
+    style_strength: Annotated[
+        float | None,
+        option(
+            "How closely to keep to the lead sheet's style; the less, the better beats are kept.",
+            metavar="X",
+            panel=MADE,
+            default="5",
+        ),
+        Range(0),
+    ] = None
     intro: Annotated[
         int,
         option("Bars that the band plays before the vocal begins, 0 to 16.", metavar="BARS", panel=MADE),
@@ -261,6 +271,7 @@ class Generate(SheetCommand, options.DrawingCommand):
         others = (
             ("--guide", self.guide),
             ("--guide-strength", self.guide_strength),
+            ("--style-strength", self.style_strength),
             ("--intro", self.intro or None),
             ("--ending", self.ending or None),
         )
@@ -490,11 +501,15 @@ class _Plan:
                 self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
             )
             return [replayed]
+        from hafm.generate.guidance import style_guidance
         from hafm.generate.steps import follows_sheets
         from hafm.guide.lead_sheet import LeadSheet
         from hafm.guide.summary import headline
 
         request = self.request
+        style_strength = request.style_strength
+        if style_strength is None and sheet.given is not None:
+            style_strength = style_guidance(sheet.given)
         if request.keep is not None and request.region is not None:
             start, end = _stretch(request.region)
             made = accompanist.regenerate(
@@ -506,6 +521,7 @@ class _Plan:
                 guide=sheet.given,
                 corrections=None if not sheet.corrections.given else sheet.corrections,
                 guide_guidance=request.guide_strength,
+                style_guidance=style_strength,
                 skip_fine=self.skip_fine,
                 separator=separator,
                 on_progress=on_progress,
@@ -529,6 +545,7 @@ class _Plan:
                     guide=guide,
                     corrections=corrections,
                     guide_guidance=request.guide_strength,
+                    style_guidance=style_strength,
                     start_seconds=self.start_seconds,
                     seconds=self.seconds,
                     skip_fine=self.skip_fine,
@@ -545,6 +562,7 @@ class _Plan:
             guide=guide,
             corrections=corrections,
             guide_guidance=request.guide_strength,
+            style_guidance=style_strength,
             on_sheet=on_sheet,
             intro_bars=request.intro,
             ending=request.ending,

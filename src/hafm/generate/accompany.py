@@ -38,6 +38,7 @@ from hafm.generate.accompaniment import Accompaniment
 from hafm.generate.again import Kept, regenerated, replayed, vocal_of
 from hafm.generate.around import Around
 from hafm.generate.engine import Engine, EngineChoice, default_choice, open_engine
+from hafm.generate.guidance import STYLE_GUIDANCE
 from hafm.generate.pipeline import OnSheet, OpenBundle, accompany
 from hafm.generate.record import BundleUsed, GenerationRecord, InputUsed, Settings
 from hafm.generate.region import Region
@@ -205,6 +206,7 @@ class Accompanist:
         corrections: Corrections | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
+        style_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         intro_bars: int = 0,
@@ -234,6 +236,8 @@ class Accompanist:
                 the bundle's default.
             coarse_guidance: the scale of the coarse stage, if not that of the semantic one; None for the
                 bundle's default.
+            style_guidance: how closely the lead sheet's style is followed, by both stages; None for
+                `hafm.generate.guidance.STYLE_GUIDANCE` where corrections name one, or else as the sheet.
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.
             intro_bars: bars that the band plays before the vocal begins, 0 or more.
             ending: whether it rings out after the vocal instead of a cut. Both need bars, and make what comes
@@ -260,7 +264,16 @@ class Accompanist:
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
+            self._settings(
+                seed,
+                skip_fine,
+                temperature=temperature,
+                top_k=top_k,
+                guidance=guidance,
+                guide_guidance=guide_guidance,
+                coarse_guidance=coarse_guidance,
+                style_guidance=_style_guidance(style_guidance, corrections),
+            ),
             guides=[guide],
             takes=[take],
             separator=separator,
@@ -285,6 +298,7 @@ class Accompanist:
         corrections: Corrections | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
+        style_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
@@ -312,7 +326,14 @@ class Accompanist:
         if corrections is not None:
             corrections.require_duration(audio.seconds)
         settings = self._settings(
-            seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine
+            seed,
+            skip_fine,
+            temperature=temperature,
+            top_k=top_k,
+            guidance=guidance,
+            guide_guidance=guide_guidance,
+            coarse_guidance=coarse_guidance,
+            style_guidance=_style_guidance(style_guidance, corrections),
         )
         return stream(
             self._open(),
@@ -340,6 +361,7 @@ class Accompanist:
         corrections: Corrections | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
+        style_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         intro_bars: int = 0,
@@ -367,7 +389,16 @@ class Accompanist:
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
+            self._settings(
+                seed,
+                skip_fine,
+                temperature=temperature,
+                top_k=top_k,
+                guidance=guidance,
+                guide_guidance=guide_guidance,
+                coarse_guidance=coarse_guidance,
+                style_guidance=_style_guidance(style_guidance, corrections),
+            ),
             guides=[guide],
             takes=range(takes),
             separator=separator,
@@ -391,6 +422,7 @@ class Accompanist:
         guides: Sequence[LeadSheet] | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
+        style_guidance: float | None = None,
         skip_fine: bool = False,
         on_progress: OnProgress | None = None,
     ) -> list[list[Accompaniment]]:
@@ -428,7 +460,16 @@ class Accompanist:
             self._open(),
             audios,
             [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
-            self._settings(seed, temperature, top_k, guidance, guide_guidance, coarse_guidance, skip_fine),
+            self._settings(
+                seed,
+                skip_fine,
+                temperature=temperature,
+                top_k=top_k,
+                guidance=guidance,
+                guide_guidance=guide_guidance,
+                coarse_guidance=coarse_guidance,
+                style_guidance=style_guidance,
+            ),
             guides=[None] * len(audios) if guides is None else guides,
             takes=range(takes),
             separator=None,
@@ -451,6 +492,7 @@ class Accompanist:
         corrections: Corrections | None = None,
         guide_guidance: float | None = None,
         coarse_guidance: float | None = None,
+        style_guidance: float | None = None,
         skip_fine: bool = False,
         separator: Separator | None = None,
         on_progress: OnProgress | None = None,
@@ -464,7 +506,8 @@ class Accompanist:
                 that lie on bars join best.
             vocal, sample_rate: where the vocal is now; None for where it was then.
             seed: another one than the take's, or the stretch may come out as it was.
-            temperature, top_k, guidance, guide_guidance, coarse_guidance: None for those of the take.
+            temperature, top_k, guidance, guide_guidance, coarse_guidance, style_guidance: None for those of
+                the take; and of the style, where corrections name one, for what `generate` has.
             guide: the lead sheet of the whole take, changed where the stretch is; None for the take's.
             corrections: of that, as for `generate`.
             skip_fine: a coarser and quicker stretch.
@@ -493,13 +536,14 @@ class Accompanist:
             region=Region(start_seconds=start_seconds, end_seconds=end_seconds),
             settings=self._settings(
                 seed,
-                temperature,
-                top_k,
-                guidance,
-                guide_guidance,
-                coarse_guidance,
                 skip_fine,
                 found.record.settings,
+                temperature=temperature,
+                top_k=top_k,
+                guidance=guidance,
+                guide_guidance=guide_guidance,
+                coarse_guidance=coarse_guidance,
+                style_guidance=_style_guidance(style_guidance, corrections),
             ),
             guide=found.record.lead_sheet if guide is None else guide,
             corrections=corrections,
@@ -552,26 +596,17 @@ class Accompanist:
         return OpenBundle(bundle=self.bundle, used=used, device=self.device, engine=engine)
 
     def _settings(
-        self,
-        seed: int,
-        temperature: float | None,
-        top_k: int | None,
-        guidance: float | None,
-        guide_guidance: float | None,
-        coarse_guidance: float | None,
-        skip_fine: bool,
-        then: Settings | None = None,
+        self, seed: int, skip_fine: bool, then: Settings | None = None, **given: float | None
     ) -> Settings:
         """What is given, and all else as it was then, or as the bundle has it."""
         if then is None:
             default = asdict(self.bundle.config.generation)
             then = Settings(seed=seed, take=0, skip_fine=skip_fine, **default)
-        given: dict[str, Any] = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "guidance": guidance,
-            "guide_guidance": guide_guidance,
-            "coarse_guidance": coarse_guidance,
-        }
-        given = {name: value for name, value in given.items() if value is not None}
-        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **given)
+        known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **known)
+
+
+def _style_guidance(given: float | None, corrections: Corrections | None) -> float | None:
+    """The weight that is given, or that of a style that somebody asks for."""
+    asked = corrections is not None and corrections.style is not None
+    return STYLE_GUIDANCE if given is None and asked else given

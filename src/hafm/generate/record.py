@@ -179,6 +179,7 @@ class Settings:
     intro_samples: int = 0
     ending_samples: int = 0
     coarse_guidance: float | None = None
+    style_guidance: float | None = None
     engine: Literal["torch", "onnx"] = "torch"
 
     @property
@@ -189,6 +190,7 @@ class Settings:
             top_k=self.top_k,
             guidance=self.guidance,
             guide_guidance=self.guide_guidance,
+            style_guidance=self.style_guidance,
         )
 
 
@@ -256,7 +258,8 @@ class GenerationRecord:
         for name in ("intro_samples", "ending_samples"):
             if not values["settings"][name]:
                 del values["settings"][name]
-        for name, default in (("guide_guidance", None), ("coarse_guidance", None), ("engine", "torch")):
+        own = ("guide_guidance", "coarse_guidance", "style_guidance")
+        for name, default in (*((name, None) for name in own), ("engine", "torch")):
             if values["settings"][name] == default:  # as records were written that knew of none
                 del values["settings"][name]
         if self.output is not None and self.output.stems is None:

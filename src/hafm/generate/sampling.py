@@ -38,21 +38,23 @@ class SamplingSettings:
             costs half), more follows the condition more closely.
         guide_guidance: a scale of the guide's own (``hafm.generate.guidance``), which costs half as much
             again; None for that of everything.
+        style_guidance: a scale of the guide's style, which costs as much; None for that of the guide.
 
     Raises:
         UsageError: a value is out of range.
 
     >>> SamplingSettings(temperature=0.0)
-    SamplingSettings(temperature=0.0, top_k=250, guidance=3.0, guide_guidance=None)
+    SamplingSettings(temperature=0.0, top_k=250, guidance=3.0, guide_guidance=None, style_guidance=None)
     """
 
     temperature: float = 0.9
     top_k: int = 250
     guidance: float = 3.0
     guide_guidance: float | None = None
+    style_guidance: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "guidance", "guide_guidance"):
+        for name in ("temperature", "guidance", "guide_guidance", "style_guidance"):
             value = getattr(self, name)
             if value is not None and (not math.isfinite(value) or value < 0):
                 words = name.replace("_", " ")

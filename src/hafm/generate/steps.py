@@ -266,7 +266,8 @@ def play(
         guide: of the vocals' lead sheets, for the stages that have one; None where there are none.
         num_frames: F75, frames of codes to make.
         sampling: how tokens are drawn, where they are: a parallel stage takes the likeliest (`LIKELIEST`).
-        coarse_guidance: scale of the coarse stage, for all that it sees; None for that of the sampling.
+        coarse_guidance: scale of the coarse stage, for all that it sees but the style; None for that of the
+            sampling.
         seed: of all takes.
         takes: their numbers; one row each for every vocal.
         skip_fine: stop after the coarse codes.

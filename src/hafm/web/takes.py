@@ -46,6 +46,7 @@ def play(accompanist: "Accompanist", task: Play, report: Report) -> dict[str, An
     """
     from hafm.audio.io import read_audio
     from hafm.generate.accompaniment import RECORD_FILE
+    from hafm.generate.guidance import style_guidance
     from hafm.generate.steps import follows_sheets
 
     report("opening", 0.0, None)
@@ -63,6 +64,7 @@ def play(accompanist: "Accompanist", task: Play, report: Report) -> dict[str, An
             temperature=task.temperature,
             guidance=task.guidance,
             guide_guidance=task.guide_guidance,
+            style_guidance=style_guidance(sheet),
             guide=sheet,
             skip_fine=task.skip_fine,
             on_progress=_progress(bundle, task, end - start + _AROUND_SECONDS, report),
@@ -77,6 +79,7 @@ def play(accompanist: "Accompanist", task: Play, report: Report) -> dict[str, An
         temperature=task.temperature,
         guidance=task.guidance,
         guide_guidance=task.guide_guidance,
+        style_guidance=style_guidance(sheet),
         guide=sheet if follows_sheets(bundle) else None,
         skip_fine=task.skip_fine,
         on_progress=_progress(bundle, task, seconds, report),
