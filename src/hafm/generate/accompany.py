@@ -260,19 +260,13 @@ class Accompanist:
         if take < 0:
             raise UsageError(f"take {take} was asked for; takes count from 0")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
+        style = _style_guidance(style_guidance, corrections)
         [[accompaniment]] = accompany(
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
             self._settings(
-                seed,
-                skip_fine,
-                temperature=temperature,
-                top_k=top_k,
-                guidance=guidance,
-                guide_guidance=guide_guidance,
-                coarse_guidance=coarse_guidance,
-                style_guidance=_style_guidance(style_guidance, corrections),
+                seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style
             ),
             guides=[guide],
             takes=[take],
@@ -325,15 +319,9 @@ class Accompanist:
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         if corrections is not None:
             corrections.require_duration(audio.seconds)
+        style = _style_guidance(style_guidance, corrections)
         settings = self._settings(
-            seed,
-            skip_fine,
-            temperature=temperature,
-            top_k=top_k,
-            guidance=guidance,
-            guide_guidance=guide_guidance,
-            coarse_guidance=coarse_guidance,
-            style_guidance=_style_guidance(style_guidance, corrections),
+            seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style
         )
         return stream(
             self._open(),
@@ -385,19 +373,13 @@ class Accompanist:
         if takes < 1:
             raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
+        style = _style_guidance(style_guidance, corrections)
         [accompaniments] = accompany(
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
             self._settings(
-                seed,
-                skip_fine,
-                temperature=temperature,
-                top_k=top_k,
-                guidance=guidance,
-                guide_guidance=guide_guidance,
-                coarse_guidance=coarse_guidance,
-                style_guidance=_style_guidance(style_guidance, corrections),
+                seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style
             ),
             guides=[guide],
             takes=range(takes),
@@ -461,14 +443,7 @@ class Accompanist:
             audios,
             [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
             self._settings(
-                seed,
-                skip_fine,
-                temperature=temperature,
-                top_k=top_k,
-                guidance=guidance,
-                guide_guidance=guide_guidance,
-                coarse_guidance=coarse_guidance,
-                style_guidance=style_guidance,
+                seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style_guidance
             ),
             guides=[None] * len(audios) if guides is None else guides,
             takes=range(takes),
@@ -529,6 +504,7 @@ class Accompanist:
         ... )
         """
         found = Kept.read(kept)
+        style = _style_guidance(style_guidance, corrections)
         return regenerated(
             self._open(),
             found,
@@ -537,13 +513,13 @@ class Accompanist:
             settings=self._settings(
                 seed,
                 skip_fine,
+                temperature,
+                top_k,
+                guidance,
+                guide_guidance,
+                coarse_guidance,
+                style,
                 found.record.settings,
-                temperature=temperature,
-                top_k=top_k,
-                guidance=guidance,
-                guide_guidance=guide_guidance,
-                coarse_guidance=coarse_guidance,
-                style_guidance=_style_guidance(style_guidance, corrections),
             ),
             guide=found.record.lead_sheet if guide is None else guide,
             corrections=corrections,
@@ -596,14 +572,31 @@ class Accompanist:
         return OpenBundle(bundle=self.bundle, used=used, device=self.device, engine=engine)
 
     def _settings(
-        self, seed: int, skip_fine: bool, then: Settings | None = None, **given: float | None
+        self,
+        seed: int,
+        skip_fine: bool,
+        temperature: float | None,
+        top_k: int | None,
+        guidance: float | None,
+        guide_guidance: float | None,
+        coarse_guidance: float | None,
+        style_guidance: float | None,
+        then: Settings | None = None,
     ) -> Settings:
         """What is given, and all else as it was then, or as the bundle has it."""
         if then is None:
             default = asdict(self.bundle.config.generation)
             then = Settings(seed=seed, take=0, skip_fine=skip_fine, **default)
-        known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **known)
+        given: dict[str, Any] = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "guidance": guidance,
+            "guide_guidance": guide_guidance,
+            "coarse_guidance": coarse_guidance,
+            "style_guidance": style_guidance,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **given)
 
 
 def _style_guidance(given: float | None, corrections: Corrections | None) -> float | None:
