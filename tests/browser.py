@@ -10,7 +10,7 @@ __all__ = ["started"]
 
 
 def started(folder: Path, *words: str) -> Any:
-    """A driver of Chromium that says all that its pages log and ask for; skips where there is none.
+    """A driver of Chromium that records what its pages log and ask for; the test is skipped without Chromium.
 
     Args:
         folder: of its profile, and of `saved`, where downloads go.

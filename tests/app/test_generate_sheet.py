@@ -157,6 +157,7 @@ def test_an_intro_and_an_ending_make_room_and_replay(
         (["--guide", "none.mid"], "cannot be read"),
         (["--guide-strength", "-1"], "--guide-strength is -1"),
         (["--style-strength", "-1"], "--style-strength is -1"),
+        (["--style-strength", "2"], "no style is given; add --style"),
         (["--no-guide", "--style-strength", "2"], "and --style-strength says something of one"),
         (["--replay", "x.json", "--bpm", "92"], "--bpm cannot stand beside --replay"),
     ],

@@ -436,11 +436,16 @@ class _Plan:
             from hafm.guide.corrections import Corrections
 
             return SheetRequest(given=None, corrections=Corrections(), notes=())
+        kept = None
         if self.record is not None:
-            then = self.record.settings
-            around = (then.intro_samples + then.ending_samples) / self.record.input.sample_rate
-            return self.request.sheet_request(duration_seconds + around)
-        return self.request.sheet_request(duration_seconds)
+            then, kept = self.record.settings, self.record.lead_sheet
+            duration_seconds += (then.intro_samples + then.ending_samples) / self.record.input.sample_rate
+        sheet = self.request.sheet_request(duration_seconds)
+        followed = kept if sheet.given is None else sheet.given
+        style = sheet.corrections.style or (None if followed is None else followed.style)
+        if self.request.style_strength is not None and style is None:
+            raise UsageError("--style-strength is that of a style, and no style is given; add --style")
+        return sheet
 
     def notes(self, sheet: SheetRequest) -> list[str]:
         """What a user should know of what was asked for."""
