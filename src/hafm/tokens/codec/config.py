@@ -17,9 +17,8 @@ from hafm.errors import BundleDamaged
 __all__ = ["CodecConfig", "Grid", "LowsConfig"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Hop and window of a short-time Fourier transform whose windows are centred on their hops."""
+class _Windows:
+    """Windows that are centred on their hops."""
 
     hop_samples: int
     window_samples: int
@@ -33,6 +32,14 @@ class Grid:
     def margin_samples(self) -> int:
         """Samples by which a window reaches over its frame, on each side."""
         return (self.window_samples - self.hop_samples) // 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(_Windows):
+    """Hop and window of a short-time Fourier transform."""
+
+    hop_samples: int
+    window_samples: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +88,7 @@ class LowsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodecConfig:
+class CodecConfig(_Windows):
     """Everything that decides a codec except its weights.
 
     Args:
@@ -185,16 +192,6 @@ class CodecConfig:
     def frame_rate(self) -> Fraction:
         """Frames a second, exact."""
         return Fraction(self.sample_rate, self.hop_samples)
-
-    @property
-    def num_bins(self) -> int:
-        """Frequencies of a frame's spectrum, 0 Hz and half the sample rate included."""
-        return self.window_samples // 2 + 1
-
-    @property
-    def margin_samples(self) -> int:
-        """Samples by which a window reaches over its frame, on each side."""
-        return (self.window_samples - self.hop_samples) // 2
 
     @property
     def encoder_context_frames(self) -> int:
