@@ -10,7 +10,7 @@ import torch
 
 from hafm.errors import DeviceError
 
-__all__ = ["device_errors", "exact_device", "find_device", "one_thread"]
+__all__ = ["device_errors", "exact_device", "find_device", "half_dtype", "one_thread"]
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -48,6 +48,21 @@ def exact_device(device: torch.device) -> torch.device:
     (device(type='cpu'), device(type='cuda', index=1))
     """
     return torch.device("cpu") if device.type == "mps" else device
+
+
+def half_dtype(device: torch.device) -> torch.dtype:
+    """The short dtype in which the device computes fast: bfloat16, or float16 on older GPUs; else float32.
+
+    >>> half_dtype(torch.device("mps"))
+    torch.float32
+    """
+    if device.type == "cuda":
+        with_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if with_bfloat16 else torch.float16
+    if device.type == "cpu":
+        known = torch.cpu.get_capabilities()
+        return torch.bfloat16 if known.get("avx512_bf16") or known.get("amx_bf16") else torch.float32
+    return torch.float32
 
 
 @contextlib.contextmanager

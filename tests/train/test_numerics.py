@@ -8,9 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from hafm.errors import NonFinite
+from hafm.stages.stage_model import StageModel
 from hafm.train import update
 from hafm.train.checkpoint import Checkpoints
 from hafm.train.metrics import read_metrics
+from hafm.train.optim import Muon, build_optimizers
+from hafm.train.recipe import tiny
 from hafm.train.run_folder import load_trained
 from hafm.train.update import PATIENCE, make_scaler, resolve_precision
 from tests.train.echo_pairs import RECIPE, Recorder, trainer
@@ -130,3 +133,30 @@ def test_half_means_what_the_device_has():
     assert resolve_precision("float32", cpu) == torch.float32
     assert make_scaler(torch.bfloat16, cpu) is None
     assert make_scaler(torch.float16, cpu) is not None
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16)])
+def test_muon_in_float32_is_torchs(shape):
+    """Torch's own works in bfloat16, whose unit in the last place is 1/128 of a number."""
+    torch.manual_seed(0)
+    start, steps = torch.randn(shape), torch.randn(3, *shape)
+    moved = []
+    for kind in (torch.optim.Muon, Muon):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = kind([weight], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+        for gradient in steps:
+            weight.grad = gradient.clone()
+            optimizer.step()
+        moved.append((weight.detach(), optimizer.state_dict()))
+    (torchs, of_torch), (ours, of_ours) = moved
+    update = (torchs - start).norm()
+    assert (ours - torchs).norm() < 0.02 * update
+    assert of_ours["param_groups"] == of_torch["param_groups"]
+    assert torch.equal(of_ours["state"][0]["momentum_buffer"], of_torch["state"][0]["momentum_buffer"])
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float32])
+def test_muon_is_torchs_where_bfloat16_is_fast(monkeypatch, half):
+    monkeypatch.setattr("hafm.train.optim.half_dtype", lambda _: half)
+    muon, _ = build_optimizers(StageModel(tiny("fine").spec), kind="muon", peak_rate=1e-3, weight_decay=0.0)
+    assert type(muon) is (torch.optim.Muon if half == torch.bfloat16 else Muon)

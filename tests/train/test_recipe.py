@@ -80,8 +80,8 @@ def test_builtin_is_what_the_package_was_trained_with():
     }
     assert [r.spec.positions for r in (semantic, coarse, fine)] == ["rotary"] * 3
     assert [r.spec.guide for r in (semantic, coarse, fine)] == [
-        GuideSpec(),
-        GuideSpec(sources=0.0),
+        GuideSpec(style=0.3),
+        GuideSpec(style=0.3, sources=0.0),
         None,
     ]
     assert coarse.rate_share(10_000) == pytest.approx(0.06)

@@ -254,9 +254,9 @@ def builtin(stage: str) -> Recipe:
         guidance_dropout=0.0 if stage == "fine" else 0.1,  # its likeliest codes are taken without guidance
     )
     if stage == SEMANTIC.name:
-        spec = replace(spec, guide=GuideSpec())
+        spec = replace(spec, guide=GuideSpec(style=0.3))
     elif stage == COARSE.name:  # which is never without the semantic tokens
-        spec = replace(spec, guide=GuideSpec(sources=0.0))
+        spec = replace(spec, guide=GuideSpec(style=0.3, sources=0.0))
     return Recipe(
         spec=spec,
         steps=3000,

@@ -43,6 +43,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hafm.device import half_dtype
 from hafm.files import write_whole
 from hafm.model.training_attention import AttentionKind
 from hafm.stages.stage_model import stage_loss
@@ -180,13 +181,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     if precision != "half":
         dtype: torch.dtype = getattr(torch, precision)
         return dtype
-    if device.type == "cuda":
-        with_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if with_bfloat16 else torch.float16
-    if device.type == "cpu":
-        known = torch.cpu.get_capabilities()
-        return torch.bfloat16 if known.get("avx512_bf16") or known.get("amx_bf16") else torch.float32
-    return torch.float32
+    return half_dtype(device)
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
