@@ -4,7 +4,8 @@
 
 In: rendered pairs. Out: tables in Markdown, and a line of JSON. For each test song the model plays the whole
 band, which is parted (`hafm generate --stems`); 10 s, one take. With `--asked` it plays four times more, to a
-sheet that says that drums, bass, harmony or melody alone play in every bar. How well bands are parted whose
+sheet that says that drums, bass, harmony or melody alone play in every bar, with a weight for who plays (that
+of the other guidance, 2, is as trained). How well bands are parted whose
 stems are known, `benchmarks.parting` measures.
 
 Who is heard, per 2 s, says a detector that was trained on true bands and sub-mixes (logistic regression on
@@ -52,6 +53,7 @@ from hafm.evaluate.embeddings.builtin import MelModulation
 from hafm.evaluate.fit.beats import beat_f_measure, track_beats
 from hafm.evaluate.fit.obedience import sheet_bass_share, sheet_beats, sheet_chord_share
 from hafm.evaluate.statistics import bootstrap_interval
+from hafm.generate.guidance import PLAYERS_GUIDANCE
 from hafm.guide.analyser import Analyser
 from hafm.guide.lead_sheet import PLAYERS, LeadSheet, PlayingSpan
 from hafm.stages.separators import builtin_separator
@@ -157,7 +159,11 @@ def alone(sheet: LeadSheet, player: str) -> LeadSheet:
 
 
 def played(
-    accompanist: Accompanist, clips: Sequence[Clip], sheets: Sequence[LeadSheet], rows: int
+    accompanist: Accompanist,
+    clips: Sequence[Clip],
+    sheets: Sequence[LeadSheet],
+    rows: int,
+    players_guidance: float | None = None,
 ) -> list[Tensor]:
     """What the model plays to each clip's vocal and these sheets."""
     sounds: list[Tensor] = []
@@ -168,6 +174,7 @@ def played(
             sample_rate=RATE,
             guides=sheets[part],
             seed=first,
+            players_guidance=players_guidance,
         )
         sounds += [takes[0].waveform[0] for takes in made]
         print(f"{len(sounds)} of {len(clips)} played", flush=True)
@@ -191,7 +198,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=800, help="that the detector learns from")
     parser.add_argument("--songs", type=int, default=20, help="that the model makes stems for")
     parser.add_argument("--rows", type=int, default=10, help="songs in one batch")
-    parser.add_argument("--asked", action="store_true", help="each player asked for alone, too")
+    parser.add_argument(
+        "--asked",
+        type=float,
+        nargs="?",
+        const=PLAYERS_GUIDANCE,
+        help="each player asked for alone, too, with this weight",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -212,8 +225,10 @@ def main() -> None:
     separator = builtin_separator()
     parted = [separator.separate(band[None], RATE) for band in bands]
     stems = {
-        player: played(accompanist, clips, [alone(sheet, player) for sheet in truths], options.rows)
-        for player in (PLAYERS if options.asked else ())
+        player: played(
+            accompanist, clips, [alone(sheet, player) for sheet in truths], options.rows, options.asked
+        )
+        for player in (() if options.asked is None else PLAYERS)
     }
     renderings = [
         arrange_sheet(replace(sheet, arrangement=()), seed=seed, excerpt=True).render(sample_rate=RATE)

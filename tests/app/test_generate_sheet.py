@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hafm.generate.guidance import STYLE_GUIDANCE
+from hafm.generate.guidance import PLAYERS_GUIDANCE, STYLE_GUIDANCE
 from hafm.guide.sheet_files import read_lead_sheet
 from tests.app.conftest import Hafm, Ran, tree
 from tests.unchecked import unchecked
@@ -97,19 +97,24 @@ def test_no_guide_follows_none_and_replays_so(
 
 
 @pytest.mark.long
-def test_a_style_has_a_strength_of_its_own_wherever_it_comes_from(
-    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("asked", "weight"), [(["--style", "funk"], STYLE_GUIDANCE), (["--players", "bass"], PLAYERS_GUIDANCE)]
+)
+def test_what_is_asked_for_has_a_strength_of_its_own_wherever_it_comes_from(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path, asked: list[str], weight: float
 ) -> None:
+    option, name = asked[0], f"{asked[0].removeprefix('--')}_guidance"
+
     def strength(folder: str, *words: object) -> object:
         ran = generate(hafm, song, following, tmp_path / folder, *words)
         assert ran.code == 0, ran.err
         settings = json.loads((tmp_path / folder / "generation.json").read_text())["settings"]
-        return settings.get("style_guidance")
+        return settings.get(name)
 
     assert strength("none", *GIVEN) is None
-    assert strength("asked", *GIVEN, "--style", "funk") == STYLE_GUIDANCE
-    assert strength("file", "--guide", tmp_path / "asked" / "lead-sheet.json") == STYLE_GUIDANCE
-    assert strength("less", *GIVEN, "--style", "funk", "--style-strength", 2) == 2.0
+    assert strength("asked", *GIVEN, *asked) == weight
+    assert strength("file", "--guide", tmp_path / "asked" / "lead-sheet.json") == weight
+    assert strength("less", *GIVEN, *asked, f"{option}-strength", 2) == 2.0
     replay(hafm, tmp_path / "less", tmp_path / "again")
     assert tree(tmp_path / "again") == tree(tmp_path / "less")
 
@@ -158,6 +163,8 @@ def test_an_intro_and_an_ending_make_room_and_replay(
         (["--guide-strength", "-1"], "--guide-strength is -1"),
         (["--style-strength", "-1"], "--style-strength is -1"),
         (["--style-strength", "2"], "no style is given; add --style"),
+        (["--players-strength", "2"], "none are given; add --players"),
+        (["--players", "drum"], "there is no player 'drum' (did you mean drums?)"),
         (["--no-guide", "--style-strength", "2"], "and --style-strength says something of one"),
         (["--replay", "x.json", "--bpm", "92"], "--bpm cannot stand beside --replay"),
     ],

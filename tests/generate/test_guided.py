@@ -10,9 +10,10 @@ import torch
 
 from hafm import Accompaniment, Accompanist, Corrections
 from hafm.errors import LeadSheetError, UsageError
-from hafm.generate.guidance import STYLE_GUIDANCE
+from hafm.generate.guidance import PLAYERS_GUIDANCE, STYLE_GUIDANCE
 from hafm.generate.record import GenerationRecord
 from hafm.generate.steps import show
+from hafm.guide.corrections import corrected
 from hafm.guide.frames import guide_frames
 from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, LeadSheet, MeterChange, PlayingSpan
 from hafm.stages.bundle import Bundle
@@ -182,23 +183,36 @@ def test_the_coarse_stage_has_a_guidance_of_its_own_that_leaves_the_semantic_tok
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("asked_for", "name", "weight"),
+    [("style", "style_guidance", STYLE_GUIDANCE), ("players", "players_guidance", PLAYERS_GUIDANCE)],
+)
 @unchecked()
-def test_a_style_that_is_asked_for_has_a_weight_of_its_own(accompanist: Accompanist) -> None:
+def test_what_is_asked_for_has_a_weight_of_its_own(
+    accompanist: Accompanist, asked_for: str, name: str, weight: float
+) -> None:
     def made_with(guide: LeadSheet, **options: Any) -> Accompaniment:
         return accompanist.generate(sung(SECONDS), sample_rate=RATE, guide=guide, skip_fine=True, **options)
 
-    funk = replace(sheet(), style="funk")
-    asked = made_with(sheet(), corrections=Corrections(style="funk"))
-    assert asked.record.settings.style_guidance == STYLE_GUIDANCE
+    corrections = Corrections(style="funk") if asked_for == "style" else Corrections(players="bass")
+    asked = made_with(sheet(), corrections=corrections)
+    assert getattr(asked.record.settings, name) == weight
     assert GenerationRecord.from_json(asked.record.to_json()) == asked.record
     assert same(accompanist.replay(asked.record, vocal=sung(SECONDS), sample_rate=RATE), asked)
-    assert same(made_with(funk, style_guidance=STYLE_GUIDANCE), asked)
-    as_trained = made_with(funk)
-    assert as_trained.record.settings.style_guidance is None
+    changed = corrected(sheet(), corrections)
+    assert same(made_with(changed, **{name: weight}), asked)
+    as_trained = made_with(changed)
+    assert getattr(as_trained.record.settings, name) is None
     assert not torch.equal(as_trained.tokens.instrumental_semantic, asked.tokens.instrumental_semantic)
     assert not torch.equal(as_trained.tokens.codes, asked.tokens.codes)
-    without = made_with(sheet(), style_guidance=STYLE_GUIDANCE)
-    assert torch.equal(without.tokens.codes, made_with(sheet()).tokens.codes)
+    if asked_for == "style":  # who plays is always said; a style that is not has nothing to weigh
+        without = made_with(sheet(), style_guidance=weight)
+        assert torch.equal(without.tokens.codes, made_with(sheet()).tokens.codes)
+
+
+def test_an_argument_that_there_is_not_is_refused(accompanist: Accompanist) -> None:
+    with pytest.raises(TypeError, match=r"no argument 'temprature' \(did you mean temperature\?\)"):
+        accompanist.generate(sung(SECONDS), sample_rate=RATE, temprature=1.0)  # type: ignore[call-arg]
 
 
 def test_a_record_without_a_sheet_is_written_as_it_was(accompanist: Accompanist) -> None:

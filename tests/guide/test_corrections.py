@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hafm.errors import HafmError, LeadSheetError
 from hafm.guide.corrections import Corrections, corrected, parse_key
-from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet, MeterChange
+from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, LeadSheet, MeterChange
 from hafm.guide.steady import find_steady_beats
 from tests.guide.sheets import WALTZ
 from tests.guide.test_analyser import RATE, analyser, sound
@@ -41,6 +41,9 @@ from tests.guide.test_analyser import RATE, analyser, sound
         ({"key": "a"}, "is it A or Am?"),
         ({"chords": "| Am | Xq |"}, "bar 2 of the chart: chord 'Xq' is not known"),
         ({"chords": ""}, "the chart has no chord"),
+        ({"players": "bass drms"}, "there is no player 'drms' (did you mean drums?); choose of drums, bass"),
+        ({"players": ""}, "--players names nobody"),
+        ({"players": "bass, drums"}, "--players is 'bass, drums'; write what holds from bar 1"),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: dict, message: str) -> None:
@@ -120,6 +123,20 @@ def test_a_sheet_is_corrected_part_by_part() -> None:
         corrected(WALTZ, Corrections(key="C, G@9"))
     with pytest.raises(LeadSheetError, match=r"the chart has 4 bars and the sound 3"):
         corrected(WALTZ, Corrections(chords="Am F C G"))
+
+
+def test_who_plays_from_which_bar_on() -> None:
+    sheet = corrected(WALTZ, Corrections(players="Harmony, bass+drums@2"))
+    second = sheet.downbeats[1]
+    assert [(span.start_seconds, span.end_seconds, span.players) for span in sheet.arrangement] == [
+        (0.0, second, ("harmony",)),
+        (second, sheet.duration_seconds, ("drums", "bass")),
+    ]
+    assert sheet.origin("arrangement").source == "given"
+    alone = corrected(LeadSheet(duration_seconds=2.0), Corrections(players="all", free_time=True))
+    assert [span.players for span in alone.arrangement] == [PLAYERS]
+    with pytest.raises(LeadSheetError, match=r"players change at bar 9, and there are"):
+        corrected(WALTZ, Corrections(players="bass, all@9"))
 
 
 def test_no_correction_is_no_change() -> None:

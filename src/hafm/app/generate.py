@@ -190,6 +190,16 @@ class Generate(SheetCommand, options.DrawingCommand):
         ),
         Range(0),
     ] = None
+    players_strength: Annotated[
+        float | None,
+        option(
+            "How closely to keep to who plays; the more, the fewer others are heard.",
+            metavar="X",
+            panel=MADE,
+            default="3",
+        ),
+        Range(0),
+    ] = None
     intro: Annotated[
         int,
         option("Bars that the band plays before the vocal begins, 0 to 16.", metavar="BARS", panel=MADE),
@@ -272,6 +282,7 @@ class Generate(SheetCommand, options.DrawingCommand):
             ("--guide", self.guide),
             ("--guide-strength", self.guide_strength),
             ("--style-strength", self.style_strength),
+            ("--players-strength", self.players_strength),
             ("--intro", self.intro or None),
             ("--ending", self.ending or None),
         )
@@ -445,6 +456,9 @@ class _Plan:
         style = sheet.corrections.style or (None if followed is None else followed.style)
         if self.request.style_strength is not None and style is None:
             raise UsageError("--style-strength is that of a style, and no style is given; add --style")
+        players = sheet.corrections.players or (followed is not None and followed.arrangement)
+        if self.request.players_strength is not None and not players:
+            raise UsageError("--players-strength is that of players, and none are given; add --players")
         return sheet
 
     def notes(self, sheet: SheetRequest) -> list[str]:
@@ -506,15 +520,19 @@ class _Plan:
                 self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
             )
             return [replayed]
-        from hafm.generate.guidance import style_guidance
+        from hafm.generate.guidance import asked_in
+        from hafm.generate.sampling import Sampling
         from hafm.generate.steps import follows_sheets
         from hafm.guide.lead_sheet import LeadSheet
         from hafm.guide.summary import headline
 
         request = self.request
-        style_strength = request.style_strength
-        if style_strength is None and sheet.given is not None:
-            style_strength = style_guidance(sheet.given)
+        sampling: Sampling = {**asked_in(sheet.given), **request.drawing}
+        sampling["guide_guidance"] = request.guide_strength
+        if request.style_strength is not None:
+            sampling["style_guidance"] = request.style_strength
+        if request.players_strength is not None:
+            sampling["players_guidance"] = request.players_strength
         if request.keep is not None and request.region is not None:
             start, end = _stretch(request.region)
             made = accompanist.regenerate(
@@ -525,12 +543,10 @@ class _Plan:
                 seed=request.seed,
                 guide=sheet.given,
                 corrections=None if not sheet.corrections.given else sheet.corrections,
-                guide_guidance=request.guide_strength,
-                style_guidance=style_strength,
                 skip_fine=self.skip_fine,
                 separator=separator,
                 on_progress=on_progress,
-                **request.drawing,
+                **sampling,
             )
             return [made]
         guide, corrections = sheet.given, None if sheet.is_empty else sheet.corrections
@@ -546,17 +562,15 @@ class _Plan:
                 accompanist.stream(
                     self.vocal,
                     seed=request.seed,
-                    **request.drawing,
                     guide=guide,
                     corrections=corrections,
-                    guide_guidance=request.guide_strength,
-                    style_guidance=style_strength,
                     start_seconds=self.start_seconds,
                     seconds=self.seconds,
                     skip_fine=self.skip_fine,
                     preview=True,
                     on_sheet=on_sheet,
                     on_progress=on_progress,
+                    **sampling,
                 ),
                 num_samples=vocal.num_samples,
             )
@@ -566,8 +580,6 @@ class _Plan:
             seed=request.seed,
             guide=guide,
             corrections=corrections,
-            guide_guidance=request.guide_strength,
-            style_guidance=style_strength,
             on_sheet=on_sheet,
             intro_bars=request.intro,
             ending=request.ending,
@@ -576,7 +588,7 @@ class _Plan:
             skip_fine=self.skip_fine,
             separator=separator,
             on_progress=on_progress,
-            **request.drawing,
+            **sampling,
         )
 
 

@@ -22,7 +22,12 @@ __all__ = ["SHEET", "SheetCommand", "SheetRequest"]
 
 SHEET = "What you know better"
 _STYLES = "rock, ballad, disco, funk, bossa, reggae, trap, folk, synth, shuffle, unplugged, waltz"
-_OVERRIDDEN = {"chords": ("--chords", "chords"), "keys": ("--key", "key"), "style": ("--style", "style")}
+_OVERRIDDEN = {
+    "chords": ("--chords", "chords"),
+    "keys": ("--key", "key"),
+    "style": ("--style", "style"),
+    "arrangement": ("--players", "players"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,15 @@ class SheetCommand(Command):
     style: Annotated[
         str | None,
         option(f"Of the band: {_STYLES}.", metavar="NAME", panel=SHEET, default="the model's choice"),
+    ] = None
+    players: Annotated[
+        str | None,
+        option(
+            'Who plays: "bass harmony", or all; with changes at bars: "harmony, all@5".',
+            metavar="NAMES",
+            panel=SHEET,
+            default="as the voice is full",
+        ),
     ] = None
     guide: Annotated[
         Path | None,

@@ -28,7 +28,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 
@@ -38,15 +38,17 @@ from hafm.generate.accompaniment import Accompaniment
 from hafm.generate.again import Kept, regenerated, replayed, vocal_of
 from hafm.generate.around import Around
 from hafm.generate.engine import Engine, EngineChoice, default_choice, open_engine
-from hafm.generate.guidance import STYLE_GUIDANCE
+from hafm.generate.guidance import asked_by
 from hafm.generate.pipeline import OnSheet, OpenBundle, accompany
 from hafm.generate.record import BundleUsed, GenerationRecord, InputUsed, Settings
 from hafm.generate.region import Region
+from hafm.generate.sampling import Sampling
 from hafm.generate.steps import analyse
 from hafm.generate.stream import Part, stream
 from hafm.generate.vocal import read_vocal
 from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
+from hafm.jsonfile import unknown_name
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 from hafm.stages.bundle import Bundle
@@ -199,14 +201,8 @@ class Accompanist:
         sample_rate: int | None = None,
         seed: int = 0,
         take: int = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        guidance: float | None = None,
         guide: LeadSheet | None = None,
         corrections: Corrections | None = None,
-        guide_guidance: float | None = None,
-        coarse_guidance: float | None = None,
-        style_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         intro_bars: int = 0,
@@ -215,6 +211,7 @@ class Accompanist:
         separator: Separator | None = None,
         on_sheet: OnSheet | None = None,
         on_progress: OnProgress | None = None,
+        **sampling: Unpack[Sampling],
     ) -> Accompaniment:
         """One accompaniment.
 
@@ -224,20 +221,11 @@ class Accompanist:
             sample_rate: of an array, in hertz.
             seed: any whole number. The same seed, machine and versions give the same bytes.
             take: which of the seed's takes, from 0.
-            temperature: 0 (the likeliest token always) or more; None for the bundle's default.
-            top_k: tokens to choose from, 1 or more; None for the bundle's default.
-            guidance: how closely the vocal is followed, 1 is as trained; None for the bundle's default.
             guide: the lead sheet to keep to, of what is accompanied: as long as that, and beginning with it
                 (`LeadSheet.cropped` cuts one). None for what `analyse` hears, if the bundle has an analyser,
                 or else for none; a sheet that knows nothing for none.
             corrections: of the lead sheet that is heard, as for `analyse`; with a guide, of that, and what it
                 leaves open is heard as well.
-            guide_guidance: how closely the lead sheet is followed, if not as closely as the vocal; None for
-                the bundle's default.
-            coarse_guidance: the scale of the coarse stage, if not that of the semantic one; None for the
-                bundle's default.
-            style_guidance: how closely the lead sheet's style is followed, by both stages; None for
-                `hafm.generate.guidance.STYLE_GUIDANCE` where corrections name one, or else as the sheet.
             start_seconds, seconds: the part of the vocal to accompany; None for all of it.
             intro_bars: bars that the band plays before the vocal begins, 0 or more.
             ending: whether it rings out after the vocal instead of a cut. Both need bars, and make what comes
@@ -246,6 +234,15 @@ class Accompanist:
             separator: takes the vocal out of what is given as `vocal`, which is a whole song then.
             on_sheet: gets the lead sheet that is followed, before the stages run; None without one.
             on_progress: called after every frame of every stage; what it raises stops the generation.
+            temperature: 0 (the likeliest token always) or more. None or nothing, of this and of all below, is
+                the bundle's default.
+            top_k: tokens to choose from, 1 or more.
+            guidance: how closely the vocal is followed; 1 is as trained.
+            guide_guidance: how closely the lead sheet is followed, if not as closely as the vocal.
+            coarse_guidance: the scale of the coarse stage, if not that of the semantic one.
+            style_guidance, players_guidance: how closely the lead sheet's style, and who plays in it, are
+                followed by both stages; by default as the sheet, and where corrections say one, by
+                `hafm.generate.guidance.STYLE_GUIDANCE` and `PLAYERS_GUIDANCE`.
 
         Returns:
             The accompaniment, as long as the vocal (or the part of it) and at its sample rate.
@@ -260,14 +257,11 @@ class Accompanist:
         if take < 0:
             raise UsageError(f"take {take} was asked for; takes count from 0")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
-        style = _style_guidance(style_guidance, corrections)
         [[accompaniment]] = accompany(
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(
-                seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style
-            ),
+            self._settings(seed, skip_fine, sampling, corrections),
             guides=[guide],
             takes=[take],
             separator=separator,
@@ -285,20 +279,15 @@ class Accompanist:
         sample_rate: int | None = None,
         seed: int = 0,
         take: int = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        guidance: float | None = None,
         guide: LeadSheet | None = None,
         corrections: Corrections | None = None,
-        guide_guidance: float | None = None,
-        coarse_guidance: float | None = None,
-        style_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         skip_fine: bool = False,
         preview: bool = False,
         on_sheet: OnSheet | None = None,
         on_progress: OnProgress | None = None,
+        **sampling: Unpack[Sampling],
     ) -> Iterator[Part]:
         """One accompaniment, in parts that can be played while the rest is being made.
 
@@ -319,10 +308,7 @@ class Accompanist:
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         if corrections is not None:
             corrections.require_duration(audio.seconds)
-        style = _style_guidance(style_guidance, corrections)
-        settings = self._settings(
-            seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style
-        )
+        settings = self._settings(seed, skip_fine, sampling, corrections)
         return stream(
             self._open(),
             audio,
@@ -342,14 +328,8 @@ class Accompanist:
         takes: int,
         sample_rate: int | None = None,
         seed: int = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        guidance: float | None = None,
         guide: LeadSheet | None = None,
         corrections: Corrections | None = None,
-        guide_guidance: float | None = None,
-        coarse_guidance: float | None = None,
-        style_guidance: float | None = None,
         start_seconds: float | None = None,
         seconds: float | None = None,
         intro_bars: int = 0,
@@ -358,6 +338,7 @@ class Accompanist:
         separator: Separator | None = None,
         on_sheet: OnSheet | None = None,
         on_progress: OnProgress | None = None,
+        **sampling: Unpack[Sampling],
     ) -> list[Accompaniment]:
         """Several accompaniments to choose from, in one batched pass.
 
@@ -373,14 +354,11 @@ class Accompanist:
         if takes < 1:
             raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
-        style = _style_guidance(style_guidance, corrections)
         [accompaniments] = accompany(
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(
-                seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style
-            ),
+            self._settings(seed, skip_fine, sampling, corrections),
             guides=[guide],
             takes=range(takes),
             separator=separator,
@@ -398,15 +376,10 @@ class Accompanist:
         takes: int = 1,
         sample_rate: int | None = None,
         seed: int = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        guidance: float | None = None,
         guides: Sequence[LeadSheet] | None = None,
-        guide_guidance: float | None = None,
-        coarse_guidance: float | None = None,
-        style_guidance: float | None = None,
         skip_fine: bool = False,
         on_progress: OnProgress | None = None,
+        **sampling: Unpack[Sampling],
     ) -> list[list[Accompaniment]]:
         """Accompaniments of several vocals of one length, in one batched pass.
 
@@ -442,9 +415,7 @@ class Accompanist:
             self._open(),
             audios,
             [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
-            self._settings(
-                seed, skip_fine, temperature, top_k, guidance, guide_guidance, coarse_guidance, style_guidance
-            ),
+            self._settings(seed, skip_fine, sampling),
             guides=[None] * len(audios) if guides is None else guides,
             takes=range(takes),
             separator=None,
@@ -460,17 +431,12 @@ class Accompanist:
         vocal: Any = None,
         sample_rate: int | None = None,
         seed: int = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        guidance: float | None = None,
         guide: LeadSheet | None = None,
         corrections: Corrections | None = None,
-        guide_guidance: float | None = None,
-        coarse_guidance: float | None = None,
-        style_guidance: float | None = None,
         skip_fine: bool = False,
         separator: Separator | None = None,
         on_progress: OnProgress | None = None,
+        **sampling: Unpack[Sampling],
     ) -> Accompaniment:
         """A take with a stretch of it made again; everywhere else it is as it was, sample for sample.
 
@@ -481,8 +447,7 @@ class Accompanist:
                 that lie on bars join best.
             vocal, sample_rate: where the vocal is now; None for where it was then.
             seed: another one than the take's, or the stretch may come out as it was.
-            temperature, top_k, guidance, guide_guidance, coarse_guidance, style_guidance: None for those of
-                the take; and of the style, where corrections name one, for what `generate` has.
+            sampling: as for `generate`, by default as the take had it.
             guide: the lead sheet of the whole take, changed where the stretch is; None for the take's.
             corrections: of that, as for `generate`.
             skip_fine: a coarser and quicker stretch.
@@ -504,23 +469,12 @@ class Accompanist:
         ... )
         """
         found = Kept.read(kept)
-        style = _style_guidance(style_guidance, corrections)
         return regenerated(
             self._open(),
             found,
             vocal=vocal_of(found.record, vocal, sample_rate, separator),
             region=Region(start_seconds=start_seconds, end_seconds=end_seconds),
-            settings=self._settings(
-                seed,
-                skip_fine,
-                temperature,
-                top_k,
-                guidance,
-                guide_guidance,
-                coarse_guidance,
-                style,
-                found.record.settings,
-            ),
+            settings=self._settings(seed, skip_fine, sampling, corrections, found.record.settings),
             guide=found.record.lead_sheet if guide is None else guide,
             corrections=corrections,
             separator=separator,
@@ -575,31 +529,15 @@ class Accompanist:
         self,
         seed: int,
         skip_fine: bool,
-        temperature: float | None,
-        top_k: int | None,
-        guidance: float | None,
-        guide_guidance: float | None,
-        coarse_guidance: float | None,
-        style_guidance: float | None,
+        sampling: Sampling,
+        corrections: Corrections | None = None,
         then: Settings | None = None,
     ) -> Settings:
-        """What is given, and all else as it was then, or as the bundle has it."""
+        """What is given or asked for, and all else as it was then, or as the bundle has it."""
+        for name in sampling.keys() - Sampling.__optional_keys__:
+            raise TypeError(f"there is no argument {name!r}{unknown_name(name, Sampling.__optional_keys__)}")
         if then is None:
             default = asdict(self.bundle.config.generation)
             then = Settings(seed=seed, take=0, skip_fine=skip_fine, **default)
-        given: dict[str, Any] = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "guidance": guidance,
-            "guide_guidance": guide_guidance,
-            "coarse_guidance": coarse_guidance,
-            "style_guidance": style_guidance,
-        }
-        given = {name: value for name, value in given.items() if value is not None}
-        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **given)
-
-
-def _style_guidance(given: float | None, corrections: Corrections | None) -> float | None:
-    """The weight that is given, or that of a style that somebody asks for."""
-    asked = corrections is not None and corrections.style is not None
-    return STYLE_GUIDANCE if given is None and asked else given
+        given: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **{**asked_by(corrections), **given})

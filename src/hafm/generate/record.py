@@ -180,6 +180,7 @@ class Settings:
     ending_samples: int = 0
     coarse_guidance: float | None = None
     style_guidance: float | None = None
+    players_guidance: float | None = None
     engine: Literal["torch", "onnx"] = "torch"
 
     @property
@@ -191,6 +192,7 @@ class Settings:
             guidance=self.guidance,
             guide_guidance=self.guide_guidance,
             style_guidance=self.style_guidance,
+            players_guidance=self.players_guidance,
         )
 
 
@@ -258,7 +260,7 @@ class GenerationRecord:
         for name in ("intro_samples", "ending_samples"):
             if not values["settings"][name]:
                 del values["settings"][name]
-        own = ("guide_guidance", "coarse_guidance", "style_guidance")
+        own = ("guide_guidance", "coarse_guidance", "style_guidance", "players_guidance")
         for name, default in (*((name, None) for name in own), ("engine", "torch")):
             if values["settings"][name] == default:  # as records were written that knew of none
                 del values["settings"][name]

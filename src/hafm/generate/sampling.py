@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hafm.errors import BundleError, UsageError
 
-__all__ = ["LIKELIEST", "Chosen", "SamplingSettings", "sample"]
+__all__ = ["LIKELIEST", "Chosen", "Sampling", "SamplingSettings", "sample"]
 
 _VECTOR = 16
 """Numbers of float64 that the widest loop of any processor takes at a time, twice over."""
@@ -38,13 +38,16 @@ class SamplingSettings:
             costs half), more follows the condition more closely.
         guide_guidance: a scale of the guide's own (``hafm.generate.guidance``), which costs half as much
             again; None for that of everything.
-        style_guidance: a scale of the guide's style, which costs as much; None for that of the guide.
+        style_guidance, players_guidance: scales of the guide's style, and of who plays, each of which costs
+            as much; None for that of the guide.
 
     Raises:
         UsageError: a value is out of range.
 
-    >>> SamplingSettings(temperature=0.0)
-    SamplingSettings(temperature=0.0, top_k=250, guidance=3.0, guide_guidance=None, style_guidance=None)
+    >>> SamplingSettings(guidance=-1.0)
+    Traceback (most recent call last):
+    ...
+    hafm.errors.UsageError: The guidance is -1.0; it must be a number of 0 or more.
     """
 
     temperature: float = 0.9
@@ -52,9 +55,13 @@ class SamplingSettings:
     guidance: float = 3.0
     guide_guidance: float | None = None
     style_guidance: float | None = None
+    players_guidance: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "guidance", "guide_guidance", "style_guidance"):
+        for name in (
+            *("temperature", "guidance"),
+            *("guide_guidance", "style_guidance", "players_guidance"),
+        ):
             value = getattr(self, name)
             if value is not None and (not math.isfinite(value) or value < 0):
                 words = name.replace("_", " ")
@@ -76,6 +83,15 @@ class Chosen(TypedDict, total=False):
     temperature: float | None
     top_k: int | None
     guidance: float | None
+
+
+class Sampling(Chosen, total=False):
+    """All of it: what `Accompanist.generate` takes beside the vocal and the lead sheet."""
+
+    guide_guidance: float | None
+    coarse_guidance: float | None
+    style_guidance: float | None
+    players_guidance: float | None
 
 
 def sample(

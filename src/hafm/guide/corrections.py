@@ -1,4 +1,4 @@
-"""What a user knows better than the analyser: a tempo, a meter, a key, chords.
+"""What a user knows better than the analyser: a tempo, a meter, a key, chords; and how the band is to play.
 
 In: `Corrections`, and a `LeadSheet` or what there is of one. Out: the sheet with them.
 
@@ -35,7 +35,16 @@ from hafm.guide.grid import (
     with_meters,
     without_beats,
 )
-from hafm.guide.lead_sheet import STYLES, KeyChange, LeadSheet, MeterChange, Origin, parse_meter
+from hafm.guide.lead_sheet import (
+    PLAYERS,
+    STYLES,
+    KeyChange,
+    LeadSheet,
+    MeterChange,
+    Origin,
+    PlayingSpan,
+    parse_meter,
+)
 from hafm.jsonfile import unknown_name
 
 __all__ = ["Corrections", "corrected", "parse_key"]
@@ -67,10 +76,11 @@ class Corrections:
         chords: a chart (`hafm.guide.chart`), repeated to the end.
         transpose_chords: semitones that chords sound higher than they are written, -11 to 11: a capo.
         style: one of `hafm.guide.lead_sheet.STYLES`.
+        players: who plays, as in `bass harmony` or `all`; with changes at bars, as in `harmony, all@5`.
 
     Raises:
         UsageError: a value is out of range, or two contradict each other.
-        LeadSheetError: a chart, meter or key is not understood.
+        LeadSheetError: a chart, meter, key or player is not understood.
 
     >>> Corrections(free_time=True, bpm=92)
     Traceback (most recent call last):
@@ -88,6 +98,7 @@ class Corrections:
     chords: str | None = None
     transpose_chords: int = 0
     style: str | None = None
+    players: str | None = None
 
     def __post_init__(self) -> None:
         for value, name, low, high in (
@@ -105,7 +116,7 @@ class Corrections:
         if self.style is not None and self.style not in STYLES:
             near = unknown_name(self.style, STYLES)
             raise UsageError(f"there is no style {self.style!r}{near}; choose {', '.join(STYLES)}")
-        _ = (self.chart, self.meters, self.keys)  # refuses what is not understood
+        _ = (self.chart, self.meters, self.keys, self.line_ups)  # refuses what is not understood
 
     def _refuse(self, holds: bool, others: tuple[str, ...], reason: str) -> None:
         for name in others if holds else ():
@@ -130,6 +141,11 @@ class Corrections:
     def keys(self) -> tuple[tuple[int, KeyChange], ...]:
         """The keys, and from which bar each holds, counted from 1."""
         return tuple((bar, parse_key(label)) for bar, label in _at_bars("--key", self.key))
+
+    @cached_property
+    def line_ups(self) -> tuple[tuple[int, tuple[str, ...]], ...]:
+        """Who plays, and from which bar on, counted from 1."""
+        return tuple((bar, _players(label)) for bar, label in _at_bars("--players", self.players))
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -209,16 +225,8 @@ class Corrections:
         """
         if not self.keys:
             return sheet
-        bars = bars_of(sheet) if len(self.keys) > 1 else ()
-        last = self.keys[-1][0]
-        if last > max(len(bars), 1):
-            raise LeadSheetError(
-                f"the key changes at bar {last}, and there are {len(bars)} bars; give a bar that is there"
-            )
-        keys = (
-            replace(key, start_seconds=bars[bar - 1].beats[0] if number else 0.0)
-            for number, (bar, key) in enumerate(self.keys)
-        )
+        starts = self._starts("key changes", [bar for bar, _ in self.keys], sheet)
+        keys = (replace(key, start_seconds=start) for start, (_, key) in zip(starts, self.keys, strict=True))
         return replace(sheet, keys=tuple(keys), origins={**sheet.origins, "key": Origin()})
 
     def with_chart(self, sheet: LeadSheet) -> LeadSheet:
@@ -230,12 +238,35 @@ class Corrections:
         return sheet if self.chart is None else put_on(sheet, self.chart)
 
     def finished(self, sheet: LeadSheet) -> LeadSheet:
-        """The sheet with its chords transposed and in the style that is given: what comes last."""
+        """The sheet with chords transposed, and with the style and the players that are given.
+
+        Raises:
+            LeadSheetError: the players change at a bar that the sheet does not have.
+        """
         if self.transpose_chords:
             sheet = replace(sheet, chords=sheet.transposed(self.transpose_chords).chords)
         if self.style is not None:
             sheet = replace(sheet, style=self.style, origins={**sheet.origins, "style": Origin()})
-        return sheet
+        return self._with_players(sheet) if self.line_ups else sheet
+
+    def _with_players(self, sheet: LeadSheet) -> LeadSheet:
+        starts = self._starts("players change", [bar for bar, _ in self.line_ups], sheet)
+        ends = (*starts[1:], sheet.duration_seconds)
+        spans = tuple(
+            PlayingSpan.of(start, end, players)
+            for start, end, (_, players) in zip(starts, ends, self.line_ups, strict=True)
+        )
+        return replace(sheet, arrangement=spans, origins={**sheet.origins, "arrangement": Origin()})
+
+    @staticmethod
+    def _starts(what: str, numbers: list[int], sheet: LeadSheet) -> list[float]:
+        """When each of these bars begins, counted from 1; the first begins with the sheet."""
+        bars = bars_of(sheet) if len(numbers) > 1 else ()
+        if numbers[-1] > max(len(bars), 1):
+            raise LeadSheetError(
+                f"the {what} at bar {numbers[-1]}, and there are {len(bars)} bars; give a bar that is there"
+            )
+        return [0.0, *(bars[number - 1].beats[0] for number in numbers[1:])]
 
 
 def corrected(sheet: LeadSheet, corrections: Corrections) -> LeadSheet:
@@ -291,6 +322,24 @@ def parse_key(text: str) -> KeyChange:
         raise LeadSheetError(f"key {text!r}: is it {tonic.capitalize()} or {tonic.capitalize()}m? write that")
     parse_note(tonic.capitalize())
     return KeyChange(0.0, tonic.capitalize(), mode)
+
+
+def _players(label: str) -> tuple[str, ...]:
+    """Who plays, of a text.
+
+    >>> _players("harmony+bass"), _players("all")
+    (('bass', 'harmony'), ('drums', 'bass', 'harmony', 'melody'))
+    """
+    names = label.lower().replace("+", " ").split()
+    for name in names:
+        if name not in (*PLAYERS, "all"):
+            near = unknown_name(name, (*PLAYERS, "all"))
+            raise LeadSheetError(
+                f"there is no player {name!r}{near}; choose of {', '.join(PLAYERS)}, with spaces between them"
+            )
+    if not names:
+        raise LeadSheetError(f"--players names nobody; choose of {', '.join(PLAYERS)}, or write all")
+    return tuple(player for player in PLAYERS if player in names or "all" in names)
 
 
 def _at_bars(option: str, text: str | None) -> list[tuple[int, str]]:

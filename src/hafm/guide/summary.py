@@ -167,8 +167,8 @@ def resting_players(sheet: LeadSheet | None) -> tuple[str, ...]:
     if not named:
         return ()
     return (
-        f"the band is smaller where the voice is thin, without {', '.join(named)}; to change that, edit "
-        "arrangement in lead-sheet.json and give it with --guide",
+        f"the band is smaller where the voice is thin, without {', '.join(named)}; to change that, "
+        "say who plays with --players",
     )
 
 

@@ -46,13 +46,20 @@ def play(accompanist: "Accompanist", task: Play, report: Report) -> dict[str, An
     """
     from hafm.audio.io import read_audio
     from hafm.generate.accompaniment import RECORD_FILE
-    from hafm.generate.guidance import style_guidance
+    from hafm.generate.guidance import asked_in
+    from hafm.generate.sampling import Sampling
     from hafm.generate.steps import follows_sheets
 
     report("opening", 0.0, None)
     vocal, bundle = task.folder / "vocal.wav", accompanist.bundle
     seconds = read_audio(vocal).seconds
     sheet = lead_sheet_from_json(task.sheet, where="the lead sheet")
+    sampling: Sampling = {
+        "temperature": task.temperature,
+        "guidance": task.guidance,
+        "guide_guidance": task.guide_guidance,
+        **asked_in(sheet),
+    }
     if task.again is not None:
         of_take, _, (start, end) = task.again
         made = accompanist.regenerate(
@@ -61,13 +68,10 @@ def play(accompanist: "Accompanist", task: Play, report: Report) -> dict[str, An
             end_seconds=min(end, seconds),
             vocal=vocal,
             seed=task.seed,
-            temperature=task.temperature,
-            guidance=task.guidance,
-            guide_guidance=task.guide_guidance,
-            style_guidance=style_guidance(sheet),
             guide=sheet,
             skip_fine=task.skip_fine,
             on_progress=_progress(bundle, task, end - start + _AROUND_SECONDS, report),
+            **sampling,
         )
         report("joining", 0.96, None)
         _save(made, task, task.first_number, {})
@@ -76,13 +80,10 @@ def play(accompanist: "Accompanist", task: Play, report: Report) -> dict[str, An
         vocal,
         takes=task.takes,
         seed=task.seed,
-        temperature=task.temperature,
-        guidance=task.guidance,
-        guide_guidance=task.guide_guidance,
-        style_guidance=style_guidance(sheet),
         guide=sheet if follows_sheets(bundle) else None,
         skip_fine=task.skip_fine,
         on_progress=_progress(bundle, task, seconds, report),
+        **sampling,
     )
     report("comparing", 0.95, None)
     scores = _scores(takes)
