@@ -7,6 +7,7 @@ import soundfile
 import symusic
 
 from hafm.app.cli import run
+from hafm.guide.lead_sheet import PLAYERS
 from hafm.guide.sheet_files import read_lead_sheet
 from tests.app.conftest import tree
 from tests.test_docs import ROOT, commands
@@ -15,7 +16,7 @@ from tests.unchecked import unchecked
 
 SECONDS = 13.6
 
-pytestmark = pytest.mark.slow  # the band plays five times
+pytestmark = pytest.mark.slow  # the band plays six times
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,8 @@ def test_the_edited_chord_is_played_and_the_typed_ones_are(walked: Path) -> None
     assert direct.chords[0].start_seconds == direct.downbeats[0]
     waltz = read_lead_sheet(walked / "waltz" / "lead-sheet.json", duration_seconds=SECONDS)
     assert waltz.style == "waltz"
+    growing = read_lead_sheet(walked / "growing" / "lead-sheet.json", duration_seconds=SECONDS)
+    assert [span.players for span in growing.arrangement] == [("bass",), PLAYERS]
 
 
 def test_the_midi_of_the_band_has_its_tracks_and_the_songs_seconds(walked: Path) -> None:
