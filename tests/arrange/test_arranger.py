@@ -116,6 +116,18 @@ def test_who_plays_is_taken_from_the_sheet() -> None:
         assert bool(late) == (each.stem in ("drums", "harmony")), each.role
 
 
+def test_who_plays_holds_before_the_first_downbeat_too() -> None:
+    sheet = song(24.0, first_beat=1.1)  # more than half of the bar before it is cut off
+    first, *others = sheet.chords
+    sheet = replace(sheet, chords=(replace(first, start_seconds=0.0), *others))
+    spans = (PlayingSpan.of(0.0, 24.0, ("bass",)),)
+    early = [
+        {each.stem for each in arrange_sheet(asked, style="rock").parts if each.events[0][0] < 1.0}
+        for asked in (sheet, replace(sheet, arrangement=spans))
+    ]
+    assert early == [{"harmony"}, set()]
+
+
 @pytest.mark.long
 def test_the_fuller_the_voice_the_larger_the_band_unless_somebody_says_who_plays() -> None:
     sheet = song(48.0, first_beat=0.6)  # bars of 2.4 s, sections of 9.6 s from the third bar on

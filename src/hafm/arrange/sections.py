@@ -202,7 +202,7 @@ def _roles(bar: Bar, sheet: LeadSheet, section: Section) -> frozenset[str]:
     """Who plays in a bar: whom somebody named, or whom the energy asks for."""
     if sheet.origin("arrangement").source == "estimated":
         return section.roles
-    span = _playing(sheet.arrangement, 0.5 * (bar.start_seconds + bar.end_seconds))
+    span = _playing(sheet.arrangement, 0.5 * (max(bar.start_seconds, 0.0) + bar.end_seconds))
     if span is None:
         return section.roles
     named = {
