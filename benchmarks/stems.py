@@ -4,9 +4,9 @@
 
 In: rendered pairs. Out: tables in Markdown, and a line of JSON. For each test song the model plays the whole
 band, which is parted (`hafm generate --stems`); 10 s, one take. With `--asked` it plays four times more, to a
-sheet that says that drums, bass, harmony or melody alone play in every bar, with a weight for who plays (that
-of the other guidance, 2, is as trained). How well bands are parted whose
-stems are known, `benchmarks.parting` measures.
+sheet that says that drums, bass, harmony or melody alone play in every bar, with the weight that who plays
+has where somebody says so; with `--as-trained`, without it. How well bands are parted whose stems are known,
+`benchmarks.parting` measures.
 
 Who is heard, per 2 s, says a detector that was trained on true bands and sub-mixes (logistic regression on
 `MelModulation`, one per player; truth: who plays in at least half of the window, or in none of it). How often
@@ -198,13 +198,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=800, help="that the detector learns from")
     parser.add_argument("--songs", type=int, default=20, help="that the model makes stems for")
     parser.add_argument("--rows", type=int, default=10, help="songs in one batch")
-    parser.add_argument(
-        "--asked",
-        type=float,
-        nargs="?",
-        const=PLAYERS_GUIDANCE,
-        help="each player asked for alone, too, with this weight",
-    )
+    parser.add_argument("--asked", action="store_true", help="each player asked for alone, too")
+    parser.add_argument("--as-trained", action="store_true", help="and no weight for who plays")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -224,11 +219,10 @@ def main() -> None:
     bands = played(accompanist, clips, whole, options.rows)
     separator = builtin_separator()
     parted = [separator.separate(band[None], RATE) for band in bands]
+    weight = None if options.as_trained else PLAYERS_GUIDANCE
     stems = {
-        player: played(
-            accompanist, clips, [alone(sheet, player) for sheet in truths], options.rows, options.asked
-        )
-        for player in (() if options.asked is None else PLAYERS)
+        player: played(accompanist, clips, [alone(sheet, player) for sheet in truths], options.rows, weight)
+        for player in (PLAYERS if options.asked else ())
     }
     renderings = [
         arrange_sheet(replace(sheet, arrangement=()), seed=seed, excerpt=True).render(sample_rate=RATE)

@@ -58,10 +58,7 @@ class SamplingSettings:
     players_guidance: float | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            *("temperature", "guidance"),
-            *("guide_guidance", "style_guidance", "players_guidance"),
-        ):
+        for name in ("temperature", "guidance", "guide_guidance", "style_guidance", "players_guidance"):
             value = getattr(self, name)
             if value is not None and (not math.isfinite(value) or value < 0):
                 words = name.replace("_", " ")
