@@ -17,6 +17,9 @@ beside its floor: the same measure with the sheet of other songs.
                                   chords
     none                          share of songs without beats (they count as 0 elsewhere)
 
+A second table sets what the analyser says of its own parts beside how right they are, in quarters of the
+songs.
+
 Real vocals are judged by the beats that `hafm.evaluate.fit.beats` finds in the true accompaniment, which is
 itself right for part of them: the band analyser's row, on the accompaniments, says how far the two agree.
 """
@@ -37,7 +40,7 @@ from hafm.data.collection.truth import lead_sheet_of_truth
 from hafm.evaluate.fit.beats import beat_f_measure, track_beats
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.guide.analyser import Analyser
-from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.lead_sheet import LeadSheet, PartName
 from hafm.stages.analysers import AnalyserName, read_analyser
 
 Floats = NDArray[np.float64]
@@ -45,6 +48,8 @@ Row = Mapping[str, float]
 
 RATIOS = (1, 2, 1 / 2, 3, 1 / 3, 3 / 2, 2 / 3)
 OTHERS = 10
+RIGHT_BY: Mapping[PartName, str] = {"beats": "beats", "bars": "downbeats", "key": "key", "chords": "root"}
+"""By which measure a part of the sheet is right."""
 LONG_NOTE_SECONDS = 0.16
 STEP_SECONDS = 0.02
 
@@ -167,22 +172,42 @@ def show(title: str, rows: Sequence[Row], floors: Sequence[Row]) -> dict[str, ob
     return figures
 
 
-def rendered(analyser: Analyser, side: str, folder: Path, limit: int | None) -> dict[str, object]:
-    """The table of rendered songs."""
+def show_confidence(sheets: Sequence[LeadSheet], rows: Sequence[Row]) -> None:
+    """Prints how sure the analyser is of a part, and how right it is, in quarters of the songs."""
+    print("\n| part, right by | least sure quarter: said, right | | | surest |\n|---|---|---|---|---|")
+    for part, measure in RIGHT_BY.items():
+        found = [
+            (sheet.origin(part).confidence, row[measure]) for sheet, row in zip(sheets, rows, strict=True)
+        ]
+        quarters = np.array_split(np.array(sorted(found)), 4)
+        means = [quarter.mean(axis=0) for quarter in quarters]
+        print(f"| {part}, {measure} | {' | '.join(f'{said:.2f}, {right:.2f}' for said, right in means)} |")
+
+
+def rendered(
+    analyser: Analyser, side: str, folder: Path, limit: int | None, seconds: float | None
+) -> dict[str, object]:
+    """The tables of rendered songs."""
     rows, sheets, references = [], [], []
     for path in sorted(folder.glob("*.json"))[:limit]:
         truth = json.loads(path.read_text(encoding="utf-8"))
         true = lead_sheet_of_truth(truth)
+        sound, rate = read_mono(path.with_suffix(f".{side}.wav"))
+        if seconds is not None:
+            sound = sound[: round(seconds * rate)]
+            true = true.cropped(0.0, min(seconds, true.duration_seconds))
         if len(true.beats) < 4:
             continue
-        sheet = analyser.analyse(*read_mono(path.with_suffix(f".{side}.wav")))
+        sheet = analyser.analyse(sound, rate)
         downbeats = beat_f_measure(list(sheet.downbeats), list(true.downbeats))
         rows.append(
             {**beat_row(sheet, times_of(true)), "downbeats": downbeats, **harmony_row(sheet, true, truth)}
         )
         sheets.append(sheet)
         references.append(times_of(true))
-    return show(f"Rendered, {side}", rows, floor_rows(sheets, references))
+    figures = show(f"Rendered, {side}", rows, floor_rows(sheets, references))
+    show_confidence(sheets, rows)
+    return figures
 
 
 def real(analyser: Analyser, side: str, folder: Path) -> dict[str, object]:
@@ -211,6 +236,7 @@ def main() -> int:
     parser.add_argument("--real", type=Path)
     parser.add_argument("--only", choices=("vocal", "band"))
     parser.add_argument("--limit", type=int, help="rendered songs")
+    parser.add_argument("--seconds", type=float, help="of each rendered song; default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures = {}
@@ -218,7 +244,8 @@ def main() -> int:
     for name in names:
         analyser = read_analyser(options.analysers / f"{name}.safetensors")
         side = "vocal" if name == "vocal" else "instrumental"
-        figures[name] = {"rendered": rendered(analyser, side, options.pairs / options.split, options.limit)}
+        folder = options.pairs / options.split
+        figures[name] = {"rendered": rendered(analyser, side, folder, options.limit, options.seconds)}
         if options.real is not None:
             side = "vocals" if name == "vocal" else "accompaniment"
             figures[name]["real"] = real(analyser, side, options.real)

@@ -9,6 +9,7 @@ import torch
 from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.analyser import BAND, VOCAL, Analyser, AnalyserConfig
 from hafm.guide.beat_time import sample_ticks, tick_seconds
+from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, Origin
 from hafm.guide.network import Activations, AnalyserNetwork, NetworkConfig
 
@@ -116,7 +117,10 @@ def test_beats_and_bars_are_those_that_the_network_says(
     assert np.abs(found[:, None] - wanted).min(axis=0).max() < 0.03
     assert sheet.meters[0].beats_per_bar == beats_per_bar
     assert np.abs(np.array(sheet.downbeats) - 1.0).min() < 0.03
-    assert sheet.origin("beats").confidence > 0.9
+    assert 0.6 < sheet.origin("bars").confidence <= sheet.origin("beats").confidence
+    counted = whole.analyse(sung, RATE, corrections=Corrections(first_beat=1.0))
+    assert counted.origin("bars").source == "given"
+    assert counted.origin("beats").source == "estimated"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from hafm.errors import LeadSheetError
-from hafm.guide.beats import FASTEST_BPM, METERS, SLOWEST_BPM, find_beats, possible_tempi, track_bars
+from hafm.guide.beats import (
+    FASTEST_BPM,
+    METERS,
+    SLOWEST_BPM,
+    confidences,
+    find_beats,
+    possible_tempi,
+    track_bars,
+)
 from hafm.guide.lead_sheet import Beat
 
 
@@ -68,7 +76,22 @@ def test_known_beats_are_kept_and_continued() -> None:
     assert set(offbeat) <= set(found.beats)
     assert len(found.beats) > 30
     assert {after.position for after in found.beats} == {1, 2, 3}
-    assert found.confidence == 1.0
+    assert found.confidence == found.bar_confidence == 1.0
+
+
+def test_confidence_is_of_beats_of_bars_and_of_the_tempo() -> None:
+    beat, downbeat, times = click_track(120.0, 4)
+    found = [Beat(time, 1 + number % 4) for number, time in enumerate(times.tolist())]
+    beats, bars = confidences(beat, downbeat, found)
+    assert 0.5 < bars <= beats < 1
+    doubtful, _ = confidences(beat, downbeat, found, tempo_chance=0.3)
+    assert doubtful < beats
+    second = [Beat(each.seconds, each.position % 4 + 1) for each in found]
+    assert confidences(beat, downbeat, second)[0] == beats
+    assert confidences(beat, downbeat, second)[1] < bars / 2
+    late = [Beat(each.seconds + 0.25, each.position) for each in found]
+    assert max(confidences(beat, downbeat, late)) < beats / 2
+    assert 0 < min(confidences(beat, downbeat, [Beat(1.0, 2)], tempo_chance=0.0))
 
 
 def test_known_beats_that_no_tempo_passes_are_refused() -> None:

@@ -107,6 +107,7 @@ def test_the_first_beat_that_is_there_changes_nothing_after_it(sheet: LeadSheet,
     first = sheet.downbeats[number % len(sheet.downbeats)]
     moved = with_first_beat(sheet, first)
     after = [beat for beat in sheet.beats if beat.seconds >= first]
+    assume(all(abs(span.end_seconds - span.start_seconds - 1e-6) > 1e-9 for span in sheet.chords))
     assert np.allclose([beat.seconds for beat in moved.beats][-len(after) :], [b.seconds for b in after])
     assert positions(moved)[-len(after) :] == [beat.position for beat in after]
     starts, before = (

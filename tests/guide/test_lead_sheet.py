@@ -81,6 +81,13 @@ def test_parts_are_given_unless_it_says_otherwise() -> None:
     assert WALTZ.origin("chords") == Origin(source="estimated", confidence=0.7)
 
 
+def test_bars_come_from_where_the_beats_do_unless_it_says_otherwise() -> None:
+    guessed = Origin(source="estimated", confidence=0.6)
+    sheet = replace(WALTZ, origins={"beats": guessed})
+    assert sheet.origin("bars") == guessed
+    assert replace(WALTZ, origins={"beats": guessed, "bars": Origin()}).origin("bars") == Origin()
+
+
 def test_tempo_and_downbeats_follow_from_the_beats() -> None:
     assert WALTZ.tempo_bpm == 120
     assert WALTZ.downbeats == (0.75, 2.25)

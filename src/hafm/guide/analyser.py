@@ -35,7 +35,7 @@ from torch.nn.functional import pad
 
 from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.beat_time import at_rate, beginnings, sample_ticks, tick_seconds
-from hafm.guide.beats import METERS, Beats, find_beats, possible_tempi
+from hafm.guide.beats import KNOWN_TEMPO_CHANCE, METERS, Beats, find_beats, possible_tempi
 from hafm.guide.chords import (
     HARMONY_RATE,
     STAY_COST,
@@ -56,7 +56,7 @@ from hafm.guide.harmoniser import (
     key_rows,
     position_rows,
 )
-from hafm.guide.lead_sheet import KeyChange, LeadSheet, MeterChange, Origin
+from hafm.guide.lead_sheet import KeyChange, LeadSheet, MeterChange, Origin, PartName
 from hafm.guide.network import SAMPLES_PER_TICK, TICKS_PER_BEAT, Activations, AnalyserNetwork, NetworkConfig
 from hafm.guide.steady import find_steady_beats
 from hafm.rates import SEMANTIC_RATE
@@ -272,8 +272,10 @@ class Analyser:
             raise LeadSheetError("the lead sheet has beats, and --bpm says others; leave one out")
         features = self.features(waveform, sample_rate)
         bpm = _known_tempo(known, corrections, tempo_bpm)
-        heard = self.hear(features, self.tempo(features) if bpm is None else bpm)
-        known = _with_beats(known, heard, corrections, is_known=bpm is not None)
+        is_known = bpm is not None
+        bpm, tempo_chance = self.tempo(features) if bpm is None else (bpm, KNOWN_TEMPO_CHANCE)
+        heard = self.hear(features, bpm)
+        known = _with_beats(known, heard, corrections, is_known=is_known, tempo_chance=tempo_chance)
         known = corrections.with_chart(corrections.with_keys(known))
         find = self._heard_harmony if self._harmoniser is None else self._melody_harmony
         return corrections.finished(_with_harmony(known, find(known, features, heard)))
@@ -344,15 +346,18 @@ class Analyser:
         sound = resample(waveform[None].float(), sample_rate, self._features.sample_rate)
         return self._features.extract(sound)[0]
 
-    def tempo(self, features: Float[Tensor, "F D"]) -> float:
-        """The likeliest tempo of a sound, in beats per minute.
+    def tempo(self, features: Float[Tensor, "F D"]) -> tuple[float, float]:
+        """The likeliest tempo of a sound, in beats per minute, and its chance among those worth a try.
 
         Args:
             features: see `features`.
         """
         tempi = possible_tempi(features[:, _VOWEL_ONSETS].numpy())
-        scores = {bpm: prior + self.tempo_score(features, bpm) for bpm, prior in tempi.items()}
-        return max(scores, key=lambda bpm: scores[bpm], default=_MIDDLING_BPM)
+        if not tempi:
+            return _MIDDLING_BPM, 0.0
+        scores = np.array([prior + self.tempo_score(features, bpm) for bpm, prior in tempi.items()])
+        chances = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        return list(tempi)[chances.argmax()], float(chances.max())
 
     def tempo_score(self, features: Float[Tensor, "F D"], bpm: float) -> float:
         """The network's log-odds that a tempo is that of the beat; comparable between tempi of one sound.
@@ -460,7 +465,9 @@ def _overlapped(windows: Tensor, starts: Sequence[int]) -> Tensor:
     return total / weight
 
 
-def _with_beats(known: LeadSheet, heard: Heard, corrections: Corrections, *, is_known: bool) -> LeadSheet:
+def _with_beats(
+    known: LeadSheet, heard: Heard, corrections: Corrections, *, is_known: bool, tempo_chance: float
+) -> LeadSheet:
     """The sheet with its beats and bars: those that are known and those that are found, corrected.
 
     Args:
@@ -468,6 +475,7 @@ def _with_beats(known: LeadSheet, heard: Heard, corrections: Corrections, *, is_
         heard: at the tempo that is known or found.
         corrections: see `Analyser.analyse`.
         is_known: whether somebody said how fast it goes.
+        tempo_chance: how likely the tempo is that was found.
     """
     if corrections.free_time:
         return without_beats(known)
@@ -489,7 +497,13 @@ def _with_beats(known: LeadSheet, heard: Heard, corrections: Corrections, *, is_
     else:
         meters = dict.fromkeys(possible if given_meters else (likeliest,), 1.0)
         found = find_beats(
-            heard.beat, downbeat, bpm=heard.bpm, is_known=is_known, known=known.beats, meters=meters
+            heard.beat,
+            downbeat,
+            bpm=heard.bpm,
+            is_known=is_known,
+            tempo_chance=tempo_chance,
+            known=known.beats,
+            meters=meters,
         )
     if found is None:
         return corrections.on_beats(known)  # which refuses what only beats could have
@@ -501,9 +515,11 @@ def _with_beats(known: LeadSheet, heard: Heard, corrections: Corrections, *, is_
                 beats = tuple(beat for beat in beats if beat.seconds <= last)
         return corrections.on_beats(replace(known, beats=beats))
     is_given = corrections.bpm is not None and corrections.first_beat is not None
-    origin = Origin() if is_given else Origin(source="estimated", confidence=found.confidence)
+    origins = dict(known.origins)
+    said: Mapping[PartName, float] = {"beats": found.confidence, "bars": found.bar_confidence}
+    for part, confidence in said.items():
+        origins[part] = Origin() if is_given else Origin(source="estimated", confidence=confidence)
     meter = given_meters[0] if len(given_meters) == 1 else MeterChange(0.0, found.beats_per_bar, 4)
-    origins = {**known.origins, "beats": origin}
     sheet = replace(known, beats=beats, meters=(replace(meter, start_seconds=0.0),), origins=origins)
     if corrections.bpm is None:
         return corrections.on_beats(sheet, moves_chords=False)  # they were given in seconds, without bars

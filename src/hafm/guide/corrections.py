@@ -195,6 +195,7 @@ class Corrections:
             sheet = at_double_time(sheet)
         if self.first_beat is not None:
             sheet = with_first_beat(sheet, self.first_beat, moves_chords=moves_chords)
+            sheet = replace(sheet, origins={**sheet.origins, "bars": Origin()})
         return with_meters(sheet, self.meters) if self.meters else sheet
 
     def on_steady_beats(self, sheet: LeadSheet) -> LeadSheet:

@@ -247,8 +247,7 @@ def at_double_time(sheet: LeadSheet) -> LeadSheet:
 
 def without_beats(sheet: LeadSheet) -> LeadSheet:
     """The sheet in free time: no beats, no meter; all else as it was."""
-    origins = dict(sheet.origins)
-    origins.pop("beats", None)
+    origins = {part: origin for part, origin in sheet.origins.items() if part not in ("beats", "bars")}
     return replace(sheet, beats=(), meters=(), origins=origins)
 
 

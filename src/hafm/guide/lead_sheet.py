@@ -64,9 +64,9 @@ STYLES = (
 )
 """What a style can be; the order is that of the guide's channels and never changes."""
 
-PartName: TypeAlias = Literal["beats", "key", "chords", "arrangement", "style"]
+PartName: TypeAlias = Literal["beats", "bars", "key", "chords", "arrangement", "style"]
 PARTS: tuple[PartName, ...] = get_args(PartName)
-"""What a sheet consists of. `beats` are known together with their meters."""
+"""What a sheet consists of. `bars` are which beats begin one, and the meter; `beats` are when they are."""
 
 Player: TypeAlias = Literal["drums", "bass", "harmony", "melody"]
 PLAYERS: tuple[Player, ...] = get_args(Player)
@@ -276,7 +276,7 @@ class LeadSheet:
         arrangement: the same.
         style: one of `STYLES`; None is unknown.
         sections: as the chords.
-        origins: of the parts; one that is missing was given.
+        origins: of the parts; one that is missing was given, but bars come from where the beats do.
 
     Raises:
         LeadSheetError: something of that does not hold; the message names the item, counted from 1.
@@ -301,6 +301,8 @@ class LeadSheet:
 
     def origin(self, part: PartName) -> Origin:
         """Where a part comes from."""
+        if part == "bars" and part not in self.origins:
+            part = "beats"
         return self.origins.get(part, Origin())
 
     @property

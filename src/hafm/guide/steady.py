@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from hafm.guide.beats import METERS, Beats, beat_confidence, downbeat_share
+from hafm.guide.beats import METERS, Beats, confidences, downbeat_share
 from hafm.guide.grid import steady_beats
 from hafm.rates import SEMANTIC_RATE
 
@@ -67,10 +67,8 @@ def find_steady_beats(
         beats_per_bar=beats_per_bar,
         duration_seconds=duration_seconds,
     )
-    confidence = 1.0
-    if first_beat is None:
-        confidence = beat_confidence(beat, np.array([each.seconds for each in beats]))
-    return Beats(beats=beats, beats_per_bar=beats_per_bar, confidence=confidence)
+    confidence, of_bars = (1.0, 1.0) if first_beat is not None else confidences(beat, downbeat, beats)
+    return Beats(beats=beats, beats_per_bar=beats_per_bar, confidence=confidence, bar_confidence=of_bars)
 
 
 def _phase(beat: Floats, period: float) -> float:

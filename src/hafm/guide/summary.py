@@ -2,7 +2,7 @@
 
 In: a `LeadSheet`. Out: text.
 
-    92 bpm, 4/4, A minor, first downbeat 1.37 s; a guess: where bars begin (64 %: --first-beat)
+    92 bpm, 4/4, A minor, first downbeat 1.37 s; a guess: where bars begin (41 %: --first-beat)
 
     [Verse]
      1  | Am        | F         | C    G/B  | %         |          four bars per row, numbered at its start;
@@ -13,13 +13,13 @@ analyser's confidence, the chance that it is right as far as it can tell.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from hafm.guide.bars import bars_of
 from hafm.guide.chart import bars_as_text, lines_of_bars, players_of_bar
 from hafm.guide.chord_symbol import symbol_of
-from hafm.guide.lead_sheet import PLAYERS, KeyChange, LeadSheet, Player
+from hafm.guide.lead_sheet import PLAYERS, KeyChange, LeadSheet, PartName, Player
 from hafm.words import clock
 
 __all__ = [
@@ -38,10 +38,11 @@ _EVEN_SECONDS = 1e-6
 _LEAST_WIDTH = 9
 _MOST_NAMED = 4
 _ABOVE_OCTAVE = re.compile(r"9|1[0-3]")
-_SETTLED_BY = {
-    "beats": "--bpm, --half-time, --double-time, --first-beat",
-    "key": "--key",
-    "chords": "--chords",
+_SETTLED_BY: Mapping[PartName, tuple[str, str]] = {
+    "beats": ("beats", "--bpm, --half-time, --double-time"),
+    "bars": ("where bars begin", "--first-beat"),
+    "key": ("key", "--key"),
+    "chords": ("chords", "--chords"),
 }
 
 
@@ -69,16 +70,17 @@ def headline(sheet: LeadSheet) -> str:
 
 def unsure(sheet: LeadSheet) -> tuple[str, ...]:
     """What may well be wrong, each with the options that settle it."""
-    doubts = []
-    for part, known in (("beats", sheet.beats), ("key", sheet.keys), ("chords", sheet.chords)):
-        origin = sheet.origin(part)  # type: ignore[arg-type]
-        if not known or origin.source == "given" or origin.confidence >= SURE:
-            continue
-        what, options = part, _SETTLED_BY[part]
-        if part == "beats" and _is_even(sheet):
-            what, options = "where bars begin", "--first-beat"
-        doubts.append(f"{what} ({100 * origin.confidence:.0f} %: {options})")
-    return tuple(doubts)
+    known: Mapping[PartName, bool] = {
+        "beats": bool(sheet.beats) and not _is_even(sheet),  # even ones move with their bars
+        "bars": bool(sheet.beats),
+        "key": bool(sheet.keys),
+        "chords": bool(sheet.chords),
+    }
+    return tuple(
+        f"{what} ({100 * sheet.origin(part).confidence:.0f} %: {options})"
+        for part, (what, options) in _SETTLED_BY.items()
+        if known[part] and sheet.origin(part).source == "estimated" and sheet.origin(part).confidence < SURE
+    )
 
 
 def _is_even(sheet: LeadSheet) -> bool:

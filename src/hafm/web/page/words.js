@@ -77,7 +77,7 @@ export const WORDS = {
   listen_again: "Find the beat again",
   no_beat: "No steady beat was found. Tap it, or type the tempo.",
   unsure: (what) => `Not sure about the ${what}: please check.`,
-  parts: { beats: "beat", chords: "chords", key: "key" },
+  parts: { beats: "beat", bars: "bars", chords: "chords", key: "key" },
 
   marked: (first, last) => (first === last ? `Bar ${first} is marked` : `Bars ${first} to ${last} are marked`),
   without_drums: "No drums here",
