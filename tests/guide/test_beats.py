@@ -91,7 +91,7 @@ def test_confidence_is_of_beats_of_bars_and_of_the_tempo() -> None:
     assert confidences(beat, downbeat, second)[1] < bars / 2
     late = [Beat(each.seconds + 0.25, each.position) for each in found]
     assert max(confidences(beat, downbeat, late)) < beats / 2
-    assert 0 < min(confidences(beat, downbeat, [Beat(1.0, 2)], tempo_chance=0.0))
+    assert min(confidences(beat, downbeat, [Beat(1.0, 2)], tempo_chance=0.0)) > 0
 
 
 def test_known_beats_that_no_tempo_passes_are_refused() -> None:
