@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from hafm.app import cli
-from hafm.app.command import Command, Range, Required, option, register
+from hafm.app.command import Command, Range, argument, flag, option, register
 from hafm.errors import UsageError
 
 SEEN: list[Any] = []
@@ -18,18 +18,18 @@ SEEN: list[Any] = []
 
 @dataclass(frozen=True, kw_only=True)
 class Loud(Command):
-    level: Annotated[float | None, option("How loud.", metavar="X", panel="Sound"), Range(-60, 0)] = None
+    level: float | None = option("How loud.", "X", "Sound", within=Range(-60, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sing(Loud):
     """Sing a scale."""
 
-    song: Annotated[Path | None, typer.Argument()] = None
-    output: Annotated[Path, option("Where to.", "-o", "--output", metavar="X"), Required("no output")]
-    takes: Annotated[int, option("How many.", metavar="N"), Range(1, 32)] = 1
-    speed: Annotated[float, option("How fast.", metavar="X"), Range(0, open=True)] = 1.0
-    every: Annotated[bool, option("All notes.", "--all")] = False
+    song: Path | None = argument("What to sing.", "[SONG]", default=None)
+    output: Path = option("Where to.", "X", spelt=["-o", "--output"], required="no output")
+    takes: int = option("How many.", "N", default=1, within=Range(1, 32))
+    speed: float = option("How fast.", "X", default=1.0, within=Range(0, open=True))
+    every: bool = flag("All notes.", spelt=["--all"])
 
     def check(self) -> None:
         if self.every and self.takes > 1:

@@ -15,10 +15,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hafm.app import options
-from hafm.app.command import option
+from hafm.app.command import argument, flag
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import WRITTEN
 from hafm.app.sheet_command import SheetCommand
@@ -90,15 +90,13 @@ class Analyse(SheetCommand):
     What a voice alone tells is a guess: look at it, correct it, and give it to hafm generate with --guide.
     """
 
-    vocal: Annotated[Path | None, options.argument(options.VOCALS, "[VOCAL]")] = None
-    start: options.Start = None
-    seconds: options.Seconds = None
-    output: options.Output
-    overwrite: options.Overwrite = False
-    no_click: Annotated[
-        bool, option("Leave out click.wav, which is as large as the vocal.", "--no-click", panel=WRITTEN)
-    ] = False
-    bundle: options.Bundle = "builtin"
+    vocal: Path | None = argument(options.VOCALS, "[VOCAL]", default=None)
+    start: float | None = options.start()
+    seconds: float | None = options.seconds()
+    output: Path = options.output()
+    overwrite: bool = options.overwrite()
+    no_click: bool = flag("Leave out click.wav, which is as large as the vocal.", WRITTEN)
+    bundle: str = options.bundle()
 
     examples: ClassVar = (
         "hafm analyse vocal.wav -o sheet/",

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hafm.app import options
 from hafm.app.arrange_job import is_sheet, job_of
 from hafm.app.arrange_result import ArrangeOutcome, notes_on
-from hafm.app.command import Range, option
+from hafm.app.command import Range, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.app.sheet_command import SheetCommand
 from hafm.errors import OutputError, UsageError
@@ -53,66 +53,51 @@ class Arrange(SheetCommand):
     is played as it is. Either way, what you know better holds.
     """
 
-    source: Annotated[
-        Path | None,
-        options.argument(
-            "A recording of one voice (wav, flac, mp3, ...), or a lead sheet (json, mid, lab, beats, chart).",
-            "[VOCAL|SHEET]",
-        ),
-    ] = None
-    start: options.Start = None
-    seconds: options.Seconds = None
-    excerpt: Annotated[
-        bool,
-        option(
-            "The song goes on before and after: begin at once, and end without a last chord.",
-            "--excerpt",
-            panel=options.SOUND,
-        ),
-    ] = False
-    replay: Annotated[
-        Path | None,
-        option(
-            "Make an earlier arrangement again, to the byte: its arrangement.json.",
-            metavar="FILE",
-            panel=options.SOUND,
-            default=False,
-        ),
-    ] = None
-    output: options.Output
-    overwrite: options.Overwrite = False
-    format: options.Format = "wav"
-    stems: options.Stems = False
-    balance: options.Balance = None
-    loudness: options.Loudness = None
-    style: Annotated[
-        str | None,
-        option(
-            "pop (what suits tempo and meter), rock, ballad, disco, funk, bossa, reggae, trap, folk, synth, "
-            "shuffle, unplugged or waltz.",
-            metavar="NAME",
-            panel=options.MADE,
-            default="the sheet's, or pop",
-        ),
-    ] = None
-    seed: Annotated[
-        int,
-        option("Another number, another arrangement; 0 or more.", metavar="N", panel=options.MADE),
-        Range(0, 2**63 - 1),
-    ] = 0
-    soundfont: Annotated[
-        Path | None,
-        option(
-            "The instruments: a General MIDI .sf2 or .sf3 of yours.",
-            metavar="FILE",
-            panel=options.MADE,
-            default="the shipped one",
-        ),
-    ] = None
-    bundle: Annotated[
-        str,
-        option(f"Whose analyser hears the vocal: {options.BUNDLES}.", metavar="NAME", panel=options.MADE),
-    ] = "builtin"
+    source: Path | None = argument(
+        "A recording of one voice (wav, flac, mp3, ...), or a lead sheet (json, mid, lab, beats, chart).",
+        "[VOCAL|SHEET]",
+        default=None,
+    )
+    start: float | None = options.start()
+    seconds: float | None = options.seconds()
+    excerpt: bool = flag(
+        "The song goes on before and after: begin at once, and end without a last chord.", options.SOUND
+    )
+    replay: Path | None = option(
+        "Make an earlier arrangement again, to the byte: its arrangement.json.",
+        "FILE",
+        options.SOUND,
+        shown=False,
+    )
+    output: Path = options.output()
+    overwrite: bool = options.overwrite()
+    format: options.SoundFormat = options.sound_format()
+    stems: bool = options.stems()
+    balance: float | None = options.balance()
+    loudness: float | None = options.loudness()
+    style: str | None = option(
+        "pop (what suits tempo and meter), rock, ballad, disco, funk, bossa, reggae, trap, folk, synth, "
+        "shuffle, unplugged or waltz.",
+        "NAME",
+        options.MADE,
+        shown="the sheet's, or pop",
+    )
+    seed: int = option(
+        "Another number, another arrangement; 0 or more.",
+        "N",
+        options.MADE,
+        default=0,
+        within=Range(0, 2**63 - 1),
+    )
+    soundfont: Path | None = option(
+        "The instruments: a General MIDI .sf2 or .sf3 of yours.",
+        "FILE",
+        options.MADE,
+        shown="the shipped one",
+    )
+    bundle: str = option(
+        f"Whose analyser hears the vocal: {options.BUNDLES}.", "NAME", options.MADE, default="builtin"
+    )
 
     examples: ClassVar = (
         "hafm arrange vocal.wav -o out/ --style bossa",

@@ -7,10 +7,10 @@ read and compared in `hafm.train.export`.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hafm.app import options
-from hafm.app.command import Command, Required, option
+from hafm.app.command import Command, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import UsageError
 
@@ -68,51 +68,35 @@ class BundleOutcome:
 class MakeBundle(Command):
     """Make a bundle of three training runs, with a model card; hafm generate --bundle plays it."""
 
-    runs: Annotated[
-        list[Path],
-        options.argument(
-            "Folders of hafm train: one of the semantic, one of the coarse, one of the fine stage.", "RUN..."
-        ),
-    ]
-    output: Annotated[
-        Path,
-        options.output("Folder of the bundle.", metavar="BUNDLE", panel=None),
-        Required("no folder was given for the bundle; name one with -o, as in: -o my-bundle/"),
-    ]
-    overwrite: options.Overwrite = False
-    weights: Annotated[
-        Literal["fp16", "int8", "fp32"],
-        option(
-            "How the stages' weights are stored: fp16, int8 (half of that), fp32 (as trained).",
-            metavar="KIND",
-            panel=options.MADE,
-        ),
-    ] = "fp16"
-    onnx: Annotated[
-        bool,
-        option(
-            "Put the graphs of engine onnx into it, so that whoever opens it need not make them "
-            "(needs hafm\\[fast]).",
-            "--onnx",
-            panel=options.MADE,
-        ),
-    ] = False
-    newest: Annotated[
-        bool,
-        option(
-            "Take the newest weights of each run, not those of its best evaluation.",
-            "--newest",
-            panel=options.MADE,
-        ),
-    ] = False
-    name: Annotated[
-        str | None,
-        option("What people call it.", metavar="TEXT", panel=_SAID, default="the folder's name"),
-    ] = None
-    version: Annotated[str, option("Of this bundle.", metavar="TEXT", panel=_SAID)] = "1"
-    licence: Annotated[
-        str, option("Of the weights, such as Apache-2.0 or CC-BY-4.0.", metavar="SPDX", panel=_SAID)
-    ] = "unknown"
+    runs: list[Path] = argument(
+        "Folders of hafm train: one of the semantic, one of the coarse, one of the fine stage.", "RUN..."
+    )
+    output: Path = options.output(
+        "Folder of the bundle.",
+        metavar="BUNDLE",
+        panel=None,
+        required="no folder was given for the bundle; name one with -o, as in: -o my-bundle/",
+    )
+    overwrite: bool = options.overwrite()
+    weights: Literal["fp16", "int8", "fp32"] = option(
+        "How the stages' weights are stored: fp16, int8 (half of that), fp32 (as trained).",
+        "KIND",
+        options.MADE,
+        default="fp16",
+    )
+    onnx: bool = flag(
+        "Put the graphs of engine onnx into it, so that whoever opens it need not make them "
+        "(needs hafm\\[fast]).",
+        options.MADE,
+    )
+    newest: bool = flag(
+        "Take the newest weights of each run, not those of its best evaluation.", options.MADE
+    )
+    name: str | None = option("What people call it.", "TEXT", _SAID, shown="the folder's name")
+    version: str = option("Of this bundle.", "TEXT", _SAID, default="1")
+    licence: str = option(
+        "Of the weights, such as Apache-2.0 or CC-BY-4.0.", "SPDX", _SAID, default="unknown"
+    )
 
     examples: ClassVar = (
         "hafm bundle runs/semantic runs/coarse runs/fine -o my-bundle/",

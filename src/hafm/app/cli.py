@@ -17,12 +17,12 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from hafm.app import options
-from hafm.app.command import Command, Job, option, register
+from hafm.app.command import Command, Job, register
 from hafm.app.failure import Failure, explain, interrupted, memory_limit
 from hafm.app.interrupt import Interrupts
 from hafm.app.narrow import NarrowGroup
@@ -60,11 +60,12 @@ _GROUPS = {
 """The same of those with two words, with the help of the first, which come after the others."""
 
 
+_flag = functools.partial(typer.Option, False, metavar="", rich_help_panel=options.RUN)
+
+
 def _hafm(
-    version: Annotated[bool, option("Print the version and leave.", "--version", panel=options.RUN)] = False,
-    debug: Annotated[
-        bool, option("Show the traceback when something fails.", "--debug", panel=options.RUN)
-    ] = False,
+    version: bool = _flag("--version", help="Print the version and leave."),
+    debug: bool = _flag("--debug", help="Show the traceback when something fails."),
 ) -> Job | None:
     """Sing, and get the band.
 

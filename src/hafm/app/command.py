@@ -6,8 +6,8 @@ In: a subclass of `Command`. Out: a command of the program.
     class Sing(Command):
         '''Sing a scale.'''
 
-        output: options.Output                                                  required, with its own words
-        takes: Annotated[int, options.option("How many.", metavar="N"), Range(1, 32)] = 1
+        output: Path = options.output()                                         required, with its own words
+        takes: int = option("How many.", "N", default=1, within=Range(1, 32))
 
         def run(self, shown, interrupts): ...
 
@@ -21,7 +21,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -30,13 +30,11 @@ from typing import (
     ClassVar,
     Protocol,
     TypeAlias,
-    get_args,
     get_type_hints,
     runtime_checkable,
 )
 
 import typer
-from typer.models import OptionInfo
 
 from hafm.app.failure import require_memory
 from hafm.app.interrupt import Interrupts
@@ -47,27 +45,12 @@ from hafm.errors import UsageError
 if TYPE_CHECKING:
     from hafm.app.display import Display
 
-__all__ = ["Command", "Job", "Outcome", "Range", "Required", "option", "register"]
+__all__ = ["Command", "Job", "Outcome", "Range", "argument", "flag", "option", "register"]
 
 Job: TypeAlias = Callable[[Interrupts], None]
 """What is left to do when the words are parsed: typer only parses, `hafm.app.cli.run` does the work."""
 
 _RUN = "How it runs"
-
-
-def option(
-    help: str, *names: str, metavar: str = "", panel: str | None = None, default: str | bool = True
-) -> Any:
-    """An option, as a field's annotation holds it.
-
-    Args:
-        help: a sentence.
-        names: how it is spelt; needed for flags (else they get a `--no-`), and where it is not the field's.
-        metavar: what its value is; empty for flags.
-        panel: heading that it has in the help.
-        default: words for a default that is not the field's; False shows none.
-    """
-    return typer.Option(*names, metavar=metavar, help=help, show_default=default, rich_help_panel=panel)
 
 
 @dataclass(frozen=True)
@@ -104,15 +87,43 @@ class Range:
             raise UsageError(f"{name} is {said}; give a number {self}")
 
 
-@dataclass(frozen=True)
-class Required:
-    """An option that must be given.
+def option(
+    help: str,
+    metavar: str = "",
+    panel: str | None = None,
+    *,
+    default: Any = None,
+    shown: str | bool = True,
+    within: Range | None = None,
+    required: str | None = None,
+    spelt: Sequence[str] = (),
+) -> Any:
+    """A field that is an option.
 
     Args:
-        message: what is said where it is not.
+        help: a sentence.
+        metavar: what its value is; empty for flags.
+        panel: heading that it has in the help.
+        default: its value where it is not given.
+        shown: words for a default that is not the field's; False shows none.
+        within: what numbers it takes.
+        required: what is said where it is not given; then it has no default.
+        spelt: how, where that is not the field's name.
     """
+    words = {"help": help, "metavar": metavar, "show_default": shown, "rich_help_panel": panel}
+    how = {"words": words, "within": within, "required": required, "spelt": spelt}
+    return field(default=MISSING if required else default, metadata=how)
 
-    message: str
+
+def flag(help: str, panel: str | None = None, *, spelt: Sequence[str] = ()) -> Any:
+    """A field that is an option without a value."""
+    return option(help, panel=panel, default=False, spelt=spelt)
+
+
+def argument(help: str, metavar: str, *, default: Any = MISSING, shown: bool = False) -> Any:
+    """A field that is a word without an option's name; required without a default."""
+    words = {"help": help, "metavar": metavar, "show_default": shown}
+    return field(default=default, metadata={"words": words, "is_argument": True})
 
 
 @runtime_checkable
@@ -130,19 +141,18 @@ class Outcome(Protocol):
 class Command:
     """Base of all commands: the options that each has, and the way from an outcome to the terminal."""
 
-    as_json: Annotated[bool, option("Print the result, or the error, as JSON.", "--json", panel=_RUN)] = False
-    quiet: Annotated[bool, option("Print errors and nothing else.", "--quiet", "-q", panel=_RUN)] = False
-    debug: Annotated[bool, option("Show the traceback when something fails.", "--debug", panel=_RUN)] = False
+    as_json: bool = flag("Print the result, or the error, as JSON.", _RUN, spelt=["--json"])
+    quiet: bool = flag("Print errors and nothing else.", _RUN, spelt=["--quiet", "-q"])
+    debug: bool = flag("Show the traceback when something fails.", _RUN)
 
     examples: ClassVar[tuple[str, ...]] = ()
     """Command lines that stand below the help."""
 
     def __post_init__(self) -> None:
-        for field, metadata in _described(type(self)):
-            value = getattr(self, field.name)
-            for limit in metadata:
-                if isinstance(limit, Range) and value is not None:
-                    limit.check(_spelling(field.name, metadata), value)
+        for each in fields(self):
+            limits, value = each.metadata.get("within"), getattr(self, each.name)
+            if limits is not None and value is not None:
+                limits.check(_spelling(each), value)
         self.check()
 
     @property
@@ -212,58 +222,49 @@ def register(app: typer.Typer, command: type[Command], name: str) -> None:
     described = _described(command)
 
     def call(context: Any, **values: Any) -> Job:
-        for field, metadata in described:
-            for rule in metadata:
-                if isinstance(rule, Required) and values[field.name] is None:
-                    raise UsageError(rule.message)
+        for each in described:
+            if each.metadata.get("required") and values[each.name] is None:
+                raise UsageError(each.metadata["required"])
         require_memory()
         request = command(**values)
-        sources = {field.name: context.get_parameter_source(field.name) for field, _ in described}
-        given = [each for each in described if getattr(sources[each[0].name], "name", "") == "COMMANDLINE"]
-        request.check_given([_spelling(field.name, metadata) for field, metadata in given])
+        sources = {each.name: context.get_parameter_source(each.name) for each in described}
+        given = [each for each in described if getattr(sources[each.name], "name", "") == "COMMANDLINE"]
+        request.check_given([_spelling(each) for each in given])
         return request.job
 
     call.__doc__ = inspect.getdoc(command)
+    hints = get_type_hints(command)
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    parameters = [context, *(_parameter(field, metadata) for field, metadata in described)]
+    parameters = [context, *(_parameter(each, hints[each.name]) for each in described)]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     epilog = "\n\n".join(["[bold]Examples[/bold]", *command.examples]) if command.examples else None
     app.command(name=name, epilog=epilog, cls=NarrowCommand)(call)
 
 
-def _described(command: type[Command]) -> list[tuple[Field[Any], tuple[Any, ...]]]:
-    """Fields with what their annotations hold, in the order of the help: a class's own before its bases'."""
-    hints = get_type_hints(command, include_extras=True)
+def _described(command: type[Command]) -> list[Field[Any]]:
+    """The fields in the order of the help: a class's own before its bases'."""
     order = [name for base in command.__mro__ for name in inspect.get_annotations(base)]
-    return [
-        (field, get_args(hints[field.name]))
-        for field in sorted(fields(command), key=lambda field: order.index(field.name))
-    ]
+    return sorted(fields(command), key=lambda each: order.index(each.name))
 
 
-def _parameter(field: Field[Any], metadata: tuple[Any, ...]) -> inspect.Parameter:
-    default = field.default
-    if any(isinstance(rule, Required) for rule in metadata):
+def _parameter(each: Field[Any], hint: Any) -> inspect.Parameter:
+    how, default = each.metadata, each.default
+    if how.get("is_argument"):
+        info = typer.Argument(**how["words"])
+    else:
+        info = typer.Option(*(how["spelt"] or [_spelling(each)]), **how["words"])
+    if how.get("required"):
         default = None
     return inspect.Parameter(
-        field.name,
+        each.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if default is MISSING else default,
-        annotation=Annotated[metadata],
+        annotation=Annotated[hint, info],
     )
 
 
-def _spelling(name: str, metadata: tuple[Any, ...]) -> str:
-    """How an option is spelt on the command line.
-
-    >>> _spelling("skip_fine", ()), _spelling("as_json", (option("As JSON.", "--json"),))
-    ('--skip-fine', '--json')
-    """
-    for info in metadata:
-        if isinstance(info, OptionInfo):
-            declared = (info.default, *(info.param_decls or ()))
-            for spelling in declared:
-                if isinstance(spelling, str) and spelling.startswith("--"):
-                    return spelling
-    return "--" + name.replace("_", "-")
+def _spelling(each: Field[Any]) -> str:
+    """How an option is spelt on the command line; the long form, if there are two."""
+    names = [name for name in each.metadata.get("spelt", ()) if name.startswith("--")]
+    return names[0] if names else "--" + each.name.replace("_", "-")

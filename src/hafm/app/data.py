@@ -7,10 +7,10 @@ found by `hafm.data.shards.contents`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hafm.app import options
-from hafm.app.command import Command, option
+from hafm.app.command import Command, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.app.tables import Tables, new_table
 from hafm.errors import OutputError, UsageError
@@ -27,25 +27,17 @@ __all__ = ["DataShow", "DataVerify", "Verified"]
 
 _SHOWN_DIGITS = 24
 
-_SHARDS = options.argument(
-    "What hafm prepare wrote: a folder, or a URL such as s3://bucket/shards.", "SHARDS"
-)
+_SHARDS = "What hafm prepare wrote: a folder, or a URL such as s3://bucket/shards."
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataShow(Command):
     """Show what is in token shards: hours, splits, what was dropped and why, and how tokens are used."""
 
-    shards: Annotated[str, _SHARDS]
-    plot: Annotated[
-        Path | None,
-        option("Draw loudness and token use into this .png.", "--plot", metavar="FILE", default=False),
-    ] = None
-    overwrite: options.Overwrite = False
-    ledger: Annotated[
-        bool,
-        option("List the items that are not done, with the reasons, and nothing else.", "--ledger"),
-    ] = False
+    shards: str = argument(_SHARDS, "SHARDS")
+    plot: Path | None = option("Draw loudness and token use into this .png.", "FILE", shown=False)
+    overwrite: bool = options.overwrite()
+    ledger: bool = flag("List the items that are not done, with the reasons, and nothing else.")
 
     examples: ClassVar = (
         "hafm data show shards/ --plot shards.png",
@@ -104,7 +96,7 @@ class Verified:
 class DataVerify(Command):
     """Read every file of token shards and compare its hash."""
 
-    shards: Annotated[str, _SHARDS]
+    shards: str = argument(_SHARDS, "SHARDS")
 
     def run(self, shown: "Display", interrupts: Interrupts) -> Verified:
         from hafm.data.shards.folder import ShardFolder

@@ -11,10 +11,10 @@ Paths are as the user gave the output folder.
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from hafm.app import options
-from hafm.app.command import Range, option
+from hafm.app.command import Range, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError, UsageError
 from hafm.evaluate.systems import ARRANGED, GUIDED, SYSTEMS, WITH_BUNDLE, require_systems
@@ -139,131 +139,81 @@ class Evaluate(options.DrawingCommand):
     with players, report.html, and results.json. Stopped anywhere, the same command goes on where it was.
     """
 
-    collection: Annotated[Path, options.argument("A folder of vocals and their instrumentals.", "COLLECTION")]
-    output: Annotated[
-        Path,
-        options.output("Where sounds, scores and the report go; the same folder again goes on.", panel=None),
-        options.needed("run/"),
-    ]
-    kind: Annotated[
-        options.Kind | None,
-        option(
-            "Of the collection: pairs, musdb18, musdb18hq, rendered.",
-            metavar="KIND",
-            panel=_TESTED,
-            default="guessed from what lies there",
-        ),
-    ] = None
-    song_from: Annotated[
-        str | None,
-        option(
-            "What tracks of one song share: folder (of pairs).",
-            metavar="WHAT",
-            panel=_TESTED,
-            default="every track is a song",
-        ),
-    ] = None
-    split: Annotated[
-        Split,
-        option(
-            "test, valid, train or all. A collection without splits is taken whole.",
-            metavar="NAME",
-            panel=_TESTED,
-        ),
-    ] = "test"
-    clip_seconds: Annotated[
-        float, option("Length of a clip; clips do not overlap.", metavar="SECONDS", panel=_TESTED)
-    ] = 10.0
-    min_clip_seconds: Annotated[
-        float | None,
-        option(
-            "Also take what is left at a song's end, if it is at least this long.",
-            metavar="SECONDS",
-            panel=_TESTED,
-            default="as long as a clip",
-        ),
-    ] = None
-    min_activity: Annotated[
-        float, option("Share of a clip in which somebody must sing, 0 to 1.", metavar="X", panel=_TESTED)
-    ] = 0.4
-    songs: Annotated[int | None, option("The first N songs.", metavar="N", panel=_TESTED, default="all")] = (
-        None
+    collection: Path = argument("A folder of vocals and their instrumentals.", "COLLECTION")
+    output: Path = options.output(
+        "Where sounds, scores and the report go; the same folder again goes on.", example="run/", panel=None
     )
-    clips_per_song: Annotated[
-        int | None,
-        option("At most N clips per song, spread evenly over it.", metavar="N", panel=_TESTED, default="all"),
-    ] = None
-    separator: Annotated[
-        Path | None,
-        option(
-            "Add the separated arm (FADs): vocals that this MDX-Net takes out of the mixes.",
-            metavar="MODEL.onnx",
-            panel=_TESTED,
-            default="isolated vocals alone",
-        ),
-    ] = None
-    bundle: options.Bundle = "builtin"
-    systems: Annotated[
-        str | None,
-        option(
-            f"Some of {','.join(SYSTEMS)}.",
-            metavar="LIST",
-            panel=_COMPARED,
-            default="all that need no lead sheet; retrieval with --index",
-        ),
-    ] = None
-    takes: Annotated[
-        int,
-        option(
-            f"Takes of the model, 1 to {options.MAX_TAKES}; 4 and 8 add rows for the best of as many.",
-            metavar="N",
-            panel=_COMPARED,
-        ),
-        Range(1, options.MAX_TAKES),
-    ] = 1
-    seed: Annotated[
-        int,
-        option("Of takes, pairings and intervals; 0 or more.", metavar="N", panel=_COMPARED),
-        Range(0, 2**31 - 1),
-    ] = 0
-    index: Annotated[
-        Path | None,
-        option(
-            "Index of training songs, for retrieval.",
-            metavar="FOLDER",
-            panel=_COMPARED,
-            default="no retrieval",
-        ),
-    ] = None
-    skip_fine: options.SkipFine = False
-    embedding: Annotated[
-        list[str] | None,
-        option(
-            "For distances, also several times: builtin, vggish:FILE, clap:MODEL, mert:MODEL.",
-            metavar="NAME",
-            panel=_MEASURED,
-            default="builtin",
-        ),
-    ] = None
-    no_worth: Annotated[
-        bool,
-        option("Leave out the held-out loss with right and wrong vocals.", "--no-worth", panel=_MEASURED),
-    ] = False
-    against: Annotated[
-        Path | None,
-        option("Compare with an older run.", metavar="RESULTS.json", panel=_MEASURED, default=False),
-    ] = None
-    report_clips: Annotated[
-        int,
-        option("Clips to listen to in the report, about 1 MB each.", metavar="N", panel=_MEASURED),
-        Range(0, 1000),
-    ] = 8
-    batch_size: Annotated[
-        int,
-        option("Takes that are made together; changes no sound.", metavar="N", panel=options.RUN),
-        Range(1, 4096),
-    ] = 16
-    device: options.Device = "cpu"
+    kind: options.Kind | None = option(
+        "Of the collection: pairs, musdb18, musdb18hq, rendered.",
+        "KIND",
+        _TESTED,
+        shown="guessed from what lies there",
+    )
+    song_from: str | None = option(
+        "What tracks of one song share: folder (of pairs).", "WHAT", _TESTED, shown="every track is a song"
+    )
+    split: Split = option(
+        "test, valid, train or all. A collection without splits is taken whole.",
+        "NAME",
+        _TESTED,
+        default="test",
+    )
+    clip_seconds: float = option("Length of a clip; clips do not overlap.", "SECONDS", _TESTED, default=10.0)
+    min_clip_seconds: float | None = option(
+        "Also take what is left at a song's end, if it is at least this long.",
+        "SECONDS",
+        _TESTED,
+        shown="as long as a clip",
+    )
+    min_activity: float = option(
+        "Share of a clip in which somebody must sing, 0 to 1.", "X", _TESTED, default=0.4
+    )
+    songs: int | None = option("The first N songs.", "N", _TESTED, shown="all")
+    clips_per_song: int | None = option(
+        "At most N clips per song, spread evenly over it.", "N", _TESTED, shown="all"
+    )
+    separator: Path | None = option(
+        "Add the separated arm (FADs): vocals that this MDX-Net takes out of the mixes.",
+        "MODEL.onnx",
+        _TESTED,
+        shown="isolated vocals alone",
+    )
+    bundle: str = options.bundle()
+    systems: str | None = option(
+        f"Some of {','.join(SYSTEMS)}.",
+        "LIST",
+        _COMPARED,
+        shown="all that need no lead sheet; retrieval with --index",
+    )
+    takes: int = option(
+        f"Takes of the model, 1 to {options.MAX_TAKES}; 4 and 8 add rows for the best of as many.",
+        "N",
+        _COMPARED,
+        default=1,
+        within=Range(1, options.MAX_TAKES),
+    )
+    seed: int = option(
+        "Of takes, pairings and intervals; 0 or more.", "N", _COMPARED, default=0, within=Range(0, 2**31 - 1)
+    )
+    index: Path | None = option(
+        "Index of training songs, for retrieval.", "FOLDER", _COMPARED, shown="no retrieval"
+    )
+    skip_fine: bool = options.skip_fine()
+    embedding: list[str] | None = option(
+        "For distances, also several times: builtin, vggish:FILE, clap:MODEL, mert:MODEL.",
+        "NAME",
+        _MEASURED,
+        shown="builtin",
+    )
+    no_worth: bool = flag("Leave out the held-out loss with right and wrong vocals.", _MEASURED)
+    against: Path | None = option("Compare with an older run.", "RESULTS.json", _MEASURED, shown=False)
+    report_clips: int = option(
+        "Clips to listen to in the report, about 1 MB each.", "N", _MEASURED, default=8, within=Range(0, 1000)
+    )
+    batch_size: int = option(
+        "Takes that are made together; changes no sound.", "N", options.RUN, default=16, within=Range(1, 4096)
+    )
+    device: str = options.device()
 
     examples: ClassVar = (
         "hafm evaluate work/pairs -o run/ --songs 40 --clips-per-song 1 --takes 8",

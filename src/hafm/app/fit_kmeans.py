@@ -12,10 +12,10 @@ appears whole or not at all.
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hafm.app import options
-from hafm.app.command import Command, option
+from hafm.app.command import Command, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError
 from hafm.estimate import Estimator, Phase
@@ -102,43 +102,30 @@ class FitKMeans(Command):
     The same files and settings give the same k-means, byte for byte, on the same machine.
     """
 
-    source: Annotated[Path, options.argument("The folder of a music collection.", "SOURCE")]
-    output: Annotated[
-        Path,
-        options.output("Where the parts go; --parts of hafm prepare takes it.", panel=None),
-        options.needed("parts/"),
-    ]
-    kind: options.KindOption = None
-    subset: options.SubsetOption = None
-    hours: Annotated[float, option("Hours of sound to read, at most.", metavar="H", panel=options.TAKEN)] = (
-        1.5
+    source: Path = argument("The folder of a music collection.", "SOURCE")
+    output: Path = options.output(
+        "Where the parts go; --parts of hafm prepare takes it.", example="parts/", panel=None
     )
-    quarantine_limit: options.QuarantineLimit = 0.02
-    parts: Annotated[
-        str,
-        option(
-            "Whose features: builtin, paper (HuBERT), a folder of parts or of a codec, or a bundle.",
-            metavar="NAME",
-            panel=options.TOKENS,
-        ),
-    ] = "builtin"
-    separator: options.Separator = None
-    augment: options.Augment = False
-    clusters: Annotated[int, option("Number of clusters.", metavar="N", panel=_FITTED)] = 500
-    shared: Annotated[
-        bool, option("One k-means for both sides, instead of one each.", "--shared", panel=_FITTED)
-    ] = False
-    starts: Annotated[int, option("Random starts that are tried.", metavar="N", panel=_FITTED)] = 3
-    passes: Annotated[int, option("Passes over the frames in memory.", metavar="N", panel=_FITTED)] = 12
-    seed: Annotated[
-        int,
-        option(
-            "Of everything random, and of the splits: the same as for hafm prepare.",
-            metavar="N",
-            panel=_FITTED,
-        ),
-    ] = 0
-    device: options.Device = "cpu"
+    kind: options.Kind | None = options.kind()
+    subset: options.Subset | None = options.subset()
+    hours: float = option("Hours of sound to read, at most.", "H", options.TAKEN, default=1.5)
+    quarantine_limit: float = options.quarantine_limit()
+    parts: str = option(
+        "Whose features: builtin, paper (HuBERT), a folder of parts or of a codec, or a bundle.",
+        "NAME",
+        options.TOKENS,
+        default="builtin",
+    )
+    separator: Path | None = options.separator()
+    augment: bool = options.augment()
+    clusters: int = option("Number of clusters.", "N", _FITTED, default=500)
+    shared: bool = flag("One k-means for both sides, instead of one each.", _FITTED)
+    starts: int = option("Random starts that are tried.", "N", _FITTED, default=3)
+    passes: int = option("Passes over the frames in memory.", "N", _FITTED, default=12)
+    seed: int = option(
+        "Of everything random, and of the splits: the same as for hafm prepare.", "N", _FITTED, default=0
+    )
+    device: str = options.device()
 
     examples: ClassVar = (
         "hafm fit-kmeans music/ --parts paper --separator vocals.onnx --device cuda -o parts/",

@@ -14,10 +14,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hafm.app import options
-from hafm.app.command import Range, option
+from hafm.app.command import Range, argument, flag, option
 from hafm.app.generate_files import Delivery, put_best, save_sheet
 from hafm.app.generate_progress import Preview, growing_preview, stage_progress
 from hafm.app.generate_result import GenerateOutcome
@@ -86,140 +86,100 @@ class Generate(SheetCommand, options.DrawingCommand):
     The same vocal, seed and settings give the same sound, on the same machine with the same versions.
     """
 
-    vocal: Annotated[Path | None, options.argument(options.VOCALS, "[VOCAL]")] = None
-    start: options.Start = None
-    seconds: options.Seconds = None
-    separate: Annotated[
-        bool,
-        option(
-            "The recording is a whole song: take the vocal out of it first. Writes vocal.wav, too.",
-            "--separate",
-            panel=SOUND,
-        ),
-    ] = False
-    separator: Annotated[
-        Path | None,
-        option(
-            "What takes it out: an MDX-Net, with MODEL.json beside it.",
-            metavar="MODEL.onnx",
-            panel=SOUND,
-            default=f"that of {options.VARIABLE}",
-        ),
-    ] = None
-    replay: Annotated[
-        Path | None,
-        option(
-            "Make the sound of an earlier run again, to the byte: its generation.json. "
-            "VOCAL is needed only if it was moved.",
-            metavar="FILE",
-            panel=SOUND,
-            default=False,
-        ),
-    ] = None
-    keep: Annotated[
-        Path | None,
-        option(
-            "Make a stretch of an earlier take again and keep all else of it: its generation.json, beside "
-            "its accompaniment. What is not said is as it was then.",
-            metavar="FILE",
-            panel=SOUND,
-            default=False,
-        ),
-    ] = None
-    region: Annotated[
-        str | None,
-        option(
-            "The stretch, in seconds of the accompaniment: 12.5-20. Ends on bars join best.",
-            metavar="FROM-TO",
-            panel=SOUND,
-            default=False,
-        ),
-    ] = None
-    output: options.Output
-    overwrite: options.Overwrite = False
-    format: options.Format = "wav"
-    balance: options.Balance = None
-    loudness: options.Loudness = None
-    plot: Annotated[bool, option("Draw waveforms and pitch classes: plot.png.", "--plot", panel=WRITTEN)] = (
-        False
+    vocal: Path | None = argument(options.VOCALS, "[VOCAL]", default=None)
+    start: float | None = options.start()
+    seconds: float | None = options.seconds()
+    separate: bool = flag(
+        "The recording is a whole song: take the vocal out of it first. Writes vocal.wav, too.", SOUND
     )
-    stems: options.Stems = False
-    bundle: options.BundleOfRecord = None
-    takes: Annotated[
-        int,
-        option(
-            f"Make N candidates in one pass, 1 to {options.MAX_TAKES}: take-1/, take-2/, ...",
-            metavar="N",
-            panel=MADE,
-        ),
-        Range(1, options.MAX_TAKES),
-    ] = 1
-    pick: Annotated[
-        Literal["all", "best"],
-        option(
-            "best: rank the takes by how they fit the vocal, and put the first into the folder itself too.",
-            metavar="all|best",
-            panel=MADE,
-        ),
-    ] = "all"
-    seed: Annotated[
-        int,
-        option("Another number, another accompaniment; 0 or more.", metavar="N", panel=MADE),
-        Range(0, 2**63 - 1),
-    ] = 0
-    no_guide: Annotated[
-        bool, option("Follow no lead sheet: the model plays by the vocal alone.", "--no-guide", panel=MADE)
-    ] = False
-    guide_strength: Annotated[
-        float | None,
-        option(
-            "How closely to keep to the lead sheet; 1 is as trained.",
-            metavar="X",
-            panel=MADE,
-            default="the bundle's",
-        ),
-        Range(0),
-    ] = None
-    style_strength: Annotated[
-        float | None,
-        option(
-            "How closely to keep to the lead sheet's style; the less, the better beats are kept.",
-            metavar="X",
-            panel=MADE,
-            default="5",
-        ),
-        Range(0),
-    ] = None
-    players_strength: Annotated[
-        float | None,
-        option(
-            "How closely to keep to who plays; the more, the fewer others are heard.",
-            metavar="X",
-            panel=MADE,
-            default="3",
-        ),
-        Range(0),
-    ] = None
-    intro: Annotated[
-        int,
-        option("Bars that the band plays before the vocal begins, 0 to 16.", metavar="BARS", panel=MADE),
-        Range(0, 16),
-    ] = 0
-    ending: Annotated[
-        bool, option("The band rings out after the vocal, on a last chord.", "--ending", panel=MADE)
-    ] = False
-    skip_fine: options.SkipFine = False
-    preview: Annotated[
-        bool,
-        option(
-            "Hear it while it is made: OUT.preview.wav, beside the output folder, has its coarser sound as "
-            "far as there is any, and goes when the results are there.",
-            "--preview",
-            panel=WRITTEN,
-        ),
-    ] = False
-    device: options.DeviceOfRecord = None
-    engine: options.EngineOfRecord = None
+    separator: Path | None = option(
+        "What takes it out: an MDX-Net, with MODEL.json beside it.",
+        "MODEL.onnx",
+        SOUND,
+        shown=f"that of {options.VARIABLE}",
+    )
+    replay: Path | None = option(
+        "Make the sound of an earlier run again, to the byte: its generation.json. "
+        "VOCAL is needed only if it was moved.",
+        "FILE",
+        SOUND,
+        shown=False,
+    )
+    keep: Path | None = option(
+        "Make a stretch of an earlier take again and keep all else of it: its generation.json, beside "
+        "its accompaniment. What is not said is as it was then.",
+        "FILE",
+        SOUND,
+        shown=False,
+    )
+    region: str | None = option(
+        "The stretch, in seconds of the accompaniment: 12.5-20. Ends on bars join best.",
+        "FROM-TO",
+        SOUND,
+        shown=False,
+    )
+    output: Path = options.output()
+    overwrite: bool = options.overwrite()
+    format: options.SoundFormat = options.sound_format()
+    balance: float | None = options.balance()
+    loudness: float | None = options.loudness()
+    plot: bool = flag("Draw waveforms and pitch classes: plot.png.", WRITTEN)
+    stems: bool = options.stems()
+    bundle: str | None = options.bundle_of_record()
+    takes: int = option(
+        f"Make N candidates in one pass, 1 to {options.MAX_TAKES}: take-1/, take-2/, ...",
+        "N",
+        MADE,
+        default=1,
+        within=Range(1, options.MAX_TAKES),
+    )
+    pick: Literal["all", "best"] = option(
+        "best: rank the takes by how they fit the vocal, and put the first into the folder itself too.",
+        "all|best",
+        MADE,
+        default="all",
+    )
+    seed: int = option(
+        "Another number, another accompaniment; 0 or more.", "N", MADE, default=0, within=Range(0, 2**63 - 1)
+    )
+    no_guide: bool = flag("Follow no lead sheet: the model plays by the vocal alone.", MADE)
+    guide_strength: float | None = option(
+        "How closely to keep to the lead sheet; 1 is as trained.",
+        "X",
+        MADE,
+        shown="the bundle's",
+        within=Range(0),
+    )
+    style_strength: float | None = option(
+        "How closely to keep to the lead sheet's style; the less, the better beats are kept.",
+        "X",
+        MADE,
+        shown="5",
+        within=Range(0),
+    )
+    players_strength: float | None = option(
+        "How closely to keep to who plays; the more, the fewer others are heard.",
+        "X",
+        MADE,
+        shown="3",
+        within=Range(0),
+    )
+    intro: int = option(
+        "Bars that the band plays before the vocal begins, 0 to 16.",
+        "BARS",
+        MADE,
+        default=0,
+        within=Range(0, 16),
+    )
+    ending: bool = flag("The band rings out after the vocal, on a last chord.", MADE)
+    skip_fine: bool = options.skip_fine()
+    preview: bool = flag(
+        "Hear it while it is made: OUT.preview.wav, beside the output folder, has its coarser sound as "
+        "far as there is any, and goes when the results are there.",
+        WRITTEN,
+    )
+    device: str | None = options.device_of_record()
+    engine: options.Engine | None = options.engine_of_record()
 
     examples: ClassVar = (
         "hafm generate vocal.wav -o out/",

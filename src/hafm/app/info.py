@@ -8,12 +8,10 @@ of parameters follows from the specs.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from hafm.app import options
-from hafm.app.command import Command
+from hafm.app.command import Command, argument
 from hafm.app.interrupt import Interrupts
 from hafm.app.tables import Tables, new_table
 
@@ -33,7 +31,7 @@ _SHOWN_DIGITS = 24
 class Info(Command):
     """Show what a bundle is, what it is made of, and how good it was measured to be."""
 
-    bundle: Annotated[str, typer.Argument(metavar="[BUNDLE]", help=f"{options.BUNDLES}.")] = "builtin"
+    bundle: str = argument(f"{options.BUNDLES}.", "[BUNDLE]", default="builtin", shown=True)
 
     def run(self, shown: "Display", interrupts: Interrupts) -> Tables:
         description = describe(self.bundle)

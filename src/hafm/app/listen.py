@@ -19,10 +19,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from hafm.app import options
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Command, Range, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import UsageError
 from hafm.evaluate.listening.design import MIN_CATCH, Plan
@@ -115,64 +115,42 @@ class ListenMake(Command):
     Writes key.json, which says whose sounds these are. Keep it to yourself.
     """
 
-    evaluation: Annotated[Path, options.argument("Folder that hafm evaluate filled.", "RUN")]
-    output: Annotated[
-        Path,
-        options.output("Folder for listen.html (for raters) and key.json (for you).", metavar="KIT"),
-        options.needed("kit/"),
-    ]
-    overwrite: options.Overwrite = False
-    systems: Annotated[
-        str | None,
-        option(
-            "What to compare, with commas between.",
-            metavar="NAMES",
-            panel=_HEARD,
-            default="model,retrieval,random,truth where the run has them",
-        ),
-    ] = None
-    trials: Annotated[
-        int,
-        option(
-            "Trials that compare systems; each pair of systems gets its share.", metavar="N", panel=_HEARD
-        ),
-    ] = _PLAN.trials
-    catch: Annotated[
-        int,
-        option(
-            "Catch trials: the truth against noise or silence, to show who listens.",
-            metavar="N",
-            panel=_HEARD,
-        ),
-    ] = _PLAN.catch
-    repeats: Annotated[
-        int,
-        option(
-            "Trials that come again with the sides swapped, to show who is consistent.",
-            metavar="N",
-            panel=_HEARD,
-        ),
-    ] = _PLAN.repeats
-    listen_seconds: Annotated[
-        float,
-        option(
-            "How long both sides must be heard (or to their end) before an answer counts.",
-            metavar="S",
-            panel=_HEARD,
-        ),
-    ] = _PLAN.listen_seconds
-    arm: Annotated[
-        str | None,
-        option(
-            "Accompaniments made for isolated or for separated vocals.",
-            metavar="ARM",
-            panel=_HEARD,
-            default="isolated",
-        ),
-    ] = None
-    seed: Annotated[
-        int, option("Another number gives another kit of the same run.", metavar="N", panel=_HEARD)
-    ] = _PLAN.seed
+    evaluation: Path = argument("Folder that hafm evaluate filled.", "RUN")
+    output: Path = options.output(
+        "Folder for listen.html (for raters) and key.json (for you).", example="kit/", metavar="KIT"
+    )
+    overwrite: bool = options.overwrite()
+    systems: str | None = option(
+        "What to compare, with commas between.",
+        "NAMES",
+        _HEARD,
+        shown="model,retrieval,random,truth where the run has them",
+    )
+    trials: int = option(
+        "Trials that compare systems; each pair of systems gets its share.", "N", _HEARD, default=_PLAN.trials
+    )
+    catch: int = option(
+        "Catch trials: the truth against noise or silence, to show who listens.",
+        "N",
+        _HEARD,
+        default=_PLAN.catch,
+    )
+    repeats: int = option(
+        "Trials that come again with the sides swapped, to show who is consistent.",
+        "N",
+        _HEARD,
+        default=_PLAN.repeats,
+    )
+    listen_seconds: float = option(
+        "How long both sides must be heard (or to their end) before an answer counts.",
+        "S",
+        _HEARD,
+        default=_PLAN.listen_seconds,
+    )
+    arm: str | None = option(
+        "Accompaniments made for isolated or for separated vocals.", "ARM", _HEARD, shown="isolated"
+    )
+    seed: int = option("Another number gives another kit of the same run.", "N", _HEARD, default=_PLAN.seed)
 
     examples: ClassVar = (
         "hafm listen make run/ -o kit/",
@@ -311,18 +289,16 @@ class ScoreOutcome:
 class ListenScore(Command):
     """Score the answers to a listening test: win rates with intervals, and how well raters listened."""
 
-    key: Annotated[Path, options.argument("The key.json of the kit.", "KEY")]
-    answers: Annotated[list[Path], options.argument("Files that raters saved, one of each.", "ANSWERS...")]
-    min_catch: Annotated[
-        float,
-        option(
-            "Name raters who chose the truth in fewer of their catch trials.",
-            metavar="SHARE",
-            panel=_COUNTED,
-        ),
-        Range(0, 1),
-    ] = MIN_CATCH
-    leave_out: Annotated[bool, option("Count nothing of such raters.", "--leave-out", panel=_COUNTED)] = False
+    key: Path = argument("The key.json of the kit.", "KEY")
+    answers: list[Path] = argument("Files that raters saved, one of each.", "ANSWERS...")
+    min_catch: float = option(
+        "Name raters who chose the truth in fewer of their catch trials.",
+        "SHARE",
+        _COUNTED,
+        default=MIN_CATCH,
+        within=Range(0, 1),
+    )
+    leave_out: bool = flag("Count nothing of such raters.", _COUNTED)
 
     examples: ClassVar = (
         "hafm listen score kit/key.json answers-ann.json answers-bo.json",

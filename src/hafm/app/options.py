@@ -1,68 +1,20 @@
 """The options of several commands: how each is spelt, what its help says, under which heading it is listed.
 
-In: nothing. Out: one annotated type per option, for the fields of commands (`hafm.app.command`).
+In: nothing. Out: one function per option, which makes the field of a command (`hafm.app.command`).
 """
 
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import typer
-
-from hafm.app.command import Command, Range, Required, option
+from hafm.app.command import Command, Range, flag, option
 from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from hafm.generate.sampling import Chosen
-
-__all__ = [
-    "BUNDLES",
-    "MADE",
-    "MAX_TAKES",
-    "MAX_WORKERS",
-    "RUN",
-    "SOUND",
-    "TAKEN",
-    "TOKENS",
-    "VARIABLE",
-    "VOCALS",
-    "WRITTEN",
-    "Augment",
-    "Balance",
-    "Bundle",
-    "BundleOfRecord",
-    "Device",
-    "DeviceOfRecord",
-    "DrawingCommand",
-    "EngineOfRecord",
-    "Format",
-    "Kind",
-    "KindOption",
-    "Limit",
-    "Loudness",
-    "Output",
-    "Overwrite",
-    "QuarantineLimit",
-    "Seconds",
-    "Separator",
-    "SkipFine",
-    "SongFrom",
-    "SoundFormat",
-    "Start",
-    "Subset",
-    "SubsetOption",
-    "argument",
-    "cores",
-    "levels",
-    "needed",
-    "output",
-    "require_settled",
-    "separator_path",
-    "separator_threads",
-    "take_folders",
-]
 
 SOUND, WRITTEN, MADE, RUN = "What to accompany", "What is written", "How it is made", "How it runs"
 TAKEN, TOKENS = "What is taken", "How tokens are made"
@@ -80,127 +32,97 @@ VOCALS = "A recording of one voice: wav, flac, mp3, ogg, opus, and with ffmpeg m
 Kind: TypeAlias = Literal["mixes", "pairs", "fma", "musdb18", "musdb18hq", "rendered"]
 Subset: TypeAlias = Literal["small", "medium", "large", "full"]
 SoundFormat: TypeAlias = Literal["wav", "flac"]
-
-
-def argument(help: str, metavar: str) -> Any:
-    """A word without an option's name, as a field's annotation holds it."""
-    return typer.Argument(help=help, metavar=metavar, show_default=False)
-
-
-def output(help: str, *, metavar: str = "FOLDER", panel: str | None = WRITTEN) -> Any:
-    """The option for the folder that results go to."""
-    return option(f"{help} Required.", "-o", "--output", metavar=metavar, panel=panel, default=False)
-
-
-def needed(example: str) -> Required:
-    """What is said where that option is not given."""
-    return Required(f"no output folder was given; name one with -o, as in: -o {example}")
-
+Engine: TypeAlias = Literal["auto", "torch", "onnx"]
 
 # ---- sound
 
-Start: TypeAlias = Annotated[
-    float | None,
-    option("Begin here in the recording.", metavar="SECONDS", panel=SOUND, default="at its beginning"),
-    Range(0),
-]
-Seconds: TypeAlias = Annotated[
-    float | None,
-    option("Take this much of it.", metavar="SECONDS", panel=SOUND, default="up to its end"),
-    Range(0, open=True),
-]
-Balance: TypeAlias = Annotated[
-    float | None,
-    option(
-        "The accompaniment against the vocal in the mix, -60 to 60.",
-        metavar="DB",
-        panel=WRITTEN,
-        default="-3",
-    ),
-    Range(-60, 60),
-]
-Loudness: TypeAlias = Annotated[
-    float | None,
-    option(
-        "Loudness of the mix, -70 to 0, as far as a true peak of -1 dBTP permits.",
-        metavar="LUFS",
-        panel=WRITTEN,
-        default="-14",
-    ),
-    Range(-70, 0),
-]
-Format: TypeAlias = Annotated[
-    SoundFormat, option("Of the sound files; both are 24 bit.", metavar="wav|flac", panel=WRITTEN)
-]
-Stems: TypeAlias = Annotated[
-    bool, option("Write drums, bass, harmony and melody, too: stems/.", "--stems", panel=WRITTEN)
-]
-Output: TypeAlias = Annotated[Path, output("Where the results go."), needed("out/")]
-Overwrite: TypeAlias = Annotated[
-    bool, option("Results may replace files in the folder.", "--overwrite", panel=WRITTEN)
-]
+start = partial(
+    option,
+    "Begin here in the recording.",
+    "SECONDS",
+    SOUND,
+    shown="at its beginning",
+    within=Range(0),
+)
+seconds = partial(
+    option, "Take this much of it.", "SECONDS", SOUND, shown="up to its end", within=Range(0, open=True)
+)
+balance = partial(
+    option,
+    "The accompaniment against the vocal in the mix, -60 to 60.",
+    "DB",
+    WRITTEN,
+    shown="-3",
+    within=Range(-60, 60),
+)
+loudness = partial(
+    option,
+    "Loudness of the mix, -70 to 0, as far as a true peak of -1 dBTP permits.",
+    "LUFS",
+    WRITTEN,
+    shown="-14",
+    within=Range(-70, 0),
+)
+sound_format = partial(option, "Of the sound files; both are 24 bit.", "wav|flac", WRITTEN, default="wav")
+stems = partial(flag, "Write drums, bass, harmony and melody, too: stems/.", WRITTEN)
+overwrite = partial(flag, "Results may replace files in the folder.", WRITTEN)
+
+
+def output(
+    help: str = "Where the results go.",
+    *,
+    example: str = "out/",
+    metavar: str = "FOLDER",
+    panel: str | None = WRITTEN,
+    required: str = "no output folder was given; name one with -o, as in: -o {example}",
+) -> Any:
+    """The option for the folder that results go to."""
+    required = required.format(example=example)
+    spelt = ["-o", "--output"]
+    return option(f"{help} Required.", metavar, panel, shown=False, required=required, spelt=spelt)
+
 
 # ---- the model
 
 _BUNDLE = f"The model: {BUNDLES}."
 _DEVICE = "Where to compute: cpu, cuda, cuda:1, mps."
 
-Bundle: TypeAlias = Annotated[str, option(_BUNDLE, metavar="NAME", panel=MADE)]
-BundleOfRecord: TypeAlias = Annotated[
-    str | None, option(_BUNDLE, metavar="NAME", panel=MADE, default="builtin, or the record's")
-]
-SkipFine: TypeAlias = Annotated[
-    bool, option("A quicker, coarser preview: leave out the last stage.", "--skip-fine", panel=MADE)
-]
-Device: TypeAlias = Annotated[str, option(_DEVICE, metavar="NAME", panel=RUN)]
-DeviceOfRecord: TypeAlias = Annotated[
-    str | None, option(_DEVICE, metavar="NAME", panel=RUN, default="cpu, or the record's")
-]
-
-EngineOfRecord: TypeAlias = Annotated[
-    Literal["auto", "torch", "onnx"] | None,
-    option(
-        "What runs the stages: torch; onnx, several times as fast on a processor (needs hafm\\[fast]); auto: "
-        "onnx where it works.",
-        "--engine",
-        metavar="auto|torch|onnx",
-        panel=RUN,
-        default="auto, or the record's",
-    ),
-]
+bundle = partial(option, _BUNDLE, "NAME", MADE, default="builtin")
+bundle_of_record = partial(option, _BUNDLE, "NAME", MADE, shown="builtin, or the record's")
+skip_fine = partial(flag, "A quicker, coarser preview: leave out the last stage.", MADE)
+device = partial(option, _DEVICE, "NAME", RUN, default="cpu")
+device_of_record = partial(option, _DEVICE, "NAME", RUN, shown="cpu, or the record's")
+engine_of_record = partial(
+    option,
+    "What runs the stages: torch; onnx, several times as fast on a processor (needs hafm\\[fast]); auto: "
+    "onnx where it works.",
+    "auto|torch|onnx",
+    RUN,
+    shown="auto, or the record's",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawingCommand(Command):
     """Base of commands in which a model draws tokens."""
 
-    temperature: Annotated[
-        float | None,
-        option(
-            "How daring: 0 takes the likeliest token every time, above 1 is wild.",
-            metavar="X",
-            panel=MADE,
-            default="the bundle's",
-        ),
-        Range(0),
-    ] = None
-    top_k: Annotated[
-        int | None,
-        option(
-            "Choose among the N likeliest tokens, 1 or more.", metavar="N", panel=MADE, default="the bundle's"
-        ),
-        Range(1),
-    ] = None
-    guidance: Annotated[
-        float | None,
-        option(
-            "How closely to follow the vocal; 1 is as trained, and costs half.",
-            metavar="X",
-            panel=MADE,
-            default="the bundle's",
-        ),
-        Range(0),
-    ] = None
+    temperature: float | None = option(
+        "How daring: 0 takes the likeliest token every time, above 1 is wild.",
+        "X",
+        MADE,
+        shown="the bundle's",
+        within=Range(0),
+    )
+    top_k: int | None = option(
+        "Choose among the N likeliest tokens, 1 or more.", "N", MADE, shown="the bundle's", within=Range(1)
+    )
+    guidance: float | None = option(
+        "How closely to follow the vocal; 1 is as trained, and costs half.",
+        "X",
+        MADE,
+        shown="the bundle's",
+        within=Range(0),
+    )
 
     @property
     def drawing(self) -> "Chosen":
@@ -210,63 +132,43 @@ class DrawingCommand(Command):
 
 # ---- collections
 
-KindOption: TypeAlias = Annotated[
-    Kind | None,
-    option(
-        "Of the collection: mixes, pairs, fma, musdb18, musdb18hq, rendered.",
-        "--kind",
-        metavar="KIND",
-        panel=TAKEN,
-        default="guessed from what lies there",
-    ),
-]
-SubsetOption: TypeAlias = Annotated[
-    Subset | None,
-    option(
-        "Of FMA: small, medium, large, full.",
-        "--subset",
-        metavar="NAME",
-        panel=TAKEN,
-        default="the largest that is there",
-    ),
-]
-SongFrom: TypeAlias = Annotated[
-    str | None,
-    option(
-        "What tracks of one song share, so that splits keep them together: folder (of mixes and pairs); "
-        "artist or album (of FMA).",
-        metavar="WHAT",
-        panel=TAKEN,
-        default="every track is a song",
-    ),
-]
-
-Limit: TypeAlias = Annotated[
-    int | None,
-    option(
-        "Look at the first N tracks only; a later run without this takes the rest.",
-        metavar="N",
-        panel=TAKEN,
-        default="all",
-    ),
-    Range(1),
-]
-QuarantineLimit: TypeAlias = Annotated[
-    float, option("Stop when more than this share of the tracks cannot be used.", metavar="X", panel=TAKEN)
-]
-Separator: TypeAlias = Annotated[
-    Path | None,
-    option(
-        "An MDX-Net that takes the vocal out of mixes.",
-        metavar="MODEL.onnx",
-        panel=TOKENS,
-        default=f"that of {VARIABLE}",
-    ),
-]
-Augment: TypeAlias = Annotated[
-    bool,
-    option("Make the views differ: rooms, filters, what leaks from the band.", "--augment", panel=TOKENS),
-]
+kind = partial(
+    option,
+    "Of the collection: mixes, pairs, fma, musdb18, musdb18hq, rendered.",
+    "KIND",
+    TAKEN,
+    shown="guessed from what lies there",
+)
+subset = partial(
+    option, "Of FMA: small, medium, large, full.", "NAME", TAKEN, shown="the largest that is there"
+)
+song_from = partial(
+    option,
+    "What tracks of one song share, so that splits keep them together: folder (of mixes and pairs); artist "
+    "or album (of FMA).",
+    "WHAT",
+    TAKEN,
+    shown="every track is a song",
+)
+limit = partial(
+    option,
+    "Look at the first N tracks only; a later run without this takes the rest.",
+    "N",
+    TAKEN,
+    shown="all",
+    within=Range(1),
+)
+quarantine_limit = partial(
+    option, "Stop when more than this share of the tracks cannot be used.", "X", TAKEN, default=0.02
+)
+separator = partial(
+    option,
+    "An MDX-Net that takes the vocal out of mixes.",
+    "MODEL.onnx",
+    TOKENS,
+    shown=f"that of {VARIABLE}",
+)
+augment = partial(flag, "Make the views differ: rooms, filters, what leaks from the band.", TOKENS)
 
 
 # ---- in place of an option that was not given

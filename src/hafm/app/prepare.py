@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hafm.app import options
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Command, Range, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import RUN, TAKEN, TOKENS
 from hafm.errors import UsageError
@@ -140,115 +140,71 @@ class Prepare(Command):
     anywhere, the same command goes on where it was, and the shards come out the same.
     """
 
-    source: Annotated[Path, options.argument("The folder of a music collection.", "SOURCE")]
-    output: Annotated[
-        Path,
-        options.output("Where the shards go; the same folder again goes on.", panel=None),
-        options.needed("shards/"),
-    ]
-    kind: options.KindOption = None
-    subset: options.SubsetOption = None
-    song_from: options.SongFrom = None
-    limit: options.Limit = None
-    valid_share: Annotated[
-        float,
-        option(
-            "Share of songs held out for validation, where the collection does not say.",
-            metavar="X",
-            panel=TAKEN,
-        ),
-    ] = 0.02
-    test_share: Annotated[float, option("Share of songs held out for tests.", metavar="X", panel=TAKEN)] = (
-        0.02
+    source: Path = argument("The folder of a music collection.", "SOURCE")
+    output: Path = options.output(
+        "Where the shards go; the same folder again goes on.", example="shards/", panel=None
     )
-    quarantine_limit: options.QuarantineLimit = 0.02
-    retry: Annotated[
-        bool,
-        option("Look at quarantined tracks again, now that their files were mended.", "--retry", panel=TAKEN),
-    ] = False
-    parts: Annotated[
-        str,
-        option(
-            "Features, codec and k-means: builtin, paper, a folder of fit-kmeans, or a bundle.",
-            metavar="NAME",
-            panel=TOKENS,
-        ),
-    ] = "builtin"
-    kmeans: Annotated[
-        Path | None,
-        option(
-            "The k-means of this folder, in place of those of the parts.",
-            "--kmeans",
-            metavar="FOLDER",
-            panel=TOKENS,
-            default=False,
-        ),
-    ] = None
-    separator: options.Separator = None
-    views: Annotated[int, option("Tokenise each vocal N times.", metavar="N", panel=TOKENS)] = 1
-    augment: options.Augment = False
-    guide: Annotated[
-        bool,
-        option(
-            "Store a lead sheet per track: NAME.lead.json, .mid or .lab beside the audio, and for the rest "
-            "what is heard in the instrumental.",
-            "--guide",
-            panel=TOKENS,
-        ),
-    ] = False
-    seed: Annotated[
-        int,
-        option("Of noise, augmentation and splits; 0 or more.", metavar="N", panel=TOKENS),
-        Range(0),
-    ] = 0
-    clip_seconds: Annotated[
-        str, option("Length of the clips that are kept or dropped.", metavar="SECONDS", panel=_KEPT)
-    ] = "10"
-    min_instrumental: Annotated[
-        float,
-        option("Drop clips whose instrumental is quieter (RMS), -120 to 0.", metavar="DBFS", panel=_KEPT),
-    ] = -25.0
-    max_vocal_over: Annotated[
-        float,
-        option(
-            "Drop clips whose vocal is louder than the instrumental by more, -120 to 120.",
-            metavar="DB",
-            panel=_KEPT,
-        ),
-    ] = 5.0
-    workers: Annotated[
-        int | None,
-        option(
-            "Processes, each with its own models; 0 works in this one.",
-            metavar="N",
-            panel=RUN,
-            default="one per core",
-        ),
-        Range(0, options.MAX_WORKERS),
-    ] = None
-    batch_size: Annotated[
-        int, option("Tracks that a worker takes at once; for GPUs.", metavar="N", panel=RUN)
-    ] = 1
-    device: options.Device = "cpu"
-    engine: Annotated[
-        Literal["local", "ray"],
-        option("What runs the workers: this machine, or a Ray cluster.", metavar="local|ray", panel=RUN),
-    ] = "local"
-    address: Annotated[
-        str | None,
-        option(
-            "Of a running Ray cluster; auto finds the one of this machine.",
-            metavar="ADDRESS",
-            panel=RUN,
-            default="a new one, here",
-        ),
-    ] = None
-    dry_run: Annotated[
-        bool,
-        option(
-            "Scan, try a few tracks, report what it would take, and write nothing.", "--dry-run", panel=RUN
-        ),
-    ] = False
+    kind: options.Kind | None = options.kind()
+    subset: options.Subset | None = options.subset()
+    song_from: str | None = options.song_from()
+    limit: int | None = options.limit()
+    valid_share: float = option(
+        "Share of songs held out for validation, where the collection does not say.", "X", TAKEN, default=0.02
+    )
+    test_share: float = option("Share of songs held out for tests.", "X", TAKEN, default=0.02)
+    quarantine_limit: float = options.quarantine_limit()
+    retry: bool = flag("Look at quarantined tracks again, now that their files were mended.", TAKEN)
+    parts: str = option(
+        "Features, codec and k-means: builtin, paper, a folder of fit-kmeans, or a bundle.",
+        "NAME",
+        TOKENS,
+        default="builtin",
+    )
+    kmeans: Path | None = option(
+        "The k-means of this folder, in place of those of the parts.", "FOLDER", TOKENS, shown=False
+    )
+    separator: Path | None = options.separator()
+    views: int = option("Tokenise each vocal N times.", "N", TOKENS, default=1)
+    augment: bool = options.augment()
+    guide: bool = flag(
+        "Store a lead sheet per track: NAME.lead.json, .mid or .lab beside the audio, and for the rest "
+        "what is heard in the instrumental.",
+        TOKENS,
+    )
+    seed: int = option(
+        "Of noise, augmentation and splits; 0 or more.", "N", TOKENS, default=0, within=Range(0)
+    )
+    clip_seconds: str = option(
+        "Length of the clips that are kept or dropped.", "SECONDS", _KEPT, default="10"
+    )
+    min_instrumental: float = option(
+        "Drop clips whose instrumental is quieter (RMS), -120 to 0.", "DBFS", _KEPT, default=-25.0
+    )
+    max_vocal_over: float = option(
+        "Drop clips whose vocal is louder than the instrumental by more, -120 to 120.",
+        "DB",
+        _KEPT,
+        default=5.0,
+    )
+    workers: int | None = option(
+        "Processes, each with its own models; 0 works in this one.",
+        "N",
+        RUN,
+        shown="one per core",
+        within=Range(0, options.MAX_WORKERS),
+    )
+    batch_size: int = option("Tracks that a worker takes at once; for GPUs.", "N", RUN, default=1)
+    device: str = options.device()
+    engine: Literal["local", "ray"] = option(
+        "What runs the workers: this machine, or a Ray cluster.", "local|ray", RUN, default="local"
+    )
+    address: str | None = option(
+        "Of a running Ray cluster; auto finds the one of this machine.",
+        "ADDRESS",
+        RUN,
+        shown="a new one, here",
+    )
+    dry_run: bool = flag("Scan, try a few tracks, report what it would take, and write nothing.", RUN)
 
     examples: ClassVar = (
         "hafm prepare work/pairs -o shards/ --views 2 --augment",

@@ -24,10 +24,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hafm.app import options
-from hafm.app.command import Command, Range, Required, option
+from hafm.app.command import Command, Range, argument, option
 from hafm.app.generate_result import Take, vocal_to_json
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError
@@ -131,47 +131,38 @@ class Retrieve(Command):
     Writes accompaniment.wav, mix.wav, and retrieval.json, which says what it is and why.
     """
 
-    vocal: Annotated[Path, options.argument(options.VOCALS, "VOCAL")]
-    start: options.Start = None
-    seconds: options.Seconds = None
-    output: options.Output
-    overwrite: options.Overwrite = False
-    format: options.Format = "wav"
-    balance: options.Balance = None
-    loudness: options.Loudness = None
-    index: Annotated[
-        Path,
-        option("What hafm retrieve-index made. Required.", metavar="FOLDER", panel=_FOUND, default=False),
-        Required("no index was given; make one with hafm retrieve-index, and name it with --index"),
-    ]
-    collection: Annotated[
-        Path | None,
-        option(
-            "Where the collection of the index is now, if it was moved.",
-            metavar="FOLDER",
-            panel=_FOUND,
-            default=False,
-        ),
-    ] = None
-    rank: Annotated[int, option("Take the N-th best song.", metavar="N", panel=_FOUND), Range(1)] = 1
-    takes: Annotated[
-        int,
-        option(
-            f"Take N songs, from that rank on, 1 to {options.MAX_TAKES}: take-1/, take-2/, ...",
-            metavar="N",
-            panel=_FOUND,
-        ),
-        Range(1, options.MAX_TAKES),
-    ] = 1
-    exclude: Annotated[
-        list[str] | None,
-        option(
-            "Never find this song, by its id in the index; may be given several times.",
-            metavar="SONG",
-            panel=_FOUND,
-            default=False,
-        ),
-    ] = None
+    vocal: Path = argument(options.VOCALS, "VOCAL")
+    start: float | None = options.start()
+    seconds: float | None = options.seconds()
+    output: Path = options.output()
+    overwrite: bool = options.overwrite()
+    format: options.SoundFormat = options.sound_format()
+    balance: float | None = options.balance()
+    loudness: float | None = options.loudness()
+    index: Path = option(
+        "What hafm retrieve-index made. Required.",
+        "FOLDER",
+        _FOUND,
+        shown=False,
+        required="no index was given; make one with hafm retrieve-index, and name it with --index",
+    )
+    collection: Path | None = option(
+        "Where the collection of the index is now, if it was moved.", "FOLDER", _FOUND, shown=False
+    )
+    rank: int = option("Take the N-th best song.", "N", _FOUND, default=1, within=Range(1))
+    takes: int = option(
+        f"Take N songs, from that rank on, 1 to {options.MAX_TAKES}: take-1/, take-2/, ...",
+        "N",
+        _FOUND,
+        default=1,
+        within=Range(1, options.MAX_TAKES),
+    )
+    exclude: list[str] | None = option(
+        "Never find this song, by its id in the index; may be given several times.",
+        "SONG",
+        _FOUND,
+        shown=False,
+    )
 
     examples: ClassVar = (
         "hafm retrieve vocal.wav --index index/ -o out/",

@@ -9,10 +9,10 @@ In: options. Out: an `IndexOutcome`, as JSON:
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hafm.app import options
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Command, Range, argument, option
 from hafm.app.interrupt import Interrupts
 from hafm.data.collection.track import Split
 from hafm.errors import UsageError
@@ -87,24 +87,23 @@ class RetrieveIndex(Command):
     command goes on where it was.
     """
 
-    collection: Annotated[
-        Path,
-        options.argument("A collection with instrumentals: pairs, rendered pairs, MUSDB18.", "COLLECTION"),
-    ]
-    output: Annotated[
-        Path, options.output("Where the index goes, or lies already."), options.needed("index/")
-    ]
-    kind: options.KindOption = None
-    song_from: options.SongFrom = None
-    split: Annotated[
-        Split, option("Whose instrumentals are taken.", metavar="train|valid|test", panel=options.TAKEN)
-    ] = "train"
-    limit: options.Limit = None
-    workers: Annotated[
-        int | None,
-        option("Processes; 0 works in this one.", metavar="N", panel=options.RUN, default="one per core"),
-        Range(0, options.MAX_WORKERS),
-    ] = None
+    collection: Path = argument(
+        "A collection with instrumentals: pairs, rendered pairs, MUSDB18.", "COLLECTION"
+    )
+    output: Path = options.output("Where the index goes, or lies already.", example="index/")
+    kind: options.Kind | None = options.kind()
+    song_from: str | None = options.song_from()
+    split: Split = option(
+        "Whose instrumentals are taken.", "train|valid|test", options.TAKEN, default="train"
+    )
+    limit: int | None = options.limit()
+    workers: int | None = option(
+        "Processes; 0 works in this one.",
+        "N",
+        options.RUN,
+        shown="one per core",
+        within=Range(0, options.MAX_WORKERS),
+    )
 
     examples: ClassVar = (
         "hafm retrieve-index musdb18hq/ -o index/",

@@ -23,10 +23,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from hafm.app import options
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Command, Range, argument, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError, UsageError
 from hafm.estimate import Estimator, Phase
@@ -127,37 +127,27 @@ class Separate(Command):
     The separator is an MDX-Net that you bring: MODEL.onnx, and MODEL.json beside it.
     """
 
-    songs: Annotated[
-        list[Path],
-        options.argument(
-            "Whole songs: wav, flac, mp3, ogg, opus, and with ffmpeg m4a, mp4, webm.", "SONG..."
-        ),
-    ]
-    model: Annotated[
-        Path | None,
-        option(
-            "The separator, an MDX-Net; MODEL.json beside it says what its numbers mean.",
-            metavar="MODEL.onnx",
-            panel=options.MADE,
-            default=f"that of {options.VARIABLE}",
-        ),
-    ] = None
-    output: Annotated[
-        Path,
-        options.output("Where the results go; of several songs, into a folder each."),
-        options.needed("out/"),
-    ]
-    overwrite: options.Overwrite = False
-    format: options.Format = "wav"
-    workers: Annotated[
-        int,
-        option(
-            f"Separate N songs at a time, 1 to {_MAX_WORKERS}; each needs its own memory.",
-            metavar="N",
-            panel=options.RUN,
-        ),
-        Range(1, _MAX_WORKERS),
-    ] = 1
+    songs: list[Path] = argument(
+        "Whole songs: wav, flac, mp3, ogg, opus, and with ffmpeg m4a, mp4, webm.", "SONG..."
+    )
+    model: Path | None = option(
+        "The separator, an MDX-Net; MODEL.json beside it says what its numbers mean.",
+        "MODEL.onnx",
+        options.MADE,
+        shown=f"that of {options.VARIABLE}",
+    )
+    output: Path = options.output(
+        "Where the results go; of several songs, into a folder each.", example="out/"
+    )
+    overwrite: bool = options.overwrite()
+    format: options.SoundFormat = options.sound_format()
+    workers: int = option(
+        f"Separate N songs at a time, 1 to {_MAX_WORKERS}; each needs its own memory.",
+        "N",
+        options.RUN,
+        default=1,
+        within=Range(1, _MAX_WORKERS),
+    )
 
     examples: ClassVar = (
         "hafm separate song.mp3 --model vocals.onnx -o out/",

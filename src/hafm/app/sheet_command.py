@@ -9,9 +9,9 @@ of beats that a file has, so the two are refused together.
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Command, Range, flag, option
 from hafm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,90 +54,59 @@ class SheetRequest:
 class SheetCommand(Command):
     """Base of commands with these options."""
 
-    bpm: Annotated[
-        float | None,
-        option(
-            "Beats per minute, exact to the end, 20 to 400; where they lie is found.",
-            metavar="N",
-            panel=SHEET,
-            default="as heard",
-        ),
-        Range(20, 400),
-    ] = None
-    first_beat: Annotated[
-        float | None,
-        option(
-            "The first bar begins here; bars, and chords by bars, move with it.",
-            metavar="SECONDS",
-            panel=SHEET,
-            default="as heard",
-        ),
-        Range(0),
-    ] = None
-    meter: Annotated[
-        str | None,
-        option(
-            "As in 3/4 or 6/8; with changes at bars: 4/4, 3/4@9.",
-            metavar="METER",
-            panel=SHEET,
-            default="as heard",
-        ),
-    ] = None
-    half_time: Annotated[bool, option("It goes half as fast as was heard.", "--half-time", panel=SHEET)] = (
-        False
+    bpm: float | None = option(
+        "Beats per minute, exact to the end, 20 to 400; where they lie is found.",
+        "N",
+        SHEET,
+        shown="as heard",
+        within=Range(20, 400),
     )
-    double_time: Annotated[
-        bool, option("It goes twice as fast as was heard.", "--double-time", panel=SHEET)
-    ] = False
-    free_time: Annotated[bool, option("There is no beat.", "--free-time", panel=SHEET)] = False
-    key: Annotated[
-        str | None,
-        option(
-            "As in Am, F# minor, Bb; with changes at bars: Am, C@9. Chords are found in it.",
-            metavar="KEY",
-            panel=SHEET,
-            default="as heard",
-        ),
-    ] = None
-    chords: Annotated[
-        str | None,
-        option(
-            'Bars of chords from the first downbeat on, repeated to the end: "| Am | F | C  G/B | % |".',
-            metavar="CHART",
-            panel=SHEET,
-            default="as heard",
-        ),
-    ] = None
-    transpose_chords: Annotated[
-        int,
-        option(
-            "Semitones that chords sound higher than written, -11 to 11: a capo.", metavar="N", panel=SHEET
-        ),
-        Range(-11, 11),
-    ] = 0
-    style: Annotated[
-        str | None,
-        option(f"Of the band: {_STYLES}.", metavar="NAME", panel=SHEET, default="the model's choice"),
-    ] = None
-    players: Annotated[
-        str | None,
-        option(
-            'Who plays: "bass harmony", or all; with changes at bars: "harmony, all@5".',
-            metavar="NAMES",
-            panel=SHEET,
-            default="as the voice is full",
-        ),
-    ] = None
-    guide: Annotated[
-        Path | None,
-        option(
-            "A lead sheet to begin with: lead-sheet.json, .lab (chords), .txt (beats, or a chart), .mid. "
-            "What it does not say is heard.",
-            metavar="FILE",
-            panel=SHEET,
-            default=False,
-        ),
-    ] = None
+    first_beat: float | None = option(
+        "The first bar begins here; bars, and chords by bars, move with it.",
+        "SECONDS",
+        SHEET,
+        shown="as heard",
+        within=Range(0),
+    )
+    meter: str | None = option(
+        "As in 3/4 or 6/8; with changes at bars: 4/4, 3/4@9.", "METER", SHEET, shown="as heard"
+    )
+    half_time: bool = flag("It goes half as fast as was heard.", SHEET)
+    double_time: bool = flag("It goes twice as fast as was heard.", SHEET)
+    free_time: bool = flag("There is no beat.", SHEET)
+    key: str | None = option(
+        "As in Am, F# minor, Bb; with changes at bars: Am, C@9. Chords are found in it.",
+        "KEY",
+        SHEET,
+        shown="as heard",
+    )
+    chords: str | None = option(
+        'Bars of chords from the first downbeat on, repeated to the end: "| Am | F | C  G/B | % |".',
+        "CHART",
+        SHEET,
+        shown="as heard",
+    )
+    transpose_chords: int = option(
+        "Semitones that chords sound higher than written, -11 to 11: a capo.",
+        "N",
+        SHEET,
+        default=0,
+        within=Range(-11, 11),
+    )
+    style: str | None = option(f"Of the band: {_STYLES}.", "NAME", SHEET, shown="the model's choice")
+    players: str | None = option(
+        'Who plays: "bass harmony", or all; with changes at bars: "harmony, all@5".',
+        "NAMES",
+        SHEET,
+        shown="as the voice is full",
+    )
+    guide: Path | None = option(
+        "A lead sheet to begin with: lead-sheet.json, .lab (chords), .txt (beats, or a chart), .mid. "
+        "What it does not say is heard.",
+        "FILE",
+        SHEET,
+        shown=False,
+    )
 
     def check(self) -> None:
         _ = self.corrections

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from hafm.app import options
-from hafm.app.command import Command, Required, option
+from hafm.app.command import Command, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import RUN
 from hafm.errors import UsageError
@@ -86,93 +85,54 @@ class Train(Command):
     Ctrl-C, SIGTERM and SIGUSR1 finish the step and save; the last two exit with 75: start it again.
     """
 
-    stage: Annotated[str, options.argument("semantic, coarse or fine.", "STAGE")]
-    recipe: Annotated[str, option("paper, builtin, tiny, or a YAML file.", metavar="NAME", panel=_LEARNT)] = (
-        "paper"
+    stage: str = argument("semantic, coarse or fine.", "STAGE")
+    recipe: str = option("paper, builtin, tiny, or a YAML file.", "NAME", _LEARNT, default="paper")
+    overrides: list[str] | None = option(
+        "Change a field of the recipe, or of its stage: spec.FIELD. May be given again.",
+        "FIELD=VALUE",
+        _LEARNT,
+        spelt=["--set"],
     )
-    overrides: Annotated[
-        list[str] | None,
-        option(
-            "Change a field of the recipe, or of its stage: spec.FIELD. May be given again.",
-            "--set",
-            metavar="FIELD=VALUE",
-            panel=_LEARNT,
-        ),
-    ] = None
-    data: Annotated[
-        str,
-        option(
-            "What hafm prepare made: a folder or a URL. Required.",
-            metavar="SHARDS",
-            panel=_LEARNT,
-            default=False,
-        ),
-        Required("give --data, what hafm prepare made"),
-    ]
-    init: Annotated[
-        str | None,
-        option(
-            "Start from the stage of a bundle: builtin, a folder, or a hub id.",
-            metavar="BUNDLE",
-            panel=_LEARNT,
-            default="a new stage",
-        ),
-    ] = None
-    run_folder: Annotated[
-        Path,
-        option(
-            "Folder of the run. If it holds one, that goes on. Required.",
-            "--run",
-            metavar="RUN",
-            panel=_KEPT,
-            default=False,
-        ),
-        Required("give --run, a folder for the run"),
-    ]
-    tensorboard: Annotated[bool, option("Write TensorBoard's files too.", "--tensorboard", panel=_KEPT)] = (
-        False
+    data: str = option(
+        "What hafm prepare made: a folder or a URL. Required.",
+        "SHARDS",
+        _LEARNT,
+        shown=False,
+        required="give --data, what hafm prepare made",
     )
-    sample_every: Annotated[
-        int | None,
-        option(
-            "Play a held-out clip every N steps: RUN/samples/.", metavar="N", panel=_KEPT, default="never"
-        ),
-    ] = None
-    sample_bundle: Annotated[
-        str | None,
-        option(
-            "Whose coarse and fine stages play what the semantic stage samples.",
-            metavar="BUNDLE",
-            panel=_KEPT,
-            default="none",
-        ),
-    ] = None
-    dry_run: Annotated[
-        bool,
-        option(
-            "Show the recipe, size, memory and hours; try one step and a checkpoint; leave nothing.",
-            "--dry-run",
-            panel=RUN,
-        ),
-    ] = False
-    allow: Annotated[
-        list[str] | None,
-        option(
-            "Go on though it differs: data, recipe, world (number of ranks), software. May be given again.",
-            metavar="WHAT",
-            panel=RUN,
-            default="none",
-        ),
-    ] = None
-    device: Annotated[
-        str | None,
-        option("cpu, cuda, or cuda:1.", metavar="NAME", panel=RUN, default="a GPU where there is one"),
-    ] = None
-    threads: Annotated[
-        int | None,
-        option("Threads on a processor.", metavar="N", panel=RUN, default="as torch chooses"),
-    ] = None
-    compile: Annotated[bool, option("Compile the stage (torch.compile).", "--compile", panel=RUN)] = False
+    init: str | None = option(
+        "Start from the stage of a bundle: builtin, a folder, or a hub id.",
+        "BUNDLE",
+        _LEARNT,
+        shown="a new stage",
+    )
+    run_folder: Path = option(
+        "Folder of the run. If it holds one, that goes on. Required.",
+        "RUN",
+        _KEPT,
+        shown=False,
+        required="give --run, a folder for the run",
+        spelt=["--run"],
+    )
+    tensorboard: bool = flag("Write TensorBoard's files too.", _KEPT)
+    sample_every: int | None = option(
+        "Play a held-out clip every N steps: RUN/samples/.", "N", _KEPT, shown="never"
+    )
+    sample_bundle: str | None = option(
+        "Whose coarse and fine stages play what the semantic stage samples.", "BUNDLE", _KEPT, shown="none"
+    )
+    dry_run: bool = flag(
+        "Show the recipe, size, memory and hours; try one step and a checkpoint; leave nothing.", RUN
+    )
+    allow: list[str] | None = option(
+        "Go on though it differs: data, recipe, world (number of ranks), software. May be given again.",
+        "WHAT",
+        RUN,
+        shown="none",
+    )
+    device: str | None = option("cpu, cuda, or cuda:1.", "NAME", RUN, shown="a GPU where there is one")
+    threads: int | None = option("Threads on a processor.", "N", RUN, shown="as torch chooses")
+    compile: bool = flag("Compile the stage (torch.compile).", RUN)
 
     examples: ClassVar = (
         "hafm train coarse --data shards/ --run runs/coarse --recipe builtin",

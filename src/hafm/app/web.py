@@ -14,10 +14,10 @@ import threading
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hafm.app import options
-from hafm.app.command import Command, Range, option
+from hafm.app.command import Command, Range, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.errors import OutputError, UsageError
 
@@ -54,45 +54,37 @@ class Web(Command):
     Nothing leaves this machine, and nothing is fetched from elsewhere.
     """
 
-    folder: Annotated[
-        Path | None,
-        option("Where projects are.", metavar="FOLDER", panel=_WHERE, default=str(_FOLDER)),
-    ] = None
-    port: Annotated[
-        int, option("Of the page; 0 takes a free one.", metavar="N", panel=_WHERE), Range(0, 65_535)
-    ] = 8642
-    host: Annotated[
-        str,
-        option(
-            "Address to listen on; any but this machine's own needs a password.", metavar="IP", panel=_WHERE
-        ),
-    ] = "127.0.0.1"
-    password: Annotated[
-        str | None,
-        option(
-            f"What browsers must give; {_PASSWORD_VARIABLE} keeps it out of the list of processes.",
-            metavar="WORD",
-            panel=_WHERE,
-            default=False,
-        ),
-    ] = None
-    no_browser: Annotated[bool, option("Open no browser.", "--no-browser", panel=_WHERE)] = False
-    upload_mb: Annotated[
-        float, option("Of one recording.", metavar="MB", panel=_BOUNDS), Range(0, 2000, open=True)
-    ] = 25.0
-    minutes: Annotated[
-        float, option("Of one recording.", metavar="N", panel=_BOUNDS), Range(0, 10, open=True)
-    ] = 10.0
-    keep_days: Annotated[
-        float,
-        option("Projects that are not kept go so long after their last use.", metavar="N", panel=_BOUNDS),
-        Range(0, open=True),
-    ] = 7.0
-    job_minutes: Annotated[
-        float, option("A generation may take.", metavar="N", panel=_BOUNDS), Range(0, open=True)
-    ] = 60.0
-    bundle: options.Bundle = "builtin"
-    device: options.Device = "cpu"
+    folder: Path | None = option("Where projects are.", "FOLDER", _WHERE, shown=str(_FOLDER))
+    port: int = option("Of the page; 0 takes a free one.", "N", _WHERE, default=8642, within=Range(0, 65_535))
+    host: str = option(
+        "Address to listen on; any but this machine's own needs a password.",
+        "IP",
+        _WHERE,
+        default="127.0.0.1",
+    )
+    password: str | None = option(
+        f"What browsers must give; {_PASSWORD_VARIABLE} keeps it out of the list of processes.",
+        "WORD",
+        _WHERE,
+        shown=False,
+    )
+    no_browser: bool = flag("Open no browser.", _WHERE)
+    upload_mb: float = option(
+        "Of one recording.", "MB", _BOUNDS, default=25.0, within=Range(0, 2000, open=True)
+    )
+    minutes: float = option("Of one recording.", "N", _BOUNDS, default=10.0, within=Range(0, 10, open=True))
+    keep_days: float = option(
+        "Projects that are not kept go so long after their last use.",
+        "N",
+        _BOUNDS,
+        default=7.0,
+        within=Range(0, open=True),
+    )
+    job_minutes: float = option(
+        "A generation may take.", "N", _BOUNDS, default=60.0, within=Range(0, open=True)
+    )
+    bundle: str = options.bundle()
+    device: str = options.device()
 
     examples: ClassVar = (
         "hafm web",
