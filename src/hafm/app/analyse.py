@@ -45,15 +45,7 @@ _VOICE_LEVEL = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class AnalyseOutcome:
-    """What was heard.
-
-    Args:
-        sheet: all of it.
-        vocal: what was listened to.
-        paths: by what they hold.
-        notes: what a user should know.
-        seconds: that it took.
-    """
+    """What was heard."""
 
     sheet: "LeadSheet"
     vocal: "Audio"
@@ -69,7 +61,6 @@ class AnalyseOutcome:
         return "\n".join([headline(self.sheet), "", printed_chart(self.sheet), "", *files])
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         from hafm.app.generate_result import sheet_to_json, vocal_to_json
 
         return {

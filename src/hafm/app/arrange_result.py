@@ -27,12 +27,8 @@ class ArrangeOutcome:
     """What was made.
 
     Args:
-        paths: by what they hold.
-        arrangement: what it is.
         sample_rate: of the sounds, in hertz.
         levels: of the mix; empty without a vocal.
-        timings: seconds by name.
-        notes: what a user should know.
     """
 
     paths: Mapping[str, Path]
@@ -57,7 +53,6 @@ class ArrangeOutcome:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         from hafm.arrange.midi import NAMES
 
         sheet = self.arrangement.sheet

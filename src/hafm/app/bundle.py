@@ -27,12 +27,8 @@ class BundleOutcome:
     """What was made.
 
     Args:
-        folder: of the bundle.
-        fingerprint: of it.
-        num_bytes: its size.
         steps: that each stage was trained for, by name.
         held_out_loss: of each stage; None where it was not evaluated.
-        notes: what a user should know.
     """
 
     folder: Path
@@ -43,7 +39,6 @@ class BundleOutcome:
     notes: tuple[str, ...]
 
     def summary(self) -> str:
-        """For people."""
         lines = []
         for name, steps in self.steps.items():
             loss = self.held_out_loss[name]
@@ -53,7 +48,6 @@ class BundleOutcome:
         return "\n".join([*lines, str(self.folder)])
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {
             "bundle": str(self.folder),
             "fingerprint": self.fingerprint,

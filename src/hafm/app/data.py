@@ -73,22 +73,15 @@ class DataShow(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """Shards whose files are all as they were written.
-
-    Args:
-        shards: path or URL.
-        num_files: that were read.
-    """
+    """Shards whose files are all as they were written."""
 
     shards: str
     num_files: int
 
     def summary(self) -> str:
-        """For people."""
         return f"{self.shards}: {self.num_files} files, all as written"
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {"files": self.num_files}
 
 

@@ -108,10 +108,6 @@ class SilentDisplay(Display):
 class PlainDisplay(Display):
     """Sparse lines for whatever is not a terminal.
 
-    Args:
-        write: takes one line.
-        now: the time in seconds.
-
     >>> plain = PlainDisplay(print, now=iter([0.0, 1.0, 2.0, 9.0]).__next__)
     >>> plain.step("reading")
     hafm: reading
@@ -157,12 +153,7 @@ class PlainDisplay(Display):
 
 
 class TerminalDisplay(Display):
-    """A bar that moves.
-
-    Args:
-        progress: rich's, running.
-        task: the bar in it.
-    """
+    """A bar that moves."""
 
     def __init__(self, progress: "Bar", task: "TaskID") -> None:
         self._progress = progress
@@ -191,12 +182,7 @@ class TerminalDisplay(Display):
 
 @contextlib.contextmanager
 def display(console: "Console", *, quiet: bool) -> Iterator[Display]:
-    """The display that fits.
-
-    Args:
-        console: rich's, on stderr.
-        quiet: show nothing.
-    """
+    """The display that fits."""
     if quiet:
         yield SilentDisplay()
     elif not can_move(console):

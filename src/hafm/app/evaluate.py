@@ -44,11 +44,7 @@ class EvaluateOutcome:
     """What was done.
 
     Args:
-        run: the folder.
-        results: all tables.
-        report: the page.
         comparison: with the older run, if one was named.
-        seconds: that it took.
         changed: what happened to the collection since the run began.
     """
 
@@ -93,7 +89,6 @@ class EvaluateOutcome:
         return columns_of(rows, left=len(columns) + 1)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         from hafm.evaluate.run.folder import RESULTS_FILE, TABLE_FILE
 
         return {

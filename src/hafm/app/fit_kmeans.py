@@ -39,13 +39,7 @@ _FITTED = "How it is fitted"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FitOutcome:
-    """What was done.
-
-    Args:
-        folder: that was written.
-        fitted: the k-means.
-        seconds: that it took.
-    """
+    """What was done."""
 
     folder: Path
     fitted: "Vocabularies"
@@ -57,7 +51,6 @@ class FitOutcome:
         return [f"{each.track_id!r} was left out: {each.reason}" for each in self.fitted.sample.unusable]
 
     def summary(self) -> str:
-        """For people."""
         sample, lines = self.fitted.sample, []
         for side, quality in self.fitted.quality.items():
             fit, held_out = quality["fit"], quality["held_out"]
@@ -74,7 +67,6 @@ class FitOutcome:
         return "\n".join([*lines, f"{'parts':<14} {self.folder}"])
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         sample = self.fitted.sample
         return {
             "folder": str(self.folder),

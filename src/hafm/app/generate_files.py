@@ -40,12 +40,9 @@ class Delivery:
     """What will be written, and where.
 
     Args:
-        output: the folder.
-        overwrite: whether files in it may be replaced.
         takes: how many; one alone has no folder of its own.
         best: whether the best one is written twice.
         separated: whether the vocal is written, too.
-        plot: whether takes are drawn.
         save_options: for `Accompaniment.write`.
     """
 
@@ -85,9 +82,6 @@ class Delivery:
     def check(self, held: Mapping[str, Path | None]) -> None:
         """Refuses an output folder that cannot take results, or in which one could replace what came in.
 
-        Args:
-            held: the files that came in, by what they are.
-
         Raises:
             OutputError: it cannot, or one could.
         """
@@ -106,7 +100,6 @@ class Delivery:
         """Refuses a disk without room for the takes.
 
         Args:
-            vocal: that is accompanied.
             longer_seconds: of an intro and an ending, at most.
 
         Raises:
@@ -131,9 +124,6 @@ class Delivery:
 
         Returns:
             Where they are, and notes on pictures that could not be drawn.
-
-        Raises:
-            OutputError: the disk is full. What was finished stays.
         """
         takes, notes, of = [], [], len(accompaniments)
         for number, accompaniment in enumerate(accompaniments, start=1):
@@ -184,12 +174,7 @@ def put_best(ranking: "Ranking", takes: Sequence[Take], folder: "StagedFolder") 
     """Copies the best take to the top of the output folder, and writes how the takes were ranked.
 
     Args:
-        ranking: of the takes.
         takes: saved in `folder`, in order.
-        folder: not yet in its place.
-
-    Raises:
-        OutputError: the disk is full.
     """
     from hafm.files import atomic_file, write_whole
     from hafm.generate.record import GenerationRecord

@@ -39,11 +39,7 @@ def stage_progress(
     """Shows the progress of stages as that of the job, and says when the last stage is done.
 
     Args:
-        accompanist: that works.
         seconds: of sound that the stages make.
-        shown: shows it.
-        skip_fine: whether the last stage is left out.
-        separated: whether the vocal is taken out of a song first.
         preview: whether the stages take turns, window by window.
     """
     from hafm.generate.phases import phases
@@ -84,12 +80,7 @@ def _turns_progress(parts: Sequence[Phase], shown: "Display") -> "OnProgress":
 
 
 class Preview:
-    """A WAV file of 16 bits. Its header says how long it will be, so that a player can begin.
-
-    Args:
-        path: of it; made with the first part.
-        shown: is called when there is something to hear.
-    """
+    """A WAV file of 16 bits. Its header says how long it will be, so that a player can begin."""
 
     def __init__(self, path: Path, shown: "Display") -> None:
         self.path, self._shown = path, shown

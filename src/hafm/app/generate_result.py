@@ -52,7 +52,6 @@ class Take:
     """One candidate.
 
     Args:
-        number: from 1.
         paths: by what they hold: accompaniment, mix, record, vocal if it was separated, stems if they were
             asked for, and plot if one was drawn.
         levels: of the mix, as `hafm.audio.mixdown` reports them.
@@ -63,7 +62,6 @@ class Take:
     levels: Mapping[str, float | None]
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         paths = {name: str(path) for name, path in self.paths.items()}
         return {"take": self.number, **paths, "levels": dict(self.levels)}
 
@@ -73,7 +71,6 @@ class Picked:
     """The best take, as it was delivered.
 
     Args:
-        ranking: of all takes.
         paths: of the copies, by what they hold, as those of a `Take`; and `ranking`.
         content: of `ranking.json`.
     """
@@ -97,12 +94,8 @@ class GenerateOutcome:
     """What was done.
 
     Args:
-        takes: one or more.
-        vocal: what was accompanied.
         record: of the first take.
-        notes: what a user should know.
         timings: seconds by name.
-        picked: the best take, if it was asked for.
         sheet_paths: of the lead sheet that all takes follow, by what they hold; empty if they follow none.
     """
 
@@ -138,7 +131,6 @@ class GenerateOutcome:
         return [headline(sheet), "", printed_chart(sheet, most_rows=_MOST_ROWS), ""]
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         vocal = self.vocal
         return {
             "takes": [take.to_json() for take in self.takes],

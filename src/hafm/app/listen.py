@@ -59,9 +59,6 @@ class KitOutcome:
         page: for raters.
         key: for whoever asks.
         design: what the key holds.
-        page_bytes: size of the page.
-        seconds: that it took.
-        notes: what a user should know.
     """
 
     page: Path
@@ -86,7 +83,6 @@ class KitOutcome:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {
             "page": str(self.page),
             "key": str(self.key),
@@ -213,11 +209,7 @@ class ListenMake(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOutcome:
-    """A test that was scored.
-
-    Args:
-        scores: what it found.
-    """
+    """A test that was scored."""
 
     scores: "Scores"
 
@@ -281,7 +273,6 @@ class ScoreOutcome:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return dict(self.scores.to_json())
 
 

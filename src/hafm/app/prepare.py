@@ -36,14 +36,7 @@ _STEPS = {"scan": "reading", "tokens": "preparing", "trial": "trying"}
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOutcome:
-    """A run that went through.
-
-    Args:
-        result: what the output folder holds.
-        kind: of the collection.
-        output: the folder.
-        seconds: that this run took.
-    """
+    """A run that went through."""
 
     result: "PrepareSummary"
     kind: str
@@ -51,7 +44,6 @@ class PrepareOutcome:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
         return {
             "kind": self.kind,
             "output": str(self.output),
@@ -60,7 +52,6 @@ class PrepareOutcome:
         }
 
     def summary(self) -> str:
-        """A table of a few lines."""
         result, counts = self.result, self.result.counts
         lines = [
             f"{self.output}: {size(result.num_bytes)} in {plural(result.num_shards, 'shard')}, "
@@ -86,20 +77,13 @@ class PrepareOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsalOutcome:
-    """A dry run.
-
-    Args:
-        rehearsal: what it found.
-        kind: of the collection.
-        workers: that a run would have.
-    """
+    """A dry run."""
 
     rehearsal: "Rehearsal"
     kind: str
     workers: int
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
         return {
             "kind": self.kind,
             "workers": self.workers,
@@ -108,7 +92,6 @@ class RehearsalOutcome:
         }
 
     def summary(self) -> str:
-        """A table of a few lines."""
         found = self.rehearsal
         lines = [
             f"a dry run: nothing was written; a collection of kind {self.kind}",

@@ -53,16 +53,11 @@ _BYTES_BESIDE = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievedTake(Take):
-    """One accompaniment that was found and written.
-
-    Args:
-        found: what it is.
-    """
+    """One accompaniment that was found and written."""
 
     found: "Retrieved"
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         values = super().to_json()
         levels = values.pop("levels")
         return {**values, "match": self.found.to_dict(), "levels": levels}
@@ -73,11 +68,7 @@ class RetrieveOutcome:
     """What was found.
 
     Args:
-        takes: one or more.
-        vocal: what is accompanied.
         folder: of the index.
-        index: where it was found.
-        timings: seconds by name.
     """
 
     takes: Sequence[RetrievedTake]
@@ -104,7 +95,6 @@ class RetrieveOutcome:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {
             "takes": [take.to_json() for take in self.takes],
             "vocal": vocal_to_json(self.vocal),

@@ -29,14 +29,7 @@ _SHOWN_REASONS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class IndexOutcome:
-    """An index that was made.
-
-    Args:
-        index: what it holds.
-        output: where it lies.
-        kind: of the collection.
-        seconds: that this run took.
-    """
+    """An index that was made."""
 
     index: "RetrievalIndex"
     output: Path
@@ -52,7 +45,6 @@ class IndexOutcome:
         return (*named, f"left out {more:,} more: see {self.output / 'index.json'}") if more else named
 
     def summary(self) -> str:
-        """For people."""
         index = self.index
         songs = len({entry.song_id for entry in index.entries})
         return (
@@ -62,7 +54,6 @@ class IndexOutcome:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         index = self.index
         return {
             "output": str(self.output),

@@ -46,20 +46,13 @@ _PHASE = "separation"
 
 @dataclass(frozen=True, kw_only=True)
 class SeparatedSong:
-    """A song that is done.
-
-    Args:
-        song: what it was.
-        stems: what was written.
-        paths: where, by stem.
-    """
+    """A song that is done."""
 
     song: "Survey"
     stems: "WrittenStems"
     paths: dict[str, Path]
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {
             "song": str(self.song.path),
             "sha256": self.song.sha256,
@@ -80,9 +73,6 @@ class SeparationOutcome:
 
     Args:
         songs: in the order in which they were given.
-        model: the separator's `.onnx`.
-        fingerprint: the separator's.
-        seconds: that it took.
     """
 
     songs: Sequence[SeparatedSong]
@@ -109,7 +99,6 @@ class SeparationOutcome:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {
             "songs": [each.to_json() for each in self.songs],
             "separator": {"model": str(self.model), "fingerprint": self.fingerprint},

@@ -28,7 +28,6 @@ class Tables:
     show: "Callable[[Console], None]"
 
     def summary(self) -> str:
-        """For people."""
         from rich.console import Console
 
         outside = Console()
@@ -45,7 +44,6 @@ class Tables:
         return captured.get().rstrip("\n")
 
     def to_json(self) -> Any:
-        """For programs."""
         return self.values
 
 

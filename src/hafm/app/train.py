@@ -43,11 +43,8 @@ class TrainOutcome:
     """What was done.
 
     Args:
-        run: folder of the run.
-        recipe: as resolved.
         step, updates: batches taken, steps applied; 0 after a dry run.
         best_loss: of the held-out pairs; None without any.
-        dry: what a dry run found; None otherwise.
         silent: this is not rank 0, and prints nothing.
     """
 
@@ -60,14 +57,12 @@ class TrainOutcome:
     silent: bool = False
 
     def summary(self) -> str:
-        """For people."""
         if self.dry is not None:
             return "\n".join([*_lines(self.recipe.to_dict()), "", *self.dry.lines()])
         best = "" if self.best_loss is None else f", best held-out loss {self.best_loss:.4f} nats per token"
         return f"{self.recipe.spec.name}: {self.updates} steps done{best}\n{self.run}"
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {
             "run": str(self.run),
             "recipe": self.recipe.to_dict(),
@@ -168,9 +163,6 @@ class Train(Command):
 
     def train(self, console: "Console") -> TrainOutcome:
         """Does what was asked for.
-
-        Args:
-            console: on stderr.
 
         Raises:
             HafmError: it cannot be done, or it was stopped; what was saved stays.

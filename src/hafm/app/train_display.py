@@ -35,11 +35,7 @@ _SMOOTHING = 0.05  # of the loss that is shown
 
 
 class SilentTraining(Listener):
-    """For `--quiet`: only notes, which somebody must know.
-
-    Args:
-        write: takes one line.
-    """
+    """For `--quiet`: only notes, which somebody must know."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
@@ -66,12 +62,7 @@ class SilentTraining(Listener):
 
 
 class PlainTraining(SilentTraining):
-    """Sparse lines.
-
-    Args:
-        write: takes one line.
-        now: the time in seconds.
-    """
+    """Sparse lines."""
 
     def __init__(self, write: Callable[[str], None], *, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(write)
@@ -99,12 +90,7 @@ class PlainTraining(SilentTraining):
 
 
 class TerminalTraining(SilentTraining):
-    """A bar that moves, and a line above it for each evaluation.
-
-    Args:
-        progress: rich's, running.
-        task: the bar in it.
-    """
+    """A bar that moves, and a line above it for each evaluation."""
 
     def __init__(self, progress: "Bar", task: "TaskID") -> None:
         super().__init__(lambda line: progress.console.print(line, markup=False, highlight=False))
@@ -134,12 +120,7 @@ class TerminalTraining(SilentTraining):
 
 @contextlib.contextmanager
 def training_display(console: "Console", *, quiet: bool) -> Iterator[Listener]:
-    """The display that fits.
-
-    Args:
-        console: rich's, on stderr.
-        quiet: show what must be known alone.
-    """
+    """The display that fits."""
     if quiet:
         yield SilentTraining(writer(console))
     elif not can_move(console):

@@ -39,11 +39,9 @@ class WebOutcome:
     folder: Path
 
     def summary(self) -> str:
-        """For people."""
         return f"{'projects':<14} {self.folder}"
 
     def to_json(self) -> dict[str, Any]:
-        """For programs."""
         return {"folder": str(self.folder)}
 
 
