@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrange"]
 
-_BESIDE_REPLAY = frozenset(
-    {"--source", "--replay", "--output", "--overwrite", "--soundfont", "--json", "--quiet", "--debug"}
-)
-"""What can be given beside a record, which settles all else."""
+_BESIDE_REPLAY = options.BESIDE_ANY_RECORD | {"--source", "--soundfont"}
 
 _BYTES_PER_FRAME = 6  # stereo, 24 bits
 _BYTES_BESIDE = 4 << 20

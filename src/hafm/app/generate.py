@@ -37,40 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BESIDE_REPLAY", "Generate"]
 
-BESIDE_REPLAY = frozenset(
-    [
-        "--vocal",
-        "--replay",
-        "--separator",
-        "--output",
-        "--overwrite",
-        "--plot",
-        "--stems",
-        "--bundle",
-        "--device",
-        "--json",
-        "--quiet",
-        "--debug",
-    ]
-)
+_FREE = {"--vocal", "--separator", "--plot", "--stems", "--bundle", "--device"}
+BESIDE_REPLAY = options.BESIDE_ANY_RECORD | _FREE
 """What can be given beside a record, which settles all else."""
 
-SETTLED_BY_KEEP = frozenset(
-    [
-        "--replay",
-        "--start",
-        "--seconds",
-        "--takes",
-        "--pick",
-        "--separate",
-        "--no-guide",
-        "--engine",
-        "--intro",
-        "--ending",
-        "--preview",
-    ]
-)
-"""What a take that is kept settles."""
+_SETTLED_BY_KEEP = {"--replay", "--start", "--seconds", "--takes", "--pick", "--separate", "--no-guide"}
+_SETTLED_BY_KEEP |= {"--engine", "--intro", "--ending", "--preview"}
 
 _BESIDE_SECONDS = 5.0  # beside a region, that the stages see: hafm.generate.region
 _LONGEST_BAR_SECONDS = 12
@@ -197,9 +169,18 @@ class Generate(SheetCommand, options.DrawingCommand):
 
     def check(self) -> None:
         super().check()
-        if self.no_guide and (others := self._sheet_options()):
+        of_sheet = {
+            **dict.fromkeys(self.corrections.given, True),
+            "--guide": self.guide is not None,
+            "--guide-strength": self.guide_strength is not None,
+            "--style-strength": self.style_strength is not None,
+            "--players-strength": self.players_strength is not None,
+            "--intro": self.intro > 0,
+            "--ending": self.ending,
+        }
+        if self.no_guide and (other := _first(of_sheet)):
             raise UsageError(
-                f"--no-guide follows no lead sheet, and {others[0]} says something of one; leave one out"
+                f"--no-guide follows no lead sheet, and {other} says something of one; leave one out"
             )
         if self.free_time and (self.intro or self.ending):
             raise UsageError(
@@ -218,38 +199,18 @@ class Generate(SheetCommand, options.DrawingCommand):
         has_record = self.replay is not None or self.keep is not None
         if not has_record and self.separator is not None and not self.separate:
             raise UsageError("--separator was given without --separate; add --separate, or leave it out")
-        if self.preview and (beside := self._not_previewed()):
-            raise UsageError(f"--preview is for one new take of a vocal; leave it or {beside[0]} out")
+        several = {"--takes": self.takes > 1, "--separate": self.separate}
+        longer = {"--intro": self.intro > 0, "--ending": self.ending}
+        if self.preview and (other := _first({**several, **longer})):
+            raise UsageError(f"--preview is for one new take of a vocal; leave it or {other} out")
         if self.pick == "best" and self.takes == 1 and self.replay is None:
             raise UsageError(
                 "--pick best needs takes to choose from, and there is one; add --takes, as in: "
                 "--takes 8 --pick best"
             )
 
-    def _not_previewed(self) -> list[str]:
-        """Options beside which there is no preview, of those that were given."""
-        others = {
-            "--takes": self.takes > 1,
-            "--separate": self.separate,
-            "--intro": self.intro > 0,
-            "--ending": self.ending,
-        }
-        return [name for name, given in others.items() if given]
-
-    def _sheet_options(self) -> tuple[str, ...]:
-        """Those of the lead sheet that were given."""
-        others = (
-            ("--guide", self.guide),
-            ("--guide-strength", self.guide_strength),
-            ("--style-strength", self.style_strength),
-            ("--players-strength", self.players_strength),
-            ("--intro", self.intro or None),
-            ("--ending", self.ending or None),
-        )
-        return (*self.corrections.given, *(name for name, value in others if value is not None))
-
     def check_given(self, names: Sequence[str]) -> None:
-        kept = [name for name in names if name in SETTLED_BY_KEEP]
+        kept = [name for name in names if name in _SETTLED_BY_KEEP]
         if self.keep is not None and kept:
             raise UsageError(
                 f"{', '.join(kept)} cannot be given beside --keep, which takes that from the take; leave "
@@ -285,18 +246,14 @@ class Generate(SheetCommand, options.DrawingCommand):
             return self._make(plan, folder, shown, began, preview)
 
     def _make(
-        self,
-        plan: "_Plan",
-        folder: "StagedFolder",
-        shown: "Display",
-        began: float,
-        preview: Preview | None,
+        self, plan: "_Plan", folder: "StagedFolder", shown: "Display", began: float, preview: Preview | None
     ) -> GenerateOutcome:
         """All that is done once the output folder is ours."""
         from hafm.audio.io import read_audio
         from hafm.generate.accompany import Accompanist
         from hafm.generate.steps import require_guide
         from hafm.guide.summary import beyond_guide, resting_players
+        from hafm.separate.separator import Separator
 
         vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
         sheet = plan.sheet(vocal.seconds)
@@ -304,8 +261,6 @@ class Generate(SheetCommand, options.DrawingCommand):
         plan.delivery.check_room(vocal, longer_seconds=longest)
         separator = None
         if plan.separator is not None:
-            from hafm.separate.separator import Separator
-
             separator = Separator.open(plan.separator, threads=separator_threads())
         shown.step("opening the bundle")
         accompanist = Accompanist.from_pretrained(
@@ -372,14 +327,8 @@ class _Plan:
     """What is to be done; from here on nothing asks whether it is a replay.
 
     Args:
-        request: as it came.
         record: what is replayed, or what a stretch is made again in, if anything is.
-        vocal: the recording.
-        start_seconds, seconds: the part of it.
-        bundle, revision: the model.
-        device: where to compute.
         engine: what runs the stages; None for what the environment says.
-        skip_fine: leave out the last stage.
         separator: the `.onnx` that takes the vocal out of the recording; None if that is the vocal.
         save_options: for `Accompaniment.write`.
     """
@@ -392,7 +341,7 @@ class _Plan:
     bundle: str
     revision: str | None
     device: str
-    engine: Literal["auto", "torch", "onnx"] | None
+    engine: options.Engine | None
     skip_fine: bool
     separator: Path | None
     save_options: Mapping[str, Any]
@@ -476,23 +425,24 @@ class _Plan:
     ) -> "list[Accompaniment]":
         """The takes; what sheet they follow is said before they are made."""
         if self.record is not None and self.request.replay is not None:
-            replayed = accompanist.replay(
-                self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
-            )
-            return [replayed]
+            return [
+                accompanist.replay(
+                    self.record, vocal=self.vocal, separator=separator, on_progress=on_progress
+                )
+            ]
         from hafm.generate.guidance import asked_in
-        from hafm.generate.sampling import Sampling
         from hafm.generate.steps import follows_sheets
         from hafm.guide.lead_sheet import LeadSheet
         from hafm.guide.summary import headline
 
         request = self.request
-        sampling: Sampling = {**asked_in(sheet.given), **request.drawing}
-        sampling["guide_guidance"] = request.guide_strength
+        asked: dict[str, Any] = {**asked_in(sheet.given), **request.drawing}
+        asked |= {"seed": request.seed, "skip_fine": self.skip_fine, "on_progress": on_progress}
+        asked["guide_guidance"] = request.guide_strength
         if request.style_strength is not None:
-            sampling["style_guidance"] = request.style_strength
+            asked["style_guidance"] = request.style_strength
         if request.players_strength is not None:
-            sampling["players_guidance"] = request.players_strength
+            asked["players_guidance"] = request.players_strength
         if request.keep is not None and request.region is not None:
             start, end = _stretch(request.region)
             made = accompanist.regenerate(
@@ -500,55 +450,32 @@ class _Plan:
                 start_seconds=start,
                 end_seconds=end,
                 vocal=self.vocal,
-                seed=request.seed,
                 guide=sheet.given,
-                corrections=None if not sheet.corrections.given else sheet.corrections,
-                skip_fine=self.skip_fine,
+                corrections=sheet.corrections if sheet.corrections.given else None,
                 separator=separator,
-                on_progress=on_progress,
-                **sampling,
+                **asked,
             )
             return [made]
-        guide, corrections = sheet.given, None if sheet.is_empty else sheet.corrections
-        if request.no_guide and follows_sheets(accompanist.bundle):
-            guide = LeadSheet(duration_seconds=vocal.seconds)  # one that knows nothing is followed as none
 
         def on_sheet(followed: LeadSheet | None) -> None:
             if followed is not None and not request.no_guide:
                 shown.say(f"lead sheet: {headline(followed)}")
 
+        asked |= {"start_seconds": self.start_seconds, "seconds": self.seconds, "on_sheet": on_sheet}
+        asked |= {"guide": sheet.given, "corrections": None if sheet.is_empty else sheet.corrections}
+        if request.no_guide and follows_sheets(accompanist.bundle):
+            # One that knows nothing is followed as none.
+            asked["guide"] = LeadSheet(duration_seconds=vocal.seconds)
         if preview is not None:
-            return preview.follow(
-                accompanist.stream(
-                    self.vocal,
-                    seed=request.seed,
-                    guide=guide,
-                    corrections=corrections,
-                    start_seconds=self.start_seconds,
-                    seconds=self.seconds,
-                    skip_fine=self.skip_fine,
-                    preview=True,
-                    on_sheet=on_sheet,
-                    on_progress=on_progress,
-                    **sampling,
-                ),
-                num_samples=vocal.num_samples,
-            )
+            parts = accompanist.stream(self.vocal, preview=True, **asked)
+            return preview.follow(parts, num_samples=vocal.num_samples)
         return accompanist.generate_takes(
             self.vocal,
             takes=request.takes,
-            seed=request.seed,
-            guide=guide,
-            corrections=corrections,
-            on_sheet=on_sheet,
             intro_bars=request.intro,
             ending=request.ending,
-            start_seconds=self.start_seconds,
-            seconds=self.seconds,
-            skip_fine=self.skip_fine,
             separator=separator,
-            on_progress=on_progress,
-            **sampling,
+            **asked,
         )
 
 
@@ -625,6 +552,11 @@ def _separator_of_record(request: Generate, record: "GenerationRecord", source: 
             f"the separator of '{source}', '{then}', is not there any more; say where it is with "
             f"--separator MODEL.onnx (its fingerprint is {record.separation.fingerprint})"
         ) from error
+
+
+def _first(given: Mapping[str, bool]) -> str | None:
+    """The first of the options that were given."""
+    return next((name for name, was_given in given.items() if was_given), None)
 
 
 def _stretch(text: str) -> tuple[float, float]:

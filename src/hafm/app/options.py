@@ -195,6 +195,10 @@ def levels(balance: float | None, loudness: float | None) -> dict[str, float]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+BESIDE_ANY_RECORD = frozenset({"--replay", "--output", "--overwrite", "--json", "--quiet", "--debug"})
+"""What no record settles."""
+
+
 def require_settled(names: Sequence[str], *, besides: Collection[str]) -> None:
     """Refuses options beside a record that is replayed, which settles all but a few.
 
