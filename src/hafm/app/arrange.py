@@ -10,6 +10,7 @@ No model generates here; a vocal's lead sheet is estimated by the analyser of a 
 The work itself is that of `hafm.arrange.arranger`; start to read there.
 """
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hafm.app import options
-from hafm.app.arrange_job import is_sheet, job_of
+from hafm.app.arrange_job import Job, is_sheet, open_instruments, read_sheet, replayed
 from hafm.app.arrange_result import ArrangeOutcome, notes_on
 from hafm.app.command import Range, argument, flag, option
 from hafm.app.interrupt import Interrupts
@@ -26,7 +27,6 @@ from hafm.app.sheet_command import SheetCommand
 from hafm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from hafm.app.arrange_job import Job
     from hafm.app.display import Display
     from hafm.files import StagedFolder
     from hafm.guide.corrections import Corrections
@@ -35,6 +35,7 @@ __all__ = ["Arrange"]
 
 _BESIDE_REPLAY = options.BESIDE_ANY_RECORD | {"--source", "--soundfont"}
 
+_SHEET_RATE = 48_000
 _BYTES_PER_FRAME = 6  # stereo, 24 bits
 _BYTES_BESIDE = 4 << 20
 
@@ -139,33 +140,89 @@ class Arrange(SheetCommand):
         from hafm.files import check_output_folder
 
         check_output_folder(self.output, overwrite=self.overwrite)
-        job = job_of(
-            source=self.source,
-            start=self.start,
-            seconds=self.seconds,
-            guide=self.guide,
-            sheet_request=self.sheet_request,
-            replay=self.replay,
-            soundfont=self.soundfont,
-            style=self.style,
-            seed=self.seed,
-            excerpt=self.excerpt,
-            stems=self.stems,
-            format=self.format,
-            balance=self.balance,
-            loudness=self.loudness,
-        )
+        if self.replay is not None:
+            job = replayed(self.replay, source=self.source, soundfont=self.soundfont)
+        else:
+            job = self._new_job()
         self._check_place(job.inputs)
         check_output_folder(
             self.output,
             overwrite=True,
-            needed_bytes=6 * _num_samples(job) * _BYTES_PER_FRAME + _BYTES_BESIDE,
+            needed_bytes=6 * job.num_samples * _BYTES_PER_FRAME + _BYTES_BESIDE,
             files=_files(job),
         )
         with interrupts.staged_folder(self.output, last=[RECORD_FILE], overwrite=self.overwrite) as folder:
             return self._make(job, folder, shown, began)
 
-    def _make(self, job: "Job", folder: "StagedFolder", shown: "Display", began: float) -> ArrangeOutcome:
+    def _new_job(self) -> Job:
+        """Reads what the options name.
+
+        Raises:
+            LeadSheetError: the lead sheet cannot be read, or gives a band nothing to play.
+            SoundfontError: the instruments cannot be read, or lack some.
+            AudioError: the vocal cannot be used.
+        """
+        from hafm.arrange.files import rate_for
+        from hafm.arrange.record import ArrangementRecord, Inputs, Settings, here
+        from hafm.arrange.song import Song
+        from hafm.audio.io import read_audio
+        from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS
+        from hafm.guide.corrections import corrected
+        from hafm.guide.lead_sheet import LeadSheet
+
+        assert self.source is not None, "a request has a source or a record"
+        soundfont, used = open_instruments(self.soundfont)
+        vocal = sheet = balance_db = loudness_lufs = None
+        if is_sheet(self.source):
+            sheet, asked = read_sheet(self.source, self.sheet_request)
+            lasts, rate = sheet.duration_seconds, _SHEET_RATE
+            sha256 = hashlib.sha256(self.source.read_bytes()).hexdigest()
+        else:
+            vocal = read_audio(self.source, start_seconds=self.start, seconds=self.seconds)
+            lasts, rate, sha256 = vocal.seconds, rate_for(vocal.sample_rate), vocal.sha256
+            asked = self.sheet_request(lasts)
+            given = asked.given
+            if given is not None and given.beats and given.chords and given.keys:  # nothing is to be heard
+                sheet = corrected(given, asked.corrections)
+            balance_db = BALANCE_DB if self.balance is None else self.balance
+            loudness_lufs = LOUDNESS_LUFS if self.loudness is None else self.loudness
+        if sheet is not None:
+            Song.of(sheet)  # refuses one with nothing to play
+        record = ArrangementRecord(
+            environment=here(),
+            input=Inputs(
+                kind="sheet" if vocal is None else "vocal",
+                path=str(self.source.resolve()),
+                sha256=sha256,
+                start_seconds=self.start,
+                seconds=self.seconds,
+            ),
+            settings=Settings(
+                style=self.style or "",
+                seed=self.seed,
+                excerpt=self.excerpt,
+                sample_rate=rate,
+                stems=self.stems,
+                format=self.format,
+                balance_db=balance_db,
+                loudness_lufs=loudness_lufs,
+            ),
+            soundfont=used,
+            lead_sheet=sheet or LeadSheet(duration_seconds=lasts),
+        )
+        return Job(
+            record=record,
+            sheet=sheet,
+            vocal=vocal,
+            seconds=lasts,
+            soundfont=soundfont,
+            inputs=[path for path in (self.source, self.guide) if path is not None],
+            corrections=asked.corrections,
+            known=asked.given,
+            notes=asked.notes,
+        )
+
+    def _make(self, job: Job, folder: "StagedFolder", shown: "Display", began: float) -> ArrangeOutcome:
         """All that is done once the output folder is ours."""
         from hafm.arrange.arranger import arrange_sheet
         from hafm.arrange.files import hashes, write_arrangement
@@ -189,7 +246,7 @@ class Arrange(SheetCommand):
                 excerpt=settings.excerpt,
             )
             rendering = arrangement.render(
-                sample_rate=settings.sample_rate, num_samples=_num_samples(job), soundfont=job.soundfont
+                sample_rate=settings.sample_rate, num_samples=job.num_samples, soundfont=job.soundfont
             )
             made = time.monotonic()
             shown.step("writing")
@@ -235,11 +292,7 @@ class Arrange(SheetCommand):
                 )
 
 
-def _num_samples(job: "Job") -> int:
-    return round(job.seconds * job.record.settings.sample_rate)
-
-
-def _files(job: "Job") -> list[str]:
+def _files(job: Job) -> list[str]:
     """What will be written, below the output folder."""
     from hafm.arrange.record import RECORD_FILE
     from hafm.guide.lead_sheet import PLAYERS

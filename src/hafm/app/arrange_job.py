@@ -1,7 +1,6 @@
-"""What `hafm arrange` is asked for, its blanks filled in: by defaults, or by a record that is replayed.
+"""What `hafm arrange` is to do: vocal or sheet are read, instruments are open, and nothing is made yet.
 
-In: the request. Out: a `Job`: the vocal or sheet is read, the instruments are open, and nothing is made yet;
-or a refusal.
+In: files. Out: a lead sheet, instruments, or the whole `Job` of a record that is replayed; or a refusal.
 """
 
 import hashlib
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 from hafm.errors import AudioContentError, SoundfontError, UsageError
 
 if TYPE_CHECKING:
-    from hafm.app.options import SoundFormat
     from hafm.app.sheet_command import SheetRequest
     from hafm.arrange.record import ArrangementRecord
     from hafm.arrange.soundfont import Soundfont
@@ -21,9 +19,8 @@ if TYPE_CHECKING:
     from hafm.guide.corrections import Corrections
     from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["Job", "is_sheet", "job_of"]
+__all__ = ["Job", "is_sheet", "open_instruments", "read_sheet", "replayed"]
 
-_SHEET_RATE = 48_000
 _LONGEST_SECONDS = 3600.0
 
 
@@ -35,12 +32,9 @@ class Job:
         record: all of it that is known before; its sheet is a stand-in where it is to be heard.
         sheet: what is played; None if the vocal is to be analysed.
         vocal: what is accompanied; None for nothing.
-        seconds: of the sound.
-        soundfont: the instruments.
         inputs: files that came in.
         corrections: of what is heard.
         known: of a vocal's sheet, before it is heard.
-        notes: what a user should know.
     """
 
     record: "ArrangementRecord"
@@ -52,6 +46,10 @@ class Job:
     corrections: "Corrections | None" = None
     known: "LeadSheet | None" = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def num_samples(self) -> int:
+        return round(self.seconds * self.record.settings.sample_rate)
 
     def heard(self, bundle: str) -> "LeadSheet":
         """The lead sheet that a bundle's analyser hears in the vocal."""
@@ -69,94 +67,7 @@ def is_sheet(path: Path) -> bool:
     return path.suffix.casefold() in SHEET_SUFFIXES
 
 
-def job_of(
-    *,
-    source: Path | None,
-    start: float | None,
-    seconds: float | None,
-    guide: Path | None,
-    sheet_request: "Callable[[float], SheetRequest]",
-    replay: Path | None,
-    soundfont: Path | None,
-    style: str | None,
-    seed: int,
-    excerpt: bool,
-    stems: bool,
-    format: "SoundFormat",
-    balance: float | None,
-    loudness: float | None,
-) -> Job:
-    """Reads what a request names; the options are those of `hafm arrange`.
-
-    Raises:
-        UsageError: the record cannot be read.
-        LeadSheetError: the lead sheet cannot be read, or gives a band nothing to play.
-        SoundfontError: the instruments cannot be read, or lack some, or are others than the record's.
-        AudioError: the vocal cannot be used, or is another than the record's.
-    """
-    if replay is not None:
-        return _replayed(replay, source=source, soundfont=soundfont)
-    from hafm.arrange.files import rate_for
-    from hafm.arrange.record import ArrangementRecord, Inputs, Settings, here
-    from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS
-    from hafm.guide.corrections import corrected
-    from hafm.guide.lead_sheet import LeadSheet
-
-    assert source is not None, "a request has a source or a record"
-    instruments, used = _soundfont(soundfont)
-    vocal, sheet, sha256 = None, None, ""
-    if is_sheet(source):
-        sheet, asked = _sheet_alone(source, sheet_request)
-        lasts, rate = sheet.duration_seconds, _SHEET_RATE
-        sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
-    else:
-        vocal = _vocal(source, start, seconds)
-        lasts, rate, sha256 = vocal.seconds, rate_for(vocal.sample_rate), vocal.sha256
-        asked = sheet_request(lasts)
-        if asked.given is not None and _is_complete(asked.given):
-            sheet = corrected(asked.given, asked.corrections)
-    if sheet is not None:
-        from hafm.arrange.song import Song
-
-        Song.of(sheet)  # refuses one with nothing to play
-    mixes = vocal is not None
-    record = ArrangementRecord(
-        environment=here(),
-        input=Inputs(
-            kind="vocal" if mixes else "sheet",
-            path=str(source.resolve()),
-            sha256=sha256,
-            start_seconds=start,
-            seconds=seconds,
-        ),
-        settings=Settings(
-            style=style or "",
-            seed=seed,
-            excerpt=excerpt,
-            sample_rate=rate,
-            stems=stems,
-            format=format,
-            balance_db=(BALANCE_DB if balance is None else balance) if mixes else None,
-            loudness_lufs=(LOUDNESS_LUFS if loudness is None else loudness) if mixes else None,
-        ),
-        soundfont=used,
-        lead_sheet=sheet or LeadSheet(duration_seconds=lasts),
-    )
-    inputs = [path for path in (source, guide) if path is not None]
-    return Job(
-        record=record,
-        sheet=sheet,
-        vocal=vocal,
-        seconds=lasts,
-        soundfont=instruments,
-        inputs=inputs,
-        corrections=asked.corrections,
-        known=asked.given,
-        notes=asked.notes,
-    )
-
-
-def _sheet_alone(
+def read_sheet(
     path: Path, sheet_request: "Callable[[float], SheetRequest]"
 ) -> "tuple[LeadSheet, SheetRequest]":
     """The sheet of a file, or of a chart at a tempo, as it is corrected; as long as it says itself."""
@@ -200,18 +111,20 @@ def _chart_seconds(path: Path, chart: str, corrections: "Corrections") -> float:
     return (corrections.first_beat or 0.0) + beats * 60 / corrections.bpm
 
 
-def _is_complete(sheet: "LeadSheet") -> bool:
-    """Whether nothing of it is left to be heard."""
-    return bool(sheet.beats and sheet.chords and sheet.keys)
+def replayed(path: Path, *, source: Path | None, soundfont: Path | None) -> Job:
+    """What a record says, with the same vocal and instruments.
 
-
-def _replayed(path: Path, *, source: Path | None, soundfont: Path | None) -> Job:
+    Raises:
+        UsageError: the record cannot be read.
+        SoundfontError, AudioError: the instruments or the vocal are others than the record's.
+    """
     from hafm.arrange.record import ArrangementRecord, here
+    from hafm.audio.io import read_audio
 
     record = ArrangementRecord.read(path)
     then = record.soundfont.get("path")
     chosen = soundfont or (None if then is None else Path(then))
-    instruments, used = _soundfont(chosen)
+    instruments, used = open_instruments(chosen)
     if used["sha256"] != record.soundfont.get("sha256"):
         raise SoundfontError(
             f"the record '{path}' was made with another soundfont, of SHA-256 "
@@ -220,7 +133,7 @@ def _replayed(path: Path, *, source: Path | None, soundfont: Path | None) -> Job
     vocal = None
     where = source or Path(record.input.path)
     if record.input.kind == "vocal":
-        vocal = _vocal(where, record.input.start_seconds, record.input.seconds)
+        vocal = read_audio(where, start_seconds=record.input.start_seconds, seconds=record.input.seconds)
         if vocal.sha256 != record.input.sha256:
             raise AudioContentError(
                 f"the record '{path}' was made from a vocal with SHA-256 {record.input.sha256}, and "
@@ -236,13 +149,7 @@ def _replayed(path: Path, *, source: Path | None, soundfont: Path | None) -> Job
     )
 
 
-def _vocal(path: Path, start: float | None, seconds: float | None) -> "Audio":
-    from hafm.audio.io import read_audio
-
-    return read_audio(path, start_seconds=start, seconds=seconds)
-
-
-def _soundfont(path: Path | None) -> "tuple[Soundfont, dict[str, str]]":
+def open_instruments(path: Path | None) -> "tuple[Soundfont, dict[str, str]]":
     """The instruments, and what the record says of them."""
     from hafm.arrange.soundfont import DRUM_BANK, SHIPPED, open_soundfont
 
