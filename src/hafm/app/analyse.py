@@ -22,7 +22,7 @@ from hafm.app.command import argument, flag
 from hafm.app.interrupt import Interrupts
 from hafm.app.options import WRITTEN
 from hafm.app.sheet_command import SheetCommand
-from hafm.errors import OutputError, UsageError
+from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -114,7 +114,7 @@ class Analyse(SheetCommand):
             source=self.vocal,
             files=[*SHEET_FILES.values(), PICTURE, *([] if self.no_click else [CLICK])],
         )
-        _require_elsewhere(self.guide, self.output)
+        options.require_elsewhere(self.output, {"guide": self.guide})
         with interrupts.staged_folder(
             self.output, last=[SHEET_FILES["lead_sheet"]], overwrite=self.overwrite
         ) as folder:
@@ -169,19 +169,6 @@ class Analyse(SheetCommand):
             paths["click"] = folder / CLICK
             write_audio(paths["click"], clicked(vocal, sheet), vocal.sample_rate)
         return paths, notes
-
-
-def _require_elsewhere(guide: Path | None, output: Path) -> None:
-    """Refuses an output folder in which results could replace the guide.
-
-    Raises:
-        OutputError: it lies there.
-    """
-    if guide is not None and guide.resolve().parent == output.resolve():
-        raise OutputError(
-            f"'{output}' holds the guide itself ('{guide}'), which must not be replaced; give another "
-            "folder with -o"
-        )
 
 
 def clicked(vocal: "Audio", sheet: "LeadSheet") -> "Float[Tensor, '1 T']":

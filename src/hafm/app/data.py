@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hafm.app import options
 from hafm.app.command import Command, argument, flag, option
 from hafm.app.interrupt import Interrupts
-from hafm.app.tables import Tables, new_table
+from hafm.app.tables import Tables, new_table, print_tables
 from hafm.errors import OutputError, UsageError
 from hafm.words import flat
 
@@ -148,17 +148,9 @@ def _picture(contents: "Contents", description: dict[str, Any]) -> bytes:
 
 
 def _show(description: Mapping[str, Any], console: "Console") -> None:
-    """Prints a description.
-
-    Args:
-        description: from `hafm.data.shards.contents.describe`.
-        console: rich's, without markup: names of tracks and folders are text.
-    """
+    """Prints what `hafm.data.shards.contents.describe` tells."""
     console.print(f"{description['place']}")
-    for title, table in _tables(description):
-        # The title by itself: rich would wrap it to the width of the table.
-        console.print(f"\n{title}", style="bold")
-        console.print(table)
+    print_tables(_tables(description), console)
 
 
 def _show_rows(rows: "Sequence[Row]", console: "Console") -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from hafm.app import options
 from hafm.app.generate_result import Picked, Take
-from hafm.errors import OutputError
 
 if TYPE_CHECKING:
     from hafm.audio.sound import Audio
@@ -89,12 +88,7 @@ class Delivery:
 
         check_output_folder(self.output, overwrite=self.overwrite, files=self._names())
         for folder in options.take_folders(self.output, self.takes):
-            for name, path in held.items():
-                if path is not None and path.resolve().parent == folder.resolve():
-                    raise OutputError(
-                        f"'{self.output}' holds the {name} itself ('{path}'), which must not be replaced; "
-                        "give another folder with -o"
-                    )
+            options.require_elsewhere(folder, held, shown=self.output)
 
     def check_room(self, vocal: "Audio", *, longer_seconds: int) -> None:
         """Refuses a disk without room for the takes.

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hafm.app import options
 from hafm.app.command import Command, argument
 from hafm.app.interrupt import Interrupts
-from hafm.app.tables import Tables, new_table
+from hafm.app.tables import Tables, new_table, print_tables
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from hafm.app.display import Display
@@ -35,14 +34,11 @@ class Info(Command):
 
     def run(self, shown: "Display", interrupts: Interrupts) -> Tables:
         description = describe(self.bundle)
-        return Tables(values=description, show=lambda console: _show(description, console))
+        return Tables(values=description, show=lambda console: print_tables(_tables(description), console))
 
 
 def describe(source: str) -> dict[str, Any]:
-    """A bundle as JSON values.
-
-    Args:
-        source: `builtin`, a folder, or a hub id.
+    """A bundle, which is `builtin`, a folder, or a hub id, as JSON values.
 
     Returns:
         Keys: name, version, licence, data, folder, fingerprint, bytes, engine, stages, features, codec,
@@ -51,10 +47,15 @@ def describe(source: str) -> dict[str, Any]:
     Raises:
         BundleError: there is no bundle, or it is damaged, or its parts do not belong together.
     """
-    from hafm.stages.bundle import Bundle
+    import torch
+
+    from hafm.generate.engine import foreseen_engine
+    from hafm.stages.bundle import CODEC_FOLDER, Bundle
+    from hafm.tokens.codec.storage import read_config
 
     bundle = Bundle.open(source)
     config = bundle.config
+    engine, why = foreseen_engine(bundle, torch.device("cpu"))
     return {
         "name": config.name,
         "version": config.version,
@@ -63,10 +64,11 @@ def describe(source: str) -> dict[str, Any]:
         "folder": str(bundle.folder),
         "fingerprint": bundle.fingerprint,
         "bytes": bundle.num_bytes,
-        "engine": _engine(bundle),
+        "engine": {"name": engine, "why": why},
         "stages": {name: _stage(bundle, name) for name in config.stages},
         "features": {side: dict(features) for side, features in config.features.items()},
-        "codec": _codec(bundle),
+        # As it describes itself: the codec of the paper is not in the bundle, and looking needs no network.
+        "codec": {**read_config(bundle.folder / CODEC_FOLDER), **config.codec},
         "streams": _streams(bundle),
         "generation": config.to_dict()["generation"],
         "measured": dict(config.measured),
@@ -76,26 +78,6 @@ def describe(source: str) -> dict[str, Any]:
             for name, digest in config.files.items()
         },
     }
-
-
-def _show(description: Mapping[str, Any], console: "Console") -> None:
-    """Print a description as tables.
-
-    Args:
-        description: from `describe`.
-        console: rich's, without markup: what a bundle says of itself is text.
-    """
-    for table in (
-        _overview(description),
-        _stages(description["stages"]),
-        _tokens(description["streams"]),
-        *_measured(description["measured"], "Measured"),
-        _fingerprints(description),
-    ):
-        # The title by itself: rich would wrap it to the width of the table.
-        console.print(f"\n{table.title}", style="bold")
-        table.title = None
-        console.print(table)
 
 
 def _stage(bundle: "Bundle", name: str) -> dict[str, Any]:
@@ -114,16 +96,6 @@ def _stage(bundle: "Bundle", name: str) -> dict[str, Any]:
     }
 
 
-def _engine(bundle: "Bundle") -> dict[str, str]:
-    """What would run the stages on this machine's processor, and why."""
-    import torch
-
-    from hafm.generate.engine import foreseen_engine
-
-    name, why = foreseen_engine(bundle, torch.device("cpu"))
-    return {"name": name, "why": why}
-
-
 def _streams(bundle: "Bundle") -> dict[str, dict[str, Any]]:
     """Every kind of token that a stage reads or writes, by name."""
     specs = bundle.config.stages.values()
@@ -138,16 +110,16 @@ def _streams(bundle: "Bundle") -> dict[str, dict[str, Any]]:
     }
 
 
-def _codec(bundle: "Bundle") -> dict[str, Any]:
-    from hafm.stages.bundle import CODEC_FOLDER
-    from hafm.tokens.codec.storage import read_config
-
-    # As it describes itself: the codec of the paper is not in the bundle, and looking needs no network.
-    return {**read_config(bundle.folder / CODEC_FOLDER), **bundle.config.codec}
+def _tables(description: Mapping[str, Any]) -> "Iterator[tuple[str, Table]]":
+    yield f"{description['name']} {description['version']}", _overview(description)
+    yield "Stages", _stages(description["stages"])
+    yield "Tokens", _tokens(description["streams"])
+    yield from _measured(description["measured"], "Measured")
+    yield "Fingerprints", _fingerprints(description)
 
 
 def _overview(description: Mapping[str, Any]) -> "Table":
-    table = new_table("", "", title=f"{description['name']} {description['version']}")
+    table = new_table("", "")
     parameters = sum(stage["parameters"] for stage in description["stages"].values())
     table.add_row("data", description["data"])
     table.add_row("licence", description["licence"])
@@ -169,7 +141,7 @@ def _overview(description: Mapping[str, Any]) -> "Table":
 
 def _stages(stages: Mapping[str, Any]) -> "Table":
     """A column a stage, so that the table fits a narrow terminal."""
-    table = new_table("", *stages, title="Stages")
+    table = new_table("", *stages)
     rows: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "reads": lambda stage: ", ".join(_words(source["name"]) for source in stage["sources"]),
         "writes": lambda stage: _words(stage["target"]["name"]),
@@ -187,7 +159,7 @@ def _stages(stages: Mapping[str, Any]) -> "Table":
 
 
 def _tokens(streams: Mapping[str, Any]) -> "Table":
-    table = new_table("stream", "a frame", "frames", title="Tokens")
+    table = new_table("stream", "a frame", "frames")
     for name, stream in streams.items():
         table.add_row(
             _words(name), f"{stream['codebooks']} x {stream['cardinality']}", f"{stream['frame_rate_hz']} Hz"
@@ -195,28 +167,28 @@ def _tokens(streams: Mapping[str, Any]) -> "Table":
     return table
 
 
-def _measured(figures: Mapping[str, Any], title: str) -> "Iterator[Table]":
+def _measured(figures: Mapping[str, Any], title: str) -> "Iterator[tuple[str, Table]]":
     """Figures in whatever nesting a bundle has them: groups that are alike side by side, others in turn."""
     groups = {name: value for name, value in figures.items() if isinstance(value, Mapping)}
     single = {name: value for name, value in figures.items() if name not in groups}
     if single:
-        table = new_table("", "", title=title)
+        table = new_table("", "")
         for name, value in single.items():
             table.add_row(_words(name), _figure(value))
-        yield table
+        yield title, table
     leaves = [figure for group in groups.values() for figure in group.values()]
     if len(groups) > 1 and not any(isinstance(figure, Mapping) for figure in leaves):
-        table = new_table("", *(_words(name) for name in groups), title=title)
+        table = new_table("", *(_words(name) for name in groups))
         for name in dict.fromkeys(name for group in groups.values() for name in group):
             table.add_row(_words(name), *(_figure(group.get(name)) for group in groups.values()))
-        yield table
+        yield title, table
     else:
         for name, group in groups.items():
             yield from _measured(group, f"{title}: {_words(name)}")
 
 
 def _fingerprints(description: Mapping[str, Any]) -> "Table":
-    table = new_table("part", "SHA-256, its beginning (whole with --json)", title="Fingerprints")
+    table = new_table("part", "SHA-256, its beginning (whole with --json)")
     for part, fingerprint in {"bundle": description["fingerprint"], **description["fingerprints"]}.items():
         table.add_row(_words(part), fingerprint[:_SHOWN_DIGITS])
     return table

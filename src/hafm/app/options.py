@@ -4,14 +4,14 @@ In: nothing. Out: one function per option, which makes the field of a command (`
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hafm.app.command import Command, Range, flag, option
-from hafm.errors import UsageError
+from hafm.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from hafm.generate.sampling import Chosen
@@ -223,6 +223,24 @@ def take_folders(output: Path, takes: int) -> list[Path]:
     ['out', 'out/take-1', 'out/take-2']
     """
     return [output, *(output / f"take-{number}" for number in range(1, takes + 1) if takes > 1)]
+
+
+def require_elsewhere(folder: Path, held: Mapping[str, Path | None], *, shown: Path | None = None) -> None:
+    """Refuses a folder in which results could replace what came in.
+
+    Args:
+        held: the files that came in, by what they are.
+        shown: the output folder, where that is another.
+
+    Raises:
+        OutputError: one lies there.
+    """
+    for name, path in held.items():
+        if path is not None and path.resolve().parent == folder.resolve():
+            raise OutputError(
+                f"'{shown or folder}' holds the {name} itself ('{path}'), which must not be replaced; give "
+                "another folder with -o"
+            )
 
 
 def separator_path(given: Path | None, *, spelling: str) -> Path:

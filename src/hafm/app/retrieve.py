@@ -231,11 +231,7 @@ class Retrieve(Command):
             files=[(folder / name).as_posix() for folder in takes for name in names],
         )
         for folder in options.take_folders(self.output, self.takes):
-            if self.vocal.resolve().parent == folder.resolve():
-                raise OutputError(
-                    f"'{self.output}' holds the vocal itself ('{self.vocal}'), which must not be replaced; "
-                    "give another folder with -o"
-                )
+            options.require_elsewhere(folder, {"vocal": self.vocal}, shown=self.output)
             if self.index.resolve() == folder.resolve():
                 raise OutputError(f"'{folder}' is the index; give another folder with -o")
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from hafm.app import options
 from hafm.app.command import Command, Range, argument, option
 from hafm.app.interrupt import Interrupts
-from hafm.errors import OutputError, UsageError
+from hafm.errors import UsageError
 from hafm.estimate import Estimator, Phase
 
 if TYPE_CHECKING:
@@ -247,11 +247,8 @@ class Separate(Command):
             endings = {self.format, "wav"}
             names = [f"{stem}.{ending}" for stem in STEMS for ending in endings]
             check_output_folder(folder, overwrite=self.overwrite, files=names)
-            if song.exists() and song.resolve().parent == folder.resolve():
-                raise OutputError(
-                    f"'{folder}' holds the song itself ('{song}'), which must not be replaced; give another "
-                    "folder with -o"
-                )
+            if song.exists():
+                options.require_elsewhere(folder, {"song": song})
 
     def _check_room(self, songs: "Sequence[Survey]", workers: int) -> None:
         from hafm.files import check_output_folder

@@ -3,7 +3,7 @@
 In: JSON values, and how they are laid out. Out: an outcome of a command (`hafm.app.command`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Tables", "new_table"]
+__all__ = ["Tables", "new_table", "print_tables"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,19 @@ class Tables:
         return self.values
 
 
-def new_table(*columns: str, title: str | None = None) -> "Table":
+def new_table(*columns: str) -> "Table":
     """An empty table; where no column has a name it has no head."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    made = Table(title=title, box=SIMPLE_HEAD, show_header=any(columns))
+    made = Table(box=SIMPLE_HEAD, show_header=any(columns))
     for name in columns:
         made.add_column(name, overflow="fold")
     return made
+
+
+def print_tables(tables: "Iterable[tuple[str, Table]]", console: "Console") -> None:
+    """Prints tables, each below its title, which rich would wrap to the width of the table."""
+    for title, table in tables:
+        console.print(f"\n{title}", style="bold")
+        console.print(table)
