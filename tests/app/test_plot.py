@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hafm.app.chromagram import chromagram, outline
-from hafm.app.plot import draw
+from hafm.app.plot import chromagram, draw, outline
 
 RATE = 22_050
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hafm.app.picture import FAINT, GRID, INK, headline, new_figure, png_of
+from hafm.app.picture import FAINT, INK, frame, headline, new_figure, png_of
 from hafm.data.shards.token_use import TokenUse
 from hafm.data.tokenising.clip_filter import ClipFilter
 
@@ -116,7 +116,7 @@ def _histogram(
     _legend(axes, "upper left", fontsize=9)
     axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
-    _frame(axes, title)
+    frame(axes, title, INK)
 
 
 def _line(axes: "Axes", at: float, label: str, side: str) -> None:
@@ -154,7 +154,7 @@ def _usage(axes: "Axes", codebooks: Sequence[TokenUse], title: str, first_codebo
     _legend(axes, "lower left", fontsize=8)
     axes.grid(color=FAINT, alpha=0.2, linewidth=0.6)
     axes.set_xlabel("ids, most frequent first", fontsize=10, color=FAINT)
-    _frame(axes, title)
+    frame(axes, title, INK)
 
 
 def _legend(axes: "Axes", place: Literal["upper left", "lower left"], fontsize: int) -> None:
@@ -166,10 +166,3 @@ def _legend(axes: "Axes", place: Literal["upper left", "lower left"], fontsize: 
 def _number(value: float) -> str:
     """With the minus sign that the axes have."""
     return f"{value:g}".replace("-", "−")
-
-
-def _frame(axes: "Axes", title: str) -> None:
-    for side in axes.spines.values():
-        side.set_color(GRID)
-    axes.tick_params(which="both", colors=FAINT, labelsize=9, length=0)
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK, pad=4)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from hafm.words import readable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FAINT", "GRID", "INK", "headline", "new_figure", "png_of"]
+__all__ = ["FAINT", "GRID", "INK", "frame", "headline", "new_figure", "png_of"]
 
 INK, FAINT, GRID = "#1f2937", "#6b7280", "#e5e7eb"
 _DPI = 150
@@ -33,6 +34,14 @@ def headline(figure: "Figure", title: str, subtitle: str) -> None:
     common: dict[str, Any] = {"va": "center", "parse_math": False}
     figure.text(0.06, 0.962, readable(title), fontsize=16, fontweight="bold", color=INK, **common)
     figure.text(0.06, 0.926, subtitle, fontsize=10.5, color=FAINT, **common)
+
+
+def frame(axes: "Axes", title: str, colour: str) -> None:
+    """A pale frame, small numbers without ticks, and a title above the left edge."""
+    for side in axes.spines.values():
+        side.set_color(GRID)
+    axes.tick_params(which="both", colors=FAINT, labelsize=9, length=0)
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=colour, pad=4)
 
 
 def png_of(figure: "Figure") -> bytes:

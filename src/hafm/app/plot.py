@@ -8,24 +8,30 @@ In: an accompaniment. Out: the bytes of a PNG, 1800 x 1320 pixels.
                     waveform       ~~~~~~~~~~~~~~~~
                                    0:00  0:05  0:10
 
+Column `i` of `n` shows the time from `i/n` to `(i+1)/n` of the sound, so pictures of sounds of the same
+length lie under each other. The number of columns bounds the memory, whatever the sound's length.
 matplotlib is not among the packages that HAFM always needs; it comes with the extra `plot`.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.app.chromagram import chromagram, outline
-from hafm.app.picture import FAINT, GRID, headline, new_figure, png_of
+from hafm.app.picture import FAINT, GRID, frame, headline, new_figure, png_of
+from hafm.audio.resample import resample
+from hafm.audio.sound import to_mono
 from hafm.errors import UsageError
+from hafm.tokens.chroma import HARMONIC_SPAN, contrast, fold_octaves, harmonic_sum, semitone_filters
+from hafm.tokens.spectrum import band_powers
 from hafm.words import clock
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["check_matplotlib", "draw", "has_matplotlib"]
+__all__ = ["check_matplotlib", "chromagram", "draw", "has_matplotlib", "outline"]
 
 _VOCAL, _ACCOMPANIMENT = "#c2410c", "#1d4ed8"
 _COLUMNS = 1400
@@ -33,6 +39,12 @@ _CHROMA_COLUMNS = 700
 _STEPS_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 _MOST_STEPS = 16
 _NATURALS = {0: "C", 2: "D", 4: "E", 5: "F", 7: "G", 9: "A", 11: "B"}
+
+_RATE_HZ = 12_000
+_WINDOW = 4096  # 0.34 s: bins of 2.9 Hz, and a semitone at C2 is 3.9 Hz wide
+_LOW_NOTE = 36  # C2; the top, with its partials, is E8 (5274 Hz)
+_NUM_NOTES = 48
+_FADE = 0.15  # length of a column's pitch classes, against the loudest column, where it fades to half
 
 
 def check_matplotlib() -> None:
@@ -109,7 +121,7 @@ def _waveform(axes: "Axes", waveform: Tensor, span: tuple[float, float], colour:
     most = max(float(high.max()), -float(low.min()), 1e-6)
     axes.set_ylim(-1.08 * most, 1.08 * most)
     axes.set_yticks([-most, 0, most], [f"{-most:.2f}", "0", f"{most:.2f}"])
-    _frame(axes, colour, label)
+    frame(axes, label, colour)
 
 
 def _chroma(axes: "Axes", chroma: Tensor, span: tuple[float, float], colour: str, label: str) -> None:
@@ -128,14 +140,7 @@ def _chroma(axes: "Axes", chroma: Tensor, span: tuple[float, float], colour: str
     for boundary in range(11):
         axes.axhline(boundary + 0.5, color=GRID, linewidth=0.5)
     axes.set_yticks(list(_NATURALS), list(_NATURALS.values()))
-    _frame(axes, colour, label)
-
-
-def _frame(axes: "Axes", colour: str, label: str) -> None:
-    for side in axes.spines.values():
-        side.set_color(GRID)
-    axes.tick_params(colors=FAINT, labelsize=9, length=0)
-    axes.set_title(label, loc="left", fontsize=10, fontweight="bold", color=colour, pad=4)
+    frame(axes, label, colour)
 
 
 def _time_axis(axes: "list[Axes]", span: tuple[float, float]) -> None:
@@ -150,3 +155,63 @@ def _time_axis(axes: "list[Axes]", span: tuple[float, float]) -> None:
     axes[-1].tick_params(labelbottom=True)
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
     axes[-1].set_xlabel("time (min:s)", fontsize=10, color=FAINT)
+
+
+# ---- what is drawn
+
+
+def outline(
+    waveform: Float[Tensor, "C T"], num_columns: int
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """Least and greatest sample of every column, all channels together.
+
+    Args:
+        waveform: the sound.
+        num_columns: N, at least 1; as many as there are samples, where those are fewer.
+
+    >>> low, high = outline(torch.tensor([[0.0, 0.5, -0.25, 0.0]]), 2)
+    >>> low.tolist(), high.tolist()
+    ([0.0, -0.25], [0.5, 0.0])
+    """
+    num_samples = waveform.shape[1]
+    num_columns = min(num_columns, num_samples)
+    low, high = torch.empty(num_columns), torch.empty(num_columns)
+    for column in range(num_columns):
+        part = waveform[:, column * num_samples // num_columns : (column + 1) * num_samples // num_columns]
+        low[column], high[column] = torch.aminmax(part)
+    return low, high
+
+
+def chromagram(waveform: Float[Tensor, "C T"], sample_rate: int, num_columns: int) -> Float[Tensor, "12 N"]:
+    """How much of each pitch class sounds, over time.
+
+    Args:
+        waveform: the sound.
+        sample_rate: its rate in hertz.
+        num_columns: the most columns wanted, at least 1.
+
+    Shape: `[C, T] -> [12, N]`, N at most `num_columns`
+
+    >>> a3 = torch.sin(2 * math.pi * 220 / 8000 * torch.arange(8000))[None]
+    >>> chroma = chromagram(a3, 8000, num_columns=10)
+    >>> chroma.shape, int(chroma[:, 5].argmax())
+    (torch.Size([12, 10]), 9)
+    """
+    mono = resample(to_mono(waveform)[None], sample_rate, _RATE_HZ)
+    hop = max(1, math.ceil(mono.shape[1] / num_columns))
+    # Windows that do not overlap would miss what sounds between them: look more often, and average.
+    looks = max(1, math.ceil(hop / (_WINDOW // 2)))
+    filters = semitone_filters(
+        size=_WINDOW,
+        sample_rate=_RATE_HZ,
+        low_note=_LOW_NOTE,
+        high_note=_LOW_NOTE + _NUM_NOTES + HARMONIC_SPAN - 1,
+    )
+    salience = harmonic_sum(band_powers(mono, filters, hop=math.ceil(hop / looks)))
+    classes = fold_octaves(salience, low_note=_LOW_NOTE, by="sum")[0].T
+    num_kept = math.ceil(classes.shape[1] / looks)
+    classes = torch.nn.functional.pad(classes, (0, num_kept * looks - classes.shape[1]))
+    classes = classes.unflatten(1, (num_kept, looks)).mean(dim=2)
+    loudest = float(classes.norm(dim=0).max())
+    standing_out = contrast(classes.T[None], floor=_FADE * max(loudest, 1e-6))[0].T
+    return standing_out / standing_out.max().clamp_min(1e-6)

@@ -23,7 +23,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -65,15 +66,15 @@ _SILENT_DB = -35.0
 _MOST_JUMP = 1.5  # semitones in a frame: more, and it is another note, or a mistake
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Cell:
-    """A bar of a row: when it begins and ends, where its beats are, and its number or time."""
+    """A bar of a row: when it begins and ends, its number or time, and where its beats are."""
 
     start_seconds: float
     end_seconds: float
     width: float
-    beats: tuple[float, ...]
     name: str
+    beats: tuple[float, ...] = ()
 
 
 def draw_sheet(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int, *, title: str) -> bytes:
@@ -159,29 +160,16 @@ def _rows(sheet: LeadSheet) -> list[list[_Cell]]:
     """Cells, four bars per row."""
     duration = sheet.duration_seconds
     if len(sheet.beats) < 2 or not sheet.downbeats:
-        edges = np.arange(0, duration, _FREE_SECONDS / _BARS_PER_ROW)
-        ends = [*edges[1:], duration]
         width = _FREE_SECONDS / _BARS_PER_ROW
+        edges = [*np.arange(0, duration, width).tolist(), duration]
         cells = [
-            _Cell(
-                start_seconds=float(start),
-                end_seconds=float(end),
-                width=float(end - start) / width,
-                beats=(),
-                name=clock(float(start)),
-            )
-            for start, end in zip(edges, ends, strict=True)
+            _Cell(start, end, width=(end - start) / width, name=clock(start))
+            for start, end in pairwise(edges)
         ]
         rows = [cells[first : first + _BARS_PER_ROW] for first in range(0, len(cells), _BARS_PER_ROW)]
     else:
         cells = [
-            _Cell(
-                start_seconds=bar.beats[0],
-                end_seconds=bar.end_seconds,
-                width=len(bar.beats) / bar.num_beats,
-                beats=bar.beats,
-                name=str(number),
-            )
+            _Cell(bar.beats[0], bar.end_seconds, len(bar.beats) / bar.num_beats, str(number), bar.beats)
             for number, bar in enumerate(bars_of(sheet), 1)
         ]
         rows = [cells[inside.start : inside.stop] for _, inside in lines_of_bars(sheet)]
@@ -189,8 +177,7 @@ def _rows(sheet: LeadSheet) -> list[list[_Cell]]:
     if lead > _LEAST_LEAD_SECONDS:
         early = tuple(beat.seconds for beat in sheet.beats if beat.seconds < lead)
         width = min(1.0, lead / (cells[0].end_seconds - lead))
-        first = _Cell(start_seconds=0.0, end_seconds=lead, width=width, beats=early, name="")
-        rows[0].insert(0, first)
+        rows[0].insert(0, _Cell(0.0, lead, width, name="", beats=early))
     return rows
 
 
@@ -252,42 +239,22 @@ def _draw_changes(
         if not (begins_here or goes_on):
             continue
         symbol = symbol_of(chord.label)
-        axes.annotate(
-            f"({symbol})" if goes_on else symbol,
-            (_place(row, max(chord.start_seconds, start)), high),
-            xytext=(2, 5),
-            textcoords="offset points",
-            fontsize=12,
-            fontweight="normal" if goes_on else "bold",
-            color=FAINT if goes_on else INK,
-        )
+        said, weight, colour = (f"({symbol})", "normal", FAINT) if goes_on else (symbol, "bold", INK)
+        at = (_place(row, max(chord.start_seconds, start)), high)
+        _write(axes, said, at, (2, 5), fontsize=12, fontweight=weight, color=colour)
     sections = _sections(row, sheet)
     for seconds, name in sections.items():
-        axes.annotate(
-            readable(name),
-            (_place(row, max(seconds, start)), high),
-            xytext=(3, 25),
-            textcoords="offset points",
-            fontsize=9,
-            fontweight="bold",
-            color=INK,
-            parse_math=False,
-            bbox={"boxstyle": "square,pad=0.25", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8},
-        )
+        box = {"boxstyle": "square,pad=0.25", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8}
+        style = {"fontsize": 9, "fontweight": "bold", "color": INK, "parse_math": False, "bbox": box}
+        _write(axes, readable(name), (_place(row, max(seconds, start)), high), (3, 25), **style)
     changes = [(key.start_seconds, key_words(key)) for key in sheet.keys[1:]]
     changes += [(meter.start_seconds, meter.label) for meter in sheet.meters[1:]]
     for seconds, words in changes:
         if start <= seconds < end:
             beside = next((name for at, name in sections.items() if abs(at - seconds) < _NEAR_SECONDS), None)
-            axes.annotate(
-                words,
-                (_place(row, seconds), high),
-                xytext=(2, 20) if beside is None else (16 + 7.5 * len(beside), 25),
-                textcoords="offset points",
-                fontsize=7.5,
-                style="italic",
-                color=FAINT,
-            )
+            offset = (2, 20) if beside is None else (16 + 7.5 * len(beside), 25)
+            at = (_place(row, seconds), high)
+            _write(axes, words, at, offset, fontsize=7.5, style="italic", color=FAINT)
 
 
 def _draw_players(axes: "Axes", row: Sequence[_Cell], sheet: LeadSheet) -> None:
@@ -297,17 +264,8 @@ def _draw_players(axes: "Axes", row: Sequence[_Cell], sheet: LeadSheet) -> None:
     per_inch = 1 / (_ROW * _PITCH_SHARE)  # in heights of the axes
     for number, player in enumerate(PLAYERS if spans else ()):
         middle = -(_FIRST_LANE + (number + 0.5) * _LANE_HEIGHT) * per_inch
-        axes.annotate(
-            player,
-            (0, middle),
-            xycoords=axes.transAxes,
-            xytext=(-8, 0),
-            textcoords="offset points",
-            fontsize=5,
-            color=FAINT,
-            ha="right",
-            va="center",
-        )
+        style = {"xycoords": axes.transAxes, "fontsize": 5, "color": FAINT, "ha": "right", "va": "center"}
+        _write(axes, player, (0, middle), (-8, 0), **style)
         places = [
             (_place(row, max(span.start_seconds, start)), _place(row, min(span.end_seconds, end)))
             for span in spans
@@ -320,6 +278,13 @@ def _draw_players(axes: "Axes", row: Sequence[_Cell], sheet: LeadSheet) -> None:
             facecolors=FAINT,
             clip_on=False,
         )
+
+
+def _write(
+    axes: "Axes", text: str, at: tuple[float, float], offset: tuple[float, float], **style: Any
+) -> None:
+    """A text beside a place, at a distance in points."""
+    axes.annotate(text, at, xytext=offset, textcoords="offset points", **style)
 
 
 def _sections(row: Sequence[_Cell], sheet: LeadSheet) -> dict[float, str]:
@@ -368,12 +333,5 @@ def _draw_head(figure: "Figure", sheet: LeadSheet, title: str, height: float) ->
         if origin.source == "estimated"
     ]
     if doubted:
-        figure.text(
-            0.98,
-            place - 0.24 / height,
-            f"estimated: {', '.join(doubted)}",
-            fontsize=8,
-            color=FAINT,
-            va="center",
-            ha="right",
-        )
+        said, below = f"estimated: {', '.join(doubted)}", place - 0.24 / height
+        figure.text(0.98, below, said, fontsize=8, color=FAINT, va="center", ha="right")
