@@ -8,6 +8,7 @@ from rich.console import Console
 from hafm.app.display import PlainDisplay, SilentDisplay, TerminalDisplay, display
 from hafm.estimate import Estimate, Estimator, Phase
 from hafm.generate.phases import phases
+from hafm.progress import Progress
 from hafm.stages.spec import COARSE, FINE, SEMANTIC
 
 SPECS = (SEMANTIC, COARSE, FINE)
@@ -126,9 +127,9 @@ def test_items_are_counted_and_the_clock_starts_with_the_first(monkeypatch: pyte
         def show_items(self, estimate: Estimate, counted: str) -> None:
             seen.append((counted, estimate.share, estimate.seconds_left))
 
-    report = Display().items("preparing")
+    report = Display().follow()
     for done in (10, 11, 21, 31):
-        report(done, 100)
+        report(Progress(step="preparing", done=done, total=100))
     assert seen == [
         ("10 of 100", 0.10, None),
         ("11 of 100", 0.11, None),

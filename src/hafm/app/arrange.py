@@ -260,9 +260,7 @@ class Arrange(SheetCommand):
                 **options.levels(settings.balance_db, settings.loudness_lufs),
             )
             record = replace(
-                job.record,
-                lead_sheet=sheet,
-                settings=replace(settings, style=arrangement.style),
+                job.record, lead_sheet=sheet, settings=replace(settings, style=arrangement.style)
             ).written(levels=levels, files=hashes(folder.staging, paths))
             paths["record"] = folder.staging / RECORD_FILE
             write_whole(paths["record"], record.to_json())

@@ -67,14 +67,12 @@ class Display:
         return on_progress
 
     def follow(self, words: Mapping[str, str] | None = None) -> OnProgress:
-        """A function to call with how far a step is; each step has its own time left.
+        """A function to call with how far a step is, earlier runs included; each has its own time left.
 
         Args:
             words: what a step is called here, by its name; None for the names themselves.
         """
-        first: dict[
-            str, tuple[float, float]
-        ] = {}  # when a step was first heard of going on, and how far it was
+        first: dict[str, tuple[float, float]] = {}  # when a step was seen to go on, and how far it was then
         begun: dict[str, float] = {}
 
         def on_progress(progress: Progress) -> None:
@@ -86,16 +84,11 @@ class Display:
                     left = (now - since) / (done - before) * (total - done)
             elif done > begun.setdefault(step, done):  # before that, models were loaded: no measure of speed
                 first[step] = (now, done)
-            name = step if words is None else words.get(step, step)
+            name = (words or {}).get(step, step)
             estimate = Estimate(stage=name, share=done / total if total else 1.0, seconds_left=left)
             self.show_items(estimate, f"{done:,.0f} of {total:,.0f}")
 
         return on_progress
-
-    def items(self, what: str) -> Callable[[int, int], None]:
-        """A function to call with how many of how many items are done, those of earlier runs included."""
-        on_progress = self.follow()
-        return lambda done, total: on_progress(Progress(step=what, done=done, total=total))
 
     def show_items(self, estimate: Estimate, counted: str) -> None:
         """Work on items goes on; `counted` says how many are done."""

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from hafm.app.display import Display
     from hafm.data.collection.track import Source
     from hafm.evaluate.run.against import Comparison
-    from hafm.evaluate.run.folder import RunFolder
     from hafm.evaluate.run.results import Figure, Results
-    from hafm.evaluate.testset import Protocol
-    from hafm.generate.accompany import Accompanist
 
 __all__ = ["Evaluate", "EvaluateOutcome"]
 
@@ -267,27 +264,40 @@ class Evaluate(options.DrawingCommand):
         """All that is done once the folder is ours."""
         from hafm.device import one_thread
         from hafm.evaluate.embeddings import open_embedding
+        from hafm.evaluate.report.page import table_markdown, write_report
+        from hafm.evaluate.run.against import compare
         from hafm.evaluate.run.changes import changes, forget_if_nothing_came
         from hafm.evaluate.run.clips import build_test_set
         from hafm.evaluate.run.evaluate import Settings, evaluate
-        from hafm.evaluate.run.folder import RunFolder
+        from hafm.evaluate.run.folder import TABLE_FILE, RunFolder
         from hafm.evaluate.systems import open_systems
+        from hafm.evaluate.testset import Protocol
+        from hafm.generate.accompany import Accompanist
         from hafm.locks import remove_leftovers
+        from hafm.separate.separator import Separator
 
         embeddings = [open_embedding(name, device=self.device) for name in self.embedding or ["builtin"]]
-        separator = None
+        separator = accompanist = comparison = None
         if self.separator is not None:
-            from hafm.separate.separator import Separator
-
             separator = Separator.open(self.separator, threads=options.separator_threads())
         shown.step("opening the bundle")
-        accompanist = self._accompanist()
+        if WITH_BUNDLE & set(self.chosen_systems):  # the model, or its codec
+            # What is judged is the bundle, in what it was trained in.
+            accompanist = Accompanist.from_pretrained(self.bundle, device=self.device, engine="torch")
 
         interrupts.left = "what is done is kept; run the same command to go on"
         remove_leftovers(self.output)
         run = RunFolder(self.output)
         forget_if_nothing_came(run, source)
-        build_test_set(run, source, self._protocol(), separator=separator, on_progress=shown.follow())
+        protocol = Protocol(
+            split=self.split,
+            clip_seconds=self.clip_seconds,
+            min_clip_seconds=self.clip_seconds if self.min_clip_seconds is None else self.min_clip_seconds,
+            min_activity=self.min_activity,
+            songs=self.songs,
+            clips_per_song=self.clips_per_song,
+        )
+        build_test_set(run, source, protocol, separator=separator, on_progress=shown.follow())
         with one_thread():
             results = evaluate(
                 run,
@@ -307,11 +317,15 @@ class Evaluate(options.DrawingCommand):
                 bundle=accompanist.bundle if accompanist is not None and not self.no_worth else None,
                 on_progress=shown.follow(),
             )
-        comparison = None if older is None else _compare(run, older, results)
+        if older is not None:
+            comparison = compare(older, results)
+            for name, text in zip(_COMPARISON, (comparison.to_json(), comparison.to_markdown()), strict=True):
+                run.write(name, text)
+        run.write(TABLE_FILE, table_markdown(results))
         return EvaluateOutcome(
             run=run.path,
             results=results,
-            report=self._report(run, results, shown),
+            report=write_report(run, results, clips=self.report_clips, on_progress=shown.follow()),
             comparison=comparison,
             changed=changes(run, source),
             seconds=time.monotonic() - began,
@@ -327,46 +341,9 @@ class Evaluate(options.DrawingCommand):
 
             check_stretcher()
 
-    def _protocol(self) -> "Protocol":
-        from hafm.evaluate.testset import Protocol
-
-        least = self.clip_seconds if self.min_clip_seconds is None else self.min_clip_seconds
-        return Protocol(
-            split=self.split,
-            clip_seconds=self.clip_seconds,
-            min_clip_seconds=least,
-            min_activity=self.min_activity,
-            songs=self.songs,
-            clips_per_song=self.clips_per_song,
-        )
-
-    def _accompanist(self) -> "Accompanist | None":
-        """The bundle, if the model or its codec is evaluated."""
-        if not WITH_BUNDLE & set(self.chosen_systems):
-            return None
-        from hafm.generate.accompany import Accompanist
-
-        # What is judged is the bundle, in what it was trained in.
-        return Accompanist.from_pretrained(self.bundle, device=self.device, engine="torch")
-
-    def _report(self, run: "RunFolder", results: "Results", shown: "Display") -> Path:
-        from hafm.evaluate.report.page import table_markdown, write_report
-        from hafm.evaluate.run.folder import TABLE_FILE
-
-        run.write(TABLE_FILE, table_markdown(results))
-        return write_report(run, results, clips=self.report_clips, on_progress=shown.follow())
-
 
 def _check_folder(output: Path, *, compares: bool) -> None:
-    """Refuses a folder that cannot be that of a run.
-
-    Args:
-        output: made later.
-        compares: whether a comparison will be written, too.
-
-    Raises:
-        OutputError: it holds something else, has a folder where a file should go, or cannot be made.
-    """
+    """Refuses a folder that holds something else, or has a folder where a file of a run should go."""
     from hafm.evaluate.run.changes import TRACKS_FILE
     from hafm.evaluate.run.folder import MANIFEST_FILE, REPORT_FILE, RESULTS_FILE, TABLE_FILE
     from hafm.files import check_output_folder
@@ -390,12 +367,3 @@ def _older(path: Path) -> "Results":
             f"--against '{path}' cannot be read ({error}); give the results.json of a run"
         ) from error
     return Results.from_json(text, where=f"'{path}'")
-
-
-def _compare(run: "RunFolder", older: "Results", results: "Results") -> "Comparison":
-    from hafm.evaluate.run.against import compare
-
-    comparison = compare(older, results)
-    for name, text in zip(_COMPARISON, (comparison.to_json(), comparison.to_markdown()), strict=True):
-        run.write(name, text)
-    return comparison

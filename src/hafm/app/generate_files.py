@@ -194,7 +194,5 @@ def put_best(ranking: "Ranking", takes: Sequence[Take], folder: "StagedFolder") 
     paths["ranking"] = folder.staging / _RANKING_FILE
     write_whole(paths["ranking"], json.dumps(content, indent=2, allow_nan=False) + "\n")
     return Picked(
-        ranking=ranking,
-        paths={name: folder.final(path) for name, path in paths.items()},
-        content=content,
+        ranking=ranking, paths={name: folder.final(path) for name, path in paths.items()}, content=content
     )

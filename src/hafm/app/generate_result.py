@@ -36,13 +36,7 @@ if TYPE_CHECKING:
     from hafm.generate.record import GenerationRecord
     from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = [
-    "GenerateOutcome",
-    "Picked",
-    "Take",
-    "sheet_to_json",
-    "vocal_to_json",
-]
+__all__ = ["GenerateOutcome", "Picked", "Take", "sheet_to_json", "vocal_to_json"]
 
 _MOST_ROWS = 8  # of a chart: what is above the list of files should stay on the screen
 

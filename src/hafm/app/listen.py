@@ -42,6 +42,9 @@ _PLAN = Plan()
 _BYTES_PER_SECOND = 50_000
 """Of base64 of MP3, more than enough."""
 
+_NO_CATCH = (
+    "there are no catch trials: they need the truth, and noise, silence or a random instrumental in the run"
+)
 _MAX_JSON_BYTES = 20_000_000
 
 _STRENGTHS = ("strength", "log-odds", "95 %")
@@ -195,16 +198,8 @@ class ListenMake(Command):
             design=design,
             page_bytes=len(page),
             seconds=time.monotonic() - began,
-            notes=self._notes(design),
+            notes=[_NO_CATCH] if self.catch and not design.of_kind("catch") else [],
         )
-
-    def _notes(self, design: "Design") -> tuple[str, ...]:
-        if self.catch and not design.of_kind("catch"):
-            return (
-                "there are no catch trials: they need the truth, and noise, silence or a random instrumental "
-                "in the run",
-            )
-        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

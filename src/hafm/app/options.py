@@ -37,12 +37,7 @@ Engine: TypeAlias = Literal["auto", "torch", "onnx"]
 # ---- sound
 
 start = partial(
-    option,
-    "Begin here in the recording.",
-    "SECONDS",
-    SOUND,
-    shown="at its beginning",
-    within=Range(0),
+    option, "Begin here in the recording.", "SECONDS", SOUND, shown="at its beginning", within=Range(0)
 )
 seconds = partial(
     option, "Take this much of it.", "SECONDS", SOUND, shown="up to its end", within=Range(0, open=True)
@@ -162,11 +157,7 @@ quarantine_limit = partial(
     option, "Stop when more than this share of the tracks cannot be used.", "X", TAKEN, default=0.02
 )
 separator = partial(
-    option,
-    "An MDX-Net that takes the vocal out of mixes.",
-    "MODEL.onnx",
-    TOKENS,
-    shown=f"that of {VARIABLE}",
+    option, "An MDX-Net that takes the vocal out of mixes.", "MODEL.onnx", TOKENS, shown=f"that of {VARIABLE}"
 )
 augment = partial(flag, "Make the views differ: rooms, filters, what leaks from the band.", TOKENS)
 

@@ -181,10 +181,11 @@ class Retrieve(Command):
 
         retriever = Retriever.open(self.index, root=self.collection)
         vocal = read_audio(self.vocal, start_seconds=self.start, seconds=self.seconds)
+        channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
         check_output_folder(
             self.output,
             overwrite=True,
-            needed_bytes=self._needed_bytes(vocal),
+            needed_bytes=self.takes * (channels * vocal.num_samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE),
             largest_bytes=_BYTES_PER_SAMPLE * vocal.waveform.numel() if self.format == "wav" else 0,
         )
         ready = time.monotonic()
@@ -234,10 +235,6 @@ class Retrieve(Command):
             options.require_elsewhere(folder, {"vocal": self.vocal}, shown=self.output)
             if self.index.resolve() == folder.resolve():
                 raise OutputError(f"'{folder}' is the index; give another folder with -o")
-
-    def _needed_bytes(self, vocal: "Audio") -> int:
-        channels = 1 + vocal.num_channels  # the accompaniment is mono, the mix has the vocal's channels
-        return self.takes * (channels * vocal.num_samples * _BYTES_PER_SAMPLE + _BYTES_BESIDE)
 
     def _write(
         self, found: "Retrieved", vocal: "Audio", folder: Path, *, identity: Mapping[str, Any]
