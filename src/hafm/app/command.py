@@ -181,10 +181,6 @@ class Command:
     def run(self, shown: "Display", interrupts: Interrupts) -> Outcome:
         """Does what was asked for.
 
-        Args:
-            shown: shows what goes on.
-            interrupts: cleans up when the process must end.
-
         Raises:
             HafmError: it cannot be done.
         """
@@ -212,13 +208,7 @@ class Command:
 
 
 def register(app: typer.Typer, command: type[Command], name: str) -> None:
-    """Adds a command to the program.
-
-    Args:
-        app: typer's.
-        command: whose fields are the options.
-        name: how it is called.
-    """
+    """Adds a command, whose fields are the options, to typer's program."""
     described = _described(command)
 
     def call(context: Any, **values: Any) -> Job:

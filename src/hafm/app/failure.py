@@ -54,7 +54,6 @@ class Failure:
     Args:
         kind: name of the exception's class.
         message: one line: what, why, what to do.
-        exit_code: what the process exits with.
         prefix: what the line begins with; None where the message says itself what happened.
 
     >>> failure = explain(HafmError("--takes 0: ask for 1 or more"))

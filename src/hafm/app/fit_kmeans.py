@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hafm.data.collection.intake import Stems
     from hafm.data.collection.track import Track
     from hafm.data.tokenising.vocabulary import OnProgress, Vocabularies, VocabularySettings
-    from hafm.separate.separator import Separator
     from hafm.stages.token_parts import FeatureParts
 
 __all__ = ["FitKMeans", "FitOutcome"]
@@ -142,22 +141,24 @@ class FitKMeans(Command):
         self, settings: "VocabularySettings", device: "torch.device", folder: Path, shown: "Display"
     ) -> "Vocabularies":
         """All that is done once the output folder is ours."""
+        from hafm.data.collection.intake import read_stems
         from hafm.data.collection.sources import guess_kind, open_source
         from hafm.data.tokenising.kmeans_sample import train_tracks
         from hafm.data.tokenising.vocabulary import fit_vocabularies
         from hafm.device import one_thread
+        from hafm.separate.separator import Separator
         from hafm.stages.token_parts import open_features
 
         kind = guess_kind(self.source) if self.kind is None else self.kind
         source = open_source(kind, self.source, subset=self.subset)
         tracks = train_tracks(source.tracks(), seed=self.seed)
-        separator = self._open_separator(tracks)
+        separator = None
+        if any(track.needs_separation for track in tracks):
+            separator = Separator.open(options.separator_path(self.separator, spelling="--separator"))
         shown.step("opening the parts")
         parts = open_features(self.parts)
 
         def read(track: "Track") -> "Stems":
-            from hafm.data.collection.intake import read_stems
-
             return read_stems(track, separator=separator)
 
         settings = replace(settings, separator=None if separator is None else separator.fingerprint())
@@ -187,14 +188,6 @@ class FitKMeans(Command):
             augment=self.augment,
             unusable_limit=self.quarantine_limit,
         )
-
-    def _open_separator(self, tracks: "list[Track]") -> "Separator | None":
-        """The separator, if a track needs one."""
-        if not any(track.needs_separation for track in tracks):
-            return None
-        from hafm.separate.separator import Separator
-
-        return Separator.open(options.separator_path(self.separator, spelling="--separator"))
 
 
 def _check_folder(folder: Path) -> None:

@@ -347,11 +347,7 @@ class _Plan:
     save_options: Mapping[str, Any]
 
     def sheet(self, duration_seconds: float) -> SheetRequest:
-        """What is known of the lead sheet; of a replay, its record knows all.
-
-        Raises:
-            UsageError, LeadSheetError: it does not go with the vocal.
-        """
+        """What is known of the lead sheet; of a replay, its record knows all."""
         if self.request.replay is not None:
             from hafm.guide.corrections import Corrections
 
@@ -480,11 +476,7 @@ class _Plan:
 
 
 def _plan(request: Generate) -> _Plan:
-    """Fills in the blanks.
-
-    Raises:
-        UsageError: the record to be replayed cannot be read, or does not say where its vocal was.
-    """
+    """Fills in the blanks, from defaults or from a record."""
     source = request.replay if request.keep is None else request.keep
     if source is not None:
         return _plan_of_record(request, source)
@@ -561,9 +553,6 @@ def _first(given: Mapping[str, bool]) -> str | None:
 
 def _stretch(text: str) -> tuple[float, float]:
     """The seconds of a region; whether they are in the sound is seen later.
-
-    Raises:
-        UsageError: it is no such thing.
 
     >>> _stretch("12.5-20")
     (12.5, 20.0)

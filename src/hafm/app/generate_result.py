@@ -103,7 +103,12 @@ class GenerateOutcome:
 
     def summary(self) -> str:
         """For people: the lead sheet that is played, where the files are, and how long it took."""
-        lines = [*self._sheet_lines(), *(f"{name:<14} {path}" for name, path in self.sheet_paths.items())]
+        from hafm.guide.summary import headline, printed_chart
+
+        sheet, lines = self._sheet, []
+        if sheet is not None:
+            lines = [headline(sheet), "", printed_chart(sheet, most_rows=_MOST_ROWS), ""]
+        lines += [f"{name:<14} {path}" for name, path in self.sheet_paths.items()]
         lines += [f"{name:<14} {path}" for take in self.takes for name, path in take.paths.items()]
         if self.picked is not None:
             lines += [f"{name:<14} {path}" for name, path in self.picked.paths.items()]
@@ -115,21 +120,18 @@ class GenerateOutcome:
         lines.append(f"{'':<14} {each}{audio:.1f} s, seed {self.record.settings.seed}, made in {total:.1f} s")
         return "\n".join(lines)
 
-    def _sheet_lines(self) -> list[str]:
-        """What was heard, and its first rows."""
-        sheet = self.record.lead_sheet
-        if not self.sheet_paths or sheet is None:
-            return []
-        from hafm.guide.summary import headline, printed_chart
-
-        return [headline(sheet), "", printed_chart(sheet, most_rows=_MOST_ROWS), ""]
+    @property
+    def _sheet(self) -> "LeadSheet | None":
+        """What was heard, if it is written."""
+        return self.record.lead_sheet if self.sheet_paths else None
 
     def to_json(self) -> dict[str, Any]:
-        vocal = self.vocal
+        vocal, sheet = self.vocal, self._sheet
+        sheet_paths = {name: str(path) for name, path in self.sheet_paths.items()}
         return {
             "takes": [take.to_json() for take in self.takes],
             **({} if self.picked is None else self.picked.to_json()),
-            **self._sheet_json(),
+            **({} if sheet is None else {"lead_sheet": {**sheet_paths, **sheet_to_json(sheet)}}),
             "vocal": vocal_to_json(vocal),
             "settings": asdict(self.record.settings),
             "bundle": asdict(self.record.bundle),
@@ -143,13 +145,6 @@ class GenerateOutcome:
             },
             "notes": list(self.notes),
         }
-
-    def _sheet_json(self) -> dict[str, Any]:
-        sheet = self.record.lead_sheet
-        if not self.sheet_paths or sheet is None:
-            return {}
-        paths = {name: str(path) for name, path in self.sheet_paths.items()}
-        return {"lead_sheet": {**paths, **sheet_to_json(sheet)}}
 
 
 def sheet_to_json(sheet: "LeadSheet") -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,8 +21,6 @@ from hafm.app.options import RUN
 from hafm.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from hafm.data.shards.reader import Shards
     from hafm.stages.stage_model import StageModel
     from hafm.train.distributed import Ranks
@@ -155,26 +153,23 @@ class Train(Command):
 
     def job(self, interrupts: Interrupts) -> None:
         """Trains. A display of its own shows figures of the steps, and rank 0 alone prints."""
-        from rich.console import Console
-
-        outcome = self.train(Console(stderr=True, markup=False, highlight=False))
+        outcome = self._train()
         if not outcome.silent:
             self.print(outcome)
 
-    def train(self, console: "Console") -> TrainOutcome:
-        """Does what was asked for.
-
-        Raises:
-            HafmError: it cannot be done, or it was stopped; what was saved stays.
-        """
+    def _train(self) -> TrainOutcome:
         import torch
+        from rich.console import Console
 
         from hafm.app.train_display import training_display
         from hafm.device import device_errors
         from hafm.train.distributed import join_ranks
+        from hafm.train.dry_run import dry_run
         from hafm.train.run_folder import record_data
         from hafm.train.state import Position
+        from hafm.train.trainer import Trainer
 
+        console = Console(stderr=True, markup=False, highlight=False)
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         with (
@@ -184,17 +179,30 @@ class Train(Command):
             ExitStack() as stack,
         ):
             recipe, training, held_out = _materials(self, listener)
-            materials = (self, recipe, training, held_out, ranks, listener)
             if self.dry_run:
-                from hafm.train.dry_run import dry_run
-
-                with _temporary_run(self.run_folder, ranks) as folder:
-                    trainer = _trainer(*materials, run=folder)
-                    _would_go_on(self, trainer, listener)
-                    position, found = Position(), dry_run(trainer)
+                folder = stack.enter_context(_temporary_run(self.run_folder, ranks))
             else:
+                folder = self.run_folder
                 stack.enter_context(_alone(self, ranks))
-                trainer = _trainer(*materials, run=self.run_folder)
+            trainer = Trainer(
+                model=_first_weights(self, recipe, training),
+                recipe=recipe,
+                training=training,
+                held_out=held_out,
+                data=training.fingerprint(),
+                run=folder,
+                ranks=ranks,
+                allow=tuple(self.allow or ()),
+                tensorboard=self.tensorboard and not self.dry_run,
+                compile=self.compile,
+                sampler=_sampler(self, recipe, training, held_out),
+                sample_every=1 if self.sample_every is None else self.sample_every,
+                listener=listener,
+            )
+            if self.dry_run:
+                _would_go_on(self, trainer, listener)
+                position, found = Position(), dry_run(trainer)
+            else:
                 with ranks.first_alone(f"write to '{self.run_folder}'"):
                     if ranks.is_first:
                         record_data(self.run_folder, training, replace="data" in (self.allow or ()))
@@ -213,11 +221,7 @@ class Train(Command):
 
 @contextmanager
 def _alone(request: Train, ranks: "Ranks") -> Iterator[None]:
-    """The run's folder is written by these ranks alone, and what is read is not written to.
-
-    Raises:
-        UsageError: another training writes to it, or `hafm prepare` writes the shards.
-    """
+    """The run's folder is written by these ranks alone, and what is read is not written to."""
     from hafm.data.shards.folder import WRITER_LOCK
     from hafm.locks import locked_folder, reading_folder, remove_leftovers
 
@@ -234,8 +238,6 @@ def _alone(request: Train, ranks: "Ranks") -> Iterator[None]:
 
 def _materials(request: Train, listener: "Listener") -> "tuple[Recipe, Shards, Shards | None]":
     """The recipe, with as many classes as the shards have ids; training and held-out pairs."""
-    from dataclasses import replace
-
     from hafm.data.shards.reader import Shards
     from hafm.stages.token_parts import fit_to_parts
     from hafm.train.recipe_file import open_recipe
@@ -249,35 +251,6 @@ def _materials(request: Train, listener: "Listener") -> "tuple[Recipe, Shards, S
         )
         return recipe, training, None
     return recipe, training, Shards.open(request.data, "valid")
-
-
-def _trainer(
-    request: Train,
-    recipe: "Recipe",
-    training: "Shards",
-    held_out: "Shards | None",
-    ranks: "Ranks",
-    listener: "Listener",
-    *,
-    run: Path,
-) -> "Trainer":
-    from hafm.train.trainer import Trainer
-
-    return Trainer(
-        model=_first_weights(request, recipe, training),
-        recipe=recipe,
-        training=training,
-        held_out=held_out,
-        data=training.fingerprint(),
-        run=run,
-        ranks=ranks,
-        allow=tuple(request.allow or ()),
-        tensorboard=request.tensorboard and not request.dry_run,
-        compile=request.compile,
-        sampler=_sampler(request, recipe, training, held_out),
-        sample_every=1 if request.sample_every is None else request.sample_every,
-        listener=listener,
-    )
 
 
 def _first_weights(request: Train, recipe: "Recipe", training: "Shards") -> "StageModel":

@@ -104,6 +104,8 @@ class Web(Command):
             raise UsageError("the studio needs fastapi and uvicorn; install them: pip install 'hafm[web]'")
         from hafm.device import find_device
         from hafm.locks import locked_folder
+        from hafm.stages.bundle import Bundle
+        from hafm.stages.hub import BUILTIN
         from hafm.web.gate import is_loopback
         from hafm.web.limits import Limits
         from hafm.web.server import LOCK, listen, serve
@@ -128,7 +130,8 @@ class Web(Command):
                 f"'{folder}' cannot be made ({error.strerror}); name another --folder"
             ) from error
         shown.step("opening the bundle")
-        _check_bundle(self.bundle)
+        if self.bundle != BUILTIN:
+            Bundle.open(self.bundle)  # refuses one that is damaged
         with (
             locked_folder(folder, name=LOCK, elsewhere="--folder"),
             listen(self.host, self.port) as (socket, address),
@@ -158,12 +161,3 @@ class Web(Command):
             import webbrowser
 
             threading.Timer(1.0, webbrowser.open, [address]).start()
-
-
-def _check_bundle(name: str) -> None:
-    from hafm.stages.hub import BUILTIN
-
-    if name != BUILTIN:
-        from hafm.stages.bundle import Bundle
-
-        Bundle.open(name)
