@@ -155,13 +155,7 @@ class Arrange(SheetCommand):
             return self._make(job, folder, shown, began)
 
     def _new_job(self) -> Job:
-        """Reads what the options name.
-
-        Raises:
-            LeadSheetError: the lead sheet cannot be read, or gives a band nothing to play.
-            SoundfontError: the instruments cannot be read, or lack some.
-            AudioError: the vocal cannot be used.
-        """
+        """Reads what the options name."""
         from hafm.arrange.files import rate_for
         from hafm.arrange.record import ArrangementRecord, Inputs, Settings, here
         from hafm.arrange.song import Song

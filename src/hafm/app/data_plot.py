@@ -49,8 +49,6 @@ def draw_data(
         instrumental_dbfs: of its instrumental. Shape [clips].
         clip_filter: that decides which are kept.
         use: token counts of every codebook, by stream.
-        title: the headline.
-        subtitle: a line below it.
 
     Returns:
         The PNG. The same data give the same bytes.

@@ -193,10 +193,6 @@ BESIDE_ANY_RECORD = frozenset({"--replay", "--output", "--overwrite", "--json", 
 def require_settled(names: Sequence[str], *, besides: Collection[str]) -> None:
     """Refuses options beside a record that is replayed, which settles all but a few.
 
-    Args:
-        names: of the options that were given.
-        besides: those that the record leaves open.
-
     Raises:
         UsageError: another one was given.
     """
@@ -238,7 +234,6 @@ def separator_path(given: Path | None, *, spelling: str) -> Path:
     """The separator: that of the option, or that of the environment.
 
     Args:
-        given: what the option said, if it was there.
         spelling: of the option, for the message.
 
     Raises:

@@ -80,11 +80,8 @@ def draw(
     """Draw a vocal and its accompaniment.
 
     Args:
-        vocal: the singing.
         accompaniment: of the same length.
         sample_rate: of both, in hertz.
-        title: the headline.
-        subtitle: a line below it.
         start_seconds: what the time axis begins with.
 
     Returns:
@@ -166,7 +163,6 @@ def outline(
     """Least and greatest sample of every column, all channels together.
 
     Args:
-        waveform: the sound.
         num_columns: N, at least 1; as many as there are samples, where those are fewer.
 
     >>> low, high = outline(torch.tensor([[0.0, 0.5, -0.25, 0.0]]), 2)
@@ -186,8 +182,6 @@ def chromagram(waveform: Float[Tensor, "C T"], sample_rate: int, num_columns: in
     """How much of each pitch class sounds, over time.
 
     Args:
-        waveform: the sound.
-        sample_rate: its rate in hertz.
         num_columns: the most columns wanted, at least 1.
 
     Shape: `[C, T] -> [12, N]`, N at most `num_columns`

@@ -81,10 +81,8 @@ def draw_sheet(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int, *
     """Draw a lead sheet.
 
     Args:
-        sheet: what is drawn.
         vocal: of the same length.
         sample_rate: in hertz.
-        title: the headline.
 
     Returns:
         The PNG. The same sheet and sound give the same bytes.
@@ -109,10 +107,6 @@ def sung_pitch(
     vocal: Float[Tensor, " T"], sample_rate: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Times, in seconds, and the pitch there, as MIDI numbers; NaN where nothing is sung.
-
-    Args:
-        vocal: one voice.
-        sample_rate: in hertz.
 
     >>> tone = torch.sin(2 * torch.pi * 220 * torch.arange(24_000) / 24_000)
     >>> times, pitch = sung_pitch(tone, 24_000)

@@ -24,11 +24,7 @@ __all__ = ["discard_output", "printing", "repair_streams"]
 
 
 class _Patient(io.RawIOBase):
-    """A descriptor to write to; what it does not take is dropped.
-
-    Args:
-        descriptor: open for writing.
-    """
+    """A descriptor to write to; what it does not take is dropped."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
