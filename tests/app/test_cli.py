@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hafm import __version__
-from hafm.app.generate import BESIDE_REPLAY, Generate
+from hafm.app.generate import Generate
+from hafm.app.generate_options import BESIDE_REPLAY
 from tests.app.conftest import Hafm
 
 HAFM = [sys.executable, "-c", "from hafm.app.cli import main; main()"]
