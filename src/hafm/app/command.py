@@ -255,6 +255,12 @@ def _parameter(each: Field[Any], hint: Any) -> inspect.Parameter:
 
 
 def _spelling(each: Field[Any]) -> str:
-    """How an option is spelt on the command line; the long form, if there are two."""
+    """How an option is spelt on the command line; the long form, if there are two.
+
+    >>> skip_fine, as_json = flag("Leave out a stage."), flag("As JSON.", spelt=["--json"])
+    >>> skip_fine.name = "skip_fine"
+    >>> _spelling(skip_fine), _spelling(as_json)
+    ('--skip-fine', '--json')
+    """
     names = [name for name in each.metadata.get("spelt", ()) if name.startswith("--")]
     return names[0] if names else "--" + each.name.replace("_", "-")
