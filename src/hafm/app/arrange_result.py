@@ -86,6 +86,7 @@ def notes_on(sheet: "LeadSheet", vocal: "Audio | None") -> tuple[str, ...]:
     notes = [] if vocal is None else list(vocal.notes)
     known: dict[PartName, bool] = {
         "beats": bool(sheet.beats),
+        "bars": bool(sheet.beats),
         "key": bool(sheet.keys),
         "chords": bool(sheet.chords),
     }
