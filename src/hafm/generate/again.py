@@ -14,9 +14,10 @@ made by `hafm.generate.region`. A chain of records may name several engines, so 
 opens the bundle with one.
 """
 
+import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from hafm.generate.record import GenerationRecord, InputUsed, MadeAgain, Separat
 from hafm.generate.region import Region, make_again
 from hafm.generate.steps import follows_sheets, sheets_for
 from hafm.generate.vocal import read_vocal, take_vocal, with_notes
+from hafm.guide.around import Span, spans_between
 from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import OnProgress
@@ -227,7 +229,8 @@ def regenerated(
         region: what is made again, in seconds from the beginning of the accompaniment on.
         settings: of the stretch; the engine is set here.
         guide: the lead sheet of the whole take, changed or not; None for none.
-        corrections: of the guide, see `hafm.generate.steps.sheets_for`.
+        corrections: of the guide, see `hafm.generate.steps.sheets_for`. Chords and who plays change in the
+            region alone, unless the beats are others, too.
         separator: takes the vocal out of a song.
         on_progress: called after every frame of every stage.
 
@@ -246,7 +249,8 @@ def regenerated(
     with device_errors(model.device), one_thread():
         if corrections is not None:
             corrections.require_duration(vocal.seconds)
-            [guide] = sheets_for(bundle, [guide], [vocal], corrections=corrections)
+            [corrected] = sheets_for(bundle, [guide], [vocal], corrections=corrections)
+            guide = _changed_in(region, guide, corrected)
         guide = guide if follows_sheets(bundle) else None
         environment = model.environment()
     waveform, tokens = make_again(
@@ -284,6 +288,32 @@ def regenerated(
         ),
         notes=vocal.notes,
     )
+
+
+def _changed_in(region: Region, then: LeadSheet | None, now: LeadSheet | None) -> LeadSheet | None:
+    """The sheet as it is now in the region and was then elsewhere; as it is now where its beats moved."""
+    if then is None or now is None or then.beats != now.beats:
+        return now
+    chords = _spliced(region, then.chords, now.chords)
+    return replace(now, chords=chords, arrangement=_spliced(region, then.arrangement, now.arrangement))
+
+
+def _spliced(region: Region, then: Sequence[Span], now: Sequence[Span]) -> tuple[Span, ...]:
+    start, end = region.start_seconds, region.end_seconds
+    spans: list[Span] = [
+        *spans_between(then, 0.0, start),
+        *spans_between(now, start, end),
+        *spans_between(then, end, math.inf),
+    ]
+    kept: list[Span] = []
+    for span in spans:
+        if kept and kept[-1].end_seconds == span.start_seconds in (start, end):
+            longer: Span = replace(kept[-1], end_seconds=span.end_seconds)
+            if longer == replace(span, start_seconds=longer.start_seconds):  # one that was cut at the seam
+                kept[-1] = longer
+                continue
+        kept.append(span)
+    return tuple(kept)
 
 
 def _first(record: GenerationRecord) -> GenerationRecord:

@@ -64,14 +64,17 @@ class Around:
                 "an intro or an ending needs a lead sheet, and none is followed; leave it out"
             )
         intro = round(intro_seconds(sheet, self.intro_bars) * sample_rate) if self.intro_bars else 0
+        if not self.ending:
+            return intro, 0
+        longer = self.sheet(sheet, intro_samples=intro, ending_samples=0, rate=sample_rate)
         # Not rounded up: a beat that begins in the last sample would be a bar of its own.
-        return intro, int(ending_seconds(sheet) * sample_rate + _LAST_BIT) if self.ending else 0
+        return intro, int(ending_seconds(longer) * sample_rate + _LAST_BIT)
 
     def sheet(self, sheet: LeadSheet, *, intro_samples: int, ending_samples: int, rate: int) -> LeadSheet:
         """The sheet of the longer sound."""
-        if ending_samples:
-            sheet = with_ending(sheet, ending_samples / rate)
-        return with_intro(sheet, intro_samples / rate) if intro_samples else sheet
+        if intro_samples:
+            sheet = with_intro(sheet, intro_samples / rate)
+        return with_ending(sheet, ending_samples / rate) if ending_samples else sheet
 
 
 def with_room(vocal: Audio, *, intro_samples: int, ending_samples: int) -> Audio:

@@ -6,20 +6,29 @@ In: a `LeadSheet` with bars. Out: the sheet of a longer sound, the voice's part 
     with an intro  |i1      |i2    ..|1     |2       |3     end          i1, i2: chords of bars 1, 2
     with an ending       | pick-up |1       |2       |3       |e        rings out
 
-An intro of N bars is exactly N bars long, so that bars before the voice and with it are one row, and it has
-the chords of the song's first N bars. An ending fills up the bar in which the voice ends, and adds one with
-the tonic of the key, or else the last chord; in it the band dies away.
+An intro of N bars is exactly N bars long, so that bars before the voice and with it are one row. It has the
+chords of the song's first N bars, and before them those of the pick-up, or else what the bars end with. An
+ending fills up the bar in which the voice ends, and adds one with the tonic of the key, or else the last
+chord; in it the band dies away. It goes on at the median period, as bars do after the last beat
+(`hafm.guide.bars`). Who was said to play at an end of the song plays beyond it, too; if that was estimated,
+the whole band does.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
+from statistics import median
+from typing import TypeVar
 
 from hafm.errors import LeadSheetError
 from hafm.guide.bars import Bar, bars_of, continued_beats
-from hafm.guide.lead_sheet import Beat, ChordSpan, LeadSheet
+from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, LeadSheet, PlayingSpan
 
-__all__ = ["ending_seconds", "intro_seconds", "with_ending", "with_intro"]
+__all__ = ["Span", "ending_seconds", "intro_seconds", "spans_between", "with_ending", "with_intro"]
 
+Span = TypeVar("Span", bound=ChordSpan | PlayingSpan)
 _LAST_BIT = 1e-6
+_SLIVER_SECONDS = 1e-3
 
 
 def intro_seconds(sheet: LeadSheet, num_bars: int) -> float:
@@ -51,21 +60,47 @@ def with_intro(sheet: LeadSheet, seconds: float) -> LeadSheet:
         for number in range(num_early, 0, -1)
     )
     downbeat = first.beats[0]
-    played = [
-        ChordSpan(max(span.start_seconds, downbeat), min(span.end_seconds, downbeat + seconds), span.label)
-        for span in sheet.chords
-        if span.end_seconds > downbeat and span.start_seconds < downbeat + seconds
-    ]
-    sung = tuple(
-        span if span.start_seconds >= downbeat + seconds else replace(span, start_seconds=downbeat + seconds)
-        for span in later.chords
-        if span.end_seconds > downbeat + seconds + _LAST_BIT
+    sung_over = spans_between(sheet.chords, 0.0, downbeat)
+    if sung_over:
+        before, begins = sung_over, seconds
+    else:  # what is before the song's first bar is before its repetition, too
+        begins = seconds + downbeat
+        before = spans_between(sheet.chords, seconds, begins, later=-seconds)
+    chords = (
+        *before,
+        *spans_between(sheet.chords, downbeat, begins),
+        *spans_between(later.chords, begins, later.duration_seconds),
     )
-    end = min(downbeat + seconds, sung[0].start_seconds) if sung else downbeat + seconds
-    copied = tuple(
-        replace(span, end_seconds=min(span.end_seconds, end)) for span in played if span.start_seconds < end
+    arrangement = later.arrangement
+    if sheet.arrangement and sheet.arrangement[0].start_seconds < _SLIVER_SECONDS:
+        arrangement = (_beyond(sheet, arrangement[0], 0.0, arrangement[0].start_seconds), *arrangement)
+    return replace(later, beats=(*early, *later.beats), chords=chords, arrangement=arrangement)
+
+
+def spans_between(
+    spans: Iterable[Span], start_seconds: float, end_seconds: float, *, later: float = 0.0
+) -> tuple[Span, ...]:
+    """What of spans lies between two times, without slivers.
+
+    Args:
+        spans: chords, or who plays, in order.
+        start_seconds, end_seconds: the times.
+        later: by how many seconds what is found is moved.
+    """
+    cut = (
+        (max(span.start_seconds, start_seconds), min(span.end_seconds, end_seconds), span) for span in spans
     )
-    return replace(later, beats=(*early, *later.beats), chords=(*copied, *sung))
+    return tuple(
+        replace(span, start_seconds=max(start + later, 0.0), end_seconds=end + later)
+        for start, end, span in cut
+        if end - start > _SLIVER_SECONDS
+    )
+
+
+def _beyond(sheet: LeadSheet, nearest: PlayingSpan, start_seconds: float, end_seconds: float) -> PlayingSpan:
+    """Who plays beyond an end of the sheet."""
+    is_given = sheet.origin("arrangement").source == "given"
+    return PlayingSpan.of(start_seconds, end_seconds, nearest.players if is_given else PLAYERS)
 
 
 def ending_seconds(sheet: LeadSheet) -> float:
@@ -74,8 +109,7 @@ def ending_seconds(sheet: LeadSheet) -> float:
     Raises:
         LeadSheetError: the sheet has no bars.
     """
-    last = _bars(sheet, "an ending")[-1]
-    return last.beats[0] + 2 * _bar_seconds(_whole(sheet)) - sheet.duration_seconds
+    return _ending(sheet)[1] - sheet.duration_seconds
 
 
 def with_ending(sheet: LeadSheet, seconds: float) -> LeadSheet:
@@ -88,7 +122,7 @@ def with_ending(sheet: LeadSheet, seconds: float) -> LeadSheet:
     Raises:
         LeadSheetError: the sheet has no bars.
     """
-    last = _bars(sheet, "an ending")[-1].beats[0] + _bar_seconds(_whole(sheet))
+    last, _ = _ending(sheet)
     duration = sheet.duration_seconds + seconds
     longer = replace(sheet, duration_seconds=duration, beats=continued_beats(sheet))
     label = f"{sheet.keys[-1].tonic}:{sheet.keys[-1].mode}" if sheet.keys else None
@@ -99,7 +133,19 @@ def with_ending(sheet: LeadSheet, seconds: float) -> LeadSheet:
         chords[-1] = replace(chords[-1], end_seconds=last)
     if label is not None:
         chords.append(ChordSpan(last, duration, label))
-    return replace(longer, beats=continued_beats(longer), chords=tuple(chords))
+    arrangement = sheet.arrangement
+    if arrangement and sheet.duration_seconds - arrangement[-1].end_seconds < _SLIVER_SECONDS:
+        beyond = _beyond(sheet, arrangement[-1], arrangement[-1].end_seconds, duration)
+        arrangement = (*arrangement, beyond)
+    return replace(longer, beats=continued_beats(longer), chords=tuple(chords), arrangement=arrangement)
+
+
+def _ending(sheet: LeadSheet) -> tuple[float, float]:
+    """When the bar after the last begins and ends."""
+    bar = _bars(sheet, "an ending")[-1]
+    period = median(after.seconds - before.seconds for before, after in pairwise(sheet.beats))
+    begin = bar.beats[-1] + (bar.num_beats - len(bar.beats) + 1) * period
+    return begin, begin + sheet.meters[-1].beats_per_bar * period
 
 
 def last_downbeat(sheet: LeadSheet) -> float:
@@ -116,12 +162,6 @@ def _bars(sheet: LeadSheet, what: str) -> tuple[Bar, ...]:
     if not bars:
         raise LeadSheetError(f"{what} needs bars, and there are none; give the tempo (--bpm)")
     return bars
-
-
-def _whole(sheet: LeadSheet) -> Bar:
-    """The last bar that is not cut off, by whose length one that is cut is filled up."""
-    whole = [bar for bar in bars_of(sheet) if len(bar.beats) == bar.num_beats]
-    return (whole or list(bars_of(sheet)))[-1]
 
 
 def _bar_seconds(bar: Bar) -> float:
