@@ -4,10 +4,10 @@ In: numbers, rows of text. Out: short texts for messages, tables and displays.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["clock", "columns", "duration", "flat", "plural", "readable", "size"]
+__all__ = ["clock", "columns", "duration", "flat", "listed", "plural", "readable", "size"]
 
 
 def clock(seconds: float) -> str:
@@ -39,6 +39,16 @@ def plural(count: int, noun: str) -> str:
     ('1 song', '1,200 clips')
     """
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names with commas, and an `and` before the last.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    *most, last = list(names) or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def columns(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:

@@ -93,8 +93,8 @@ class ApaInterval:
         chance: mean of FAD(R, R') where each group's true and shuffled mixes are swapped at random: how much
             of it comes from sample size.
         p: of FAD(R, R') among those swaps.
-        informative: p is 0.05 or less: the embedding recognises who belongs to whom, in these songs.
-        reason: `informative`, in words.
+        informative, reason: whether p is 0.05 or less: the embedding recognises who belongs to whom, in these
+            songs; and that in words.
     """
 
     apa: Apa
@@ -185,10 +185,8 @@ def bootstrap_apa(
         reference, shuffled, candidate: an array for each song, in one order.
         donors: whose accompaniment each song of `shuffled` has, a permutation that keeps none; from
             `hafm.evaluate.exchange.exchange_partners`. Rings of songs are the groups: (1, 0, 3, 2) has two.
-        seed: of half-samples and swaps.
         num_components: as for `apa`; draws keep the components of the whole.
         draws: 20 or more.
-        level: between 0 and 1.
 
     Raises:
         UsageError: as for `apa`; sets that do not pair; or fewer than four groups.
@@ -221,17 +219,16 @@ def bootstrap_apa(
     low, high = _bounds(whole, halves, level)
     as_far = int((swapped >= whole.reference_shuffled * (1 - _ROUNDING)).sum())
     p = (1 + as_far) / (1 + draws)
-    chance = float(swapped.mean())
     return ApaInterval(
         apa=whole,
         low=low,
         high=high,
         level=level,
         draws=draws,
-        chance=chance,
+        chance=float(swapped.mean()),
         p=p,
         informative=p <= INFORMATIVE_P,
-        reason=_reason(whole.reference_shuffled, chance=chance, as_far=as_far, draws=draws, p=p),
+        reason=_reason(whole.reference_shuffled, float(swapped.mean()), as_far=as_far, draws=draws, p=p),
     )
 
 
@@ -274,13 +271,13 @@ def _projected(
     _, vectors = np.linalg.eigh(whole.covariance)  # ascending
     axes = vectors[:, -num_components:]
 
-    def on_axes(songs: Songs) -> Songs:
-        return [(song - whole.mean) @ axes for song in songs]
+    reference, shuffled, candidate = (
+        [(song - whole.mean) @ axes for song in songs] for songs in (reference, shuffled, candidate)
+    )
+    return reference, shuffled, candidate
 
-    return on_axes(reference), on_axes(shuffled), on_axes(candidate)
 
-
-def _reason(distance: float, *, chance: float, as_far: int, draws: int, p: float) -> str:
+def _reason(distance: float, chance: float, *, as_far: int, draws: int, p: float) -> str:
     seen = (
         f"FAD(R, R') is {distance:.4g}, and {chance:.4g} by chance; {as_far} of {draws} swaps of true and "
         f"shuffled mixes are as far apart (p = {p:.3g})"

@@ -28,14 +28,10 @@ __all__ = ["exchange_groups", "exchange_partners"]
 
 
 def exchange_partners(count: int, *, seed: int) -> tuple[int, ...]:
-    """Donors of songs that exchange their accompaniments, two and two.
+    """Donors of songs that exchange their accompaniments, two and two: for each song the number of another.
 
     Args:
         count: of songs, 2 or more. Of an odd number, three songs pass theirs round.
-        seed: of who exchanges with whom.
-
-    Returns:
-        For each song the number of another.
 
     Raises:
         UsageError: fewer than two songs.
@@ -54,9 +50,6 @@ def exchange_partners(count: int, *, seed: int) -> tuple[int, ...]:
 
 def exchange_groups(donors: Sequence[int]) -> list[NDArray[np.integer]]:
     """Rings of songs that pass on their accompaniments, pairs for the most part.
-
-    Args:
-        donors: for each song the number of another, each once.
 
     Raises:
         UsageError: a song is its own donor, or one is left out.

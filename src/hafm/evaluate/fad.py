@@ -76,7 +76,6 @@ class FadInterval:
         level: share of the draws between the two, before they are moved by `bias`.
         bias: how much larger the draws are on average: an estimate of how much of `value` comes from the
             number of songs that were resampled.
-        draws: half-samples behind it.
     """
 
     value: float
@@ -121,7 +120,6 @@ def fad_infinity(
     Args:
         reference: an array for each song; kept whole.
         candidate: an array for each song; subsets are drawn from all of its embeddings.
-        seed: of the subsets.
         num_sizes: 2 or more; what coincides on small sets counts once.
         draws: subsets per size, 1 or more.
         smallest: embeddings of the smallest subset, from 2. By default a quarter of all, but no fewer than
@@ -182,11 +180,9 @@ def bootstrap_fad(
 
     Args:
         reference, candidate: an array for each song, four songs or more where the set is resampled.
-        seed: of the draws.
         resample: `both` sets, each by itself; `candidate` alone, where the reference is a fixed corpus; or
             `paired`, the same songs of both, where song i of one answers song i of the other.
         draws: 20 or more.
-        level: between 0 and 1.
 
     Raises:
         UsageError: as for `fad`, or a set that is resampled has fewer than four songs, or pairs do not pair.
@@ -252,9 +248,6 @@ class _Moments:
 
     They are taken around the mean of the whole set, so that squares stay of the size of the covariances. What
     is left of a set whose embeddings are all the same (silence) is rounding, and counts as no spread at all.
-
-    Args:
-        songs: an array for each.
     """
 
     def __init__(self, songs: Songs) -> None:

@@ -112,11 +112,8 @@ def _square_root(covariance: Float64[np.ndarray, "D D"]) -> Float64[np.ndarray, 
 
 
 def _from_zero(eigenvalues: Float64[np.ndarray, " D"], *, scale: float) -> Float64[np.ndarray, " D"]:
-    """Eigenvalues of a matrix that has none below zero, without what rounding did to them.
-
-    Args:
-        eigenvalues: in ascending order.
-        scale: the size of the matrices behind them; rounding is small beside it.
+    """Ascending eigenvalues of a matrix that has none below zero, without what rounding did to them, which is
+    small beside `scale`.
     """
     if eigenvalues[0] < -_ROUNDING * scale:
         raise UsageError(

@@ -27,13 +27,10 @@ _MP3_RATES_HZ = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
 def render(folder: Path, name: str, **values: Any) -> str:
-    """The page `name` of a folder.
+    """The page `name` of a folder, from the template, style sheet and script of that name.
 
-    Args:
-        folder: where its template, style sheet and script lie.
-        name: of the three files, without endings.
-        values: for the template, which also gets `style` and `script`, its only texts that are `safe`. A name
-            that the template asks for and that is not given is an error.
+    The template also gets `style` and `script`, its only texts that are `safe`. A name that it asks for and
+    that is not among the values is an error.
     """
     style, script = ((folder / f"{name}{ending}").read_text(encoding="utf-8") for ending in (".css", ".js"))
     return _templates(folder).get_template(f"{name}.html.j2").render(style=style, script=script, **values)
@@ -70,7 +67,6 @@ def mp3(
 
     Args:
         waveform: finite, within full scale.
-        sample_rate: one that MP3 has.
         compression: libsndfile's, from 0 (best) to 1 (smallest).
         constant_rate: whether every second takes the same number of bytes.
 

@@ -52,10 +52,12 @@ from hafm.audio.resample import resample
 from hafm.device import one_thread
 from hafm.errors import UsageError
 from hafm.evaluate.fit.beats import beat_strength
-from hafm.evaluate.fit.measures import MEASURES, Example, Measure, measure
+from hafm.evaluate.fit.measures import MEASURES, Example, Measure
+from hafm.evaluate.fit.obedience import sheet_beats
 from hafm.generate.accompaniment import Accompaniment
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.tokens.level import active_rms
+from hafm.words import listed
 
 __all__ = ["CRITERIA", "SHEET_CRITERIA", "Criterion", "RankedTake", "Ranking", "pick_best", "rank_takes"]
 
@@ -67,7 +69,7 @@ _SILENT_RMS = 10 ** (-70 / 20)  # as in `hafm.evaluate.fit.levels`
 _SHOWN_POINTS = 0.005  # smaller differences would be shown as 0.00
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Criterion:
     """A measure of fit that takes are ranked by.
 
@@ -89,10 +91,7 @@ class Criterion:
     weight: float
 
     def points(self, value: float | None) -> float:
-        """What a value adds to the score.
-
-        Args:
-            value: of the measure; None where it is not known.
+        """What a value of the measure, None where it is not known, adds to the score.
 
         >>> harmony = CRITERIA[1]
         >>> [round(harmony.points(value)) for value in (None, -1.0, 0.014, 0.289, 0.9, 1.0)]
@@ -103,83 +102,29 @@ class Criterion:
 
 
 CRITERIA = (
-    Criterion(
-        measure="key_vocal",
-        words="the melody's key",
-        worst=0.0,
-        best=1.0,
-        mean=0.082,
-        deviation=0.224,
-        weight=0.38,
-    ),
-    Criterion(
-        measure="chroma_vocal",
-        words="harmony with the melody",
-        worst=-0.189,
-        best=0.593,
-        mean=0.014,
-        deviation=0.136,
-        weight=1.993,
-    ),
-    Criterion(
-        measure="beat_vocal",
-        words="beats on the syllables",
-        worst=-0.375,
-        best=1.366,
-        mean=-0.003,
-        deviation=0.22,
-        weight=1.235,
-    ),
-    Criterion(
-        measure="onset_correlation",
-        words="attacks together with the syllables",
-        worst=0.056,
-        best=0.378,
-        mean=0.123,
-        deviation=0.045,
-        weight=0.798,
-    ),
+    # measure, words, worst, best, mean, deviation, weight
+    Criterion("key_vocal", "the melody's key", 0.0, 1.0, 0.082, 0.224, 0.38),
+    Criterion("chroma_vocal", "harmony with the melody", -0.189, 0.593, 0.014, 0.136, 1.993),
+    Criterion("beat_vocal", "beats on the syllables", -0.375, 1.366, -0.003, 0.22, 1.235),
+    Criterion("onset_correlation", "attacks together with the syllables", 0.056, 0.378, 0.123, 0.045, 0.798),
 )
 """What takes are ranked by, in the order of `MEASURES`."""
 
 _OF_MELODY = ("key_vocal", "chroma_vocal")
 _WITHOUT_MELODY = "no melody was heard in the vocal, so key and harmony do not count"
 
-
-def _sheet_pulse(example: Example, sheet: LeadSheet) -> float | None:
-    beats = [beat.seconds for beat in sheet.beats]
-    return beat_strength(beats, example.accompaniment, example.sample_rate)
-
-
 _SHEET_PULSE = Measure(
     name="sheet_pulse",
     unit="deviations",
-    higher_is_better=True,
     what="how much stronger the accompaniment's onsets are on the beats of its lead sheet than elsewhere",
     needs=("sheet",),
-    of=_sheet_pulse,
+    of=lambda e, sheet: beat_strength(sheet_beats(sheet), e.accompaniment, e.sample_rate),
 )
 _MEASURES = {**MEASURES, _SHEET_PULSE.name: _SHEET_PULSE}
 
 SHEET_CRITERIA = (
-    Criterion(
-        measure="sheet_pulse",
-        words="the lead sheet's beats",
-        worst=-0.548,
-        best=2.936,
-        mean=-0.025,
-        deviation=0.262,
-        weight=0.5,
-    ),
-    Criterion(
-        measure="sheet_chords",
-        words="the lead sheet's chords",
-        worst=0.021,
-        best=0.944,
-        mean=0.258,
-        deviation=0.16,
-        weight=1.0,
-    ),
+    Criterion("sheet_pulse", "the lead sheet's beats", -0.548, 2.936, -0.025, 0.262, 0.5),
+    Criterion("sheet_chords", "the lead sheet's chords", 0.021, 0.944, 0.258, 0.16, 1.0),
 )
 """What they are ranked by besides, where they follow a lead sheet.
 
@@ -238,27 +183,21 @@ class Ranking:
         """For `ranking.json`; takes by number, from 1."""
         return {
             "order": [take.number for take in self.takes],
-            "takes": [
-                {
-                    "take": take.number,
-                    "score": take.score,
-                    "terms": dict(take.terms),
-                    "values": dict(take.values),
-                    "silent": take.silent,
-                    "why": take.why,
-                }
-                for take in self.takes
-            ],
+            "takes": [{"take": take.number, **_without(take, "index")} for take in self.takes],
             "measures": {
                 criterion.measure: {
                     "what": _MEASURES[criterion.measure].what,
                     "unit": _MEASURES[criterion.measure].unit,
-                    **{name: value for name, value in asdict(criterion).items() if name != "measure"},
+                    **_without(criterion, "measure"),
                 }
                 for criterion in self.criteria
             },
             "num_windows": self.num_windows,
         }
+
+
+def _without(item: RankedTake | Criterion, name: str) -> dict[str, Any]:
+    return {key: value for key, value in asdict(item).items() if key != name}
 
 
 def pick_best(accompaniments: Sequence[Accompaniment]) -> Ranking:
@@ -279,10 +218,9 @@ def pick_best(accompaniments: Sequence[Accompaniment]) -> Ranking:
     if not accompaniments:
         raise UsageError("there are no takes to rank; give one or more")
     vocal, rate = accompaniments[0].vocal, accompaniments[0].sample_rate
-    for number, accompaniment in enumerate(accompaniments, start=1):
-        other = accompaniment.vocal
-        same = (other.sha256, other.start_seconds) == (vocal.sha256, vocal.start_seconds)
-        if not same or accompaniment.sample_rate != rate:
+    for number, other in enumerate(accompaniments, start=1):
+        same = (other.vocal.sha256, other.vocal.start_seconds) == (vocal.sha256, vocal.start_seconds)
+        if not same or other.sample_rate != rate:
             raise UsageError(
                 f"take {number} accompanies another vocal than take 1; rank only takes of one vocal"
             )
@@ -341,18 +279,9 @@ def rank_takes(
             for index, take in enumerate(accompaniments)
         ]
     order = sorted(measured, key=lambda take: (take.silent, -take.score, take.index))
-    return Ranking(
-        takes=tuple(
-            replace(
-                take,
-                why=f"{_called(take)}: {_why(take, measured, criteria, sung=bool(windows))}"
-                + ("" if has_melody else f" ({_WITHOUT_MELODY})"),
-            )
-            for take in order
-        ),
-        num_windows=len(windows),
-        criteria=criteria,
-    )
+    remark = "" if has_melody else f" ({_WITHOUT_MELODY})"
+    takes = [replace(take, why=_why(take, measured, criteria, sung=bool(windows)) + remark) for take in order]
+    return Ranking(takes=tuple(takes), num_windows=len(windows), criteria=criteria)
 
 
 def _at_analysis_rate(waveform: Tensor, sample_rate: int) -> Tensor:
@@ -390,8 +319,7 @@ def _measured(
             sample_rate=_SAMPLE_RATE_HZ,
             sheet=None if sheet is None else _stretch(sheet, window),
         )
-        known = measure(example, [name for name in names if name in MEASURES])
-        found.append({name: known[name] if name in known else _MEASURES[name](example) for name in names})
+        found.append({name: _MEASURES[name](example) for name in names})
     terms = {
         criterion.measure: math.fsum(_points(criterion, values) for values in found) / max(1, len(found))
         for criterion in criteria
@@ -425,11 +353,14 @@ def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def _called(take: RankedTake) -> str:
-    return f"take {take.number}" if take.silent else f"take {take.number}, {take.score:.2f} points"
-
-
 def _why(take: RankedTake, takes: Sequence[RankedTake], criteria: Sequence[Criterion], *, sung: bool) -> str:
+    called = f"take {take.number}" if take.silent else f"take {take.number}, {take.score:.2f} points"
+    return f"{called}: {_compared(take, takes, criteria, sung)}"
+
+
+def _compared(
+    take: RankedTake, takes: Sequence[RankedTake], criteria: Sequence[Criterion], sung: bool
+) -> str:
     """What the take does better and worse than the others that play, the largest difference first."""
     others = [other for other in takes if other is not take and not other.silent]
     if not sung:
@@ -459,9 +390,8 @@ def _listed(points: Mapping[str, float]) -> str:
     >>> _listed({"key": 0.1, "beats": 1.0, "attacks": 0.001, "harmony": 2.0})
     'harmony (2.00), beats (1.00) and key (0.10)'
     """
-    shown = [
+    return listed(
         f"{words} ({value:.2f})"
         for words, value in sorted(points.items(), key=lambda item: -item[1])
         if value >= _SHOWN_POINTS
-    ]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    )

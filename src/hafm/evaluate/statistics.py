@@ -58,7 +58,6 @@ def bootstrap_interval(
         values: one per song.
         resamples: draws of the values, with replacement.
         confidence: between 0 and 1.
-        seed: of the draws.
 
     Raises:
         UsageError: no values, values that are not finite, or settings out of range.
@@ -86,21 +85,10 @@ def bootstrap_interval(
 
 
 def paired_permutation_p(
-    a: Sequence[float] | Floats,
-    b: Sequence[float] | Floats,
-    *,
-    permutations: int = 9999,
-    seed: int = 0,
+    a: Sequence[float] | Floats, b: Sequence[float] | Floats, *, permutations: int = 9999, seed: int = 0
 ) -> float:
-    """p of the mean of `a - b` if either value of a pair could as well come from the other arm (sign flips).
-
-    It is two-sided.
-
-    Args:
-        a: one value per song.
-        b: the value of the same song in the other arm.
-        permutations: random draws of signs.
-        seed: of the draws.
+    """Two-sided p of the mean of `a - b` if either value of a pair, one per song, could as well come from the
+    other arm (sign flips).
 
     Raises:
         UsageError: lengths differ, or as for `bootstrap_interval`.

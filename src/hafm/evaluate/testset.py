@@ -15,10 +15,11 @@ Source: paper 4.1; the clips of Donahue et al., "SingSong" (2023), 4.1, made exp
 
 import json
 import re
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from hafm.errors import UsageError
 from hafm.jsonfile import JsonFile
@@ -82,7 +83,6 @@ class Clip:
         id: see `clip_id`.
         track: id of the track in its collection.
         song: tracks of one song share it; a clip is never paired at random with its own song.
-        start_seconds: where in the track.
         num_samples: at the protocol's rate.
         activity: share in which the isolated voice is heard.
         sha256: of the isolated vocal and the instrumental, by name.
@@ -115,7 +115,6 @@ class Manifest:
     Args:
         collection: kind and options of the source, as it describes itself; its root does not enter
             the fingerprint.
-        protocol: the rules.
         clips: in the collection's order.
         left_out: everything that is not among them.
         separator: fingerprint of what made the separated arm; None without that arm.
@@ -148,11 +147,7 @@ class Manifest:
         return sha256(json.dumps(heard, sort_keys=True).encode()).hexdigest()
 
     def clip(self, id: str) -> Clip:
-        """The clip of that id.
-
-        Raises:
-            UsageError: nothing has that name.
-        """
+        """The clip of that id; UsageError where there is none."""
         for clip in self.clips:
             if clip.id == id:
                 return clip
@@ -196,9 +191,17 @@ def clip_id(track: str, index: int) -> str:
     return f"{plain}.{index}.{sha256(track.encode()).hexdigest()[:4]}"
 
 
-def of_song(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
-    """Clips by song, in order."""
-    found: dict[str, list[Clip]] = {}
-    for clip in clips:
-        found.setdefault(clip.song, []).append(clip)
+class _OfSong(typing.Protocol):
+    @property
+    def song(self) -> str: ...
+
+
+T = TypeVar("T", bound=_OfSong)
+
+
+def of_song(items: Iterable[T]) -> dict[str, list[T]]:
+    """Clips, or what is known of them, by song, in order."""
+    found: dict[str, list[T]] = {}
+    for item in items:
+        found.setdefault(item.song, []).append(item)
     return found

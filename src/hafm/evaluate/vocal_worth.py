@@ -33,25 +33,16 @@ from hafm.data.crops import common_rate
 from hafm.data.tokenising.views import RatedStems
 from hafm.errors import UsageError
 from hafm.evaluate.statistics import Interval, bootstrap_interval, paired_permutation_p
+from hafm.evaluate.testset import of_song
 from hafm.progress import OnProgress, Progress
 from hafm.stages.bundle import Bundle
 from hafm.stages.spec import StageSpec
 from hafm.stages.stage_model import StageModel, stage_loss
 from hafm.stages.token_parts import TokenParts, open_parts
 
-__all__ = [
-    "STAGES_WITH_VOCAL",
-    "AlignedClip",
-    "ClipLoss",
-    "StageWorth",
-    "stretches",
-    "vocal_worth",
-    "wrong_clips",
-]
+__all__ = ["AlignedClip", "ClipLoss", "StageWorth", "stretches", "vocal_worth", "wrong_clips"]
 
-STAGES_WITH_VOCAL = ("semantic", "coarse")
-"""The stages that are given the vocal."""
-
+_STAGES = ("semantic", "coarse")  # that are given the vocal
 _VOCAL = "vocal_semantic"
 _ROWS = 8  # of one forward pass
 
@@ -87,15 +78,7 @@ class AlignedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipLoss:
-    """The losses of one clip, in nats per token.
-
-    Args:
-        clip: its id.
-        song: its song.
-        right: with its own vocal.
-        wrong: mean over the wrong vocals.
-        wrong_ids: clips that these are from.
-    """
+    """The losses of one clip, in nats per token: under its own vocal, and the mean over wrong ones."""
 
     clip: str
     song: str
@@ -109,11 +92,9 @@ class StageWorth:
     """What the vocal is worth to a stage.
 
     Args:
-        stage: `"semantic"` or `"coarse"`.
         clips: in the order given.
         songs: how many; the clips of a song count as one value, their mean.
-        right: mean over songs, in nats per token.
-        wrong: the same under wrong vocals.
+        right, wrong: mean over songs, in nats per token.
         difference: mean of wrong - right with its interval over songs.
         p: of that under the paired permutation test, two-sided.
     """
@@ -138,36 +119,27 @@ def vocal_worth(
     device: torch.device | str = "cpu",
     on_progress: OnProgress | None = None,
 ) -> tuple[StageWorth, ...]:
-    """Losses under the right and under wrong vocals, for each of `STAGES_WITH_VOCAL`.
+    """Losses under the right and under wrong vocals, for each stage that is given the vocal.
 
     Args:
-        bundle: the model.
         clips: of two songs or more, of any lengths.
-        sample_rate: of all clips, in hertz.
         wrong: wrong vocals per clip, 1 or more; fewer where there are fewer.
         seed: of the vocals' noise.
-        device: where features, codec and stages run.
-        on_progress: called after every clip of every stage.
 
     Raises:
         UsageError: ids that are not unique, too few songs, or a clip longer than all of other songs.
     """
     heard = wrong_clips([(clip.id, clip.song, len(clip.vocal)) for clip in clips], count=wrong)
-    parts, sigma, where = (
-        open_parts(bundle.folder).to(device),
-        bundle.config.vocal_noise_sigma,
-        torch.device(device),
-    )
+    parts, sigma = open_parts(bundle.folder).to(device), bundle.config.vocal_noise_sigma
     tokens = [
-        _tokenise(parts, clip, sample_rate=sample_rate, sigma=sigma, seed=seed, device=where)
+        _tokenise(parts, clip, sample_rate=sample_rate, sigma=sigma, seed=seed, device=device)
         for clip in clips
     ]
     found: list[StageWorth] = []
-    for name in STAGES_WITH_VOCAL:
+    for name in _STAGES:
         model = bundle.load_stage(name, device=device)
         losses = []
-        for number, (clip, streams) in enumerate(zip(clips, tokens, strict=True), start=1):
-            others = heard[number - 1]
+        for number, (clip, streams, others) in enumerate(zip(clips, tokens, heard, strict=True), start=1):
             wrongs = [_clip_loss(model, streams, vocal=tokens[other][_VOCAL]) for other in others]
             losses.append(
                 ClipLoss(
@@ -180,7 +152,7 @@ def vocal_worth(
             )
             if on_progress is not None:
                 done = len(found) * len(clips) + number
-                total = len(STAGES_WITH_VOCAL) * len(clips)
+                total = len(_STAGES) * len(clips)
                 on_progress(Progress(step="the vocal's worth", done=done, total=total))
         found.append(_summary(name, losses))
     return tuple(found)
@@ -194,7 +166,6 @@ def wrong_clips(clips: Sequence[tuple[str, str, int]], *, count: int) -> list[tu
 
     Args:
         clips: id, song and samples of each.
-        count: 1 or more.
 
     Raises:
         UsageError: see `vocal_worth`.
@@ -220,14 +191,8 @@ def wrong_clips(clips: Sequence[tuple[str, str, int]], *, count: int) -> list[tu
 
 
 def stretches(spec: StageSpec, target_frames: int) -> tuple[tuple[Fraction, ...], int]:
-    """The stretches of a clip that a stage is asked about.
-
-    Args:
-        spec: the stage.
-        target_frames: of the clip, 1 or more.
-
-    Returns:
-        Where each begins, in seconds: on a frame of every stream. And how many target frames each has.
+    """Where the stretches of a clip that a stage is asked about begin, in seconds, on a frame of every
+    stream; and how many target frames each has.
 
     >>> from hafm.stages.spec import COARSE
     >>> stretches(COARSE, 750)
@@ -243,7 +208,13 @@ def stretches(spec: StageSpec, target_frames: int) -> tuple[tuple[Fraction, ...]
 
 
 def _tokenise(
-    parts: TokenParts, clip: AlignedClip, *, sample_rate: int, sigma: float, seed: int, device: torch.device
+    parts: TokenParts,
+    clip: AlignedClip,
+    *,
+    sample_rate: int,
+    sigma: float,
+    seed: int,
+    device: torch.device | str,
 ) -> dict[str, Tensor]:
     """The clip's ids by the names of `hafm.stages.spec`, `[1, K, F]`, on the device."""
     stems = RatedStems(vocal=clip.vocal, instrumental=clip.instrumental, sample_rate=sample_rate)
@@ -303,11 +274,9 @@ def _cut(ids: Tensor, starts: Sequence[Fraction], frame_rate: Fraction, frames: 
 
 
 def _summary(stage: str, losses: Sequence[ClipLoss]) -> StageWorth:
-    songs: dict[str, list[ClipLoss]] = {}
-    for loss in losses:
-        songs.setdefault(loss.song, []).append(loss)
+    songs = of_song(losses)
     right, wrong = (
-        np.array([np.mean([getattr(loss, side) for loss in of_song]) for of_song in songs.values()])
+        np.array([np.mean([getattr(loss, side) for loss in each]) for each in songs.values()])
         for side in ("right", "wrong")
     )
     return StageWorth(

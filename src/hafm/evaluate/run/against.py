@@ -9,12 +9,12 @@ compared at all.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from hafm.evaluate.fit.measures import MEASURES
-from hafm.evaluate.run.results import Figure, Results
-from hafm.evaluate.run.summary import by_song, figure_of
+from hafm.evaluate.run.results import FadRow, Figure, FitRow, Results
+from hafm.evaluate.run.summary import by_song, figure_of, paired
 from hafm.evaluate.statistics import bootstrap_interval, paired_permutation_p
 
 __all__ = ["Change", "Comparison", "compare"]
@@ -27,9 +27,7 @@ class Change:
     """One figure, then and now.
 
     Args:
-        arm, system: which.
         figure: its name: a measure, or `FAD` with what it is of.
-        then, now: its values.
         difference: now less then, with its interval where songs could be paired.
         p: of the paired test; None without one.
         verdict: `better`, `worse`, `different` (no direction is better), or `no difference seen`.
@@ -94,66 +92,64 @@ def compare(then: Results, now: Results) -> Comparison:
     return Comparison(same_clips=same_clips, changes=tuple(changes), notes=tuple(notes))
 
 
-def _fit(then: Results, now: Results, *, same_clips: bool) -> Iterable[Change]:
-    old = {(row.arm, row.system, row.measure): row for row in then.fit}
+def _fit(then: Results, now: Results, *, same_clips: bool) -> Iterator[Change]:
+    old = {(row.arm, row.system, row.measure): row.figure for row in then.fit}
     for row in now.fit:
         before = old.get((row.arm, row.system, row.measure))
-        if before is None or before.figure.value is None or row.figure.value is None:
+        if before is None or before.value is None or row.figure.value is None:
             continue
-        p = None
+        test = None
         if same_clips:
-            a, b = (
-                by_song(
-                    (clip for clip in each.clips if (clip.arm, clip.system) == (row.arm, row.system)),
-                    row.measure,
-                )
+            ours, theirs = (
+                [clip for clip in each.clips if (clip.arm, clip.system) == (row.arm, row.system)]
                 for each in (now, then)
             )
-            songs = [song for song in a if song in b]
-            if not songs:
+            a, b = paired(by_song(ours, row.measure), by_song(theirs, row.measure))
+            if not a:
                 continue
-            ours, theirs = [a[song] for song in songs], [b[song] for song in songs]
-            difference = figure_of(bootstrap_interval([x - y for x, y in zip(ours, theirs, strict=True)]))
-            p = paired_permutation_p(ours, theirs)
-            differs = p < _P
-        else:
-            difference = Figure(value=row.figure.value - before.figure.value)
-            differs = bool(row.figure.apart(before.figure))
+            differences = [x - y for x, y in zip(a, b, strict=True)]
+            test = figure_of(bootstrap_interval(differences)), paired_permutation_p(a, b)
         higher = MEASURES[row.measure].higher_is_better if row.measure in MEASURES else None
-        yield Change(
-            arm=row.arm,
-            system=row.system,
-            figure=row.measure,
-            then=before.figure,
-            now=row.figure,
-            difference=difference,
-            p=p,
-            verdict=_verdict(differs, row.figure.value - before.figure.value, higher=higher),
-        )
+        yield _change(row, row.measure, before, row.figure, higher=higher, test=test)
 
 
-def _fad(then: Results, now: Results, foreign: set[str]) -> Iterable[Change]:
+def _fad(then: Results, now: Results, foreign: set[str]) -> Iterator[Change]:
     old = {(row.arm, row.system, row.embedding, row.on): row.fad for row in then.fad}
     for row in now.fad:
         before = old.get((row.arm, row.system, row.embedding, row.on))
         if before is None or row.embedding in foreign or before.value is None or row.fad.value is None:
             continue
-        change = row.fad.value - before.value
-        yield Change(
-            arm=row.arm,
-            system=row.system,
-            figure=f"FAD {row.embedding}, {row.on}",
-            then=before,
-            now=row.fad,
-            difference=Figure(value=change),
-            p=None,
-            verdict=_verdict(bool(row.fad.apart(before)), change, higher=False),
-        )
+        yield _change(row, f"FAD {row.embedding}, {row.on}", before, row.fad, higher=False)
 
 
-def _verdict(differs: bool, change: float, *, higher: bool | None) -> str:
+def _change(
+    row: FitRow | FadRow,
+    figure: str,
+    then: Figure,
+    now: Figure,
+    *,
+    higher: bool | None,
+    test: tuple[Figure, float] | None = None,
+) -> Change:
+    """Of two figures that are known; where songs were paired, `test` has the difference and its p."""
+    assert then.value is not None
+    assert now.value is not None
+    change = now.value - then.value
+    difference, p = test or (Figure(value=change), None)
+    differs = bool(now.apart(then)) if p is None else p < _P
     if not differs or change == 0:
-        return "no difference seen"
-    if higher is None:
-        return "different"
-    return "better" if (change > 0) == higher else "worse"
+        verdict = "no difference seen"
+    elif higher is None:
+        verdict = "different"
+    else:
+        verdict = "better" if (change > 0) == higher else "worse"
+    return Change(
+        arm=row.arm,
+        system=row.system,
+        figure=figure,
+        then=then,
+        now=now,
+        difference=difference,
+        p=p,
+        verdict=verdict,
+    )

@@ -33,10 +33,8 @@ def remember(run: RunFolder, source: Source) -> None:
 
 
 def forget_if_nothing_came(run: RunFolder, source: Source) -> bool:
-    """Removes the clips of a run that has no results and too few songs for any, if its collection changed.
-
-    Returns:
-        Whether they were removed.
+    """Removes the clips of a run that has no results and too few songs for any, if its collection changed;
+    returns whether it did.
     """
     if not (run.path / MANIFEST_FILE).is_file() or (run.path / RESULTS_FILE).is_file():
         return False
@@ -52,12 +50,7 @@ def forget_if_nothing_came(run: RunFolder, source: Source) -> bool:
 
 
 def changes(run: RunFolder, source: Source) -> tuple[str, ...]:
-    """What a reader must know of a collection that is not what it was.
-
-    Args:
-        run: with clips.
-        source: the collection.
-    """
+    """What a reader must know of a collection that is not what it was."""
     path = run.path / TRACKS_FILE
     if not path.is_file():  # of a version that did not write it
         return ()

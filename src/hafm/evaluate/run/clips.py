@@ -59,11 +59,8 @@ def build_test_set(
     """The test set of a run: found there, or made.
 
     Args:
-        run: its folder.
         source: where tracks come from; all must have stems.
-        protocol: the rules.
         separator: makes the separated arm.
-        on_progress: called before every track.
 
     Raises:
         UsageError: the folder has clips by other rules; no track is of that split, or no clip passes.
@@ -114,10 +111,8 @@ def truth_path(run: RunFolder, clip: str) -> Path:
 
 def _of_split(source: Source, protocol: Protocol) -> list[Track]:
     tracks = list(source.tracks())
-    stated = any(track.split is not None for track in tracks)
-    if protocol.split == "all" or not stated:
-        chosen = tracks
-    else:
+    chosen = tracks
+    if protocol.split != "all" and any(track.split is not None for track in tracks):
         chosen = [track for track in tracks if track.split == protocol.split]
     if not chosen:
         raise UsageError(
@@ -139,11 +134,11 @@ def _cut(
     """The clips of a track, their sounds written; and what did not pass."""
     try:
         stems = _at_rate(read_stems(track, separator=None), protocol.sample_rate)
-        sheet = read_lead_sheet(track, seconds=len(stems.vocal) / protocol.sample_rate)
+        seconds = len(stems.vocal) / protocol.sample_rate
+        sheet = read_lead_sheet(track, seconds=seconds)
         separated = None if separator is None else _separated(track, stems, separator, protocol.sample_rate)
     except (AudioError, LeadSheetError, OSError) as error:
         return [], [LeftOut(track=track.id, start_seconds=None, reason=str(error))]
-    seconds = len(stems.vocal) / protocol.sample_rate
     if seconds < protocol.min_clip_seconds:
         short = f"it lasts {seconds:.1f} s, and a clip {protocol.min_clip_seconds:g} s or more"
         return [], [LeftOut(track=track.id, start_seconds=None, reason=short)]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from hafm.evaluate.ranking import CRITERIA, rank_takes
-from hafm.evaluate.run.folder import BOTH_ARMS, RunFolder, SoundKey, true_sound
+from hafm.evaluate.run.folder import BOTH_ARMS, RunFolder, SoundKey, takes_of, true_sound
 from hafm.evaluate.run.results import SystemRow
 from hafm.evaluate.systems.base import System
 from hafm.evaluate.testset import TRUTH, Arm, Clip
@@ -37,9 +37,6 @@ class Entry:
     """A row's sounds for a clip.
 
     Args:
-        row: the row's name.
-        arm: of which table.
-        clip: which.
         made: the sound; several where measures are averaged, the first one counting for distances.
         why: how it was chosen, where it was.
     """
@@ -99,31 +96,27 @@ def entries_of(
     Args:
         run: with the sounds of all systems.
         systems, best_of: as for `rows_of`.
-        on_progress: called after every clip for which takes were chosen.
     """
     manifest = run.manifest
     found: list[Entry] = []
     choices = [(system, arm) for system in systems if _counts(system, best_of) for arm in manifest.arms]
     done, total = 0, len(choices) * len(manifest.clips)
     for arm in manifest.arms:
-        for clip in manifest.clips:
-            made = true_sound(clip.id)
-            found.append(Entry(row=TRUTH, arm=arm, clip=clip, made=(made,)))
+        found += [
+            Entry(row=TRUTH, arm=arm, clip=clip, made=(true_sound(clip.id),)) for clip in manifest.clips
+        ]
         for system in systems:
             heard = arm if system.uses_vocal else BOTH_ARMS
             takes = 1 if system.kind == "model" else system.takes
             for clip in manifest.clips:
-                made_here = tuple(
-                    SoundKey(system=system.name, heard=heard, take=take, clip=clip.id)
-                    for take in range(takes)
-                )
-                found.append(Entry(row=system.name, arm=arm, clip=clip, made=made_here))
+                made = takes_of(system.name, heard, clip.id, takes)
+                found.append(Entry(row=system.name, arm=arm, clip=clip, made=made))
             counts = _counts(system, best_of)
             for clip in manifest.clips if counts else ():
-                for count, (take, why) in _choose(run, system.name, arm, clip, of=counts).items():
-                    best = SoundKey(system=system.name, heard=heard, take=take, clip=clip.id)
+                made = takes_of(system.name, heard, clip.id, max(counts))
+                for count, (take, why) in _choose(run, system.name, arm, clip, made, of=counts).items():
                     row = f"{system.name}-best-of-{count}"
-                    found.append(Entry(row=row, arm=arm, clip=clip, made=(best,), why=why))
+                    found.append(Entry(row=row, arm=arm, clip=clip, made=(made[take],), why=why))
                 done += 1
                 if on_progress is not None:
                     on_progress(Progress(step="choosing takes", done=done, total=total))
@@ -139,15 +132,14 @@ def _counts(system: System, best_of: Sequence[int]) -> list[int]:
 
 
 def _choose(
-    run: RunFolder, system: str, arm: Arm, clip: Clip, *, of: Sequence[int]
+    run: RunFolder, system: str, arm: Arm, clip: Clip, made: Sequence[SoundKey], *, of: Sequence[int]
 ) -> dict[int, tuple[int, str]]:
-    """The best of the first N takes of a clip, and why, for each N (1 or more) in `of`; kept in the run."""
-    made = [SoundKey(system=system, heard=arm, take=take, clip=clip.id) for take in range(max(of))]
+    """The best of the first N takes of a clip, and why, for each N in `of`; kept in the run."""
     paths = (run.vocal_path(arm, clip.id), *map(run.sound_path, made))
     digests = [sha256(path.read_bytes()).hexdigest() for path in paths]
     state = sha256(json.dumps([__version__, repr(CRITERIA), *digests]).encode()).hexdigest()
     key = f"choices/{system}/{arm}/{clip.id}.json"
-    kept = json.loads(run.read(key)) if (run.path / key).is_file() else {}
+    kept = run.kept(key)
     chosen = kept["chosen"] if kept.get("state") == state else {}
     if not {str(count) for count in of} <= set(chosen):
         vocal, sounds = run.vocal(arm, clip), [run.sound(each) for each in made]

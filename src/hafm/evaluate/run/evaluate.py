@@ -23,14 +23,14 @@ import torch
 from hafm.errors import UsageError
 from hafm.evaluate.embeddings.base import Embedding, embed_sound
 from hafm.evaluate.run.entries import entries_of, rows_of
-from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, RunFolder, SoundKey, true_sound
+from hafm.evaluate.run.folder import BOTH_ARMS, RESULTS_FILE, RunFolder, SoundKey, takes_of, true_sound
 from hafm.evaluate.run.results import On, Results, WorthRow
 from hafm.evaluate.run.scores import STEM_LUFS, Scorer
 from hafm.evaluate.run.summary import FEWEST_SONGS, Summary, figure_of, fit_rows, measure_rows
 from hafm.evaluate.statistics import bootstrap_interval
 from hafm.evaluate.systems.base import ClipSound, Guided, System
-from hafm.evaluate.testset import TRUTH, Arm, Clip
-from hafm.evaluate.vocal_worth import AlignedClip, ClipLoss, StageWorth, vocal_worth
+from hafm.evaluate.testset import TRUTH, Arm, Clip, of_song
+from hafm.evaluate.vocal_worth import AlignedClip, StageWorth, vocal_worth
 from hafm.generate.record import Environment
 from hafm.jsonfile import as_type
 from hafm.progress import OnProgress, Progress
@@ -55,7 +55,6 @@ class Settings:
         seed: of half-samples, subsets and pairings.
         best_of: numbers of takes for which there is a row.
         draws: half-samples behind an interval of a distance, 20 or more.
-        device: where embeddings and stages run.
     """
 
     seed: int = 0
@@ -79,9 +78,7 @@ def evaluate(
         run: with its clips, see `hafm.evaluate.run.clips.build_test_set`.
         systems: in the order of the tables, without the truth.
         embeddings: what distances are measured with.
-        settings: see `Settings`.
         bundle: whose use of the vocal is measured; None leaves that out.
-        on_progress: called as each step goes on.
 
     Raises:
         HafmError: as the steps raise; what is done stays.
@@ -148,23 +145,17 @@ def make_sounds(run: RunFolder, system: System, *, on_progress: OnProgress | Non
     Clips of one length go together, as many as a system takes at a time. Each sound is written as soon as its
     batch is done; a stopped run loses one batch.
 
-    Args:
-        run: with its clips.
-        system: what accompanies the clips.
-        on_progress: called as clips are done, parts of them too.
-
     Raises:
         UsageError: the sounds in the folder were made by something else under that name.
         HafmError: as the system raises.
     """
     run.claim(system.name, {"kind": system.kind, **system.identity()})
     manifest = run.manifest
-    jobs = [
-        (heard, clip)
-        for heard in (manifest.arms if system.uses_vocal else [BOTH_ARMS])
-        for clip in manifest.clips
+    arms = manifest.arms if system.uses_vocal else [BOTH_ARMS]
+    jobs = [(heard, clip) for heard in arms for clip in manifest.clips]
+    missing = [
+        job for job in jobs if not all(run.sound_path(made).is_file() for made in _takes(system, *job))
     ]
-    missing = [job for job in jobs if not all(run.has(made) for made in _takes(system, *job))]
     done = len(jobs) - len(missing)
     for batch in _batches(missing, system.batch_clips):
         heard = batch[0][0]
@@ -195,10 +186,8 @@ def make_sounds(run: RunFolder, system: System, *, on_progress: OnProgress | Non
         done += len(batch)
 
 
-def _takes(system: System, heard: str, clip: Clip) -> list[SoundKey]:
-    return [
-        SoundKey(system=system.name, heard=heard, take=take, clip=clip.id) for take in range(system.takes)
-    ]
+def _takes(system: System, heard: str, clip: Clip) -> tuple[SoundKey, ...]:
+    return takes_of(system.name, heard, clip.id, system.takes)
 
 
 def _batches(jobs: Sequence[tuple[str, Clip]], size: int) -> Iterator[list[tuple[str, Clip]]]:
@@ -236,7 +225,7 @@ def _rehearse(run: RunFolder, embeddings: Sequence[Embedding]) -> None:
 
     Raises:
         AudioContentError: the shortest clip is too short.
-        UsageError: there are fewer than two embeddings in all, so that nothing has a distance.
+        UsageError: nothing has a distance, since there are fewer than two embeddings in all.
     """
     manifest = run.manifest
     shortest = torch.zeros(min(clip.num_samples for clip in manifest.clips))
@@ -255,7 +244,7 @@ def _worth(
     """What the vocal is worth to a bundle's stages on the clips; kept, since it takes long."""
     manifest = run.manifest
     state = [bundle.fingerprint, manifest.fingerprint, settings.seed]
-    if (run.path / _WORTH).is_file() and (kept := json.loads(run.read(_WORTH)))["state"] == state:
+    if (kept := run.kept(_WORTH)).get("state") == state:
         return tuple(as_type(row, WorthRow, name=_WORTH) for row in kept["rows"])
     clips = [
         AlignedClip(
@@ -280,11 +269,9 @@ def _worth(
 
 
 def _worth_row(stage: StageWorth) -> WorthRow:
-    songs: dict[str, list[ClipLoss]] = {}
-    for loss in stage.clips:
-        songs.setdefault(loss.song, []).append(loss)
+    songs = of_song(stage.clips).values()
     right, wrong = (
-        [sum(getattr(loss, side) for loss in losses) / len(losses) for losses in songs.values()]
+        [sum(getattr(loss, side) for loss in losses) / len(losses) for losses in songs]
         for side in ("right", "wrong")
     )
     return WorthRow(

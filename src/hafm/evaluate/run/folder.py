@@ -20,7 +20,7 @@ A sound whose system has changed is refused: `system.json` says what made it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,7 @@ __all__ = [
     "VOCAL",
     "RunFolder",
     "SoundKey",
+    "takes_of",
     "true_sound",
 ]
 
@@ -69,7 +70,6 @@ class SoundKey:
         system: who made it.
         heard: the arm whose vocal it was made for, or `BOTH_ARMS`.
         take: from 0.
-        clip: for which clip.
     """
 
     system: str
@@ -83,45 +83,34 @@ class SoundKey:
         return cls(system=row.source, heard=row.heard, take=row.take, clip=row.clip)
 
 
+def takes_of(system: str, heard: str, clip: str, count: int) -> tuple[SoundKey, ...]:
+    """The first `count` takes that a system made of a clip."""
+    return tuple(SoundKey(system=system, heard=heard, take=take, clip=clip) for take in range(count))
+
+
 def true_sound(clip: str) -> SoundKey:
     """The true instrumental of a clip."""
     return SoundKey(system=TRUTH, heard=BOTH_ARMS, take=0, clip=clip)
 
 
 class RunFolder:
-    """An evaluation on disk.
-
-    Args:
-        path: of the folder.
-    """
+    """An evaluation on disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The clips.
-
-        Raises:
-            UsageError: there is no manifest, or it cannot be used.
-        """
+        """The clips; UsageError where there is no manifest, or it cannot be used."""
         return Manifest.from_json(self.read(MANIFEST_FILE), where=f"'{self.path / MANIFEST_FILE}'")
 
     @cached_property
     def results(self) -> Results:
-        """What was measured.
-
-        Raises:
-            UsageError: there are no results, or they cannot be used.
-        """
+        """What was measured; UsageError where there are no results, or they cannot be used."""
         return Results.from_json(self.read(RESULTS_FILE), where=f"'{self.path / RESULTS_FILE}'")
 
     def read(self, name: str) -> str:
-        """The text of a file of the run.
-
-        Raises:
-            UsageError: it cannot be read.
-        """
+        """The text of a file of the run; UsageError where it cannot be read."""
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -129,6 +118,10 @@ class RunFolder:
             raise UsageError(
                 f"'{self.path}' is not a finished evaluation ({name}: {reason}); make one with hafm evaluate"
             ) from error
+
+    def kept(self, name: str) -> dict[str, Any]:
+        """The JSON object in a file of the run; empty where there is none yet."""
+        return json.loads(self.read(name)) if (self.path / name).is_file() else {}
 
     def write(self, name: str, text: str) -> Path:
         """Writes a text file of the run."""
@@ -147,10 +140,6 @@ class RunFolder:
         """Where an accompaniment lies."""
         return self.path / "sounds" / made.system / made.heard / str(made.take) / f"{made.clip}.flac"
 
-    def has(self, made: SoundKey) -> bool:
-        """Whether it is there."""
-        return self.sound_path(made).is_file()
-
     def put(self, path: Path, waveform: Float[Tensor, " T"], sample_rate: int) -> None:
         """Writes a sound; one that exceeds full scale is scaled to it."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,19 +147,11 @@ class RunFolder:
         write_audio(path, (waveform / peak if peak > 1 else waveform)[None], sample_rate, format="flac")
 
     def vocal(self, arm: Arm, clip: Clip) -> Float[Tensor, " T"]:
-        """The vocal of a clip, in an arm.
-
-        Raises:
-            OutputError: the file is not as it was written.
-        """
+        """The vocal of a clip, in an arm; OutputError where the file is not as it was written."""
         return self._read(self.vocal_path(arm, clip.id), clip)
 
     def sound(self, made: SoundKey) -> Float[Tensor, " T"]:
-        """An accompaniment.
-
-        Raises:
-            OutputError: the file is not as it was written.
-        """
+        """An accompaniment; OutputError where the file is not as it was written."""
         return self._read(self.sound_path(made), self.manifest.clip(made.clip))
 
     def _read(self, path: Path, clip: Clip) -> Float[Tensor, " T"]:
@@ -198,11 +179,7 @@ class RunFolder:
         self.write(str(self._sheet_path(made).relative_to(self.path)), lead_sheet_to_json(sheet))
 
     def sheet(self, made: SoundKey) -> LeadSheet | None:
-        """The lead sheet that an accompaniment was made from; None without one.
-
-        Raises:
-            LeadSheetError: the file is not as it was written.
-        """
+        """The lead sheet that an accompaniment was made from; None without one."""
         path = self._sheet_path(made)
         if not path.is_file():
             return None
@@ -217,7 +194,6 @@ class RunFolder:
         """Notes what a system is, or finds that it is still the same.
 
         Args:
-            system: its name.
             identity: JSON values that decide what it makes.
 
         Raises:
@@ -241,28 +217,14 @@ class RunFolder:
 
     # ---- scores
 
-    def measures(self, key: str, fingerprint: str) -> dict[str, float | None] | None:
-        """Measures that are there already, if they were made as they would be now."""
-        path = self.path / "measures" / f"{key}.json"
-        if not path.is_file():
-            return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return values["measures"] if values["fingerprint"] == fingerprint else None
-
-    def put_measures(self, key: str, fingerprint: str, measures: Mapping[str, float | None]) -> None:
-        """Keeps measures."""
-        self.write(
-            f"measures/{key}.json", json.dumps({"fingerprint": fingerprint, "measures": dict(measures)})
-        )
-
-    def points(self, key: str) -> Float32[np.ndarray, "N D"] | None:
-        """Embeddings that are there already."""
+    def points(self, key: str, make: Callable[[], Float32[np.ndarray, "N D"]]) -> Float32[np.ndarray, "N D"]:
+        """The embeddings that are kept under a key; where there are none yet, those that `make` gives."""
         path = self.path / "points" / f"{key}.npy"
-        return np.load(path, allow_pickle=False) if path.is_file() else None
-
-    def put_points(self, key: str, points: Float32[np.ndarray, "N D"]) -> None:
-        """Keeps embeddings."""
-        path = self.path / "points" / f"{key}.npy"
+        if path.is_file():
+            kept: Float32[np.ndarray, "N D"] = np.load(path, allow_pickle=False)
+            return kept
+        points = make()
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as file:
             np.save(file, points, allow_pickle=False)
+        return points

@@ -93,7 +93,6 @@ class FadRow:
     """A Fréchet audio distance to the true instrumentals (or to their mixes).
 
     Args:
-        arm, system: which.
         embedding: its name; distances of different embeddings are different quantities.
         on: stems or mixes.
         fad: with its interval.
@@ -117,7 +116,6 @@ class ApaRow:
     """Accompaniment prompt adherence, 0 (as random pairs) to 1 (as true pairs).
 
     Args:
-        arm, system, embedding: which.
         apa: with its interval.
         informative: whether true and shuffled pairs are distinguishable at all with this embedding.
         why: the reason.
@@ -159,7 +157,6 @@ class FitRow:
     """The mean of a measure over the songs of an arm.
 
     Args:
-        arm, system, measure: which.
         figure: mean of the songs' means, with its interval.
         songs, clips: behind it; clips without a value are left out.
     """
@@ -177,7 +174,6 @@ class ClipRow:
     """One clip under one system.
 
     Args:
-        arm, system, clip, song: which.
         take: whose sound represents the system; `heard` and `source` say where it lies
             (`RunFolder.sound_path`).
         heard: arm that it was made for, or `both`.
@@ -249,11 +245,7 @@ class Results:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
-        """Results from what `to_json` gave, which messages call `where`.
-
-        Raises:
-            UsageError: they are not results, or have another format.
-        """
+        """What `to_json` gave, which messages call `where`; UsageError where it is anything else."""
         return _FILE.read(cls, text, where=where)
 
 

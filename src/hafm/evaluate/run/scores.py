@@ -15,7 +15,7 @@ scores it has changed.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -30,6 +30,7 @@ from hafm.evaluate.fit.truth import read_truth
 from hafm.evaluate.run.clips import truth_path
 from hafm.evaluate.run.folder import RunFolder, SoundKey, true_sound
 from hafm.evaluate.run.results import On
+from hafm.evaluate.systems.base import repeated
 from hafm.evaluate.testset import Clip
 from hafm.progress import OnProgress, Progress
 from hafm.version import __version__
@@ -40,12 +41,7 @@ STEM_LUFS = -18.0
 
 
 class Scorer:
-    """Scores sounds of a run, each once.
-
-    Args:
-        run: with its sounds.
-        embeddings: what embeds them.
-    """
+    """Scores sounds of a run, each once."""
 
     def __init__(self, run: RunFolder, embeddings: Sequence[Embedding]) -> None:
         self._run = run
@@ -53,12 +49,7 @@ class Scorer:
         self.embeddings = embeddings
 
     def score(self, made: Sequence[SoundKey], *, on_progress: OnProgress | None = None) -> None:
-        """Scores what is not scored yet.
-
-        Args:
-            made: sounds; those that are embedded as well.
-            on_progress: called after every sound.
-        """
+        """Scores what is not scored yet."""
         for number, each in enumerate(made):
             self.measures(each)
             for embedding in self.embeddings:
@@ -74,8 +65,8 @@ class Scorer:
         true = true_sound(clip.id)
         sheet = run.sheet(made) or run.sheet(true)
         fingerprint = self._fingerprint(made, "fit", __version__, repr(sheet), *MEASURES)
-        found = run.measures(_key(made), fingerprint)
-        if found is None:
+        name = f"measures/{_key(made)}.json"
+        if (kept := run.kept(name)).get("fingerprint") != fingerprint:
             example = Example(
                 vocal=run.vocal("isolated", clip),
                 accompaniment=run.sound(made),
@@ -84,49 +75,43 @@ class Scorer:
                 instrumental=run.sound(true),
                 sheet=sheet,
             )
-            found = measure(example)
-            run.put_measures(_key(made), fingerprint, found)
+            kept = {"fingerprint": fingerprint, "measures": measure(example)}
+            run.write(name, json.dumps(kept))
+        found: dict[str, float | None] = kept["measures"]
         return found
 
     def points(self, made: SoundKey, embedding: Embedding, on: On) -> Float32[np.ndarray, "N D"]:
         """The embeddings of one sound, alone or mixed with the vocal."""
+        rate = self.manifest.protocol.sample_rate
 
-        def sound() -> Float[Tensor, " T"]:
+        def make() -> Float32[np.ndarray, "N D"]:
+            sound = self._run.sound(made)
             if on == "mix":
-                return self._with_vocal(self.manifest.clip(made.clip), self._run.sound(made))
-            rate = self.manifest.protocol.sample_rate
-            return normalise_loudness(self._run.sound(made)[None], rate, STEM_LUFS)[0][0]
+                return self._embedded_mix(self.manifest.clip(made.clip), sound, embedding)
+            return embed_sound(
+                embedding, normalise_loudness(sound[None], rate, STEM_LUFS)[0][0], sample_rate=rate
+            )
 
         state = self._fingerprint(made, on, embedding.fingerprint())
-        return self._embedded(f"{embedding.name}/{on}/{_key(made)}.{state[:16]}", embedding, sound)
+        return self._run.points(f"{embedding.name}/{on}/{_key(made)}.{state[:16]}", make)
 
     def shuffled_points(self, vocal: Clip, donor: Clip, embedding: Embedding) -> Float32[np.ndarray, "N D"]:
         """Embeddings of a vocal mixed with the true instrumental of another clip."""
 
-        def sound() -> Float[Tensor, " T"]:
-            other = self._run.sound(true_sound(donor.id))
-            return self._with_vocal(
-                vocal, other.repeat(-(-vocal.num_samples // len(other)))[: vocal.num_samples]
-            )
+        def make() -> Float32[np.ndarray, "N D"]:
+            other = repeated(self._run.sound(true_sound(donor.id)), vocal.num_samples)
+            return self._embedded_mix(vocal, other, embedding)
 
         made = SoundKey(system="shuffled", heard=donor.id, take=0, clip=vocal.id)
         key = f"{embedding.name}/mix/{_key(made)}.{embedding.fingerprint()[:16]}"
-        return self._embedded(key, embedding, sound)
+        return self._run.points(key, make)
 
-    def _embedded(
-        self, key: str, embedding: Embedding, sound: Callable[[], Float[Tensor, " T"]]
+    def _embedded_mix(
+        self, clip: Clip, accompaniment: Float[Tensor, " T"], embedding: Embedding
     ) -> Float32[np.ndarray, "N D"]:
-        """The embeddings that are kept under a key, or made now."""
-        found = self._run.points(key)
-        if found is None:
-            found = embed_sound(embedding, sound(), sample_rate=self.manifest.protocol.sample_rate)
-            self._run.put_points(key, found)
-        return found
-
-    def _with_vocal(self, clip: Clip, accompaniment: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
-        """Both together, as `hafm generate` mixes them by default."""
+        """Of both together, as `hafm generate` mixes them by default."""
         vocal, rate = self._run.vocal("isolated", clip), self.manifest.protocol.sample_rate
-        return mixdown(vocal[None], accompaniment[None], rate)[0][0]
+        return embed_sound(embedding, mixdown(vocal[None], accompaniment[None], rate)[0][0], sample_rate=rate)
 
     def _fingerprint(self, made: SoundKey, *what: str) -> str:
         digest = sha256(self._run.sound_path(made).read_bytes()).hexdigest()

@@ -35,7 +35,7 @@ from hafm.evaluate.statistics import Interval, bootstrap_interval, paired_d, pai
 from hafm.evaluate.testset import TRUTH, of_song
 from hafm.progress import OnProgress, Progress
 
-__all__ = ["FEWEST_SONGS", "Summary", "by_song", "figure_of", "fit_rows", "measure_rows"]
+__all__ = ["FEWEST_SONGS", "Summary", "by_song", "figure_of", "fit_rows", "measure_rows", "paired"]
 
 _RANDOM = "random"
 _P = 0.05
@@ -77,12 +77,11 @@ def measure_rows(clips: Sequence[ClipRow]) -> list[MeasureRow]:
     found = []
     for name, entry in MEASURES.items():
         a, b = by_song(true, name), by_song(other, name)
-        songs = [song for song in a if song in b]
+        ours, theirs = paired(a, b)
         p = d = None
-        if len(songs) >= FEWEST_SONGS:
-            ours, theirs = [a[song] for song in songs], [b[song] for song in songs]
+        if len(ours) >= FEWEST_SONGS:
             p, d = paired_permutation_p(ours, theirs), paired_d(ours, theirs)
-        informative, why = _verdict(entry.higher_is_better, p, a, b, songs)
+        informative, why = _verdict(entry.higher_is_better, p, ours, theirs, known=bool(a))
         found.append(
             MeasureRow(
                 name=name,
@@ -104,8 +103,6 @@ class Summary:
 
     Args:
         entries: of all rows.
-        scorer: of the run.
-        seed: of the draws.
         draws: half-samples behind an interval.
         on_progress: called after every row of a table.
     """
@@ -253,19 +250,21 @@ def by_song(rows: Iterable[ClipRow], measure: str) -> dict[str, float]:
     return {song: float(np.mean(of)) for song, of in values.items()}
 
 
+def paired(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[list[float], list[float]]:
+    """The values of the songs that both have, in the order of the first."""
+    songs = [song for song in a if song in b]
+    return [a[song] for song in songs], [b[song] for song in songs]
+
+
 def _verdict(
-    higher: bool | None,
-    p: float | None,
-    true: Mapping[str, float],
-    random: Mapping[str, float],
-    songs: Sequence[str],
+    higher: bool | None, p: float | None, true: Sequence[float], random: Sequence[float], *, known: bool
 ) -> tuple[bool | None, str]:
-    if not true:
+    if not known:
         return None, "not known of these clips"
     if p is None:
         return None, "too few songs with a random pairing to tell"
-    ours, theirs = (float(np.mean([of[song] for song in songs])) for of in (true, random))
-    said = f"truth {ours:.2f}, another song's instrumental {theirs:.2f}, p = {p:.4f} over {len(songs)} songs"
+    ours, theirs = float(np.mean(true)), float(np.mean(random))
+    said = f"truth {ours:.2f}, another song's instrumental {theirs:.2f}, p = {p:.4f} over {len(true)} songs"
     if higher is None:
         return None, f"no direction is better; {said}"
     better = ours > theirs if higher else ours < theirs

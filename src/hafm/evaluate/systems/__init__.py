@@ -92,10 +92,8 @@ def open_systems(
 
     Args:
         names: out of `SYSTEMS`.
-        run: with its clips.
         accompanist: for those of `WITH_BUNDLE`.
         index: of `hafm retrieve-index`, for `retrieval`.
-        seed: of everything random.
         takes, batch_rows, skip_fine, chosen: of the model, see `systems.model`.
 
     Raises:
@@ -104,7 +102,7 @@ def open_systems(
     """
     from hafm.evaluate.run.folder import true_sound
     from hafm.evaluate.systems import references
-    from hafm.evaluate.systems.model import SHEETS, Model
+    from hafm.evaluate.systems.model import Model, sheets_of
 
     wanted = require_systems(names)
 
@@ -122,7 +120,7 @@ def open_systems(
         return Model(
             name=name,
             title=_TITLES[name],
-            sheets=SHEETS[guide](run, bundle, seed) if name in GUIDED else None,
+            sheets=sheets_of(guide, run, bundle, seed) if name in GUIDED else None,
             guide=guide,
             accompanist=bundle(),
             takes=takes,
@@ -134,7 +132,7 @@ def open_systems(
 
     def arrangement(name: str) -> "System":
         guide = "given" if name == "arrangement-given" else "estimated"
-        sheets = SHEETS[guide](run, bundle, seed)
+        sheets = sheets_of(guide, run, bundle, seed)
         return references.Arranged(name=name, title=_TITLES[name], sheets=sheets, guide=guide, seed=seed)
 
     def retrieval() -> "System":

@@ -15,8 +15,9 @@ both arms.
 """
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
@@ -25,7 +26,7 @@ from torch import Tensor
 from hafm.evaluate.testset import Clip
 from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["ClipByClip", "ClipSound", "Guided", "Kind", "OnShare", "System"]
+__all__ = ["ClipByClip", "ClipSound", "Guided", "Kind", "OnShare", "System", "repeated"]
 
 Kind: TypeAlias = Literal["ceiling", "model", "baseline", "control"]
 
@@ -38,7 +39,6 @@ class ClipSound:
     """A clip with its sounds, mono, at the protocol's rate.
 
     Args:
-        clip: which.
         vocal: as the system gets it.
         instrumental: the true one.
         sheet: the true lead sheet, where the collection has it.
@@ -77,13 +77,7 @@ class System(Protocol):
     def accompany(
         self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
     ) -> list[list[Float[Tensor, " T"]]]:
-        """The takes of every clip.
-
-        Args:
-            clips: of one length, `batch_clips` at most.
-            sample_rate: in hertz.
-            on_share: see `OnShare`.
-        """
+        """The takes of every clip; the clips are of one length, and `batch_clips` at most."""
         ...
 
 
@@ -93,6 +87,11 @@ class ClipByClip(abc.ABC):
     uses_vocal = False
     takes = 1
     batch_clips = 8
+    _identity: Mapping[str, Any] = MappingProxyType({})
+
+    def identity(self) -> dict[str, Any]:
+        """See `System`."""
+        return dict(self._identity)
 
     def accompany(
         self, clips: Sequence[ClipSound], *, sample_rate: int, on_share: OnShare
@@ -116,3 +115,13 @@ class Guided(Protocol):
     def sheet_of(self, clip: ClipSound) -> LeadSheet | None:
         """The sheet from which the accompaniments of a clip are made; None for none."""
         ...
+
+
+def repeated(sound: Float[Tensor, " T"], samples: int) -> Float[Tensor, " T2"]:
+    """Cut, or repeated from its beginning, to a length.
+
+    >>> import torch
+    >>> repeated(torch.tensor([1.0, 2.0]), 5)
+    tensor([1., 2., 1., 2., 1.])
+    """
+    return sound.repeat(-(-samples // len(sound)))[:samples]

@@ -3,16 +3,15 @@
 In: clips. Out: `takes` accompaniments of each, clips and takes in one batch.
 
 With a lead sheet per clip (`sheet_of`) it follows those. Whose they are is in the system's name and identity,
-and made by `SHEETS`: an empty one; the clip's own, as a person would give it; the one that the bundle's
+and decided by `sheets_of`: an empty one; the clip's own, as a person would give it; the one that the bundle's
 analyser estimates; that of another song, which it can obey and cannot fit.
 
 A take's tokens depend on the clip, the seed and the take's number alone, so batches change nothing, and a run
 that was stopped goes on with the same sounds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, TypeAlias, Unpack, get_type_hints
 
 from jaxtyping import Float
@@ -29,10 +28,9 @@ from hafm.generate.steps import with_line_up
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.progress import Progress
 
-__all__ = ["SHEETS", "Model"]
+__all__ = ["Model", "sheets_of"]
 
 Sheets: TypeAlias = Callable[[ClipSound], LeadSheet]
-Opened: TypeAlias = Callable[[], Accompanist]
 
 _STEPS = {"semantic": 1, "coarse": 6, "fine": 6}  # a second's worth of steps: 50, 300, 300
 
@@ -43,12 +41,10 @@ class Model:
     Args:
         accompanist: the bundle, on its device.
         takes: of each clip, 1 or more.
-        seed: of all takes.
         batch_rows: clips times takes that go through a stage together, at most, but one clip at least.
         skip_fine: stop after the coarse stage.
         sheets: the lead sheet of a clip, as long as that; None for what the bundle does by itself.
         guide: whose lead sheets these are, for the identity.
-        name, title: in tables.
         chosen: how tokens are drawn, see `hafm.generate.sampling`.
     """
 
@@ -123,23 +119,17 @@ class Model:
 # ---- whose lead sheets
 
 
-def _none(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
+def sheets_of(guide: str, run: RunFolder, bundle: Callable[[], Accompanist], seed: int) -> Sheets:
+    """What gives each clip of a run a lead sheet: none, the given, the estimated, or another song's one."""
     rate = run.manifest.protocol.sample_rate
-    return lambda each: LeadSheet(duration_seconds=each.clip.num_samples / rate)
-
-
-def _given(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
-    return lambda each: _true_sheet(run, each.clip)
-
-
-def _estimated(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
-    analyser, rate = bundle().bundle.load_analyser("vocal"), run.manifest.protocol.sample_rate
-    return lambda each: with_line_up(analyser.analyse(each.vocal, rate), each.vocal, rate)
-
-
-def _other(run: RunFolder, bundle: Opened, seed: int) -> Sheets:
+    if guide == "none":
+        return lambda each: LeadSheet(duration_seconds=each.clip.num_samples / rate)
+    if guide == "given":
+        return lambda each: _true_sheet(run, each.clip)
+    if guide == "estimated":
+        analyser = bundle().bundle.load_analyser("vocal")
+        return lambda each: with_line_up(analyser.analyse(each.vocal, rate), each.vocal, rate)
     [partner] = pairings(run.manifest.clips, seed=seed, takes=1)
-    rate = run.manifest.protocol.sample_rate
 
     def of_another_song(each: ClipSound) -> LeadSheet:
         """The beginning of its sheet, or the whole of it with nothing known of the rest."""
@@ -158,9 +148,3 @@ def _true_sheet(run: RunFolder, clip: Clip) -> LeadSheet:
             "model-given, model-other and arrangement-given"
         )
     return sheet
-
-
-SHEETS: Mapping[str, Callable[[RunFolder, Opened, int], Sheets]] = MappingProxyType(
-    {"none": _none, "given": _given, "estimated": _estimated, "other": _other}
-)
-"""By the `guide` of a model: of a run, what opens its bundle and a seed, the lead sheet of each clip."""

@@ -18,7 +18,6 @@ In: clips. Out: sounds of their length.
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,7 +31,7 @@ from hafm.audio.resample import resample
 from hafm.errors import UsageError
 from hafm.evaluate.exchange import exchange_partners
 from hafm.evaluate.retrieval.retrieve import Retriever
-from hafm.evaluate.systems.base import ClipByClip, ClipSound, Kind
+from hafm.evaluate.systems.base import ClipByClip, ClipSound, Kind, repeated
 from hafm.evaluate.testset import Clip, of_song
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.tokens.base import Codec
@@ -45,24 +44,15 @@ _RENDER_RATE = 48_000
 
 
 class CodecCeiling(ClipByClip):
-    """Encodes and decodes the true instrumental.
-
-    Args:
-        codec: of the bundle.
-        device: where it runs.
-    """
+    """Encodes and decodes the true instrumental, by the codec of a bundle."""
 
     name = "codec"
     title = "true instrumental through the codec"
     kind: Kind = "ceiling"
 
     def __init__(self, *, codec: Codec, device: torch.device | str = "cpu") -> None:
-        self._codec = codec.to(device)
-        self._device = device
-
-    def identity(self) -> dict[str, Any]:
-        """The codec's fingerprint."""
-        return {"codec": self._codec.fingerprint()}
+        self._codec, self._device = codec.to(device), device
+        self._identity = {"codec": self._codec.fingerprint()}
 
     @torch.inference_mode()
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
@@ -72,11 +62,7 @@ class CodecCeiling(ClipByClip):
 
 
 class Retrieval(ClipByClip):
-    """Finds, transposes and stretches.
-
-    Args:
-        retriever: over an index of training songs.
-    """
+    """Finds, transposes and stretches, over an index of training songs."""
 
     name = "retrieval"
     title = "retrieval from the training songs"
@@ -86,10 +72,7 @@ class Retrieval(ClipByClip):
 
     def __init__(self, *, retriever: Retriever) -> None:
         self._retriever = retriever
-
-    def identity(self) -> dict[str, Any]:
-        """The index and what may be done to what it finds."""
-        return self._retriever.identity()
+        self._identity = retriever.identity()
 
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
         found = self._retriever.retrieve(clip.vocal, sample_rate, exclude_songs=(clip.clip.song,))
@@ -103,10 +86,8 @@ class Arranged(ClipByClip):
     rests.
 
     Args:
-        name, title: in tables.
         sheets: the lead sheet of a clip, as long as that.
         guide: whose lead sheets these are, for the identity.
-        seed: of all arrangements.
     """
 
     kind: Kind = "baseline"
@@ -117,12 +98,9 @@ class Arranged(ClipByClip):
         self, *, name: str, title: str, sheets: Callable[[ClipSound], LeadSheet], guide: str, seed: int
     ) -> None:
         self.name, self.title = name, title
-        self._sheets, self._guide, self._seed = sheets, guide, seed
+        self._sheets, self._seed = sheets, seed
         self._soundfont = open_soundfont(SHIPPED)
-
-    def identity(self) -> dict[str, Any]:
-        """Whose sheets, the seed, and the name of the soundfont, which is shipped."""
-        return {"guide": self._guide, "seed": self._seed, "soundfont": SHIPPED.name}
+        self._identity = {"guide": guide, "seed": seed, "soundfont": SHIPPED.name}
 
     def sheet_of(self, clip: ClipSound) -> LeadSheet | None:
         """See `Guided`."""
@@ -137,17 +115,7 @@ class Arranged(ClipByClip):
 
 
 class RandomPairing(ClipByClip):
-    """The instrumental of another song.
-
-    Args:
-        clips: the whole test set, of two songs or more.
-        instrumental: the true instrumental of a clip.
-        seed: decides the pairings.
-        takes: pairings.
-
-    Raises:
-        UsageError: there is one song alone.
-    """
+    """The instrumental of another song; UsageError where the test set, all `clips`, is of one song alone."""
 
     name = "random"
     title = "another song's instrumental"
@@ -162,25 +130,17 @@ class RandomPairing(ClipByClip):
         takes: int = 3,
     ) -> None:
         self.takes = takes
-        self._seed = seed
         self._instrumental = instrumental
         self._partners = pairings(clips, seed=seed, takes=takes)
-
-    def identity(self) -> dict[str, Any]:
-        """The seed; the clips are the manifest's."""
-        return {"seed": self._seed, "takes": self.takes}
+        self._identity = {"seed": seed, "takes": takes}
 
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
         partners = [partner[clip.clip.id] for partner in self._partners]
-        return [_of_length(self._instrumental(partner), len(clip.vocal)) for partner in partners]
+        return [repeated(self._instrumental(partner), len(clip.vocal)) for partner in partners]
 
 
 class Noise(ClipByClip):
-    """Pink noise.
-
-    Args:
-        seed: of the noise; each clip has its own.
-    """
+    """Pink noise, of each clip its own."""
 
     name = "noise"
     title = "pink noise"
@@ -188,10 +148,7 @@ class Noise(ClipByClip):
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
-
-    def identity(self) -> dict[str, Any]:
-        """The seed and the level."""
-        return {"seed": self._seed, "lufs": _NOISE_LUFS}
+        self._identity = {"seed": seed, "lufs": _NOISE_LUFS}
 
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
         samples = len(clip.vocal)
@@ -210,10 +167,6 @@ class Silence(ClipByClip):
     title = "silence"
     kind: Kind = "control"
 
-    def identity(self) -> dict[str, Any]:
-        """Nothing decides it."""
-        return {}
-
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
         return [torch.zeros(len(clip.vocal))]
 
@@ -221,10 +174,7 @@ class Silence(ClipByClip):
 def pairings(clips: Sequence[Clip], *, seed: int, takes: int) -> list[dict[str, Clip]]:
     """For each take, the partner of every clip, by the clip's id: never of the same song.
 
-    Clip j of a song meets clip j of its partner, cyclically where that has fewer.
-
-    Raises:
-        UsageError: there is one song alone.
+    Clip j of a song meets clip j of its partner, cyclically where that has fewer. UsageError for one song.
 
     >>> from hafm.evaluate.testset import Clip
     >>> known = {"start_seconds": 0.0, "num_samples": 1, "activity": 1.0, "sha256": {}}
@@ -244,12 +194,3 @@ def pairings(clips: Sequence[Clip], *, seed: int, takes: int) -> list[dict[str, 
             partner |= {clip.id: others[index % len(others)] for index, clip in enumerate(song)}
         found.append(partner)
     return found
-
-
-def _of_length(sound: Float[Tensor, " T"], samples: int) -> Float[Tensor, " T2"]:
-    """Cut, or repeated from its beginning, to a length.
-
-    >>> _of_length(torch.tensor([1.0, 2.0]), 5)
-    tensor([1., 2., 1., 2., 1.])
-    """
-    return sound.repeat(-(-samples // len(sound)))[:samples]
