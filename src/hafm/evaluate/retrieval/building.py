@@ -35,13 +35,7 @@ from hafm.data.result import Quarantined
 from hafm.errors import AudioError, IndexDamaged, IndexNotFound, OutputError, UsageError
 from hafm.evaluate.retrieval.descriptors import Descriptors, describe, pack, unpack
 from hafm.evaluate.retrieval.index import INDEX_FILE, IndexEntry, RetrievalIndex
-from hafm.evaluate.retrieval.tracks import (
-    LeftOut,
-    WantedTrack,
-    first_reasons,
-    list_tracks,
-    read_instrumental,
-)
+from hafm.evaluate.retrieval.tracks import LeftOut, WantedTrack, first_reasons, list_tracks, read_instrumental
 from hafm.files import write_whole
 from hafm.locks import locked_folder
 from hafm.progress import OnProgress, Progress
@@ -55,12 +49,7 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True, kw_only=True)
 class TrackDescriber:
-    """Describes tracks, on one thread; what a worker process does.
-
-    Args:
-        pieces: the folder that descriptors go to.
-        hashes: of the instrumentals, by track id.
-    """
+    """Describes tracks, on one thread, into pieces; what a worker process does. Hashes are by track id."""
 
     pieces: Path
     hashes: dict[str, str]
@@ -106,9 +95,6 @@ def build_index(
         workers: processes; 0 works in this one.
         on_progress: called after every track, first of the step "reading", then of the step "listening".
 
-    Returns:
-        The index, as it is on the disk.
-
     Raises:
         UsageError: the collection is not what it should be, holds mixes, or has nothing for the index.
         OutputError: the folder is in use, or cannot be written to. What is done is kept.
@@ -141,8 +127,7 @@ def build_index(
             split=split,
             entries=tuple(IndexEntry.of(each.track, each.sha256, root=root) for each in described),
             descriptors=tuple(
-                known[each.sha256] if each.sha256 in known else _read_piece(target / _PIECES, each.sha256)
-                for each in described
+                known.get(each.sha256) or _read_piece(target / _PIECES, each.sha256) for each in described
             ),
             left_out=tuple(left_out[name] for name in sorted(left_out)),
             elsewhere=listing.elsewhere,

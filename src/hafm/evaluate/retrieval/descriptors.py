@@ -13,7 +13,7 @@ A key is never certain in a few seconds, so a profile gives a probability for ea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -55,7 +55,6 @@ class Descriptors:
         chroma: what sounds in each tenth of a second, C first, each of length 0 to 1.
         pulse: the strongest, with the period and the phase of the beat; None without a beat.
         level_dbfs: active RMS (`hafm.tokens.level`); -120 for silence.
-        seconds: duration.
     """
 
     chroma: Float[Tensor, "F 12"]
@@ -77,7 +76,6 @@ class VocalProfile:
         chroma: as in `Descriptors`.
         onsets: strength in each hundredth of a second.
         pulses: the strongest ones, the first the strongest; empty without a pulse.
-        seconds: duration.
     """
 
     chroma: Float[Tensor, "F 12"]
@@ -151,12 +149,7 @@ def pack(known: Sequence[Descriptors]) -> dict[str, NDArray[np.generic]]:
     Chroma become float16: a thousandth of their size is below what two encodings of one song differ by.
     """
     frames = [len(each.chroma) for each in known]
-    pulses = [
-        (0.0, 0.0, 0.0)
-        if each.pulse is None
-        else (each.pulse.period_seconds, each.pulse.phase_seconds, each.pulse.strength)
-        for each in known
-    ]
+    pulses = [(0.0, 0.0, 0.0) if each.pulse is None else astuple(each.pulse) for each in known]
     return {
         "chroma": torch.cat([torch.zeros(0, 12), *(each.chroma for each in known)]).half().numpy(),
         "chroma_ends": np.cumsum(frames, dtype=np.int64),
@@ -176,14 +169,8 @@ def unpack(arrays: Mapping[str, NDArray[np.generic]]) -> list[Descriptors]:
     chroma = torch.from_numpy(arrays["chroma"].astype(np.float32))
     if chroma.shape[1:] != (12,) or (ends[-1] if ends else 0) != len(chroma):
         raise ValueError(f"chroma of shape {tuple(chroma.shape)} do not end at {ends[-1:]}")
-    columns = zip(
-        [0, *ends][:-1],
-        ends,
-        arrays["pulse"].tolist(),
-        arrays["level_dbfs"].tolist(),
-        arrays["seconds"].tolist(),
-        strict=True,
-    )
+    rest = (arrays[name].tolist() for name in ("pulse", "level_dbfs", "seconds"))
+    columns = zip([0, *ends][:-1], ends, *rest, strict=True)
     return [
         Descriptors(
             chroma=chroma[start:end],

@@ -30,11 +30,7 @@ from hafm.evaluate.retrieval.tracks import LeftOut
 from hafm.files import write_whole
 from hafm.jsonfile import JsonFile
 
-__all__ = [
-    "INDEX_FILE",
-    "IndexEntry",
-    "RetrievalIndex",
-]
+__all__ = ["INDEX_FILE", "IndexEntry", "RetrievalIndex"]
 
 INDEX_FILE = "index.json"
 FORMAT = 1
@@ -45,8 +41,6 @@ class IndexEntry:
     """An instrumental.
 
     Args:
-        track_id: of its track.
-        song_id: of its song.
         parts: files that sum to it, with paths below the root of the collection.
         sha256: what `hafm.evaluate.retrieval.tracks.hash_instrumental` gave.
     """
@@ -74,9 +68,7 @@ class RetrievalIndex:
 
     Args:
         source: what the collection is: kind, root and options, as `Source.describe` gives them.
-        split: that the tracks are of.
-        entries: in the order of the collection.
-        descriptors: one per entry.
+        entries: in the order of the collection, each with its descriptors.
         left_out: tracks of the split that are not in it.
         elsewhere: how many tracks of the collection belong to other splits.
     """
@@ -166,8 +158,6 @@ class RetrievalIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class _DescriptorsFile:
-    """Where the descriptors lie beside the index, and what they were when it was written."""
-
     file: str
     sha256: str
     bytes: int

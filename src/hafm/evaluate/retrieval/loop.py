@@ -93,12 +93,7 @@ class Loop:
     def places(
         self, unrolled_seconds: NDArray[np.float64], *, last_seconds: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Where unrolled times lie in the instrumental.
-
-        Args:
-            unrolled_seconds: 0 or more.
-            last_seconds: the end of the playing that each belongs to; broadcast against the times.
-        """
+        """Where unrolled times, 0 or more, lie in the instrumental, if the playing ends at `last_seconds`."""
         looped = self.start_seconds + (unrolled_seconds - self.start_seconds) % self.seconds
         inside = (unrolled_seconds < self.end_seconds) | (last_seconds <= self.whole_seconds)
         return np.where(inside, unrolled_seconds, looped)
@@ -108,10 +103,7 @@ class Loop:
     ) -> Float[Tensor, " N"]:
         """The sound from a place on, for as long as wanted.
 
-        Args:
-            waveform, sample_rate: the instrumental.
-            begin_seconds: what `begin` gave; a little less than 0 gives silence up to 0.
-            num_samples: N, 1 or more.
+        `begin_seconds` is what `begin` gave; a little less than 0 gives silence up to 0.
 
         >>> ramp = torch.arange(100.0)
         >>> loop = Loop(start_seconds=0.0, end_seconds=10.0, whole_seconds=10.0, beat_seconds=None)

@@ -30,7 +30,7 @@ the place in the candidate, in its own time, on which the vocal's first sample f
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -48,7 +48,7 @@ from hafm.evaluate.retrieval.descriptors import (
     likeliest_keys,
 )
 from hafm.evaluate.retrieval.loop import Loop
-from hafm.evaluate.retrieval.pulse import Pulse, pulse_at, pulse_fall
+from hafm.evaluate.retrieval.pulse import pulse_at, pulse_fall
 
 __all__ = ["WEIGHTS", "Match", "MatchSettings", "explain", "rank_candidates"]
 
@@ -117,7 +117,6 @@ class Match:
     Args:
         number: of the candidate, in the order in which they were given.
         semitones: to transpose it by, above 0 upwards.
-        speed: to play it at.
         offset_seconds: where in the candidate the vocal begins, 0 or more; see `Loop.begin`.
         terms: of the score, before they are weighted; those of `WEIGHTS`.
     """
@@ -134,37 +133,25 @@ class Match:
         return sum(WEIGHTS[name] * value for name, value in self.terms.items())
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Following:
-    """A pulse of the vocal that candidates may follow: the period is that of the beat."""
-
-    pulse: Pulse
-    weight: float  # against the strongest
-
-
 def rank_candidates(
     vocal: VocalProfile, candidates: Sequence[Descriptors], settings: MatchSettings | None = None
 ) -> list[Match]:
-    """The candidates of the shortlist, the best first, each as it fits best.
-
-    There are as many as candidates, but no more than `settings.shortlist`.
-    """
+    """The candidates of the shortlist, the best first, each as it fits best."""
     settings = MatchSettings() if settings is None else settings
     if not candidates:
         return []
-    following = _followings(vocal)
     credits = _key_credits(vocal, candidates, settings.semitones)
-    cost = np.array([_transposition_cost(semitones) for semitones in settings.semitones])
+    cost = WEIGHTS["transposition"] * np.abs(settings.semitones) / 6
+    ways = [_ways(vocal, known, settings) for known in candidates]
     coarse = (WEIGHTS["key"] * credits + cost).max(axis=1) + [
-        max(_tempo_score(each, speed) for each, speed in _ways(following, known, settings))
-        for known in candidates
+        max(_tempo_score(tempo, speed) for tempo, speed in each) for each in ways
     ]
     shortlist = np.argsort(-coarse, kind="stable")[: settings.shortlist]
     matches = [
         max(
             (
-                _laid_under(vocal, candidates[number], each, speed, credits[number], settings, number)
-                for each, speed in _ways(following, candidates[number], settings)
+                _laid_under(vocal, candidates[number], tempo, speed, credits[number], settings, number)
+                for tempo, speed in ways[number]
             ),
             key=lambda match: match.score,
         )
@@ -191,32 +178,23 @@ def explain(vocal: VocalProfile, candidate: Descriptors, match: Match) -> str:
     return f"{key}; {tempo}; chroma agree by {match.terms['chroma']:.2f}"
 
 
-def _followings(vocal: VocalProfile) -> list[_Following]:
+def _ways(vocal: VocalProfile, candidate: Descriptors, settings: MatchSettings) -> list[tuple[float, float]]:
+    """Pulses of the vocal that the candidate may follow: the strength of each against the strongest, and the
+    speed. Where there is none, (0, 1): it is played as it is.
+    """
+    ways = []
     strongest = max((pulse.strength for pulse in vocal.pulses), default=0.0)
-    return [_Following(pulse=pulse, weight=pulse.strength / strongest) for pulse in vocal.pulses]
-
-
-def _ways(
-    followings: Sequence[_Following], candidate: Descriptors, settings: MatchSettings
-) -> list[tuple[_Following | None, float]]:
-    """What the candidate may follow, each with the speed; nothing, as it is, where there is no such pulse."""
-    ways: list[tuple[_Following | None, float]] = []
     if candidate.pulse is not None:
-        for each in followings:
-            octaves = math.log2(candidate.pulse.period_seconds / each.pulse.period_seconds)
+        for pulse in vocal.pulses:
+            octaves = math.log2(candidate.pulse.period_seconds / pulse.period_seconds)
             speed = 2.0 ** (octaves - round(octaves))
             if settings.slowest <= speed <= settings.fastest:
-                ways.append((each, speed))
-    return ways or [(None, 1.0)]
+                ways.append((pulse.strength / strongest, speed))
+    return ways or [(0.0, 1.0)]
 
 
-def _tempo_score(following: _Following | None, speed: float) -> float:
-    tempo = 0.0 if following is None else following.weight
+def _tempo_score(tempo: float, speed: float) -> float:
     return WEIGHTS["tempo"] * tempo + WEIGHTS["speed"] * abs(math.log2(speed)) / _UNIT_SPEED
-
-
-def _transposition_cost(semitones: int) -> float:
-    return WEIGHTS["transposition"] * abs(semitones) / 6
 
 
 def _key_credits(vocal: VocalProfile, candidates: Sequence[Descriptors], semitones: Sequence[int]) -> Floats:
@@ -230,7 +208,7 @@ def _key_credits(vocal: VocalProfile, candidates: Sequence[Descriptors], semiton
 def _laid_under(
     vocal: VocalProfile,
     candidate: Descriptors,
-    following: _Following | None,
+    tempo: float,
     speed: float,
     credits: Floats,
     settings: MatchSettings,
@@ -238,15 +216,11 @@ def _laid_under(
 ) -> Match:
     """The candidate at a speed, at its best place and transposition."""
     loop = Loop.of(candidate.pulse, candidate.seconds)
-    begins, falls = _places(vocal, loop, following, speed)
+    begins, falls = _places(vocal, loop, speed, follows=tempo > 0)
     length = vocal.seconds * speed
     chroma = _chroma_at(vocal, candidate, loop, begins, speed, settings.semitones)
     seams = np.array([loop.seams(begin, length) for begin in begins])
-    fixed = {
-        "tempo": 0.0 if following is None else following.weight,
-        "speed": abs(math.log2(speed)) / _UNIT_SPEED,
-    }
-    sizes = np.abs(np.array(settings.semitones)) / 6
+    sizes = np.abs(settings.semitones) / 6
     scores = (
         WEIGHTS["chroma"] * chroma
         + WEIGHTS["key"] * credits
@@ -266,16 +240,15 @@ def _laid_under(
             "beat": float(falls[place]),
             "transposition": float(sizes[step]),
             "seams": float(seams[place]),
-            **fixed,
+            "tempo": tempo,
+            "speed": abs(math.log2(speed)) / _UNIT_SPEED,
         },
     )
 
 
-def _places(
-    vocal: VocalProfile, loop: Loop, following: _Following | None, speed: float
-) -> tuple[Floats, Floats]:
+def _places(vocal: VocalProfile, loop: Loop, speed: float, *, follows: bool) -> tuple[Floats, Floats]:
     """Where in the candidate the vocal may begin, and how well its pulse falls on the strokes then."""
-    if following is None or loop.beat_seconds is None:
+    if not follows or loop.beat_seconds is None:
         count = max(1, round(loop.seconds / _STEP_SECONDS))
         begins: Floats = loop.start_seconds + np.arange(count, dtype=np.float64) * (loop.seconds / count)
         return begins, np.zeros(count)
@@ -285,11 +258,7 @@ def _places(
     all_begins: list[float] = []
     all_falls: list[float] = []
     for turn in (0.0, 0.5):
-        on = Pulse(
-            period_seconds=sung.period_seconds,
-            phase_seconds=sung.phase_seconds + turn * sung.period_seconds,
-            strength=sung.strength,
-        )
+        on = replace(sung, phase_seconds=sung.phase_seconds + turn * sung.period_seconds)
         fall = pulse_fall(vocal.onsets, on)
         all_begins += [loop.begin(float(stroke - on.phase_seconds * speed)) for stroke in strokes]
         all_falls += [fall] * len(strokes)

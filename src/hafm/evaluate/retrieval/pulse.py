@@ -60,11 +60,6 @@ class Pulse:
     strength: float
 
     @property
-    def bpm(self) -> float:
-        """Strokes per minute."""
-        return 60 / self.period_seconds
-
-    @property
     def beat_seconds(self) -> float:
         """The period of the beat that this pulse is, or halves, or doubles; from 0.35 s to below 0.7 s.
 
@@ -81,7 +76,7 @@ def find_pulses(onsets: Float[Tensor, " F"], count: int = 3) -> tuple[Pulse, ...
     >>> import torch
     >>> clicks = torch.zeros(1000).index_fill(0, torch.arange(7, 1000, 50), 1.0)
     >>> pulse = find_pulses(clicks)[0]
-    >>> round(pulse.bpm) in (60, 120, 240), round(pulse.phase_seconds % 0.5, 2)
+    >>> round(60 / pulse.period_seconds) in (60, 120, 240), round(pulse.phase_seconds % 0.5, 2)
     (True, 0.07)
     """
     z = _whitened(onsets)
@@ -98,7 +93,8 @@ def find_pulses(onsets: Float[Tensor, " F"], count: int = 3) -> tuple[Pulse, ...
     inner = values[1:-1]
     peaks = 1 + np.flatnonzero((inner >= values[:-2]) & (inner > values[2:]))
     pulses = []
-    for peak in _apart(peaks[np.argsort(-values[peaks], kind="stable")], values, len(z), length)[:count]:
+    wide = 2 * length / len(z)  # the main lobe of a line
+    for peak in _apart(peaks[np.argsort(-values[peaks], kind="stable")].tolist(), wide)[:count]:
         before, top, after = values[peak - 1 : peak + 2]
         bend = before - 2 * top + after
         at = numbers[peak] + (0.5 * (before - after) / bend if bend < 0 else 0.0)
@@ -146,11 +142,10 @@ def _whitened(onsets: Tensor) -> NDArray[np.float64] | None:
     return z
 
 
-def _apart(peaks: NDArray[np.int64], values: NDArray[np.float64], frames: int, length: int) -> list[int]:
+def _apart(peaks: list[int], wide: float) -> list[int]:
     """The peaks, strongest first, without those on the slopes of a stronger one."""
-    wide = 2 * length / frames  # the main lobe of a line
     kept: list[int] = []
-    for peak in peaks.tolist():
+    for peak in peaks:
         if all(abs(peak - other) >= wide for other in kept):
             kept.append(peak)
     return kept
@@ -160,11 +155,8 @@ def _pulse(z: NDArray[np.float64], period_seconds: float) -> Pulse:
     lines = _lines(z, 1 / period_seconds)
     turns = np.arange(_PHASES) / _PHASES
     phase = float(turns[int(np.argmax(_fall(lines, turns)))]) * period_seconds
-    return Pulse(
-        period_seconds=float(period_seconds),
-        phase_seconds=phase,
-        strength=float(np.abs(lines).sum()),
-    )
+    strength = float(np.abs(lines).sum())
+    return Pulse(period_seconds=float(period_seconds), phase_seconds=phase, strength=strength)
 
 
 def _fall(lines: NDArray[np.complex128], turns: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -42,9 +42,7 @@ class Ranking:
     """The songs of an index for one vocal, the best first.
 
     Args:
-        vocal: what was heard.
-        num_samples: of the vocal.
-        sample_rate: of the vocal.
+        num_samples, sample_rate: of the vocal.
         matches: one per song; numbers are those of the index's entries.
     """
 
@@ -54,11 +52,7 @@ class Ranking:
     matches: tuple[Match, ...]
 
     def match(self, rank: int) -> Match:
-        """The match of a rank, 0 for the best song.
-
-        Raises:
-            UsageError: there are fewer songs.
-        """
+        """The match of a rank, 0 for the best song; UsageError where there are fewer songs."""
         if not 0 <= rank < len(self.matches):
             raise UsageError(
                 f"match {rank + 1} was asked for, and {len(self.matches)} songs were examined closely; "
@@ -73,11 +67,9 @@ class Retrieved:
 
     Args:
         waveform: exactly as long as the vocal, at its rate, within full scale.
-        sample_rate: the vocal's.
         rank: 0 for the best song.
         entry: whose instrumental it is.
-        match: how it was made to fit.
-        why: the same in a line for people.
+        match, why: how it was made to fit; and the same in a line for people.
     """
 
     waveform: Float[Tensor, " T"]
@@ -107,7 +99,6 @@ class Retriever:
     """Finds accompaniments in an index.
 
     Args:
-        index: where to look.
         root: the folder of its collection; None for the one that it was made of.
         settings: what may be done to an instrumental; None for the defaults.
     """
@@ -131,11 +122,7 @@ class Retriever:
         root: str | os.PathLike[str] | None = None,
         settings: MatchSettings | None = None,
     ) -> Self:
-        """Opens the index in a folder.
-
-        Raises:
-            RetrievalIndexError: it is missing or damaged.
-        """
+        """Opens the index in a folder; RetrievalIndexError where it is missing or damaged."""
         return cls(RetrievalIndex.open(folder), root=root, settings=settings)
 
     def identity(self) -> dict[str, Any]:
@@ -182,11 +169,7 @@ class Retriever:
         )
 
     def render(self, ranking: Ranking, rank: int = 0) -> Retrieved:
-        """The accompaniment of a rank.
-
-        Args:
-            ranking: what `rank` gave.
-            rank: 0 for the best song.
+        """The accompaniment of a rank, 0 for the best song.
 
         Raises:
             UsageError: there are fewer songs, or python-stretch is missing.

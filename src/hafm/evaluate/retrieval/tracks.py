@@ -35,12 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class WantedTrack:
-    """A track whose instrumental belongs in the index.
-
-    Args:
-        track: of the collection.
-        sha256: what `hash_instrumental` gave.
-    """
+    """A track whose instrumental belongs in the index, and the hash of that."""
 
     track: Track
     sha256: str
@@ -48,12 +43,7 @@ class WantedTrack:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A track of the split that the index does without.
-
-    Args:
-        track_id: of the track.
-        reason: one line.
-    """
+    """A track of the split that the index does without, and the reason in one line."""
 
     track_id: str
     reason: str
@@ -61,13 +51,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The tracks of a split, in the order of the source.
-
-    Args:
-        wanted: those to be described.
-        left_out: the others.
-        elsewhere: how many tracks belong to other splits.
-    """
+    """The tracks of a split, in the order of the source, and how many belong to other splits."""
 
     wanted: tuple[WantedTrack, ...]
     left_out: tuple[LeftOut, ...]
@@ -84,7 +68,6 @@ def list_tracks(
     """Looks through a collection.
 
     Args:
-        source: the collection.
         split: the one that the index is made of; of songs whose split the source does not state, as in
             `hafm prepare`.
         limit: look at this many tracks; None for all. Copies among the rest are not seen then.

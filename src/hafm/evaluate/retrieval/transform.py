@@ -33,11 +33,7 @@ _SEED = 0
 
 
 def check_stretcher() -> Any:
-    """The library.
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """The library; UsageError where it is not installed."""
     try:
         return import_module("python_stretch.Signalsmith")
     except ImportError as error:
@@ -48,18 +44,12 @@ def check_stretcher() -> Any:
 
 
 def transform(
-    waveform: Float[Tensor, " T"],
-    sample_rate: int,
-    *,
-    semitones: int,
-    speed: float,
-    num_samples: int,
+    waveform: Float[Tensor, " T"], sample_rate: int, *, semitones: int, speed: float, num_samples: int
 ) -> Float[Tensor, " N"]:
     """Transposes by `semitones`, and makes it `speed` times as fast.
 
     Args:
         waveform: finite samples, one or more.
-        sample_rate: in hertz.
         semitones: above 0 upwards.
         speed: above 0; above 1 makes it shorter.
         num_samples: N, to which the end is cut or padded with zeros.
