@@ -30,14 +30,7 @@ Scale = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A row of a chart; what is None is not drawn.
-
-    Args:
-        rail: from and to, the whole scale.
-        interval: from and to.
-        dot: at the value.
-        arrow: its tip, beyond the scale.
-    """
+    """A row of a chart; what is None is not drawn. Rail (the whole scale) and interval are from and to."""
 
     rail: tuple[int, int] = (_PAD, _RIGHT)
     interval: tuple[float, float] | None

@@ -45,7 +45,6 @@ class Take:
     """One sound of a clip.
 
     Args:
-        title: whose.
         about: lines below the title.
         name: for screen readers.
         picture: address of its picture.
@@ -64,7 +63,6 @@ class PlayedClip:
     """A clip with all that is played of it.
 
     Args:
-        song: its name.
         about: where in the song, and how much of it is sung.
         times: marks below the pictures.
         takes: the vocal first.
@@ -105,13 +103,9 @@ def choose_clips(clips: Sequence[Clip], count: int) -> list[Clip]:
 
 
 def played_clips(
-    run: RunFolder,
-    found: Lookup,
-    clips: Sequence[Clip],
-    *,
-    on_progress: OnProgress | None = None,
+    run: RunFolder, found: Lookup, clips: Sequence[Clip], *, on_progress: OnProgress | None = None
 ) -> list[PlayedClip]:
-    """What the page plays of some clips of a run; `on_progress` is called after every clip.
+    """What the page plays of some clips of a run.
 
     Raises:
         OutputError: a sound of the results is missing, or not as it was written.

@@ -7,14 +7,13 @@ Conventions: the control of random pairing is the system named `random`. A measu
 its name.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 
 from hafm.evaluate.run.results import ApaRow, FadRow, Figure, MeasureRow, On, Results, SystemRow
 
-__all__ = ["ARM_TITLES", "KIND_TITLES", "ON_TITLES", "RANDOM", "Lookup", "arrow", "measure_title"]
+__all__ = ["ARM_TITLES", "KIND_TITLES", "ON_TITLES", "RANDOM", "Lookup", "measure_title"]
 
 RANDOM = "random"
 
@@ -65,20 +64,14 @@ def measure_title(name: str) -> str:
     return _MEASURE_TITLES.get(name, name)
 
 
-def arrow(measure: MeasureRow) -> str:
-    """Which way is better."""
-    return {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}[measure.higher_is_better]
-
-
 class Lookup:
-    """Results, indexed.
-
-    Args:
-        results: of a run.
-    """
+    """Results of a run, indexed."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
+        self._fit = {(row.arm, row.system, row.measure): row.figure for row in results.fit}
+        self._fad = {(row.arm, row.system, row.embedding, row.on): row for row in results.fad}
+        self._apa = {(row.arm, row.system, row.embedding): row for row in results.apa}
 
     @cached_property
     def systems(self) -> tuple[SystemRow, ...]:
@@ -128,15 +121,3 @@ class Lookup:
     def apa(self, arm: str, system: str, embedding: str) -> ApaRow | None:
         """An adherence."""
         return self._apa.get((arm, system, embedding))
-
-    @cached_property
-    def _fit(self) -> Mapping[tuple[str, str, str], Figure]:
-        return {(row.arm, row.system, row.measure): row.figure for row in self.results.fit}
-
-    @cached_property
-    def _fad(self) -> Mapping[tuple[str, str, str, str], FadRow]:
-        return {(row.arm, row.system, row.embedding, row.on): row for row in self.results.fad}
-
-    @cached_property
-    def _apa(self) -> Mapping[tuple[str, str, str], ApaRow]:
-        return {(row.arm, row.system, row.embedding): row for row in self.results.apa}

@@ -40,22 +40,12 @@ _HASH_CHARACTERS = 16
 
 
 def write_report(
-    run: RunFolder,
-    results: Results,
-    *,
-    clips: int = 8,
-    on_progress: OnProgress | None = None,
+    run: RunFolder, results: Results, *, clips: int = 8, on_progress: OnProgress | None = None
 ) -> Path:
-    """Writes `RUN/report.html`.
+    """Writes `RUN/report.html`, and returns where it is.
 
     Args:
-        run: the folder, with its sounds.
-        results: of this run.
         clips: how many clips to play on the page, 0 for none. Each takes about 1.3 MB with twelve systems.
-        on_progress: called after every clip.
-
-    Returns:
-        Where it is.
 
     Raises:
         UsageError: the results are of other clips, or the number of clips is below 0.
@@ -215,11 +205,7 @@ def _about_clips(manifest: Manifest, found: Lookup, played: list[PlayedClip]) ->
 
 def _test_set(manifest: Manifest, found: Lookup) -> dict[str, Any]:
     """The rules, every clip, what was left out, and what everything was made with."""
-    rules = {
-        **asdict(manifest.protocol),
-        "collection": manifest.collection,
-        "separator": manifest.separator,
-    }
+    rules = {**asdict(manifest.protocol), "collection": manifest.collection, "separator": manifest.separator}
     identities = {
         system.name: {"title": system.title, "made by": system.identity} for system in found.results.systems
     }
@@ -328,12 +314,8 @@ def _line(fields: list[str], *, gap: str = " ") -> str:
 
 
 def _column_head(column: Column) -> str:
-    words = [
-        f"{column.group}:" if column.group else "",
-        column.title,
-        f"({column.small})" if column.small else "",
-    ]
-    return _plain(" ".join(word for word in words if word))
+    group = f"{column.group}: " if column.group else ""
+    return _plain(f"{group}{column.title}" + (f" ({column.small})" if column.small else ""))
 
 
 def _row_title(row: Row) -> str:

@@ -41,13 +41,7 @@ _CONDITIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class PaperRow:
-    """A row as printed.
-
-    Args:
-        method: as the paper calls it.
-        fad_isolated, fad_separated, delta: as printed.
-        note: where the printed row does not agree with itself.
-    """
+    """A row as printed, with a note where it does not agree with itself."""
 
     method: str
     fad_isolated: float
@@ -105,11 +99,10 @@ def like_table2(found: Lookup) -> Table | None:
 
 
 def _our_row(system: SystemRow, isolated: FadRow | None, separated: FadRow | None, places: int) -> Row:
+    first, second = (None if row is None else row.fad.value for row in (isolated, separated))
     delta = NOT_MEASURED
-    if isolated is not None and separated is not None:
-        first, second = isolated.fad.value, separated.fad.value
-        if first is not None and second is not None:
-            delta = Cell(text=number(first - second, places))
+    if first is not None and second is not None:
+        delta = Cell(text=number(first - second, places))
     cells = [NOT_MEASURED if row is None else of_figure(row.fad, places) for row in (isolated, separated)]
     return Row(title=system.title, cells=(*cells, delta), group="Measured here")
 

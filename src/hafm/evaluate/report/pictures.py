@@ -90,8 +90,7 @@ def shades_png(levels: UInt8[np.ndarray, "rows columns"], *, colour: tuple[int, 
     b'PNG'
     """
     rows, columns = levels.shape
-    assert rows > 0, "a picture has rows"
-    assert columns > 0, "a picture has columns"
+    assert levels.size, "a picture has rows and columns"
     assert int(levels.max()) < LEVELS, "a level is below LEVELS"
     padded = np.pad(levels, ((0, 0), (0, columns % 2)))
     packed = (padded[:, 0::2] << 4) | padded[:, 1::2]

@@ -15,15 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hafm.evaluate.report.chart import scale_for
-from hafm.evaluate.report.lookup import (
-    ARM_TITLES,
-    KIND_TITLES,
-    ON_TITLES,
-    RANDOM,
-    Lookup,
-    arrow,
-    measure_title,
-)
+from hafm.evaluate.report.lookup import ARM_TITLES, KIND_TITLES, ON_TITLES, RANDOM, Lookup, measure_title
 from hafm.evaluate.report.values import (
     DOWN,
     NOT_MEASURED,
@@ -35,7 +27,7 @@ from hafm.evaluate.report.values import (
     number,
     of_figure,
 )
-from hafm.evaluate.run.results import ApaRow, ClipRow, Figure, MeasureRow, On, SystemRow, WorthRow
+from hafm.evaluate.run.results import ClipRow, Figure, MeasureRow, On, SystemRow, WorthRow
 from hafm.words import plural
 
 __all__ = [
@@ -52,8 +44,8 @@ __all__ = [
 
 SAYS_NOTHING = "says nothing here"
 
-_STEM: On = "stem"
 _ON: tuple[On, ...] = ("stem", "mix")
+_ARROWS = {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}  # which way is better
 _BEST_OF = re.compile(r"(?P<base>.+)-best-of-(?P<takes>\d+)")
 _ADHERENCE_PLACES, _LOSS_PLACES, _P_PLACES = 2, 3, 4
 
@@ -96,14 +88,14 @@ def distances(found: Lookup, arm: str, embedding: str) -> Table:
 
 def per_song(found: Lookup, arm: str, embedding: str) -> Table | None:
     """Each song's own distance to the whole reference, of accompaniments alone; None where no row has any."""
-    rows = [(system.title, found.fad(arm, system.name, embedding, _STEM)) for system in found.systems]
+    rows = [(system.title, found.fad(arm, system.name, embedding, "stem")) for system in found.systems]
     known = [(title, row.per_song) for title, row in rows if row is not None and row.per_song]
     if not known:
         return None
     songs = dict.fromkeys(song for _, values in known for song in values)
     places = decimals(value for _, values in known for value in values.values())
     return Table.of_texts(
-        f"Each song's own distance, {ON_TITLES[_STEM]}, by {embedding}, {ARM_TITLES.get(arm, arm)}",
+        f"Each song's own distance, {ON_TITLES['stem']}, by {embedding}, {ARM_TITLES.get(arm, arm)}",
         "Song",
         (title for title, _ in known),
         *((song, *(number(values.get(song), places) for _, values in known)) for song in songs),
@@ -159,15 +151,12 @@ def _excludes(figure: Figure, value: float) -> bool:
 
 
 def _measure_column(measure: MeasureRow) -> Column:
-    """The head of a measure's column."""
     silent = measure.informative is False
-    words = [measure.unit, SAYS_NOTHING if silent else ""]
+    title = measure_title(measure.name), _ARROWS[measure.higher_is_better]
+    small = measure.unit, SAYS_NOTHING if silent else ""
     return Column(
-        # The arrow stays with the last word.
-        title="\N{NO-BREAK SPACE}".join(
-            part for part in (measure_title(measure.name), arrow(measure)) if part
-        ),
-        small=", ".join(word for word in words if word),
+        title="\N{NO-BREAK SPACE}".join(filter(None, title)),  # the arrow stays with the last word
+        small=", ".join(filter(None, small)),
         says_nothing=silent,
     )
 
@@ -246,17 +235,17 @@ def adherence(found: Lookup, arm: str) -> Table | None:
             says_nothing=silent,
         )
         mine = [found.apa(arm, system.name, name) for system in found.systems]
-        columns.append((head, [_adherence_cell(row) for row in mine]))
+        cells = [
+            NOT_MEASURED if row is None else of_figure(row.apa, _ADHERENCE_PLACES, faint=not row.informative)
+            for row in mine
+        ]
+        columns.append((head, cells))
     return _by_system(
         f"Accompaniment prompt adherence, {ARM_TITLES.get(arm, arm)}",
         found.systems,
         columns,
         notes=("0: like random pairs; 1: like true pairs.", *reasons),
     )
-
-
-def _adherence_cell(row: ApaRow | None) -> Cell:
-    return NOT_MEASURED if row is None else of_figure(row.apa, _ADHERENCE_PLACES, faint=not row.informative)
 
 
 def worth(rows: tuple[WorthRow, ...]) -> Table | None:
@@ -277,9 +266,7 @@ def worth(rows: tuple[WorthRow, ...]) -> Table | None:
             Row(
                 title=row.stage,
                 cells=(
-                    of_figure(row.right, _LOSS_PLACES),
-                    of_figure(row.wrong, _LOSS_PLACES),
-                    of_figure(row.difference, _LOSS_PLACES),
+                    *(of_figure(each, _LOSS_PLACES) for each in (row.right, row.wrong, row.difference)),
                     Cell(text=number(row.p, _P_PLACES)),
                     Cell(text=f"{row.clips:,}"),
                 ),

@@ -15,17 +15,7 @@ from typing import Self
 
 from hafm.evaluate.run.results import Figure
 
-__all__ = [
-    "DOWN",
-    "NOT_MEASURED",
-    "Cell",
-    "Column",
-    "Row",
-    "Table",
-    "decimals",
-    "number",
-    "of_figure",
-]
+__all__ = ["DOWN", "NOT_MEASURED", "Cell", "Column", "Row", "Table", "decimals", "number", "of_figure"]
 
 DOWN = "\N{NO-BREAK SPACE}\N{DOWNWARDS ARROW}"
 """Ends a heading whose figures are better where they are lower."""
@@ -39,8 +29,7 @@ class Cell:
     """One field.
 
     Args:
-        text: the value.
-        interval: in small print with it.
+        interval: in small print with the text.
         strong: to be noticed.
         faint: to be passed over.
         chart: what a small chart shows in place of the text, in a medium that can draw one.
@@ -61,8 +50,7 @@ class Column:
     """The head of a column.
 
     Args:
-        title: its name.
-        small: a line below it.
+        small: a line below its title.
         says_nothing: whether its figures say nothing, and are shown as such.
         group: columns next to each other with the same group share a heading above.
         chart_scale: for a column of charts, the values at its ends.
@@ -77,12 +65,10 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row.
+    """A row, with a cell per column.
 
     Args:
-        title: what it is about.
-        small: a line below it.
-        cells: one per column.
+        small: a line below its title.
         group: rows next to each other with the same group share a heading.
         foreign: whether it was not measured here.
     """
@@ -99,10 +85,8 @@ class Table:
     """A table.
 
     Args:
-        caption: what it shows.
         corner: heading of the rows' names.
         columns: without the one of the names.
-        rows: from top to bottom.
         warning: what must be read before it.
         notes: below it.
     """

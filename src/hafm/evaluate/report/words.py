@@ -8,8 +8,9 @@ Measures that do not tell true pairs from random ones are named, and no sentence
 """
 
 from hafm.evaluate.report.lookup import ON_TITLES, RANDOM, Lookup, measure_title
-from hafm.evaluate.report.values import decimals, number
+from hafm.evaluate.report.values import decimals, of_figure
 from hafm.evaluate.run.results import Figure, On, SystemRow, WorthRow
+from hafm.words import listed
 
 __all__ = ["HOW", "summary"]
 
@@ -40,9 +41,9 @@ def _informative_measures(found: Lookup) -> str:
     if not rated:
         return "No measure of fit could be checked against true and random pairs, so none is discussed here."
     text = f"{len(good)} of {len(rated)} measures of fit tell true pairs from random ones on this test set"
-    text += f" ({_listed(good)})." if good else "."
+    text += f" ({listed(good)})." if good else "."
     if bad:
-        text += f" Nothing is concluded from {_listed(bad)}."
+        text += f" Nothing is concluded from {listed(bad)}."
     return text
 
 
@@ -51,17 +52,18 @@ def _against_chance(found: Lookup, arm: str, model: SystemRow) -> list[str]:
     sides: dict[int, list[str]] = {1: [], 0: [], -1: []}
     for measure in found.informative:
         ours, chance = found.fit(arm, model.name, measure.name), found.fit(arm, RANDOM, measure.name)
-        side = None if ours is None or chance is None else ours.apart(chance)
-        if side is None or measure.higher_is_better is None:
+        if ours is None or chance is None or measure.higher_is_better is None:
             continue
-        places = decimals(figure.value for figure in (ours, chance) if figure is not None)
+        if (side := ours.apart(chance)) is None:
+            continue
+        places = decimals([ours.value, chance.value])
         unit = f" {measure.unit}" if measure.unit else ""
         both = f"{_figure(ours, places)}{unit} against {_figure(chance, places)}{unit}"
         better = side if measure.higher_is_better else -side
         sides[better].append(f"{measure_title(measure.name).lower()} ({both})")
     verdicts = {1: "is better than", 0: "is not distinguishable from", -1: "is worse than"}
     return [
-        f"{_subject(model.title)} {verdict} random pairing by {_listed(sides[side])}."
+        f"{_subject(model.title)} {verdict} random pairing by {listed(sides[side])}."
         for side, verdict in verdicts.items()
         if sides[side]
     ]
@@ -79,7 +81,7 @@ def _distance(found: Lookup, arm: str, model: SystemRow, embedding: str, on: On)
         if (side := mine.fad.apart(row.fad)) is not None:
             sides[side].append(_inside(system.title))
     words = [
-        f"{verdict} {_listed(sides[side])}"
+        f"{verdict} {listed(sides[side])}"
         for side, verdict in ((-1, "nearer than"), (1, "farther than"), (0, "not distinguishable from"))
         if sides[side]
     ]
@@ -122,13 +124,10 @@ def _worth(row: WorthRow) -> str:
     return f"The {row.stage} stage {verdict}: {_figure(row.difference, 3)} nats per token."
 
 
-def _figure(figure: Figure | None, places: int) -> str:
-    if figure is None or figure.value is None:
-        return "not known"
-    text = number(figure.value, places)
-    if figure.low is None or figure.high is None:
-        return text
-    return f"{text} [{number(figure.low, places)}, {number(figure.high, places)}]"
+def _figure(figure: Figure, places: int) -> str:
+    """One that has an interval."""
+    cell = of_figure(figure, places)
+    return f"{cell.text} {cell.interval}"
 
 
 def _article(title: str) -> str:
@@ -153,12 +152,3 @@ def _inside(title: str) -> str:
     ('true instrumental', 'HAFM')
     """
     return title[:1].lower() + title[1:] if title[1:2].islower() else title
-
-
-def _listed(names: list[str]) -> str:
-    """Names with commas, and an `and` before the last.
-
-    >>> _listed(["a"]), _listed(["a", "b"]), _listed(["a", "b", "c"])
-    ('a', 'a and b', 'a, b and c')
-    """
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part) if names else ""
