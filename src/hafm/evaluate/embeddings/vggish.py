@@ -66,14 +66,7 @@ from hafm.evaluate.embeddings.vggish_frontend import (
 )
 from hafm.tokens.fingerprint import fingerprint
 
-__all__ = [
-    "NUM_PARAMETERS",
-    "VGGish",
-    "VGGishConfig",
-    "VGGishEmbedding",
-    "load_vggish",
-    "vggish_of_weights",
-]
+__all__ = ["NUM_PARAMETERS", "VGGish", "VGGishConfig", "VGGishEmbedding", "load_vggish", "vggish_of_weights"]
 
 NUM_PARAMETERS = 72_141_184
 """Of the published network."""
@@ -93,6 +86,7 @@ _TORCHVGGISH = {
     "embeddings.2": "fc1_2",
     "embeddings.4": "fc2",
 }
+_OURS_TO_THEIRS = {ours: theirs for theirs, ours in _TORCHVGGISH.items()}
 _GET = "give vggish-10086976.pth of torchvggish, or a safetensors file of the same tensors"
 
 
@@ -245,29 +239,21 @@ def vggish_of_weights(weights: Mapping[str, Tensor], *, config: VGGishConfig, na
         network = VGGish(config)
     take_whole(
         network,
-        {_ours(key) if foreign else key: tensor.detach() for key, tensor in weights.items()},
+        {_renamed(key, _TORCHVGGISH) if foreign else key: tensor.detach() for key, tensor in weights.items()},
         what=f"{name} is not VGGish",
         fix=_GET,
-        named=_theirs if foreign else str,
+        named=(lambda key: _renamed(key, _OURS_TO_THEIRS)) if foreign else str,
     )
     return network
 
 
-def _ours(key: str) -> str:
-    """Our name of a tensor of torchvggish; any other name stays as it is.
+def _renamed(key: str, layers: Mapping[str, str]) -> str:
+    """The other name of a tensor; one of any other layer stays as it is.
 
-    >>> _ours("features.13.bias"), _ours("pproc.pca_means")
+    >>> _renamed("features.13.bias", _TORCHVGGISH), _renamed("pproc.pca_means", _TORCHVGGISH)
     ('conv4_2.bias', 'pproc.pca_means')
-    """
-    layer, dot, kind = key.rpartition(".")
-    return _TORCHVGGISH.get(layer, layer) + dot + kind
-
-
-def _theirs(key: str) -> str:
-    """torchvggish's name of a tensor of ours; any other name stays as it is.
-
-    >>> _theirs("fc2.weight"), _theirs("pproc.pca_means")
+    >>> _renamed("fc2.weight", _OURS_TO_THEIRS), _renamed("pproc.pca_means", _OURS_TO_THEIRS)
     ('embeddings.4.weight', 'pproc.pca_means')
     """
     layer, dot, kind = key.rpartition(".")
-    return next((theirs for theirs, ours in _TORCHVGGISH.items() if ours == layer), layer) + dot + kind
+    return layers.get(layer, layer) + dot + kind

@@ -42,7 +42,7 @@ from hafm.evaluate.fit.truth import Truth
 from hafm.evaluate.key import estimate_key, key_agreement
 from hafm.guide.lead_sheet import LeadSheet
 
-__all__ = ["MEASURES", "Example", "Measure", "Truth", "measure"]
+__all__ = ["MEASURES", "Example", "Measure", "measure"]
 
 _LOWEST_RATE = 8000
 

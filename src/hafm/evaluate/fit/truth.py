@@ -23,15 +23,9 @@ __all__ = ["Truth", "read_truth", "write_truth"]
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """Key, chords and beats of a clip, exact.
+    """Key, chords and beats of a clip, exact; UsageError where beats do not rise.
 
-    Args:
-        key: of the song.
-        chords: in order; stretches without a chord may be left out.
-        beats_seconds: rising.
-
-    Raises:
-        UsageError: beats that do not rise.
+    Chords are in order, and stretches without a chord may be left out.
     """
 
     key: Key
@@ -47,13 +41,10 @@ class Truth:
     def from_dict(cls, fields: Mapping[str, Any]) -> "Truth":
         """From the fields of a rendered pair's JSON; those that are not needed here are left alone.
 
-        Raises:
-            KeyError, TypeError: a field is missing or of another type.
-
         >>> truth = Truth.from_dict({"key": {"tonic": 9, "mode": "min"}, "beats_seconds": [0.5, 1.0],
         ...     "chords": [{"start_seconds": 0.0, "end_seconds": 2.0, "pitch_classes": [9, 0, 4]}]})
-        >>> str(truth.key), truth.chords[0].pitch_classes
-        ('A minor', (9, 0, 4))
+        >>> str(truth.key), truth.chords[0].pitch_classes, Truth.from_dict(asdict(truth)) == truth
+        ('A minor', (9, 0, 4), True)
         """
         chords = tuple(
             Chord(
@@ -91,28 +82,15 @@ class Truth:
         beats = tuple(beat - start_seconds for beat in self.beats_seconds if start_seconds <= beat < end)
         return Truth(key=self.key, chords=chords, beats_seconds=beats)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values, which `from_dict` reads.
-
-        >>> truth = Truth(key=Key(0, "maj"), chords=(), beats_seconds=(0.5,))
-        >>> Truth.from_dict(truth.to_dict()) == truth
-        True
-        """
-        return asdict(self)
-
 
 def write_truth(path: Path, truth: Truth) -> None:
     """Writes a truth, which `read_truth` reads; its folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(truth.to_dict()))
+    write_whole(path, json.dumps(asdict(truth)))
 
 
 def read_truth(path: str | os.PathLike[str]) -> Truth:
-    """The truth of a rendered pair, from its JSON.
-
-    Raises:
-        UsageError: it cannot be read, or is not a truth.
-    """
+    """The truth of a rendered pair, from its JSON; UsageError where it cannot be read, or is not a truth."""
     try:
         return Truth.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:

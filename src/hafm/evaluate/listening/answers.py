@@ -34,13 +34,9 @@ class Answer:
     Args:
         trial: its id.
         choice: the side that fits better, or `same`.
-        comment: the rater's words, mostly none.
-        seconds: that the trial was before them.
+        seconds: that the trial was before the rater.
         plays, heard_seconds: how often and how long each side was played, by `a` and `b`.
         at: when it was given.
-
-    Raises:
-        UsageError: `seconds` is negative or not finite.
     """
 
     trial: str
@@ -58,8 +54,6 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class _AnswersFile:
-    """The contents of the file."""
-
     kind: Literal["hafm listening answers"]
     kit: str
     session: str
@@ -115,11 +109,7 @@ class Answers:
 
 
 def check_distinct(files: Sequence[Answers]) -> None:
-    """Refuses answers that are counted twice.
-
-    Raises:
-        UsageError: two files are of one session, or of one rater's name.
-    """
+    """Refuses answers that are counted twice: two files of one session, or of one rater's name."""
     for number, later in enumerate(files):
         for earlier in files[:number]:
             if earlier.session == later.session:

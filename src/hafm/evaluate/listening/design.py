@@ -97,7 +97,6 @@ class Design:
         arm: whose sounds: made for isolated or for separated vocals.
         systems: those that are compared, two or more.
         trials: in the order in which they are heard.
-        seed: of the draws.
         listen_seconds: how long either side must be heard, if it lasts as long, before an answer counts.
     """
 
@@ -132,11 +131,7 @@ class Design:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
-        """A design from what `to_json` gave, which messages call `where`.
-
-        Raises:
-            UsageError: it is not the key of a listening test, has another format, or was changed.
-        """
+        """What `to_json` gave, which messages call `where`; UsageError where it is anything else."""
         values = _FILE.values(text, where=where)
         kit, trials = values.pop("kit", None), values.get("trials")
         if isinstance(trials, dict) and all(isinstance(each, dict) for each in trials.values()):
@@ -157,17 +152,13 @@ _FILE = JsonFile(
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long a listening test is.
+    """How long a listening test is; UsageError where a value is out of range.
 
     Args:
         trials: main trials, 1 or more.
         catch: catch trials, 0 or more.
         repeats: main trials that are heard again, 0 or more.
-        seed: of the draws.
         listen_seconds: see `Design`; 0 or more.
-
-    Raises:
-        UsageError: a value is out of range.
     """
 
     trials: int = 24
@@ -209,9 +200,7 @@ def make_design(
         systems: names of two or more that are compared.
         controls: what catch trials set against the truth, in turn; empty where there can be none.
         songs: ids of clips by song; two clips or more.
-        run: fingerprint of the evaluation.
-        arm: see `Design`.
-        plan: how many trials there are.
+        run, arm: see `Design`.
 
     Raises:
         UsageError: there are too few systems or clips, or a system is named twice.
@@ -236,10 +225,8 @@ def make_design(
     again = {trial.repeats for trial in repeats}
     trials, wishes = [*main, *catch, *repeats], []
     for trial in trials:
-        early, late = (
-            (2 / 3, 1.0) if trial.repeats is not None else (0.0, 1 / 3 if trial.id in again else 1.0)
-        )
-        wishes.append(rng.uniform(early, late))
+        early = 0.0 if trial.repeats is None else 2 / 3
+        wishes.append(rng.uniform(early, 1 / 3 if trial.id in again else 1.0))
     return Design(
         run=run,
         arm=arm,
@@ -280,9 +267,7 @@ def _repeats(main: Sequence[Trial], count: int, uses: Counter[str], rng: Random)
         left.remove(first)
         uses[first.clip] += 1
         pairs[frozenset((first.a, first.b))] += 1
-        chosen.append(
-            replace(first, id=_id(rng), kind="repeat", a=first.b, b=first.a, repeats=first.id),
-        )
+        chosen.append(replace(first, id=_id(rng), kind="repeat", a=first.b, b=first.a, repeats=first.id))
     return chosen
 
 
@@ -322,8 +307,7 @@ def order_apart(items: Sequence[T], clips: Sequence[Hashable], wishes: Sequence[
     has more than half of the items, rounded up, and then this finds one.
 
     Args:
-        items: what to order.
-        clips: what each is about.
+        clips: what each item is about.
         wishes: low for early, high for late.
 
     Raises:

@@ -36,7 +36,7 @@ from hafm.errors import UsageError
 from hafm.evaluate.listening.design import Design, Plan, make_design
 from hafm.evaluate.pages import mp3, render, vocal_alone
 from hafm.evaluate.run.folder import RESULTS_FILE, RunFolder, SoundKey
-from hafm.evaluate.testset import TRUTH, Arm
+from hafm.evaluate.testset import TRUTH, Arm, Clip, of_song
 from hafm.progress import OnProgress, Progress
 
 __all__ = [
@@ -68,14 +68,7 @@ _COMPRESSION = 0.2
 
 
 class ListeningRun:
-    """An evaluation as the source of listening tests.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        UsageError: it holds no results.
-    """
+    """The evaluation in a folder as the source of listening tests; UsageError where it holds no results."""
 
     def __init__(self, folder: Path) -> None:
         self.run = RunFolder(folder)
@@ -87,7 +80,6 @@ class ListeningRun:
         """Work out a test.
 
         Args:
-            plan: how many trials.
             arm: whose sounds; None for the run's first.
             systems: what to compare; none for the default.
 
@@ -109,9 +101,8 @@ class ListeningRun:
         if plan.catch == 0 or TRUTH not in present:
             controls = []
         heard = [*compared, *controls, *([TRUTH] if controls else [])]
-        songs: dict[str, list[str]] = {}
-        for clip in self._clips(run_arm, heard):
-            songs.setdefault(self.run.manifest.clip(clip).song, []).append(clip)
+        by_song = of_song(self._clips(run_arm, heard))
+        songs = {song: [clip.id for clip in clips] for song, clips in by_song.items()}
         return make_design(
             systems=compared, controls=controls, songs=songs, run=self.fingerprint, arm=run_arm, plan=plan
         )
@@ -121,15 +112,7 @@ class ListeningRun:
         return self.run.manifest.clip(clip).num_samples / self.run.manifest.protocol.sample_rate
 
     def page(self, design: Design, *, on_progress: OnProgress | None = None) -> str:
-        """The page of a test.
-
-        Args:
-            design: what `design` gave.
-            on_progress: called after every trial.
-
-        Raises:
-            UsageError, OutputError: a sound is missing or cannot be encoded.
-        """
+        """The page of a test; UsageError or OutputError where a sound is missing or cannot be encoded."""
         rate = self.run.manifest.protocol.sample_rate
         trials = []
         for number, trial in enumerate(design.trials):
@@ -163,10 +146,10 @@ class ListeningRun:
                 return known
         raise UsageError(f"--arm is {arm!r}; the run has {', '.join(arms)}")
 
-    def _clips(self, arm: Arm, systems: Sequence[str]) -> list[str]:
+    def _clips(self, arm: Arm, systems: Sequence[str]) -> list[Clip]:
         """Clips for which every one of the systems has a sound."""
         return [
-            clip.id
+            clip
             for clip in self.run.manifest.clips
             if all((arm, system, clip.id) in self._rows for system in systems)
         ]
@@ -176,18 +159,9 @@ class ListeningRun:
 
 
 def two_mixes(
-    vocal: Float[Tensor, " T"],
-    a: Float[Tensor, " T"],
-    b: Float[Tensor, " T"],
-    sample_rate: int,
+    vocal: Float[Tensor, " T"], a: Float[Tensor, " T"], b: Float[Tensor, " T"], sample_rate: int
 ) -> tuple[Float[Tensor, " T"], Float[Tensor, " T"]]:
-    """A vocal with either of two accompaniments, equally loud.
-
-    Args:
-        vocal: finite.
-        a, b: finite, as long as the vocal.
-        sample_rate: of all three, in hertz.
-    """
+    """A vocal with either of two accompaniments, equally loud."""
     mixes, loudness = [], []
     for accompaniment in (a, b):
         mix, levels = mixdown(vocal[None], accompaniment[None], sample_rate, loudness_lufs=LOUDNESS_LUFS)
@@ -200,15 +174,7 @@ def two_mixes(
 
 
 def encode_mp3(sound: Float[Tensor, " T"], sample_rate: int, *, seed: int) -> bytes:
-    """A sound as MP3.
-
-    Args:
-        sound: finite, within full scale.
-        sample_rate: one that MP3 has.
-        seed: of the noise that makes each encoding its own.
-
-    Raises:
-        UsageError: MP3 has no such sample rate.
+    """A sound as MP3; the seed is that of the noise that makes each encoding its own.
 
     >>> sizes = [len(encode_mp3(scale * torch.ones(24_000), 24_000, seed=0)) for scale in (0.0, 0.5)]
     >>> sizes[0] == sizes[1]

@@ -41,7 +41,6 @@ class PairScore:
     """Two systems against each other.
 
     Args:
-        first, second: their names.
         answers: to trials of this pair.
         wins, ties, losses: of the first.
         rate: win rate of the first, with its interval.
@@ -74,12 +73,7 @@ class PairScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Strength:
-    """A system's strength over all pairs.
-
-    Args:
-        system: its name.
-        strength: log-odds against the mean of all systems, with its interval.
-    """
+    """A system's strength over all pairs: log-odds against the mean of all systems, with its interval."""
 
     system: str
     strength: Figure
@@ -130,7 +124,6 @@ class Scores:
     """All that a test found.
 
     Args:
-        kit: whose.
         trials: in the design, of all kinds.
         interval: how win rates have theirs: `wilson` for one rater, else by drawing raters and clips.
         pairs: in the order of the design's systems.
@@ -138,8 +131,6 @@ class Scores:
         raters: in the order of their files.
         consistency: share of repeats with the same answer both times, of all who count.
         min_catch: below this share of caught catch trials a rater is named.
-        comments: of all raters.
-        notes: what a reader must know.
     """
 
     kit: str
@@ -180,12 +171,10 @@ def score(
     """Score a listening test.
 
     Args:
-        key: of the kit.
         answers: one file per rater.
         min_catch: share of catch trials, 0 to 1, below which a rater is named as inattentive.
         leave_out: whether such a rater counts for nothing.
         draws: for the intervals.
-        seed: of the draws.
 
     Raises:
         UsageError: no answers, answers that count twice, a value out of range, or nobody is left.
@@ -212,6 +201,7 @@ def score(
     wins = _wins(key, main)
     drawn = drawn_wins(wins, draws=draws, seed=seed)
     pairs = _pairs(key, main, drawn)
+    counting = [rater for rater in raters if not rater.left_out]
     return Scores(
         kit=key.kit,
         trials=len(key.trials),
@@ -219,7 +209,7 @@ def score(
         pairs=pairs,
         strengths=_strengths(key, wins.sum(axis=(0, 1)), drawn),
         raters=tuple(raters),
-        consistency=_consistency([rater for rater in raters if not rater.left_out]),
+        consistency=_share(sum(each.consistent for each in counting), sum(each.repeats for each in counting)),
         min_catch=min_catch,
         comments=tuple(
             Comment(
@@ -276,10 +266,6 @@ def _rater(
     )
 
 
-def _consistency(raters: Sequence[RaterScore]) -> Figure:
-    return _share(sum(rater.consistent for rater in raters), sum(rater.repeats for rater in raters))
-
-
 def _share(wins: float, count: int) -> Figure:
     if count == 0:
         return Figure(value=None)
@@ -305,9 +291,7 @@ def _wins(key: Design, main: Sequence[Sequence[tuple[Trial, Answer]]]) -> Float6
 
 
 def _pairs(
-    key: Design,
-    main: Sequence[Sequence[tuple[Trial, Answer]]],
-    drawn: Float64[ndarray, "D S S"],
+    key: Design, main: Sequence[Sequence[tuple[Trial, Answer]]], drawn: Float64[ndarray, "D S S"]
 ) -> tuple[PairScore, ...]:
     answered = [each for rater in main for each in rater]
     pairs = []
@@ -337,11 +321,9 @@ def _pairs(
 
 def _widened(rate: Figure, wins: Float64[ndarray, " D"], losses: Float64[ndarray, " D"]) -> Figure:
     """The interval of the draws, where it is wider than Wilson's."""
-    assert rate.low is not None
-    assert rate.high is not None
     count = wins + losses
     rates = wins[count > 0] / count[count > 0]
-    if not len(rates):
+    if rate.low is None or rate.high is None or not len(rates):
         return rate
     low, high = np.quantile(rates, _TAILS)
     return Figure(value=rate.value, low=min(rate.low, float(low)), high=max(rate.high, float(high)))
@@ -351,14 +333,13 @@ def _strengths(
     key: Design, wins: Float64[ndarray, "S S"], drawn: Float64[ndarray, "D S S"]
 ) -> tuple[Strength, ...]:
     values, (low, high) = fit_strengths(wins), np.quantile(fit_strengths(drawn), _TAILS, axis=0)
-    rows = [
+    return tuple(
         Strength(
-            system=system,
+            system=key.systems[i],
             strength=Figure(value=float(values[i]), low=float(low[i]), high=float(high[i])),
         )
-        for i, system in enumerate(key.systems)
-    ]
-    return tuple(sorted(rows, key=lambda row: -values[key.systems.index(row.system)]))
+        for i in np.argsort(-values, kind="stable")
+    )
 
 
 # ---- notes

@@ -38,14 +38,7 @@ _TOLERANCE = 1e-9
 
 
 def wilson(wins: float, count: int) -> tuple[float, float]:
-    """95 % interval of a share.
-
-    Args:
-        wins: 0 to `count`; halves are ties.
-        count: answers, 1 or more.
-
-    Raises:
-        UsageError: out of range.
+    """95 % interval of a share of answers, one or more; a half is a tie.
 
     >>> [round(bound, 3) for bound in wilson(5, 10)]
     [0.237, 0.763]
@@ -75,12 +68,7 @@ def sign_test_p(wins: int, losses: int) -> float | None:
 def drawn_wins(wins: Float64[ndarray, "R C S S"], *, draws: int, seed: int) -> Float64[ndarray, "D S S"]:
     """Wins of each system over each, as they might have come out with other raters and other clips.
 
-    Args:
-        wins: by rater, clip, winner and loser.
-        draws: D, 1 or more.
-        seed: of the draws.
-
-    With one rater, clips alone are drawn.
+    `wins` are by rater, clip, winner and loser. With one rater, clips alone are drawn.
     """
     num_raters, num_clips, num_systems, _ = wins.shape
     rng = np.random.default_rng(seed)
