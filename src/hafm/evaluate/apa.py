@@ -64,14 +64,11 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Apa:
-    """The measure and the distances behind it.
+    """The measure, and the distances behind it: FAD(C, R), FAD(C, R') and FAD(R, R').
 
     Args:
         value: 0 (as another song's accompaniment) to 1 (as the true one).
         raw: the same before clipping.
-        candidate_reference: FAD(C, R).
-        candidate_shuffled: FAD(C, R').
-        reference_shuffled: FAD(R, R').
     """
 
     value: float
@@ -86,9 +83,7 @@ class ApaInterval:
     """The measure with its interval, and whether it says anything.
 
     Args:
-        apa: of the songs as they are.
         low, high: where the value of as many other songs would lie, clipped to [0, 1].
-        level: share of the draws between the two.
         draws: half-samples behind the interval, and swaps behind `p`.
         chance: mean of FAD(R, R') where each group's true and shuffled mixes are swapped at random: how much
             of it comes from sample size.

@@ -55,7 +55,6 @@ class FadInfinity:
 
     Args:
         value: the intercept. Noise can take it below 0 where the true distance is about 0.
-        slope: of the distance over 1 / N.
         r_squared: share of the points' variance that the line explains; far below 1, do not trust `value`.
         points: (N, mean distance of the subsets of that size), from few to all.
     """
@@ -71,7 +70,6 @@ class FadInterval:
     """A distance with its interval.
 
     Args:
-        value: of the songs as they are.
         low, high: where the distance of as many other songs would lie, `low` 0 or more.
         level: share of the draws between the two, before they are moved by `bias`.
         bias: how much larger the draws are on average: an estimate of how much of `value` comes from the
@@ -273,11 +271,7 @@ def half_of(count: int, rng: np.random.Generator) -> NDArray[np.integer]:
 
 
 def joined(songs: Songs) -> NDArray[np.floating]:
-    """All embeddings of a set, `[N, D]`.
-
-    Raises:
-        UsageError: the set is empty, or its songs do not fit together.
-    """
+    """All embeddings of a set, `[N, D]`; UsageError where it is empty, or its songs do not fit together."""
     if not songs:
         raise UsageError(
             "a set without songs has no distance to another; give one array of embeddings per song"

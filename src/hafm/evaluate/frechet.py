@@ -30,13 +30,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gaussian:
-    """Mean and covariance of a set of embeddings.
-
-    Args:
-        mean: `[D]`.
-        covariance: `[D, D]`, symmetric.
-        count: embeddings behind it, N.
-    """
+    """Mean and covariance of `count` embeddings."""
 
     mean: Float64[np.ndarray, " D"]
     covariance: Float64[np.ndarray, "D D"]
@@ -45,9 +39,6 @@ class Gaussian:
 
 def gaussian_of(embeddings: NDArray[np.floating]) -> Gaussian:
     """Mean and covariance of embeddings.
-
-    Args:
-        embeddings: finite, two or more.
 
     Shape:
         `[N, D] -> [D], [D, D]`

@@ -66,7 +66,6 @@ def mp3(
     The same sound gives the same bytes with the same libsndfile.
 
     Args:
-        waveform: finite, within full scale.
         compression: libsndfile's, from 0 (best) to 1 (smallest).
         constant_rate: whether every second takes the same number of bytes.
 

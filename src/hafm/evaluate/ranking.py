@@ -144,7 +144,6 @@ class RankedTake:
         terms: points by measure, which add up to the score.
         values: of the measures and of `dead_air`, averaged over windows; None where none is known.
         silent: whether it plays nothing beneath the singing.
-        why: one line, for people.
     """
 
     index: int
@@ -167,7 +166,6 @@ class Ranking:
     Args:
         takes: the best first; every take once.
         num_windows: stretches of the vocal in which somebody sings.
-        criteria: what they were ranked by.
     """
 
     takes: tuple[RankedTake, ...]
@@ -202,9 +200,6 @@ def _without(item: RankedTake | Criterion, name: str) -> dict[str, Any]:
 
 def pick_best(accompaniments: Sequence[Accompaniment]) -> Ranking:
     """Ranks the takes of one vocal.
-
-    Args:
-        accompaniments: of `Accompanist.generate_takes`, one or more.
 
     Raises:
         UsageError: there are none, or they are of different vocals.

@@ -40,16 +40,11 @@ class Protocol:
     """The rules by which a collection becomes clips.
 
     Args:
-        split: `test`, `valid`, `train`, or `all`.
         clip_seconds: length of a clip; clips do not overlap and start at the song's beginning.
         min_clip_seconds: what is left at a song's end is a clip too if it has this length.
         min_activity: share of a clip, from 0 to 1, in which the voice must be heard.
         songs: how many songs at most, the first in the collection's order; None for all.
         clips_per_song: how many clips of a song at most, spread evenly over those that pass; None for all.
-        sample_rate: of all sounds, in hertz.
-
-    Raises:
-        UsageError: a value is out of range.
     """
 
     split: str = "test"
@@ -81,7 +76,6 @@ class Clip:
 
     Args:
         id: see `clip_id`.
-        track: id of the track in its collection.
         song: tracks of one song share it; a clip is never paired at random with its own song.
         num_samples: at the protocol's rate.
         activity: share in which the isolated voice is heard.
@@ -115,8 +109,6 @@ class Manifest:
     Args:
         collection: kind and options of the source, as it describes itself; its root does not enter
             the fingerprint.
-        clips: in the collection's order.
-        left_out: everything that is not among them.
         separator: fingerprint of what made the separated arm; None without that arm.
     """
 
@@ -159,11 +151,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
-        """A manifest from what `to_json` gave, which messages call `where`.
-
-        Raises:
-            UsageError: it is not a manifest, has another format, or was changed.
-        """
+        """What `to_json` gave, which messages call `where`; UsageError where it is not, or was changed."""
         values = _FILE.values(text, where=where)
         protocol = values.get("protocol")
         if isinstance(protocol, dict) and "clips_a_song" in protocol:  # the name in older manifests

@@ -52,13 +52,9 @@ class AlignedClip:
     """A vocal and its true instrumental.
 
     Args:
-        id: unique among the clips.
         song: the vocal of a song is never a wrong one for its other clips.
         vocal: finite samples, mono, one or more.
         instrumental: as many, on the same clock.
-
-    Raises:
-        UsageError: lengths differ, nothing in them, or not finite.
     """
 
     id: str
@@ -92,7 +88,6 @@ class StageWorth:
     """What the vocal is worth to a stage.
 
     Args:
-        clips: in the order given.
         songs: how many; the clips of a song count as one value, their mean.
         right, wrong: mean over songs, in nats per token.
         difference: mean of wrong - right with its interval over songs.
@@ -164,11 +159,7 @@ def wrong_clips(clips: Sequence[tuple[str, str, int]], *, count: int) -> list[tu
     A clip's candidates are those after it, the list going round; from them `count` are taken at even
     distances, so that neighbours do not share theirs.
 
-    Args:
-        clips: id, song and samples of each.
-
-    Raises:
-        UsageError: see `vocal_worth`.
+    `clips` are id, song and samples of each.
 
     >>> wrong_clips([("a1", "a", 9), ("a2", "a", 9), ("b", "b", 9), ("c", "c", 5)], count=1)
     [(2,), (2,), (0,), (0,)]

@@ -53,7 +53,6 @@ def open_embedding(name: str, *, device: torch.device | str = "cpu") -> Embeddin
     """The embedding of that name.
 
     Args:
-        name: see the top of this file.
         device: `cpu`, `cuda`, `cuda:N` or `mps`; the built-in embedding is always on the CPU.
 
     Raises:

@@ -35,14 +35,9 @@ class Embedding(Protocol):
         dim: D, numbers per point.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def sample_rate(self) -> int: ...
-
-    @property
-    def dim(self) -> int: ...
+    name: str
+    sample_rate: int
+    dim: int
 
     def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
         """The points of one sound.
@@ -69,14 +64,7 @@ class WindowedEmbedding(abc.ABC):
 
     @torch.inference_mode()
     def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
-        """The points of one sound.
-
-        Shape:
-            `[T] -> [N, D]`, N = `floor(T / window_samples)`
-
-        Raises:
-            AudioContentError: shorter than a window, or not finite.
-        """
+        """See `Embedding`; N = `floor(T / window_samples)`."""
         span = self.window_samples
         require_sound(waveform, num_samples=span, sample_rate=self.sample_rate, name=self.name)
         count = len(waveform) // span
@@ -99,11 +87,6 @@ def embed_sound(
 ) -> Float32[np.ndarray, "N D"]:
     """The points of one sound, at whatever rate it comes.
 
-    Args:
-        embedding: what embeds it.
-        waveform: mono.
-        sample_rate: of the waveform, in hertz.
-
     Raises:
         AudioContentError: too short for one point, or not finite.
 
@@ -116,17 +99,7 @@ def embed_sound(
 
 
 def require_sound(waveform: Float[Tensor, " T"], *, num_samples: int, sample_rate: int, name: str) -> None:
-    """Refuses a sound that an embedding cannot hear.
-
-    Args:
-        waveform: mono, at `sample_rate`.
-        num_samples: what one point needs.
-        sample_rate: in hertz.
-        name: of the embedding, for the message.
-
-    Raises:
-        AudioContentError: too short for one point, or not finite.
-    """
+    """Refuses a sound that is not finite, or shorter than the `num_samples` of one point."""
     if len(waveform) < num_samples:
         raise AudioContentError(
             f"{len(waveform) / sample_rate:.3f} s of sound are too short for {name}, which needs "

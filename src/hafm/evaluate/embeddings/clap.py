@@ -80,9 +80,7 @@ class ClapEmbedding(WindowedEmbedding):
 
     Args:
         model: the audio tower with its projection; it is put into evaluation mode.
-        front_end: the feature extractor that belongs to it.
         label: which weights they are; part of the name.
-        device: where the model runs. The front end runs on the CPU.
 
     Raises:
         UsageError: a model with fusion, or a front end that does not hear whole windows.
@@ -140,18 +138,12 @@ def load_clap(
         source: a folder with `config.json`, `preprocessor_config.json` and `model.safetensors` of a
             `ClapModel`, or a hub id such as laion/larger_clap_music with a revision.
         revision: of a hub id, a commit of 40 hex digits.
-        device: where it runs.
 
     Raises:
         UsageError: neither a folder nor a pinned hub id, a file is missing, or it does not hold CLAP.
         BundleNotFound: neither the cache nor the hub has it.
     """
-    found = find_published(
-        source,
-        revision=revision,
-        files=("config.json", "preprocessor_config.json"),
-        weights=("model.safetensors",),
-    )
+    found = find_published(source, revision=revision, weights=("model.safetensors",))
     kind = read_json(found.folder / "config.json").get("model_type")
     if kind != "clap":
         raise UsageError(f"'{found.folder}' holds a model of type {kind!r}, not 'clap'; {_TAKE}")

@@ -45,7 +45,13 @@ from torch import Tensor
 
 from hafm.errors import UsageError
 from hafm.evaluate.embeddings.base import WindowedEmbedding
-from hafm.evaluate.embeddings.published import find_published, read_json, read_tensors, take_whole
+from hafm.evaluate.embeddings.published import (
+    DESCRIPTIONS,
+    find_published,
+    read_json,
+    read_tensors,
+    take_whole,
+)
 from hafm.tokens.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -95,11 +101,9 @@ class MertEmbedding(WindowedEmbedding):
 
     Args:
         model: its weights as a HuBERT; it is cut after `layer`, put into evaluation mode and frozen.
-        sample_rate: of the sound that it was trained on, in hertz.
         normalise: whether each window is brought to mean 0 and variance 1 first.
         label: which weights they are; part of the name.
         layer: 1 to the number of layers; None for the last.
-        device: where the model runs.
 
     Raises:
         UsageError: the model has no such layer.
@@ -168,22 +172,14 @@ def load_mert(
             `pytorch_model.bin`; or a hub id such as m-a-p/MERT-v1-95M with a revision.
         revision: of a hub id, a commit of 40 hex digits.
         layer: 1 to the number of layers; None for the last.
-        device: where it runs.
 
     Raises:
         UsageError: neither a folder nor a pinned hub id, a file is missing, it does not hold a MERT that
             HuBERT can represent, or the layer is not there.
         BundleNotFound: neither the cache nor the hub has it.
     """
-    found = find_published(
-        source,
-        revision=revision,
-        files=("config.json", "preprocessor_config.json"),
-        weights=("model.safetensors", "pytorch_model.bin"),
-    )
-    values, front_end = (
-        read_json(found.folder / name) for name in ("config.json", "preprocessor_config.json")
-    )
+    found = find_published(source, revision=revision, weights=("model.safetensors", "pytorch_model.bin"))
+    values, front_end = (read_json(found.folder / name) for name in DESCRIPTIONS)
     config = hubert_config(values, what=f"'{found.folder}'")
     sample_rate, heard = values.get("sample_rate"), front_end.get("sampling_rate")
     if not isinstance(sample_rate, int) or sample_rate != heard:

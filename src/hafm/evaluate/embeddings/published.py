@@ -26,20 +26,17 @@ from torch import Tensor, nn
 from hafm.errors import UsageError
 from hafm.tokens.pinned import load_pinned
 
-__all__ = ["PublishedModel", "find_published", "read_json", "read_tensors", "take_whole"]
+__all__ = ["DESCRIPTIONS", "PublishedModel", "find_published", "read_json", "read_tensors", "take_whole"]
+
+DESCRIPTIONS = ("config.json", "preprocessor_config.json")
+"""What a folder holds beside the weights."""
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedModel:
-    """Where a published model lies.
-
-    Args:
-        folder: on this machine.
-        weights: the file of its tensors.
-        label: short, for tables.
-    """
+    """Where a published model and the file of its tensors lie, and its label for tables."""
 
     folder: Path
     weights: Path
@@ -47,21 +44,20 @@ class PublishedModel:
 
 
 def find_published(
-    source: str | os.PathLike[str], *, revision: str | None, files: Sequence[str], weights: Sequence[str]
+    source: str | os.PathLike[str], *, revision: str | None, weights: Sequence[str]
 ) -> PublishedModel:
     """The folder of a model, fetched from the hub where a revision is given.
 
     Args:
         source: a folder without a revision, or owner/name with one.
         revision: a commit, 40 hex digits.
-        files: what the folder must hold.
         weights: names that the file of tensors may have; the first that is there is taken.
 
     Raises:
         UsageError: neither a folder nor a pinned hub id, or a file is missing.
         BundleNotFound: neither the cache nor the hub has it.
 
-    >>> find_published("laion/larger_clap_music", revision=None, files=(), weights=("model.safetensors",))
+    >>> find_published("laion/larger_clap_music", revision=None, weights=("model.safetensors",))
     Traceback (most recent call last):
     hafm.errors.UsageError: there is no folder 'laion/larger_clap_music', and a hub id needs a commit: ...
     """
@@ -73,9 +69,9 @@ def find_published(
             "with 40 hex digits"
         )
     if revision is not None:
-        folder, label = _fetched(name, revision, (*files, *weights)), f"{name}@{revision[:8]}"
+        folder, label = _fetched(name, revision, (*DESCRIPTIONS, *weights)), f"{name}@{revision[:8]}"
     present = [file for file in weights if (folder / file).is_file()]
-    missing = [file for file in files if not (folder / file).is_file()]
+    missing = [file for file in DESCRIPTIONS if not (folder / file).is_file()]
     if not present:
         missing.append(" or ".join(weights))
     if missing:
@@ -87,11 +83,7 @@ def find_published(
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON object.
-
-    Raises:
-        UsageError: the file holds none.
-    """
+    """A JSON object; UsageError where the file holds none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -133,9 +125,7 @@ def take_whole(
 
     Args:
         network: may be on the meta device; afterwards its tensors are those of the file.
-        tensors: by the network's own names.
         what: what messages call the file and the model, as in "'w.pth' is not a MERT".
-        fix: what to do where it is not.
         named: what the file calls a tensor of the network.
 
     Raises:

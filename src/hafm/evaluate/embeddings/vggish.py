@@ -27,17 +27,10 @@ Conventions, where published code differs:
 
 Distances under other choices are other numbers: name them beside the figure.
 
-Weights come from a local file: safetensors, or a torch state dict such as `vggish-10086976.pth`. Two ways of
-naming are known, and a file follows one of them throughout:
-
-    ours (the published graph's)   conv1  conv2  conv3_1  conv3_2  conv4_1  conv4_2  fc1_1  fc1_2  fc2
-    torchvggish: features.         0      3      6        8        11       13
-                 embeddings.                                                         0      2      4
-
-each with `.weight` and `.bias`, convolutions as [out, in, frames, bands] and linear layers as [out, in]. A
-file is taken whole or refused: all tensors that are missing, left over, of another shape or not finite are
-named. torchvggish keeps the published order (the channel runs fastest into fc1_1), so nothing is turned.
-Nothing is downloaded, and no pickled code is run: torch files are opened with `weights_only`.
+Weights come from a local file: safetensors, or a torch state dict such as `vggish-10086976.pth`. Its tensors
+have the published graph's names or torchvggish's throughout, each with `.weight` and `.bias`, convolutions as
+[out, in, frames, bands] and linear layers as [out, in]. torchvggish keeps the published order (the channel
+runs fastest into fc1_1), so nothing is turned.
 
 Source: Hershey et al., "CNN architectures for large-scale audio classification" (2017); Kilgour et al.,
 "Fréchet Audio Distance" (2019); the AudioSet release; harritaylor/torchvggish, whose weights are those of
@@ -94,11 +87,6 @@ _GET = "give vggish-10086976.pth of torchvggish, or a safetensors file of the sa
 class VGGishConfig:
     """Widths of the layers; the defaults are the published ones, and tests use smaller ones.
 
-    Args:
-        channels: of the six convolutions.
-        hidden: of fc1_1 and fc1_2.
-        dim: of the embedding.
-
     Raises:
         UsageError: not six convolutions, or a width below 1.
     """
@@ -117,9 +105,6 @@ class VGGishConfig:
 
 class VGGish(nn.Module):
     """The network, from patches to values before activation.
-
-    Args:
-        config: widths.
 
     >>> with torch.device("meta"):
     ...     network = VGGish(VGGishConfig())
@@ -156,9 +141,7 @@ class VGGishEmbedding:
     """VGGish as an `Embedding`: 128 numbers for each 0.96 s of sound.
 
     Args:
-        network: with its weights; it is put into evaluation mode.
         relu: whether a ReLU follows the embedding, see the top of this file.
-        device: where the network runs.
     """
 
     sample_rate = SAMPLE_RATE
@@ -203,7 +186,6 @@ def load_vggish(
     Args:
         path: a `.safetensors` file, or a torch state dict under any other ending.
         relu: whether a ReLU follows the embedding, see the top of this file.
-        device: where it runs.
 
     Raises:
         UsageError: there is no such file, it cannot be read, or it does not hold VGGish.
@@ -222,7 +204,6 @@ def vggish_of_weights(weights: Mapping[str, Tensor], *, config: VGGishConfig, na
     Args:
         weights: by torchvggish's names or by ours. The tensors are used as they are where they are float32.
         config: the widths that they should have.
-        name: what messages call the weights.
 
     Raises:
         UsageError: a tensor is missing, left over, of another shape, no float, or not finite.

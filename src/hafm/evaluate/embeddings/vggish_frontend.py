@@ -83,9 +83,6 @@ def log_mel_patches(waveform: Float[Tensor, " T"]) -> Float32[Tensor, "P 96 64"]
     Shape:
         `[T] -> [P, 96, 64]`, P = `num_patches(T)`
 
-    Raises:
-        AudioContentError: too short for one patch, or not finite.
-
     >>> patches = log_mel_patches(torch.zeros(160_000))
     >>> patches.shape, round(float(patches.max()), 4)  # silence is ln 0.01
     (torch.Size([10, 96, 64]), -4.6052)

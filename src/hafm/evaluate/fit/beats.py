@@ -187,11 +187,7 @@ def drift_ms_per_minute(
 
 
 def check_mir_eval() -> ModuleType:
-    """Finds mir_eval, before any work whose result it is to score.
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """Finds mir_eval, before any work whose result it is to score; UsageError where it is missing."""
     try:
         return import_module("mir_eval.beat")
     except ImportError as error:

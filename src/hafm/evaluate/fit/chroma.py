@@ -44,8 +44,6 @@ class Chord:
     """A chord of the score.
 
     Args:
-        start_seconds: when it begins.
-        end_seconds: when it ends, after its start.
         pitch_classes: its tones, C = 0; none where no chord sounds.
 
     Raises:
@@ -89,10 +87,7 @@ def chroma_frames(
     """Salience of each pitch class, C first, before any averaging and contrast.
 
     Args:
-        waveform, sample_rate: see above.
         low_note, high_note: MIDI numbers of the lowest and the highest fundamental.
-        window_seconds: about.
-        frames_per_second: whole.
     """
     filters = semitone_filters(
         size=window_samples(window_seconds, sample_rate),
@@ -142,7 +137,6 @@ def tone_share(chroma: Float[Tensor, "F 12"], chords: Sequence[Chord]) -> float 
 
     Args:
         chroma: ten frames per second, of length up to 1.
-        chords: see `chord_tone_share`.
     """
     seconds = (torch.arange(len(chroma)) + 0.5) / _FRAMES_PER_SECOND
     tones = torch.zeros_like(chroma)

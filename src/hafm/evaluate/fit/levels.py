@@ -50,7 +50,6 @@ def activity_share(active: Bool[Tensor, " F"], *, start_seconds: float, seconds:
     """Share of a stretch in which the voice is heard.
 
     Args:
-        active: of the whole track.
         start_seconds, seconds: the stretch; the frames that begin in it count.
 
     >>> import torch

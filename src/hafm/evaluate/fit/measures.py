@@ -53,9 +53,7 @@ class Example:
 
     Args:
         vocal: finite samples, mono, one or more.
-        accompaniment: as many.
         sample_rate: in hertz, 8000 or more.
-        truth: what the score says, where there is one.
         instrumental: the true backing, where there is one; as many samples.
         sheet: the lead sheet that the accompaniment was made from, of the same stretch; else the true one.
 
@@ -103,10 +101,8 @@ class Measure:
     """One measure of fit.
 
     Args:
-        name: its key in `MEASURES` and in reports.
         unit: of its values; `""` for a plain number.
         higher_is_better: None where neither is, and true pairs say what is usual.
-        what: one line for tables.
         needs: fields of `Example` without which it is None: `"truth"`, `"instrumental"`, `"sheet"`.
         of: its value for an example, which is followed by those fields.
     """
@@ -134,14 +130,6 @@ def _beats_against(
     reference: Sequence[float], example: Example, score: Callable[..., float] = beat_f_measure
 ) -> float | None:
     return score(example.beats_seconds, reference) if reference else None
-
-
-def _onset_lag(example: Example) -> float | None:
-    return None if example.onsets is None else abs(example.onsets.lag_seconds)
-
-
-def _onset_correlation(example: Example) -> float | None:
-    return None if example.onsets is None else example.onsets.correlation
 
 
 def _key_vocal(example: Example) -> float | None:
@@ -205,9 +193,15 @@ _ALL = (
     Measure(
         name="onset_correlation",
         what="correlation of onset strengths with the vocal at the best lag",
-        of=_onset_correlation,
+        of=lambda e: e.onsets and e.onsets.correlation,
     ),
-    Measure(name="onset_lag", unit="s", higher_is_better=False, what="size of that lag", of=_onset_lag),
+    Measure(
+        name="onset_lag",
+        unit="s",
+        higher_is_better=False,
+        what="size of that lag",
+        of=lambda e: e.onsets and abs(e.onsets.lag_seconds),
+    ),
     Measure(
         name="loudness_balance",
         unit="LU",
@@ -281,7 +275,6 @@ def measure(example: Example, names: Iterable[str] | None = None) -> dict[str, f
     """The example's value for each measure.
 
     Args:
-        example: one clip.
         names: of the measures wanted, in the order wanted; None for all.
 
     Raises:

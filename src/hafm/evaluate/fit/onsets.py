@@ -30,12 +30,7 @@ _REFERENCE_RMS = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class OnsetAlignment:
-    """Where two onset strengths correlate best, and how well.
-
-    Args:
-        lag_seconds: how much later the second one comes.
-        correlation: Pearson's r at that lag.
-    """
+    """How much later the second onsets come where both strengths correlate best, and Pearson's r there."""
 
     lag_seconds: float
     correlation: float
@@ -49,7 +44,6 @@ def onset_envelope(waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Ten
     the strength peaks when most of it is in.
 
     Args:
-        waveform: one sample or more.
         sample_rate: in hertz, a multiple of 100 (other rates are rounded to one, and times by as much).
 
     >>> click = torch.zeros(24_000).index_fill(0, torch.tensor(12_000), 1.0)

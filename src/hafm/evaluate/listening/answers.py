@@ -32,7 +32,6 @@ class Answer:
     """One trial, answered.
 
     Args:
-        trial: its id.
         choice: the side that fits better, or `same`.
         seconds: that the trial was before the rater.
         plays, heard_seconds: how often and how long each side was played, by `a` and `b`.
@@ -65,14 +64,7 @@ class _AnswersFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """All that a rater answered.
-
-    Args:
-        where: the file, for messages.
-        session: random, drawn when the rater began.
-        rater: the name given; mostly empty.
-        answers: in the order in which they were given.
-    """
+    """All that a rater answered, in order. The session is random, drawn when the rater began."""
 
     where: str
     session: str

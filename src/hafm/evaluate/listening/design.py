@@ -64,9 +64,6 @@ class Trial:
     """One question.
 
     Args:
-        id: opaque.
-        kind: see above.
-        clip: whose vocal both sides have.
         a, b: the systems on the two sides.
         repeats: id of the main trial that a repeat repeats, else None.
     """

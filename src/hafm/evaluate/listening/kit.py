@@ -39,15 +39,7 @@ from hafm.evaluate.run.folder import RESULTS_FILE, RunFolder, SoundKey
 from hafm.evaluate.testset import TRUTH, Arm, Clip, of_song
 from hafm.progress import OnProgress, Progress
 
-__all__ = [
-    "DEFAULT_SYSTEMS",
-    "KEY_FILE",
-    "LOUDNESS_LUFS",
-    "PAGE_FILE",
-    "ListeningRun",
-    "encode_mp3",
-    "two_mixes",
-]
+__all__ = ["KEY_FILE", "LOUDNESS_LUFS", "PAGE_FILE", "ListeningRun", "encode_mp3", "two_mixes"]
 
 PAGE_FILE = "listen.html"
 KEY_FILE = "key.json"

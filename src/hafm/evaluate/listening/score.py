@@ -89,9 +89,7 @@ class RaterScore:
         catch, caught: catch trials answered, and those in which the truth was chosen.
         repeats, consistent: repeats whose first was answered too, and those with the same answer both times.
         side_a: share of side A among main answers that choose a side.
-        seconds: median of the time that a trial took.
         inattentive: whether the share of caught ones is below the limit.
-        left_out: whether no figure counts this rater.
     """
 
     name: str
@@ -126,9 +124,7 @@ class Scores:
     Args:
         trials: in the design, of all kinds.
         interval: how win rates have theirs: `wilson` for one rater, else by drawing raters and clips.
-        pairs: in the order of the design's systems.
         strengths: the strongest first.
-        raters: in the order of their files.
         consistency: share of repeats with the same answer both times, of all who count.
         min_catch: below this share of caught catch trials a rater is named.
     """

@@ -105,9 +105,6 @@ def fit_strengths(
             does not count.
         prior: wins added to either side of each pair, above 0.
 
-    Shape:
-        `[..., S, S] -> [..., S]`
-
     Raises:
         UsageError: the prior is not above 0, or a count is negative or not finite.
 

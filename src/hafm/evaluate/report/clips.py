@@ -46,8 +46,6 @@ class Take:
 
     Args:
         about: lines below the title.
-        name: for screen readers.
-        picture: address of its picture.
         sounds: a label for screen readers and an address, by `voice`, or by `mix` and `alone`.
     """
 
@@ -65,7 +63,6 @@ class PlayedClip:
     Args:
         about: where in the song, and how much of it is sung.
         times: marks below the pictures.
-        takes: the vocal first.
         measures: of this clip; None where nothing was measured.
     """
 

@@ -7,9 +7,9 @@ Conventions: the control of random pairing is the system named `random`. A measu
 its name.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from types import MappingProxyType
 
 from hafm.evaluate.run.results import ApaRow, FadRow, Figure, MeasureRow, On, Results, SystemRow
 
@@ -17,42 +17,40 @@ __all__ = ["ARM_TITLES", "KIND_TITLES", "ON_TITLES", "RANDOM", "Lookup", "measur
 
 RANDOM = "random"
 
-KIND_TITLES = MappingProxyType(
-    {"ceiling": "Ceilings", "model": "Model", "baseline": "Baselines", "control": "Controls"}
-)
+KIND_TITLES: Mapping[str, str] = {
+    "ceiling": "Ceilings",
+    "model": "Model",
+    "baseline": "Baselines",
+    "control": "Controls",
+}
 """Headings of groups of rows, in their order."""
 
-ARM_TITLES = MappingProxyType({"isolated": "isolated vocals", "separated": "separated vocals"})
+ARM_TITLES: Mapping[str, str] = {"isolated": "isolated vocals", "separated": "separated vocals"}
+ON_TITLES: Mapping[On, str] = {"stem": "accompaniment alone", "mix": "with the vocal"}
 
-ON_TITLES: MappingProxyType[On, str] = MappingProxyType(
-    {"stem": "accompaniment alone", "mix": "with the vocal"}
-)
-
-_MEASURE_TITLES = MappingProxyType(
-    {
-        "key_truth": "Key against the score",
-        "key_vocal": "Key against the vocal",
-        "chord_tones": "Chord tones",
-        "chroma_vocal": "Chroma against the vocal",
-        "chroma_instrumental": "Chroma against the true backing",
-        "beat_truth": "Beats against the score",
-        "beat_closeness": "Beat closeness",
-        "beat_instrumental": "Beats against the true backing",
-        "beat_vocal": "Beats against the vocal",
-        "onset_correlation": "Onset correlation",
-        "onset_lag": "Onset lag",
-        "loudness_balance": "Loudness balance",
-        "dead_air": "Dead air",
-        "pulse_clarity": "Pulse clarity",
-        "pulse_shuffled": "Pulse clarity, hits in random order",
-        "sheet_beat": "Beats against its lead sheet",
-        "sheet_downbeat": "Downbeats against its lead sheet",
-        "sheet_drift": "Drift from its lead sheet",
-        "sheet_chords": "Chord tones of its lead sheet",
-        "sheet_bass": "Bass of its lead sheet",
-        "sheet_key": "Key against its lead sheet",
-    }
-)
+_MEASURE_TITLES = {
+    "key_truth": "Key against the score",
+    "key_vocal": "Key against the vocal",
+    "chord_tones": "Chord tones",
+    "chroma_vocal": "Chroma against the vocal",
+    "chroma_instrumental": "Chroma against the true backing",
+    "beat_truth": "Beats against the score",
+    "beat_closeness": "Beat closeness",
+    "beat_instrumental": "Beats against the true backing",
+    "beat_vocal": "Beats against the vocal",
+    "onset_correlation": "Onset correlation",
+    "onset_lag": "Onset lag",
+    "loudness_balance": "Loudness balance",
+    "dead_air": "Dead air",
+    "pulse_clarity": "Pulse clarity",
+    "pulse_shuffled": "Pulse clarity, hits in random order",
+    "sheet_beat": "Beats against its lead sheet",
+    "sheet_downbeat": "Downbeats against its lead sheet",
+    "sheet_drift": "Drift from its lead sheet",
+    "sheet_chords": "Chord tones of its lead sheet",
+    "sheet_bass": "Bass of its lead sheet",
+    "sheet_key": "Key against its lead sheet",
+}
 
 
 def measure_title(name: str) -> str:

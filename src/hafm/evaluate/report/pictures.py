@@ -46,7 +46,6 @@ def picture(waveform: Float[Tensor, " T"], sample_rate: int, *, colour: tuple[in
 
     Args:
         waveform: at the level that it is heard at, a second or more, at 8000 samples per second or more.
-        colour: red, green and blue of what is loudest.
 
     >>> picture(torch.zeros(8000), 8000, colour=(29, 78, 216))[1:4]
     b'PNG'

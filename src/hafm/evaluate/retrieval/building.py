@@ -87,7 +87,6 @@ def build_index(
     """Describes the instrumentals of a split.
 
     Args:
-        source: the collection.
         folder: of the index; made if missing. One that holds an index of another collection or split is
             refused.
         split: whose tracks are taken. Songs of others are never in the index.

@@ -73,7 +73,6 @@ class VocalProfile:
     """What retrieval knows of a vocal.
 
     Args:
-        chroma: as in `Descriptors`.
         onsets: strength in each hundredth of a second.
         pulses: the strongest ones, the first the strongest; empty without a pulse.
     """
@@ -160,11 +159,7 @@ def pack(known: Sequence[Descriptors]) -> dict[str, NDArray[np.generic]]:
 
 
 def unpack(arrays: Mapping[str, NDArray[np.generic]]) -> list[Descriptors]:
-    """What `pack` packed.
-
-    Raises:
-        KeyError, ValueError: these arrays are something else.
-    """
+    """What `pack` packed; KeyError or ValueError where these arrays are something else."""
     ends = arrays["chroma_ends"].tolist()
     chroma = torch.from_numpy(arrays["chroma"].astype(np.float32))
     if chroma.shape[1:] != (12,) or (ends[-1] if ends else 0) != len(chroma):

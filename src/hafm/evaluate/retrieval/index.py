@@ -144,14 +144,7 @@ class RetrievalIndex:
         file = _FILE.read(_IndexFile, text, where=where)
         try:
             descriptors = unpack(load(_verified(Path(folder), file.descriptors)))
-            return cls(
-                source=file.source,
-                split=file.split,
-                entries=file.entries,
-                descriptors=tuple(descriptors),
-                left_out=file.left_out,
-                elsewhere=file.elsewhere,
-            )
+            return cls(**{**vars(file), "descriptors": tuple(descriptors)})
         except (KeyError, TypeError, ValueError, AssertionError, SafetensorError) as error:
             raise _FILE.refused(where, f"{type(error).__name__}: {error}") from error
 

@@ -38,7 +38,6 @@ class Loop:
     Args:
         start_seconds: its first stroke.
         end_seconds: where it goes back to `start_seconds`; after that.
-        whole_seconds: duration of the instrumental.
         beat_seconds: from stroke to stroke; None without a pulse.
     """
 

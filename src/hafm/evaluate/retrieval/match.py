@@ -31,7 +31,6 @@ the place in the candidate, in its own time, on which the vocal's first sample f
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -54,17 +53,15 @@ __all__ = ["WEIGHTS", "Match", "MatchSettings", "explain", "rank_candidates"]
 
 Floats = NDArray[np.float64]
 
-WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {
-        "key": 0.3,
-        "chroma": 1.0,
-        "tempo": 0.2,
-        "beat": 0.1,
-        "transposition": -0.1,
-        "speed": -0.1,
-        "seams": -0.02,
-    }
-)
+WEIGHTS: Mapping[str, float] = {
+    "key": 0.3,
+    "chroma": 1.0,
+    "tempo": 0.2,
+    "beat": 0.1,
+    "transposition": -0.1,
+    "speed": -0.1,
+    "seams": -0.02,
+}
 """What each term of a score counts."""
 
 _SOUNDS = 0.3  # length of a chroma that counts as holding notes, as in `hafm.evaluate.fit.chroma`
@@ -74,7 +71,7 @@ _UNIT_SPEED = math.log2(1.25)
 
 @dataclass(frozen=True, kw_only=True)
 class MatchSettings:
-    """What may be done to a candidate, and how many are examined closely.
+    """What may be done to a candidate, and how many are examined; UsageError where a value is out of range.
 
     Args:
         most_semitones: up or down, 0 to 12.
@@ -82,9 +79,6 @@ class MatchSettings:
         fastest: greatest speed, 1 or more and below 2. Limits a factor of 2 apart would let one pulse be
             followed in two ways.
         shortlist: candidates that are laid under the vocal, 1 or more.
-
-    Raises:
-        UsageError: a value is out of range.
     """
 
     most_semitones: int = 6

@@ -50,7 +50,6 @@ class Pulse:
     """A steady pulse.
 
     Args:
-        period_seconds: from one stroke to the next.
         phase_seconds: of the first stroke, from 0 to below the period.
         strength: about 1.8 at a frequency without one; noise reaches 4.5 at its best frequency.
     """

@@ -67,8 +67,6 @@ class Retrieved:
 
     Args:
         waveform: exactly as long as the vocal, at its rate, within full scale.
-        rank: 0 for the best song.
-        entry: whose instrumental it is.
         match, why: how it was made to fit; and the same in a line for people.
     """
 

@@ -22,15 +22,7 @@ from hafm.data.collection.track import Source, Split, Track
 from hafm.data.preparing.scan import SplitRule, scan
 from hafm.errors import UsageError
 
-__all__ = [
-    "LeftOut",
-    "Listing",
-    "WantedTrack",
-    "first_reasons",
-    "hash_instrumental",
-    "list_tracks",
-    "read_instrumental",
-]
+__all__ = ["LeftOut", "WantedTrack", "first_reasons", "hash_instrumental", "list_tracks", "read_instrumental"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +63,6 @@ def list_tracks(
         split: the one that the index is made of; of songs whose split the source does not state, as in
             `hafm prepare`.
         limit: look at this many tracks; None for all. Copies among the rest are not seen then.
-        on_progress: called with the number of instrumentals hashed, and the number of all.
 
     Raises:
         UsageError: the source is not what it should be, or it holds mixes, which have no instrumental.

@@ -49,7 +49,6 @@ def transform(
     """Transposes by `semitones`, and makes it `speed` times as fast.
 
     Args:
-        waveform: finite samples, one or more.
         semitones: above 0 upwards.
         speed: above 0; above 1 makes it shorter.
         num_samples: N, to which the end is cut or padded with zeros.

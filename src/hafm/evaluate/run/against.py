@@ -45,13 +45,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All changes.
-
-    Args:
-        same_clips: whether songs could be paired.
-        changes: in the order of the tables.
-        notes: what cannot be compared, and why.
-    """
+    """All changes, in the order of the tables, and notes of what cannot be compared."""
 
     same_clips: bool
     changes: tuple[Change, ...]

@@ -53,7 +53,6 @@ class Settings:
 
     Args:
         seed: of half-samples, subsets and pairings.
-        best_of: numbers of takes for which there is a row.
         draws: half-samples behind an interval of a distance, 20 or more.
     """
 
@@ -221,12 +220,7 @@ def _few_songs(count: int) -> tuple[str, ...]:
 
 
 def _rehearse(run: RunFolder, embeddings: Sequence[Embedding]) -> None:
-    """Refuses, before anything is played, clips that an embedding cannot hear, or too few of them.
-
-    Raises:
-        AudioContentError: the shortest clip is too short.
-        UsageError: nothing has a distance, since there are fewer than two embeddings in all.
-    """
+    """Refuses, before anything is played, clips that an embedding cannot hear, or too few of them."""
     manifest = run.manifest
     shortest = torch.zeros(min(clip.num_samples for clip in manifest.clips))
     for embedding in embeddings:

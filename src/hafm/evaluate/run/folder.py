@@ -44,7 +44,6 @@ __all__ = [
     "REPORT_FILE",
     "RESULTS_FILE",
     "TABLE_FILE",
-    "VOCAL",
     "RunFolder",
     "SoundKey",
     "takes_of",
@@ -192,9 +191,6 @@ class RunFolder:
 
     def claim(self, system: str, identity: Mapping[str, Any]) -> None:
         """Notes what a system is, or finds that it is still the same.
-
-        Args:
-            identity: JSON values that decide what it makes.
 
         Raises:
             UsageError: the sounds in the folder were made by something else.

@@ -75,10 +75,8 @@ class SystemRow:
 
     Args:
         name: `truth`, `codec`, `model`, `model-best-of-4`, `retrieval`, `random`, `silence`, `noise`, ...
-        title: for people.
         kind: `ceiling`, `model`, `baseline` or `control`.
         note: what a reader must know, such as which measures its takes were chosen by.
-        identity: what made it.
     """
 
     name: str
@@ -94,10 +92,7 @@ class FadRow:
 
     Args:
         embedding: its name; distances of different embeddings are different quantities.
-        on: stems or mixes.
-        fad: with its interval.
         infinity: extrapolated to an endless set; None where that is not known.
-        points: embeddings behind it.
         per_song: each song's own distance to the whole reference, by song.
     """
 
@@ -116,9 +111,7 @@ class ApaRow:
     """Accompaniment prompt adherence, 0 (as random pairs) to 1 (as true pairs).
 
     Args:
-        apa: with its interval.
         informative: whether true and shuffled pairs are distinguishable at all with this embedding.
-        why: the reason.
     """
 
     arm: str
@@ -139,7 +132,6 @@ class MeasureRow:
             None where higher is neither better nor worse, or a control is missing.
         p: of that test (paired permutation, two-sided).
         effect: paired d.
-        why: the verdict in words.
     """
 
     name: str
@@ -157,7 +149,6 @@ class FitRow:
     """The mean of a measure over the songs of an arm.
 
     Args:
-        figure: mean of the songs' means, with its interval.
         songs, clips: behind it; clips without a value are left out.
     """
 
@@ -179,7 +170,6 @@ class ClipRow:
         heard: arm that it was made for, or `both`.
         source: the system under whose name the sound lies (`model` for `model-best-of-4`).
         why: how the take was chosen, where it was.
-        measures: by name.
     """
 
     arm: str
@@ -198,11 +188,9 @@ class WorthRow:
     """What the vocal is worth to a stage: its loss on true tokens, with the right vocal and with another's.
 
     Args:
-        stage: `semantic` or `coarse`.
         right, wrong: nats per token.
         difference: wrong less right; above 0 where the vocal is used.
         p: paired permutation over songs.
-        clips: behind it.
     """
 
     stage: str
@@ -219,12 +207,7 @@ class Results:
 
     Args:
         made_with: versions, bundle, seed, settings and levels; JSON values.
-        manifest_fingerprint: of the clips.
         arms: `isolated`, and `separated` where there is a separator.
-        systems: rows of every table, in order.
-        measures: columns of the fit table, in order.
-        fad, apa, fit, clips, worth: see the rows.
-        notes: what a reader must know.
     """
 
     made_with: Mapping[str, Any]

@@ -18,8 +18,7 @@ In: names, as they are given on a command line, and what the systems need. Out: 
 The true instrumental is always there, and needs no system.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Unpack
 
@@ -100,6 +99,7 @@ def open_systems(
         UsageError: a name is unknown, or a system lacks what it needs.
         HafmError: as opening an index or an analyser raises.
     """
+    from hafm.evaluate.retrieval.retrieve import Retriever
     from hafm.evaluate.run.folder import true_sound
     from hafm.evaluate.systems import references
     from hafm.evaluate.systems.model import Model, sheets_of
@@ -112,49 +112,39 @@ def open_systems(
             raise UsageError(f"the system {name!r} needs a bundle; give one, or leave {name!r} out")
         return accompanist
 
-    def codec() -> "System":
-        return references.CodecCeiling(codec=bundle().bundle.load_codec(), device=bundle().device)
+    def opened(name: str) -> "System":
+        if name == "codec":
+            return references.CodecCeiling(codec=bundle().bundle.load_codec(), device=bundle().device)
+        if name == "model" or name in GUIDED:
+            guide = name.removeprefix("model-")
+            return Model(
+                name=name,
+                title=_TITLES[name],
+                sheets=sheets_of(guide, run, bundle, seed) if name in GUIDED else None,
+                guide=guide,
+                accompanist=bundle(),
+                takes=takes,
+                seed=seed,
+                batch_rows=batch_rows,
+                skip_fine=skip_fine,
+                **chosen,
+            )
+        if name in ARRANGED:
+            guide = "given" if name == "arrangement-given" else "estimated"
+            sheets = sheets_of(guide, run, bundle, seed)
+            return references.Arranged(name=name, title=_TITLES[name], sheets=sheets, guide=guide, seed=seed)
+        if name == "retrieval":
+            if index is None:
+                raise UsageError(
+                    "retrieval needs an index of training songs; make one with hafm retrieve-index"
+                )
+            return references.Retrieval(retriever=Retriever.open(index))
+        if name == "random":
+            return references.RandomPairing(
+                clips=run.manifest.clips,
+                instrumental=lambda clip: run.sound(true_sound(clip.id)),
+                seed=seed,
+            )
+        return references.Noise(seed=seed) if name == "noise" else references.Silence()
 
-    def model(name: str) -> "System":
-        guide = name.removeprefix("model-")
-        return Model(
-            name=name,
-            title=_TITLES[name],
-            sheets=sheets_of(guide, run, bundle, seed) if name in GUIDED else None,
-            guide=guide,
-            accompanist=bundle(),
-            takes=takes,
-            seed=seed,
-            batch_rows=batch_rows,
-            skip_fine=skip_fine,
-            **chosen,
-        )
-
-    def arrangement(name: str) -> "System":
-        guide = "given" if name == "arrangement-given" else "estimated"
-        sheets = sheets_of(guide, run, bundle, seed)
-        return references.Arranged(name=name, title=_TITLES[name], sheets=sheets, guide=guide, seed=seed)
-
-    def retrieval() -> "System":
-        from hafm.evaluate.retrieval.retrieve import Retriever
-
-        if index is None:
-            raise UsageError("retrieval needs an index of training songs; make one with hafm retrieve-index")
-        return references.Retrieval(retriever=Retriever.open(index))
-
-    def random() -> "System":
-        clips = run.manifest.clips
-        return references.RandomPairing(
-            clips=clips, instrumental=lambda clip: run.sound(true_sound(clip.id)), seed=seed
-        )
-
-    opened: dict[str, Callable[[], System]] = {
-        "codec": codec,
-        **{name: partial(model, name) for name in ("model", *GUIDED)},
-        **{name: partial(arrangement, name) for name in ARRANGED},
-        "retrieval": retrieval,
-        "random": random,
-        "noise": lambda: references.Noise(seed=seed),
-        "silence": references.Silence,
-    }
-    return [opened[name]() for name in wanted]
+    return [opened(name) for name in wanted]

@@ -40,7 +40,6 @@ class ClipSound:
 
     Args:
         vocal: as the system gets it.
-        instrumental: the true one.
         sheet: the true lead sheet, where the collection has it.
     """
 
@@ -55,8 +54,6 @@ class System(Protocol):
     """Makes accompaniments.
 
     Attributes:
-        name: in file names and tables.
-        title: for people.
         kind: see the table of this module.
         uses_vocal: whether the vocal decides its sounds.
         takes: how many it makes of a clip.

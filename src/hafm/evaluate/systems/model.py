@@ -39,10 +39,7 @@ class Model:
     """Generates.
 
     Args:
-        accompanist: the bundle, on its device.
-        takes: of each clip, 1 or more.
         batch_rows: clips times takes that go through a stage together, at most, but one clip at least.
-        skip_fine: stop after the coarse stage.
         sheets: the lead sheet of a clip, as long as that; None for what the bundle does by itself.
         guide: whose lead sheets these are, for the identity.
         chosen: how tokens are drawn, see `hafm.generate.sampling`.

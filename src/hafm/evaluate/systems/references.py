@@ -87,7 +87,6 @@ class Arranged(ClipByClip):
 
     Args:
         sheets: the lead sheet of a clip, as long as that.
-        guide: whose lead sheets these are, for the identity.
     """
 
     kind: Kind = "baseline"
