@@ -30,8 +30,7 @@ __all__ = ["exchange_groups", "exchange_partners"]
 def exchange_partners(count: int, *, seed: int) -> tuple[int, ...]:
     """Donors of songs that exchange their accompaniments, two and two: for each song the number of another.
 
-    Args:
-        count: of songs, 2 or more. Of an odd number, three songs pass theirs round.
+    Of an odd number, three songs pass theirs round.
 
     Raises:
         UsageError: fewer than two songs.

@@ -85,10 +85,7 @@ class FadInterval:
 
 
 def fad(reference: Songs, candidate: Songs) -> float:
-    """The distance of two sets of songs, all embeddings of a set taken together.
-
-    Args:
-        reference, candidate: an array for each song, `[n, D]`. Neither order nor grouping matters.
+    """The distance of two sets of songs, all embeddings of a set taken together, in whatever order.
 
     Raises:
         UsageError: a set is empty, its songs do not fit together, or it has fewer than two embeddings.

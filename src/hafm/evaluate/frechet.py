@@ -40,9 +40,6 @@ class Gaussian:
 def gaussian_of(embeddings: NDArray[np.floating]) -> Gaussian:
     """Mean and covariance of embeddings.
 
-    Shape:
-        `[N, D] -> [D], [D, D]`
-
     Raises:
         UsageError: fewer than two, or one that is not finite.
 

@@ -25,15 +25,10 @@ accompaniment gets that knows nothing of the vocal. `worst` ends the middle 95 %
 those of a conditional logit that picks the own instrumental of a vocal out of eight: where it was fitted, one
 with a point more than another is e = 2.7 times as likely to be the own.
 
-Chosen by evidence, on 545 rendered songs. A measure stays if the 95 % interval of its weight leaves out 0:
-`onset_lag` and `loudness_balance` go, as they add nothing to the others, and `dead_air` does not vary. This
-prints the constants, their intervals, and how often the own instrumental of a held-out vocal comes first:
-
-    python -m benchmarks.fit_ranking --train work/pairs/train --test work/pairs/test --real REAL
-
-Takes that follow a lead sheet are ranked by how well they keep it, too (`SHEET_CRITERIA`).
-
-On real singing the order holds less often, and the points overstate the odds (docs/cli.md).
+Chosen by evidence: `benchmarks/fit_ranking.py` fits the constants to 545 rendered songs (experiments.md), and
+a measure stays if the 95 % interval of its weight leaves out 0. On real singing the order holds less often,
+and the points overstate the odds (docs/cli.md). Takes that follow a lead sheet are ranked by how well they
+keep it, too (`SHEET_CRITERIA`).
 
 Source: McFadden, "Conditional logit analysis of qualitative choice behavior" (1974); the use is ours.
 """
@@ -76,10 +71,7 @@ class Criterion:
     Args:
         measure: its name in `hafm.evaluate.fit.measures.MEASURES`.
         words: what a singer calls it.
-        worst: what lower values, and missing ones, count as.
-        best: what higher values count as.
-        mean, deviation: over other songs' instrumentals.
-        weight: points per deviation.
+        worst, best, mean, deviation, weight: see the top of this file.
     """
 
     measure: str
@@ -161,12 +153,7 @@ class RankedTake:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Takes in order.
-
-    Args:
-        takes: the best first; every take once.
-        num_windows: stretches of the vocal in which somebody sings.
-    """
+    """Takes in order, the best first, and the number of windows of the vocal in which somebody sings."""
 
     takes: tuple[RankedTake, ...]
     num_windows: int

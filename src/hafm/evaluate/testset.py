@@ -75,9 +75,7 @@ class Clip:
     """One clip.
 
     Args:
-        id: see `clip_id`.
         song: tracks of one song share it; a clip is never paired at random with its own song.
-        num_samples: at the protocol's rate.
         activity: share in which the isolated voice is heard.
         sha256: of the isolated vocal and the instrumental, by name.
         truth: whether the collection knows key, chords and beats of it.

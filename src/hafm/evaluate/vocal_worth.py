@@ -53,8 +53,6 @@ class AlignedClip:
 
     Args:
         song: the vocal of a song is never a wrong one for its other clips.
-        vocal: finite samples, mono, one or more.
-        instrumental: as many, on the same clock.
     """
 
     id: str
@@ -119,17 +117,13 @@ def vocal_worth(
     Args:
         clips: of two songs or more, of any lengths.
         wrong: wrong vocals per clip, 1 or more; fewer where there are fewer.
-        seed: of the vocals' noise.
 
     Raises:
         UsageError: ids that are not unique, too few songs, or a clip longer than all of other songs.
     """
     heard = wrong_clips([(clip.id, clip.song, len(clip.vocal)) for clip in clips], count=wrong)
     parts, sigma = open_parts(bundle.folder).to(device), bundle.config.vocal_noise_sigma
-    tokens = [
-        _tokenise(parts, clip, sample_rate=sample_rate, sigma=sigma, seed=seed, device=device)
-        for clip in clips
-    ]
+    tokens = [_tokenise(parts, clip, sample_rate, sigma=sigma, seed=seed, device=device) for clip in clips]
     found: list[StageWorth] = []
     for name in _STAGES:
         model = bundle.load_stage(name, device=device)
@@ -199,16 +193,10 @@ def stretches(spec: StageSpec, target_frames: int) -> tuple[tuple[Fraction, ...]
 
 
 def _tokenise(
-    parts: TokenParts,
-    clip: AlignedClip,
-    *,
-    sample_rate: int,
-    sigma: float,
-    seed: int,
-    device: torch.device | str,
+    parts: TokenParts, clip: AlignedClip, rate: int, *, sigma: float, seed: int, device: torch.device | str
 ) -> dict[str, Tensor]:
     """The clip's ids by the names of `hafm.stages.spec`, `[1, K, F]`, on the device."""
-    stems = RatedStems(vocal=clip.vocal, instrumental=clip.instrumental, sample_rate=sample_rate)
+    stems = RatedStems(vocal=clip.vocal, instrumental=clip.instrumental, sample_rate=rate)
     heard = {
         "vocal": stems.vocal_view(
             parts.vocal_features.sample_rate,

@@ -50,10 +50,7 @@ _WAYS = "there are builtin, " + ", ".join(f"{kind}:{place}" for kind, (place, _)
 
 
 def open_embedding(name: str, *, device: torch.device | str = "cpu") -> Embedding:
-    """The embedding of that name.
-
-    Args:
-        device: `cpu`, `cuda`, `cuda:N` or `mps`; the built-in embedding is always on the CPU.
+    """The embedding of that name, on a device; the built-in one is always on the CPU.
 
     Raises:
         UsageError: the name is unknown, lacks its weights, or they cannot be used.

@@ -40,11 +40,7 @@ class Embedding(Protocol):
     dim: int
 
     def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
-        """The points of one sound.
-
-        Raises:
-            AudioContentError: too short for one point, or not finite.
-        """
+        """The points of one sound; AudioContentError where it is too short for one, or not finite."""
         ...
 
     def fingerprint(self) -> str:
@@ -85,10 +81,7 @@ class WindowedEmbedding(abc.ABC):
 def embed_sound(
     embedding: Embedding, waveform: Float[Tensor, " T"], *, sample_rate: int
 ) -> Float32[np.ndarray, "N D"]:
-    """The points of one sound, at whatever rate it comes.
-
-    Raises:
-        AudioContentError: too short for one point, or not finite.
+    """The points of one sound, at whatever rate it comes; errors as of `Embedding.embed`.
 
     >>> from hafm.evaluate.embeddings.builtin import MelModulation
     >>> embed_sound(MelModulation(), torch.zeros(4 * 8000), sample_rate=8000).shape

@@ -78,9 +78,7 @@ _TAKE = "take one without fusion, such as laion/larger_clap_music or laion/clap-
 class ClapEmbedding(WindowedEmbedding):
     """CLAP as an `Embedding`: a unit vector for each 5 s of sound.
 
-    Args:
-        model: the audio tower with its projection; it is put into evaluation mode.
-        label: which weights they are; part of the name.
+    The model is the audio tower with its projection; it is put into evaluation mode.
 
     Raises:
         UsageError: a model with fusion, or a front end that does not hear whole windows.
@@ -137,7 +135,6 @@ def load_clap(
     Args:
         source: a folder with `config.json`, `preprocessor_config.json` and `model.safetensors` of a
             `ClapModel`, or a hub id such as laion/larger_clap_music with a revision.
-        revision: of a hub id, a commit of 40 hex digits.
 
     Raises:
         UsageError: neither a folder nor a pinned hub id, a file is missing, or it does not hold CLAP.

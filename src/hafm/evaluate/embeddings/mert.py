@@ -4,17 +4,9 @@ In:  a mono waveform `[T]` at the model's own rate, 24 kHz for v1. Out: `[N, D]`
 point for each whole 5 s, without overlap.
 
 MERT is published with code of its own, which is never run here. Its weights go into transformers' HuBERT,
-which is the same network where the configuration says so:
-
-    field                  MERT's code                                       here
-    feature_extractor_cqt  constant-Q features beside the convolutions'      refused where true
-    deepnorm               residuals are scaled up                           refused where true
-    attention_relax        a shift of the attention's logits, which softmax  ignored
-                           takes back; only the deepnorm encoder reads it
-    sample_rate            24 000 (v1), 16 000 (v0): 75 or 50 frames per       taken from the file
-                           second of 320 samples
-    do_stable_layer_norm   HuBERT's own variants, as feat_extract_norm and   HuBERT's
-                           the convolutions are
+which is the same network but for two fields, which are refused where they are true (`_FOREIGN`).
+`attention_relax` is ignored: it shifts the attention's logits, which softmax takes back, and only the encoder
+of deepnorm reads it. The sample rate, 24 000 (v1) or 16 000 (v0), is taken from the file.
 
 The tensors have HuBERT's names; the two of the positional convolution's weight norm were renamed by torch
 since, `weight_g` and `weight_v` to `parametrizations.weight.original0` and `original1`. All of them are taken
@@ -102,7 +94,6 @@ class MertEmbedding(WindowedEmbedding):
     Args:
         model: its weights as a HuBERT; it is cut after `layer`, put into evaluation mode and frozen.
         normalise: whether each window is brought to mean 0 and variance 1 first.
-        label: which weights they are; part of the name.
         layer: 1 to the number of layers; None for the last.
 
     Raises:
@@ -170,7 +161,6 @@ def load_mert(
     Args:
         source: a folder with `config.json`, `preprocessor_config.json`, and `model.safetensors` or
             `pytorch_model.bin`; or a hub id such as m-a-p/MERT-v1-95M with a revision.
-        revision: of a hub id, a commit of 40 hex digits.
         layer: 1 to the number of layers; None for the last.
 
     Raises:
@@ -211,7 +201,6 @@ def hubert_config(values: Mapping[str, Any], *, what: str) -> "HubertConfig":
 
     Args:
         values: what MERT's `config.json` holds. A field that it lacks has HuBERT's default, which is MERT's.
-        what: what messages call the model.
 
     Raises:
         UsageError: a field asks for what HuBERT does not have, or has a value that it cannot take.

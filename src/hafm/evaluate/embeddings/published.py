@@ -50,7 +50,6 @@ def find_published(
 
     Args:
         source: a folder without a revision, or owner/name with one.
-        revision: a commit, 40 hex digits.
         weights: names that the file of tensors may have; the first that is there is taken.
 
     Raises:

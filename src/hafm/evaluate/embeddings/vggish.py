@@ -85,11 +85,7 @@ _GET = "give vggish-10086976.pth of torchvggish, or a safetensors file of the sa
 
 @dataclass(frozen=True, kw_only=True)
 class VGGishConfig:
-    """Widths of the layers; the defaults are the published ones, and tests use smaller ones.
-
-    Raises:
-        UsageError: not six convolutions, or a width below 1.
-    """
+    """Widths of the layers, by default the published ones; UsageError where one is missing, or below 1."""
 
     channels: tuple[int, ...] = (64, 128, 256, 256, 512, 512)
     hidden: int = 4096
@@ -138,11 +134,7 @@ class VGGish(nn.Module):
 
 
 class VGGishEmbedding:
-    """VGGish as an `Embedding`: 128 numbers for each 0.96 s of sound.
-
-    Args:
-        relu: whether a ReLU follows the embedding, see the top of this file.
-    """
+    """VGGish as an `Embedding`: 128 numbers for each 0.96 s of sound, behind a ReLU if asked for."""
 
     sample_rate = SAMPLE_RATE
 
@@ -157,14 +149,7 @@ class VGGishEmbedding:
 
     @torch.inference_mode()
     def embed(self, waveform: Float[Tensor, " T"]) -> Float32[np.ndarray, "N D"]:
-        """Embeddings of a sound at 16 kHz, one for each whole 0.96 s.
-
-        Shape:
-            `[T] -> [N, 128]`, N = `vggish_frontend.num_patches(T)`
-
-        Raises:
-            AudioContentError: shorter than 0.975 s, or not finite.
-        """
+        """Points of a sound at 16 kHz, one per patch; AudioContentError under 0.975 s, or not finite."""
         patches = log_mel_patches(waveform.to(self._device))
         rows = torch.cat([self._network(batch) for batch in patches.split(_BATCH_PATCHES)])
         points: Float32[np.ndarray, "N D"] = (rows.clamp_min(0.0) if self._relu else rows).cpu().numpy()
@@ -181,11 +166,7 @@ class VGGishEmbedding:
 def load_vggish(
     path: str | os.PathLike[str], *, relu: bool = False, device: torch.device | str = "cpu"
 ) -> VGGishEmbedding:
-    """VGGish with the weights of a local file.
-
-    Args:
-        path: a `.safetensors` file, or a torch state dict under any other ending.
-        relu: whether a ReLU follows the embedding, see the top of this file.
+    """VGGish with the weights of a local file, which `read_tensors` reads.
 
     Raises:
         UsageError: there is no such file, it cannot be read, or it does not hold VGGish.
@@ -201,9 +182,7 @@ def load_vggish(
 def vggish_of_weights(weights: Mapping[str, Tensor], *, config: VGGishConfig, name: str) -> VGGish:
     """A network with given weights.
 
-    Args:
-        weights: by torchvggish's names or by ours. The tensors are used as they are where they are float32.
-        config: the widths that they should have.
+    They have torchvggish's names or ours, and are used as they are where they are float32.
 
     Raises:
         UsageError: a tensor is missing, left over, of another shape, no float, or not finite.

@@ -75,13 +75,9 @@ def num_patches(num_samples: int) -> int:
 
 
 def log_mel_patches(waveform: Float[Tensor, " T"]) -> Float32[Tensor, "P 96 64"]:
-    """Log-mel patches of a sound.
+    """Log-mel patches of a sound at 16 kHz, of 15 600 samples (0.975 s) or more.
 
-    Args:
-        waveform: at 16 kHz, at least 15 600 samples (0.975 s).
-
-    Shape:
-        `[T] -> [P, 96, 64]`, P = `num_patches(T)`
+    Shape: `[T] -> [P, 96, 64]`, P = `num_patches(T)`
 
     >>> patches = log_mel_patches(torch.zeros(160_000))
     >>> patches.shape, round(float(patches.max()), 4)  # silence is ln 0.01

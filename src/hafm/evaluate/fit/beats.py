@@ -128,11 +128,8 @@ def beat_strength(
 ) -> float | None:
     """How much stronger than elsewhere the vocal's onsets are on the beats, in standard deviations.
 
-    0 is what beats at random give. For vocals without known beats.
-
-    Returns:
-        Mean of the vocal's onset strength (its highest within 30 ms) at the beats, less its mean everywhere,
-        over its deviation; None where there are no beats or no onsets.
+    A beat has the highest strength within 30 ms of it. 0 is what beats at random give; None where there are
+    no beats or no onsets.
     """
     strength = _strength(vocal, sample_rate)
     if not beats_seconds or not strength.any():
@@ -251,10 +248,7 @@ def _chain(strength: Floats, period: float) -> list[int]:
     while frame >= 0:
         frames.append(frame)
         frame = int(link[frame])
-    return _without_faint_ends(frames[::-1], strength)
-
-
-def _without_faint_ends(frames: list[int], strength: Floats) -> list[int]:
+    frames.reverse()
     played = strength[frames] >= _FAINT * np.sqrt(np.square(strength[frames]).mean())
     kept = np.flatnonzero(played)
     return frames[kept[0] : kept[-1] + 1] if len(kept) else []

@@ -41,14 +41,7 @@ _SOUNDS = 0.3  # length of a chroma (at most 1) that counts as holding notes
 
 @dataclass(frozen=True, kw_only=True)
 class Chord:
-    """A chord of the score.
-
-    Args:
-        pitch_classes: its tones, C = 0; none where no chord sounds.
-
-    Raises:
-        UsageError: it ends before it begins, or a pitch class is not 0 to 11.
-    """
+    """A chord of the score, and its tones (0 is C), none where no chord sounds; UsageError out of range."""
 
     start_seconds: float
     end_seconds: float
@@ -84,11 +77,7 @@ def chroma_frames(
     window_seconds: float = _WINDOW_SECONDS,
     frames_per_second: int = _FRAMES_PER_SECOND,
 ) -> Float[Tensor, "1 F 12"]:
-    """Salience of each pitch class, C first, before any averaging and contrast.
-
-    Args:
-        low_note, high_note: MIDI numbers of the lowest and the highest fundamental.
-    """
+    """Salience of each pitch class, C first, before averaging and contrast; low and high are fundamentals."""
     filters = semitone_filters(
         size=window_samples(window_seconds, sample_rate),
         sample_rate=sample_rate,
@@ -133,11 +122,7 @@ def chord_tone_share(
 
 
 def tone_share(chroma: Float[Tensor, "F 12"], chords: Sequence[Chord]) -> float | None:
-    """Mean over time of the share of a chroma that lies on the tones of the chord.
-
-    Args:
-        chroma: ten frames per second, of length up to 1.
-    """
+    """See `chord_tone_share`; the chroma has ten frames per second, of length up to 1."""
     seconds = (torch.arange(len(chroma)) + 0.5) / _FRAMES_PER_SECOND
     tones = torch.zeros_like(chroma)
     for chord in chords:

@@ -47,10 +47,7 @@ def sings(vocal: Float[Tensor, " T"], sample_rate: int) -> Bool[Tensor, " F"]:
 
 
 def activity_share(active: Bool[Tensor, " F"], *, start_seconds: float, seconds: float) -> float:
-    """Share of a stretch in which the voice is heard.
-
-    Args:
-        start_seconds, seconds: the stretch; the frames that begin in it count.
+    """Share of a stretch in which the voice is heard; the frames that begin in the stretch count.
 
     >>> import torch
     >>> activity_share(torch.tensor([True, True, False, False]), start_seconds=0.1, seconds=0.2)

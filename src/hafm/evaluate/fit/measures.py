@@ -272,10 +272,7 @@ MEASURES = MappingProxyType({entry.name: entry for entry in _ALL})
 
 
 def measure(example: Example, names: Iterable[str] | None = None) -> dict[str, float | None]:
-    """The example's value for each measure.
-
-    Args:
-        names: of the measures wanted, in the order wanted; None for all.
+    """The example's value for each measure, or for those of some names, in their order.
 
     Raises:
         UsageError: a name that is not in `MEASURES`; or a score of beats without mir_eval.

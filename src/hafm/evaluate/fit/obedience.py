@@ -30,13 +30,7 @@ from hafm.guide.chord import parse_note
 from hafm.guide.lead_sheet import KeyChange, LeadSheet, MeterChange
 from hafm.tokens.chroma import contrast
 
-__all__ = [
-    "sheet_bass_share",
-    "sheet_beats",
-    "sheet_chord_share",
-    "sheet_downbeat_f",
-    "sheet_key_agreement",
-]
+__all__ = ["sheet_bass_share", "sheet_beats", "sheet_chord_share", "sheet_downbeat_f", "sheet_key_agreement"]
 
 _FRAMES_PER_SECOND = 20
 _BASS_LOW_NOTE, _BASS_HIGH_NOTE = 28, 52

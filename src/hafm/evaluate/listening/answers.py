@@ -35,7 +35,6 @@ class Answer:
         choice: the side that fits better, or `same`.
         seconds: that the trial was before the rater.
         plays, heard_seconds: how often and how long each side was played, by `a` and `b`.
-        at: when it was given.
     """
 
     trial: str
@@ -73,11 +72,7 @@ class Answers:
 
     @classmethod
     def from_json(cls, text: str, *, design: Design, where: str) -> Self:
-        """Answers of a design's kit from what the page saved, which messages call `where`.
-
-        Raises:
-            UsageError: they are not answers, or of another kit, to unknown trials, or to one trial twice.
-        """
+        """Answers of a design's kit from what the page saved; UsageError where they are anything else."""
         file = _FILE.read(_AnswersFile, text, where=where)
         if file.kit != design.kit:
             raise UsageError(

@@ -64,7 +64,6 @@ class Trial:
     """One question.
 
     Args:
-        a, b: the systems on the two sides.
         repeats: id of the main trial that a repeat repeats, else None.
     """
 
@@ -93,7 +92,6 @@ class Design:
         run: fingerprint of the evaluation whose sounds are heard.
         arm: whose sounds: made for isolated or for separated vocals.
         systems: those that are compared, two or more.
-        trials: in the order in which they are heard.
         listen_seconds: how long either side must be heard, if it lasts as long, before an answer counts.
     """
 
@@ -116,15 +114,8 @@ class Design:
     def to_json(self) -> str:
         """What `from_json` reads."""
         values = asdict(self)
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "kit": self.kit,
-                **{name: value for name, value in values.items() if name != "trials"},
-                "trials": {trial.pop("id"): trial for trial in values["trials"]},
-            },
-            indent=1,
-        )
+        trials = {trial.pop("id"): trial for trial in values.pop("trials")}
+        return json.dumps({"format": FORMAT, "kit": self.kit, **values, "trials": trials}, indent=1)
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
@@ -149,14 +140,7 @@ _FILE = JsonFile(
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long a listening test is; UsageError where a value is out of range.
-
-    Args:
-        trials: main trials, 1 or more.
-        catch: catch trials, 0 or more.
-        repeats: main trials that are heard again, 0 or more.
-        listen_seconds: see `Design`; 0 or more.
-    """
+    """How many trials of each kind a listening test has; UsageError where a value is out of range."""
 
     trials: int = 24
     catch: int = 4

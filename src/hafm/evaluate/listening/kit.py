@@ -69,11 +69,7 @@ class ListeningRun:
         self._rows = {(row.arm, row.system, row.clip): row for row in self.results.clips}
 
     def design(self, plan: Plan, *, arm: str | None = None, systems: Sequence[str] = ()) -> Design:
-        """Work out a test.
-
-        Args:
-            arm: whose sounds; None for the run's first.
-            systems: what to compare; none for the default.
+        """Work out a test, of the run's first arm and of `DEFAULT_SYSTEMS` unless others are asked for.
 
         Raises:
             UsageError: the run has no such arm or system, or too few clips.

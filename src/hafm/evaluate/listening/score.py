@@ -85,7 +85,6 @@ class RaterScore:
 
     Args:
         name: the one given, or `rater 2` by the order of the files.
-        answered: trials of all kinds.
         catch, caught: catch trials answered, and those in which the truth was chosen.
         repeats, consistent: repeats whose first was answered too, and those with the same answer both times.
         side_a: share of side A among main answers that choose a side.

@@ -74,11 +74,7 @@ class PlayedClip:
 
 
 def choose_clips(clips: Sequence[Clip], count: int) -> list[Clip]:
-    """The clips to play: spread over songs first, then over a song's clips where there are more than songs.
-
-    Raises:
-        UsageError: a count below 0.
-    """
+    """The clips to play: spread over songs first, then over a song's; UsageError for a count below 0."""
     if count < 0:
         raise UsageError(f"{count} clips cannot be played in a report; give 0 or more")
     songs = list(of_song(clips).values())

@@ -42,10 +42,7 @@ _HASH_CHARACTERS = 16
 def write_report(
     run: RunFolder, results: Results, *, clips: int = 8, on_progress: OnProgress | None = None
 ) -> Path:
-    """Writes `RUN/report.html`, and returns where it is.
-
-    Args:
-        clips: how many clips to play on the page, 0 for none. Each takes about 1.3 MB with twelve systems.
+    """Writes `RUN/report.html`, and returns where it is. A clip takes about 1.3 MB with twelve systems.
 
     Raises:
         UsageError: the results are of other clips, or the number of clips is below 0.

@@ -42,10 +42,7 @@ _TOP_DB, _SPAN_DB = -20.0, 70.0
 
 @torch.no_grad()
 def picture(waveform: Float[Tensor, " T"], sample_rate: int, *, colour: tuple[int, int, int]) -> bytes:
-    """The picture of one sound.
-
-    Args:
-        waveform: at the level that it is heard at, a second or more, at 8000 samples per second or more.
+    """The picture of one sound, at the level that it is heard at; of a second or more, at 8000 Hz or more.
 
     >>> picture(torch.zeros(8000), 8000, colour=(29, 78, 216))[1:4]
     b'PNG'

@@ -190,23 +190,14 @@ def best_of(found: Lookup, arm: str) -> Table | None:
             if any(row is not None for row in rows):
                 head = Column(title=f"FAD{DOWN}", small=f"{ON_TITLES[on]}, {embedding}")
                 columns.append((head, _cells([None if row is None else row.fad for row in rows])))
-    return Table(
-        caption=f"Best of several takes, {ARM_TITLES.get(arm, arm)}",
-        corner="Takes",
-        columns=tuple(head for head, _ in columns),
-        rows=tuple(
-            Row(
-                title=plural(takes[system.name], "take"),
-                small=system.title,
-                cells=tuple(cells[index] for _, cells in columns),
-            )
-            for index, system in enumerate(systems)
-        ),
-        notes=(
-            "The measures used to pick a take improve by construction; judge by the other columns.",
-            *_notes_on(systems),
-        ),
+    advice = "The measures used to pick a take improve by construction; judge by the other columns."
+    notes = (advice, *_notes_on(systems))
+    table = _by_system(f"Best of several takes, {ARM_TITLES.get(arm, arm)}", systems, columns, notes=notes)
+    renamed = (
+        replace(row, title=plural(takes[system.name], "take"), small=system.title, group="")
+        for system, row in zip(systems, table.rows, strict=True)
     )
+    return replace(table, corner="Takes", rows=tuple(renamed))
 
 
 def _takes(found: Lookup) -> dict[str, int]:

@@ -62,8 +62,9 @@ def _against_chance(found: Lookup, arm: str, model: SystemRow) -> list[str]:
         better = side if measure.higher_is_better else -side
         sides[better].append(f"{measure_title(measure.name).lower()} ({both})")
     verdicts = {1: "is better than", 0: "is not distinguishable from", -1: "is worse than"}
+    subject = _article(model.title)
     return [
-        f"{_subject(model.title)} {verdict} random pairing by {listed(sides[side])}."
+        f"{subject[:1].upper()}{subject[1:]} {verdict} random pairing by {listed(sides[side])}."
         for side, verdict in verdicts.items()
         if sides[side]
     ]
@@ -138,11 +139,6 @@ def _article(title: str) -> str:
     """
     inside = _inside(title)
     return title if inside == title else f"the {inside}"
-
-
-def _subject(title: str) -> str:
-    article = _article(title)
-    return article[:1].upper() + article[1:]
 
 
 def _inside(title: str) -> str:

@@ -48,44 +48,39 @@ _SHARPNESS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Descriptors:
-    """What an index knows of an instrumental.
-
-    Args:
-        chroma: what sounds in each tenth of a second, C first, each of length 0 to 1.
-        pulse: the strongest, with the period and the phase of the beat; None without a beat.
-        level_dbfs: active RMS (`hafm.tokens.level`); -120 for silence.
-    """
+class _Sound:
+    """How long it lasts, and what sounds in each tenth of a second, C first, each of length 0 to 1."""
 
     chroma: Float[Tensor, "F 12"]
-    pulse: Pulse | None
-    level_dbfs: float
     seconds: float
 
     @property
     def profile(self) -> Float[Tensor, "12"]:
         """How much of every pitch class sounds, C first, summing to 1; 0 where nothing does."""
-        return _profile(self.chroma)
+        mean = self.chroma.sqrt().mean(dim=0)
+        total = mean.sum()
+        return mean / total if total > 0 else mean
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VocalProfile:
-    """What retrieval knows of a vocal.
+class Descriptors(_Sound):
+    """What an index knows of an instrumental.
 
     Args:
-        onsets: strength in each hundredth of a second.
-        pulses: the strongest ones, the first the strongest; empty without a pulse.
+        pulse: the strongest, with the period and the phase of the beat; None without a beat.
+        level_dbfs: active RMS (`hafm.tokens.level`); -120 for silence.
     """
 
-    chroma: Float[Tensor, "F 12"]
+    pulse: Pulse | None
+    level_dbfs: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VocalProfile(_Sound):
+    """What retrieval knows of a vocal: pulses, the strongest first, and onsets, 100 frames per second."""
+
     onsets: Float[Tensor, " F100"]
     pulses: tuple[Pulse, ...]
-    seconds: float
-
-    @property
-    def profile(self) -> Float[Tensor, "12"]:
-        """As in `Descriptors`."""
-        return _profile(self.chroma)
 
 
 def describe(waveform: Float[Tensor, " T"], sample_rate: int) -> Descriptors:
@@ -175,9 +170,3 @@ def unpack(arrays: Mapping[str, NDArray[np.generic]]) -> list[Descriptors]:
         )
         for start, end, (period, phase, strength), level, seconds in columns
     ]
-
-
-def _profile(chroma: Tensor) -> Tensor:
-    mean = chroma.sqrt().mean(dim=0)
-    total = mean.sum()
-    return mean / total if total > 0 else mean

@@ -38,12 +38,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class IndexEntry:
-    """An instrumental.
-
-    Args:
-        parts: files that sum to it, with paths below the root of the collection.
-        sha256: what `hafm.evaluate.retrieval.tracks.hash_instrumental` gave.
-    """
+    """An instrumental: the files that sum to it, below the root of the collection, and their hash."""
 
     track_id: str
     song_id: str

@@ -48,6 +48,7 @@ from hafm.evaluate.retrieval.descriptors import (
 )
 from hafm.evaluate.retrieval.loop import Loop
 from hafm.evaluate.retrieval.pulse import pulse_at, pulse_fall
+from hafm.words import plural
 
 __all__ = ["WEIGHTS", "Match", "MatchSettings", "explain", "rank_candidates"]
 
@@ -73,12 +74,7 @@ _UNIT_SPEED = math.log2(1.25)
 class MatchSettings:
     """What may be done to a candidate, and how many are examined; UsageError where a value is out of range.
 
-    Args:
-        most_semitones: up or down, 0 to 12.
-        slowest: least speed, above 0.5 and at most 1.
-        fastest: greatest speed, 1 or more and below 2. Limits a factor of 2 apart would let one pulse be
-            followed in two ways.
-        shortlist: candidates that are laid under the vocal, 1 or more.
+    Limits of the speed that are a factor of 2 apart would let one pulse be followed in two ways.
     """
 
     most_semitones: int = 6
@@ -161,7 +157,7 @@ def explain(vocal: VocalProfile, candidate: Descriptors, match: Match) -> str:
     (sung, _), *_ = likeliest_keys(vocal.profile)
     (written, _), *_ = likeliest_keys(candidate.profile)
     heard = Key((written.tonic + match.semitones) % 12, written.mode)
-    steps = f"{abs(match.semitones)} semitone{'' if abs(match.semitones) == 1 else 's'}"
+    steps = plural(abs(match.semitones), "semitone")
     moved = f" ({written}, {steps} {'up' if match.semitones > 0 else 'down'})" if match.semitones else ""
     key = f"{heard}{moved} under {sung}"
     if candidate.pulse is None or not vocal.pulses:

@@ -47,12 +47,7 @@ _SHORTEST_BEAT_SECONDS = 0.35  # up to twice of it: each pulse has one period in
 
 @dataclass(frozen=True, kw_only=True)
 class Pulse:
-    """A steady pulse.
-
-    Args:
-        phase_seconds: of the first stroke, from 0 to below the period.
-        strength: about 1.8 at a frequency without one; noise reaches 4.5 at its best frequency.
-    """
+    """A steady pulse: its period, the phase of its first stroke (below the period), and its strength."""
 
     period_seconds: float
     phase_seconds: float

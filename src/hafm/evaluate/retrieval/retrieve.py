@@ -39,12 +39,7 @@ _LOWEST_RATE = 8000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """The songs of an index for one vocal, the best first.
-
-    Args:
-        num_samples, sample_rate: of the vocal.
-        matches: one per song; numbers are those of the index's entries.
-    """
+    """The songs of an index for a vocal, the best first; matches have the numbers of the index's entries."""
 
     vocal: VocalProfile
     num_samples: int
@@ -63,12 +58,7 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Retrieved:
-    """An accompaniment that was found.
-
-    Args:
-        waveform: exactly as long as the vocal, at its rate, within full scale.
-        match, why: how it was made to fit; and the same in a line for people.
-    """
+    """An accompaniment that was found, exactly as long as the vocal, at its rate, within full scale."""
 
     waveform: Float[Tensor, " T"]
     sample_rate: int
@@ -94,53 +84,30 @@ class Retrieved:
 
 
 class Retriever:
-    """Finds accompaniments in an index.
+    """Finds accompaniments in an index, whose collection may have moved to another root."""
 
-    Args:
-        root: the folder of its collection; None for the one that it was made of.
-        settings: what may be done to an instrumental; None for the defaults.
-    """
-
-    def __init__(
-        self,
-        index: RetrievalIndex,
-        *,
-        root: str | os.PathLike[str] | None = None,
-        settings: MatchSettings | None = None,
-    ) -> None:
+    def __init__(self, index: RetrievalIndex, *, root: str | os.PathLike[str] | None = None) -> None:
         self.index = index
         self.root = Path(index.source["root"] if root is None else root)
-        self.settings = MatchSettings() if settings is None else settings
 
     @classmethod
-    def open(
-        cls,
-        folder: str | os.PathLike[str],
-        *,
-        root: str | os.PathLike[str] | None = None,
-        settings: MatchSettings | None = None,
-    ) -> Self:
+    def open(cls, folder: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> Self:
         """Opens the index in a folder; RetrievalIndexError where it is missing or damaged."""
-        return cls(RetrievalIndex.open(folder), root=root, settings=settings)
+        return cls(RetrievalIndex.open(folder), root=root)
 
     def identity(self) -> dict[str, Any]:
         """What decides the sounds, besides the vocal; JSON values, and no paths."""
         return {
             "index": self.index.fingerprint,
             "split": self.index.split,
-            "settings": asdict(self.settings),
+            "settings": asdict(MatchSettings()),
             "weights": dict(WEIGHTS),
         }
 
     def rank(
         self, vocal: Float[Tensor, " T"], sample_rate: int, *, exclude_songs: Collection[str] = ()
     ) -> Ranking:
-        """Ranks the songs of the index.
-
-        Args:
-            vocal: finite samples, one or more.
-            sample_rate: in hertz, 8000 or more.
-            exclude_songs: ids of songs that must not be found.
+        """Ranks the songs of the index, without those whose ids are excluded.
 
         Raises:
             UsageError: the vocal cannot be listened to, or no song is left.
@@ -159,7 +126,7 @@ class Retriever:
         profile = describe_vocal(vocal, sample_rate)
         candidates = [self.index.descriptors[number] for number in numbers]
         best: dict[str, Match] = {}
-        for match in rank_candidates(profile, candidates, self.settings):
+        for match in rank_candidates(profile, candidates):
             number = numbers[match.number]
             best.setdefault(self.index.entries[number].song_id, replace(match, number=number))
         return Ranking(

@@ -119,9 +119,5 @@ def hash_instrumental(track: Track) -> str | ScanFailure:
 
 
 def read_instrumental(track: Track) -> Stems:
-    """The instrumental of a track, under the rules of training; the vocal need not be there.
-
-    Raises:
-        AudioError: a file of it is missing, or not fit for training: see `hafm.data.collection.intake`.
-    """
+    """The instrumental of a track, under the rules of training (AudioError); the vocal need not be there."""
     return read_stems(replace(track, vocal=track.instrumental), separator=None)

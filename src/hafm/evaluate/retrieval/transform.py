@@ -49,14 +49,9 @@ def transform(
     """Transposes by `semitones`, and makes it `speed` times as fast.
 
     Args:
-        semitones: above 0 upwards.
-        speed: above 0; above 1 makes it shorter.
         num_samples: N, to which the end is cut or padded with zeros.
 
     Shape: `[T] -> [N]`; N = T / speed keeps all of it.
-
-    Returns:
-        The sound at the level of `waveform`; unchanged at 0 semitones and speed 1.
 
     Raises:
         UsageError: the library is missing, or gave numbers that are not finite.

@@ -56,11 +56,7 @@ def build_test_set(
     separator: Separator | None = None,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
-    """The test set of a run: found there, or made.
-
-    Args:
-        source: where tracks come from; all must have stems.
-        separator: makes the separated arm.
+    """The test set of a run: found there, or made of tracks with stems; a separator makes the second arm.
 
     Raises:
         UsageError: the folder has clips by other rules; no track is of that split, or no clip passes.
@@ -178,7 +174,8 @@ def _write(
     if separated is not None:
         run.put(run.vocal_path("separated", id), separated[start:stop], rate)
     if sheet is not None:
-        run.put_sheet(true_sound(id), _part(sheet, seconds, stop / rate))
+        part = sheet.cropped(seconds, min(stop / rate, sheet.duration_seconds))  # it may end before its sound
+        run.put_sheet(true_sound(id), replace(part, duration_seconds=stop / rate - seconds))
     score = Path(track.vocal[0].path.removesuffix(".vocal.wav") + ".json")
     has_truth = "style" in track.known and score.is_file()  # a rendered pair: its score lies beside it
     if has_truth:
@@ -194,13 +191,6 @@ def _write(
         sha256={"vocal": _hash(vocal), "instrumental": _hash(instrumental)},
         truth=has_truth,
     )
-
-
-def _part(sheet: LeadSheet, start_seconds: float, end_seconds: float) -> LeadSheet:
-    """What a sheet says of a clip, exactly as long as that; the sheet may end a little before its sound."""
-    seconds = end_seconds - start_seconds
-    part = sheet.cropped(start_seconds, min(end_seconds, sheet.duration_seconds))
-    return replace(part, duration_seconds=seconds)
 
 
 def _stretches(num_samples: int, protocol: Protocol) -> Iterator[tuple[int, int]]:

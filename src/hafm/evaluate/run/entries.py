@@ -49,12 +49,7 @@ class Entry:
 
 
 def rows_of(systems: Sequence[System], *, best_of: Sequence[int]) -> list[SystemRow]:
-    """The rows of the tables, in order.
-
-    Args:
-        systems: in the order wanted; the truth is added in front.
-        best_of: for systems of the kind `model`: rows for the best of that many takes.
-    """
+    """The rows of the tables: the truth, the systems, and for models those of the best of several takes."""
     rows = [
         SystemRow(
             name=TRUTH,
@@ -91,12 +86,7 @@ def entries_of(
     best_of: Sequence[int],
     on_progress: OnProgress | None = None,
 ) -> list[Entry]:
-    """Every row's sound of every clip in every arm: row by row, arm by arm, in the clips' order.
-
-    Args:
-        run: with the sounds of all systems.
-        systems, best_of: as for `rows_of`.
-    """
+    """Every row's sound of every clip in every arm: row by row, arm by arm, in the clips' order."""
     manifest = run.manifest
     found: list[Entry] = []
     choices = [(system, arm) for system in systems if _counts(system, best_of) for arm in manifest.arms]

@@ -49,12 +49,7 @@ _REFERENCES: tuple[tuple[On, str], ...] = (("stem", "instrumentals"), ("mix", "m
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What decides the figures beside clips and systems.
-
-    Args:
-        seed: of half-samples, subsets and pairings.
-        draws: half-samples behind an interval of a distance, 20 or more.
-    """
+    """What decides the figures beside clips and systems; an interval of a distance has 20 draws or more."""
 
     seed: int = 0
     best_of: tuple[int, ...] = BEST_OF
@@ -78,9 +73,6 @@ def evaluate(
         systems: in the order of the tables, without the truth.
         embeddings: what distances are measured with.
         bundle: whose use of the vocal is measured; None leaves that out.
-
-    Raises:
-        HafmError: as the steps raise; what is done stays.
     """
     manifest = run.manifest
     _rehearse(run, embeddings)
@@ -146,7 +138,6 @@ def make_sounds(run: RunFolder, system: System, *, on_progress: OnProgress | Non
 
     Raises:
         UsageError: the sounds in the folder were made by something else under that name.
-        HafmError: as the system raises.
     """
     run.claim(system.name, {"kind": system.kind, **system.identity()})
     manifest = run.manifest

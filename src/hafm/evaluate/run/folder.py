@@ -63,13 +63,7 @@ BOTH_ARMS = "both"
 
 @dataclass(frozen=True, kw_only=True)
 class SoundKey:
-    """One accompaniment of a run.
-
-    Args:
-        system: who made it.
-        heard: the arm whose vocal it was made for, or `BOTH_ARMS`.
-        take: from 0.
-    """
+    """One accompaniment, made for the vocals of an arm or of `BOTH_ARMS`; takes are counted from 0."""
 
     system: str
     heard: str
@@ -190,11 +184,7 @@ class RunFolder:
     # ---- who made them
 
     def claim(self, system: str, identity: Mapping[str, Any]) -> None:
-        """Notes what a system is, or finds that it is still the same.
-
-        Raises:
-            UsageError: the sounds in the folder were made by something else.
-        """
+        """Notes what a system is; UsageError where the sounds in the folder were made by something else."""
         if system == VOCAL:
             raise UsageError(f"a system cannot be called {VOCAL!r}; give it another name")
         path = self.path / "sounds" / system / "system.json"

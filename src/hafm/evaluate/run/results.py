@@ -108,11 +108,7 @@ class FadRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ApaRow:
-    """Accompaniment prompt adherence, 0 (as random pairs) to 1 (as true pairs).
-
-    Args:
-        informative: whether true and shuffled pairs are distinguishable at all with this embedding.
-    """
+    """Accompaniment prompt adherence, 0 (as random pairs) to 1 (as true pairs), and whether these differ."""
 
     arm: str
     system: str
@@ -127,7 +123,6 @@ class MeasureRow:
     """A measure of fit, and whether it says anything on this test set.
 
     Args:
-        name, unit, higher_is_better, what: as in `hafm.evaluate.fit.measures`.
         informative: whether the true instrumental scores better than a random one, p below 0.05 over songs;
             None where higher is neither better nor worse, or a control is missing.
         p: of that test (paired permutation, two-sided).
@@ -146,11 +141,7 @@ class MeasureRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FitRow:
-    """The mean of a measure over the songs of an arm.
-
-    Args:
-        songs, clips: behind it; clips without a value are left out.
-    """
+    """The mean of a measure over the songs of an arm; clips without a value are left out."""
 
     arm: str
     system: str
@@ -203,12 +194,7 @@ class WorthRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """All results of a run.
-
-    Args:
-        made_with: versions, bundle, seed, settings and levels; JSON values.
-        arms: `isolated`, and `separated` where there is a separator.
-    """
+    """All results of a run; `made_with` has versions, bundle, seed, settings and levels."""
 
     made_with: Mapping[str, Any]
     manifest_fingerprint: str

@@ -99,13 +99,7 @@ def measure_rows(clips: Sequence[ClipRow]) -> list[MeasureRow]:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Which sound represents which row, what it scores, and how intervals are drawn.
-
-    Args:
-        entries: of all rows.
-        draws: half-samples behind an interval.
-        on_progress: called after every row of a table.
-    """
+    """Which sound represents which row, what it scores, and how intervals are drawn."""
 
     entries: Sequence[Entry]
     scorer: Scorer

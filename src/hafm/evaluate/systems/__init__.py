@@ -57,10 +57,7 @@ _TITLES = {
 
 
 def require_systems(names: Iterable[str]) -> tuple[str, ...]:
-    """The names in the order of the tables, each once.
-
-    Raises:
-        UsageError: a name is unknown, or no name is given.
+    """The names in the order of the tables, each once; UsageError where one is unknown, or none is given.
 
     >>> require_systems(["random", "model"])
     ('model', 'random')
@@ -141,9 +138,7 @@ def open_systems(
             return references.Retrieval(retriever=Retriever.open(index))
         if name == "random":
             return references.RandomPairing(
-                clips=run.manifest.clips,
-                instrumental=lambda clip: run.sound(true_sound(clip.id)),
-                seed=seed,
+                clips=run.manifest.clips, instrumental=lambda clip: run.sound(true_sound(clip.id)), seed=seed
             )
         return references.Noise(seed=seed) if name == "noise" else references.Silence()
 

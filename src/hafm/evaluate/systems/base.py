@@ -36,12 +36,7 @@ OnShare: TypeAlias = Callable[[float], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipSound:
-    """A clip with its sounds, mono, at the protocol's rate.
-
-    Args:
-        vocal: as the system gets it.
-        sheet: the true lead sheet, where the collection has it.
-    """
+    """A clip, the vocal as a system gets it, and what is true; mono, at the protocol's rate."""
 
     clip: Clip
     vocal: Float[Tensor, " T"]

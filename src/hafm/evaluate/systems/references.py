@@ -1,19 +1,7 @@
-"""What a model is measured against: a ceiling, a baseline, and controls that cannot fit.
+"""What a model is measured against: a ceiling, baselines, and controls that cannot fit.
 
-In: clips. Out: sounds of their length.
-
-* `CodecCeiling`: the true instrumental, encoded and decoded with all codebooks: what the best imaginable
-  model of a bundle would sound like. (The true instrumental itself needs no system: its sounds are written
-  with the clips, `hafm.evaluate.run.clips`.)
-* `Retrieval`: the training song that fits best, transposed and stretched (`hafm.evaluate.retrieval`): what
-  can be had without a model. A song of the clip's own name is passed over besides.
-* `Arranged`: the arrangement of the clip's lead sheet (`hafm.arrange`), Songsmith's place. Whose the
-  sheets are is in the system's name: what a bundle's analyser estimates from the vocal, or the true ones.
-* `RandomPairing`: the true instrumental of a clip of another song. Songs exchange their instrumentals two and
-  two (`hafm.evaluate.exchange`), each take in another way, so the set of sounds is that of the truth: a
-  distance between sets of stems cannot tell them apart, a measure of fit must.
-* `Noise`: pink noise (power falling by 3 dB per octave), at -18 LUFS. `Silence`: zeros. A measure that does
-  not notice these says nothing.
+In: clips. Out: sounds of their length. The true instrumental itself needs no system: its sounds are written
+with the clips (`hafm.evaluate.run.clips`).
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +32,7 @@ _RENDER_RATE = 48_000
 
 
 class CodecCeiling(ClipByClip):
-    """Encodes and decodes the true instrumental, by the codec of a bundle."""
+    """The true instrumental through a bundle's codec: what its best imaginable model would sound like."""
 
     name = "codec"
     title = "true instrumental through the codec"
@@ -62,7 +50,7 @@ class CodecCeiling(ClipByClip):
 
 
 class Retrieval(ClipByClip):
-    """Finds, transposes and stretches, over an index of training songs."""
+    """The training song that fits best, transposed and stretched: what can be had without a model."""
 
     name = "retrieval"
     title = "retrieval from the training songs"
@@ -75,6 +63,7 @@ class Retrieval(ClipByClip):
         self._identity = retriever.identity()
 
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
+        # A song of the clip's own name is passed over.
         found = self._retriever.retrieve(clip.vocal, sample_rate, exclude_songs=(clip.clip.song,))
         return [found.waveform]
 
@@ -84,9 +73,6 @@ class Arranged(ClipByClip):
 
     Clips are excerpts: the band plays from the first instant to the last, and follows the vocal's level and
     rests.
-
-    Args:
-        sheets: the lead sheet of a clip, as long as that.
     """
 
     kind: Kind = "baseline"
@@ -114,7 +100,11 @@ class Arranged(ClipByClip):
 
 
 class RandomPairing(ClipByClip):
-    """The instrumental of another song; UsageError where the test set, all `clips`, is of one song alone."""
+    """The true instrumental of a clip of another song; UsageError where all `clips` are of one song.
+
+    Songs exchange theirs two and two (`hafm.evaluate.exchange`), each take in another way. So the sounds are
+    those of the truth: a distance between sets of stems cannot tell them apart, a measure of fit must.
+    """
 
     name = "random"
     title = "another song's instrumental"
@@ -139,7 +129,7 @@ class RandomPairing(ClipByClip):
 
 
 class Noise(ClipByClip):
-    """Pink noise, of each clip its own."""
+    """Pink noise (power falls by 3 dB per octave), of each clip its own."""
 
     name = "noise"
     title = "pink noise"
