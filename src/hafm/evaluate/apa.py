@@ -214,16 +214,17 @@ def bootstrap_apa(
     low, high = _bounds(whole, halves, level)
     as_far = int((swapped >= whole.reference_shuffled * (1 - _ROUNDING)).sum())
     p = (1 + as_far) / (1 + draws)
+    chance = float(swapped.mean())
     return ApaInterval(
         apa=whole,
         low=low,
         high=high,
         level=level,
         draws=draws,
-        chance=float(swapped.mean()),
+        chance=chance,
         p=p,
         informative=p <= INFORMATIVE_P,
-        reason=_reason(whole.reference_shuffled, float(swapped.mean()), as_far=as_far, draws=draws, p=p),
+        reason=_reason(whole.reference_shuffled, chance=chance, as_far=as_far, draws=draws, p=p),
     )
 
 
@@ -272,7 +273,7 @@ def _projected(
     return reference, shuffled, candidate
 
 
-def _reason(distance: float, chance: float, *, as_far: int, draws: int, p: float) -> str:
+def _reason(distance: float, *, chance: float, as_far: int, draws: int, p: float) -> str:
     seen = (
         f"FAD(R, R') is {distance:.4g}, and {chance:.4g} by chance; {as_far} of {draws} swaps of true and "
         f"shuffled mixes are as far apart (p = {p:.3g})"

@@ -1,6 +1,6 @@
 """Which vocal is mixed with which other song's accompaniment, for measures of what belongs together.
 
-In:  a number of songs and a seed. Out: for each song its donor, whose accompaniment its vocal gets.
+In:  a number of songs (or clips) and a seed. Out: for each its donor, whose accompaniment its vocal gets.
 
 Donors are a permutation that keeps no song: all accompaniments are used, each once. True and shuffled mixes
 then hold the same sounds, and differ only in what sounds together.
@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hafm.errors import UsageError
+from hafm.evaluate.testset import Clip, of_song
 
-__all__ = ["exchange_groups", "exchange_partners"]
+__all__ = ["exchange_groups", "exchange_partners", "pairings"]
 
 
 def exchange_partners(count: int, *, seed: int) -> tuple[int, ...]:
@@ -72,3 +73,27 @@ def exchange_groups(donors: Sequence[int]) -> list[NDArray[np.integer]]:
         if ring:
             groups.append(np.array(ring))
     return groups
+
+
+def pairings(clips: Sequence[Clip], *, seed: int, takes: int) -> list[dict[str, Clip]]:
+    """For each take, the partner of every clip, by the clip's id: never of the same song.
+
+    Clip j of a song meets clip j of its partner, cyclically where that has fewer. UsageError for one song.
+
+    >>> known = {"start_seconds": 0.0, "num_samples": 1, "activity": 1.0, "sha256": {}}
+    >>> a, b, c = (Clip(id=name, track=name, song=name, **known) for name in "abc")
+    >>> [take] = pairings([a, b, c], seed=0, takes=1)
+    >>> {id: clip.id for id, clip in sorted(take.items())}
+    {'a': 'c', 'b': 'a', 'c': 'b'}
+    """
+    songs = list(of_song(clips).values())
+    if len(songs) < 2:
+        raise UsageError("a random pairing needs two songs or more; give a larger test set")
+    found = []
+    for take in range(takes):
+        partner: dict[str, Clip] = {}
+        for song, donor in zip(songs, exchange_partners(len(songs), seed=seed + take), strict=True):
+            others = songs[donor]
+            partner |= {clip.id: others[index % len(others)] for index, clip in enumerate(song)}
+        found.append(partner)
+    return found

@@ -149,7 +149,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> Self:
-        """What `to_json` gave, which messages call `where`; UsageError where it is not, or was changed."""
+        """What `to_json` gave, which messages call `where`; UsageError if it is not, or was changed."""
         values = _FILE.values(text, where=where)
         protocol = values.get("protocol")
         if isinstance(protocol, dict) and "clips_a_song" in protocol:  # the name in older manifests

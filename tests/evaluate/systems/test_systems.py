@@ -9,12 +9,13 @@ import torch
 from hafm import Accompanist
 from hafm.audio.loudness import integrated_lufs
 from hafm.errors import HafmError, UsageError
+from hafm.evaluate.exchange import pairings
 from hafm.evaluate.run.evaluate import make_sounds
 from hafm.evaluate.run.folder import RunFolder, SoundKey, true_sound
 from hafm.evaluate.systems import ARRANGED, GUIDED, SYSTEMS, open_systems
 from hafm.evaluate.systems.base import ClipSound, Guided, System
 from hafm.evaluate.systems.model import Model
-from hafm.evaluate.systems.references import CodecCeiling, Noise, RandomPairing, Silence, pairings
+from hafm.evaluate.systems.references import CodecCeiling, Noise, RandomPairing, Silence
 from hafm.evaluate.testset import Clip
 from hafm.guide.lead_sheet import KeyChange, LeadSheet
 from hafm.stages.bundle import Bundle

@@ -41,7 +41,7 @@ _SOUNDS = 0.3  # length of a chroma (at most 1) that counts as holding notes
 
 @dataclass(frozen=True, kw_only=True)
 class Chord:
-    """A chord of the score, and its tones (0 is C), none where no chord sounds; UsageError out of range."""
+    """A chord of the score and its tones (C is 0), none where no chord sounds; UsageError if impossible."""
 
     start_seconds: float
     end_seconds: float

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hafm.errors import UsageError
 from hafm.evaluate.apa import bootstrap_apa
 from hafm.evaluate.embeddings.base import Embedding
-from hafm.evaluate.exchange import exchange_partners
+from hafm.evaluate.exchange import exchange_partners, pairings
 from hafm.evaluate.fad import FadInterval, bootstrap_fad, fad, fad_infinity, per_song_fad
 from hafm.evaluate.fit.measures import MEASURES
 from hafm.evaluate.run.entries import Entry
@@ -166,26 +166,24 @@ class Summary:
 
     def apa_rows(self) -> list[ApaRow]:
         """Adherence of every row in every arm; no rows where songs are too few to tell (under eight)."""
-        clips = list(of_song(self.scorer.manifest.clips).values())
-        if len(clips) < 2 * FEWEST_SONGS:
+        clips = self.scorer.manifest.clips
+        songs = of_song(clips).values()
+        if len(songs) < 2 * FEWEST_SONGS:
             return []
-        donors = exchange_partners(len(clips), seed=self.seed)
+        [partner] = pairings(clips, seed=self.seed, takes=1)
         found = []
         for embedding, arm, row in self._jobs("adherence", self.scorer.embeddings):
             shuffled: SongPoints = [
                 np.concatenate(
-                    [
-                        self.scorer.shuffled_points(clip, clips[donor][index % len(clips[donor])], embedding)
-                        for index, clip in enumerate(song)
-                    ]
+                    [self.scorer.shuffled_points(clip, partner[clip.id], embedding) for clip in song]
                 )
-                for song, donor in zip(clips, donors, strict=True)
+                for song in songs
             ]
             interval = bootstrap_apa(
                 reference=self._song_points(embedding, "mix", arm, TRUTH),
                 shuffled=shuffled,
                 candidate=self._song_points(embedding, "mix", arm, row),
-                donors=donors,
+                donors=exchange_partners(len(songs), seed=self.seed),
                 seed=self.seed,
                 draws=self.draws,
             )

@@ -36,7 +36,7 @@ OnShare: TypeAlias = Callable[[float], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipSound:
-    """A clip, the vocal as a system gets it, and what is true; mono, at the protocol's rate."""
+    """A clip, the vocal as a system gets it, and what is true of it; mono, at the protocol's rate."""
 
     clip: Clip
     vocal: Float[Tensor, " T"]

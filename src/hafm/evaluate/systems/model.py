@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.errors import UsageError
+from hafm.evaluate.exchange import pairings
 from hafm.evaluate.run.folder import RunFolder, true_sound
 from hafm.evaluate.systems.base import ClipSound, Kind, OnShare
-from hafm.evaluate.systems.references import pairings
 from hafm.evaluate.testset import Clip
 from hafm.generate.accompany import Accompanist
 from hafm.generate.sampling import Chosen

@@ -16,15 +16,14 @@ from hafm.arrange.soundfont import SHIPPED, open_soundfont
 from hafm.audio.io import audio_from_array
 from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample import resample
-from hafm.errors import UsageError
-from hafm.evaluate.exchange import exchange_partners
+from hafm.evaluate.exchange import pairings
 from hafm.evaluate.retrieval.retrieve import Retriever
 from hafm.evaluate.systems.base import ClipByClip, ClipSound, Kind, repeated
-from hafm.evaluate.testset import Clip, of_song
+from hafm.evaluate.testset import Clip
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.tokens.base import Codec
 
-__all__ = ["Arranged", "CodecCeiling", "Noise", "RandomPairing", "Retrieval", "Silence", "pairings"]
+__all__ = ["Arranged", "CodecCeiling", "Noise", "RandomPairing", "Retrieval", "Silence"]
 
 _NOISE_LUFS = -18.0
 _NOISE_LOW_HZ = 20.0
@@ -158,28 +157,3 @@ class Silence(ClipByClip):
 
     def _takes_of(self, clip: ClipSound, sample_rate: int) -> list[Float[Tensor, " T"]]:
         return [torch.zeros(len(clip.vocal))]
-
-
-def pairings(clips: Sequence[Clip], *, seed: int, takes: int) -> list[dict[str, Clip]]:
-    """For each take, the partner of every clip, by the clip's id: never of the same song.
-
-    Clip j of a song meets clip j of its partner, cyclically where that has fewer. UsageError for one song.
-
-    >>> from hafm.evaluate.testset import Clip
-    >>> known = {"start_seconds": 0.0, "num_samples": 1, "activity": 1.0, "sha256": {}}
-    >>> a, b, c = (Clip(id=name, track=name, song=name, **known) for name in "abc")
-    >>> [take] = pairings([a, b, c], seed=0, takes=1)
-    >>> {id: clip.id for id, clip in sorted(take.items())}
-    {'a': 'c', 'b': 'a', 'c': 'b'}
-    """
-    songs = list(of_song(clips).values())
-    if len(songs) < 2:
-        raise UsageError("a random pairing needs two songs or more; give a larger test set")
-    found = []
-    for take in range(takes):
-        partner: dict[str, Clip] = {}
-        for song, donor in zip(songs, exchange_partners(len(songs), seed=seed + take), strict=True):
-            others = songs[donor]
-            partner |= {clip.id: others[index % len(others)] for index, clip in enumerate(song)}
-        found.append(partner)
-    return found
