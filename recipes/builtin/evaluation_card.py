@@ -108,7 +108,7 @@ def _below(results: Results) -> list[str]:
     lines = []
     if silent:
         lines.append(
-            "Say nothing on this test set (the truth does no better than a random pairing): "
+            "Say nothing on this test set (the truth was not shown to do better than a random pairing): "
             f"{', '.join(silent)}."
         )
     if results.worth:

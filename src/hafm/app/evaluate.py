@@ -63,7 +63,9 @@ class EvaluateOutcome:
         silent = [row.name for row in self.results.measures if row.informative is False]
         if silent:
             names = ", ".join(silent)
-            lines.append(f"say nothing here (the truth does no better than a random pairing): {names}")
+            lines.append(
+                f"say nothing here (the truth was not shown to do better than a random pairing): {names}"
+            )
         if self.comparison is not None:
             changes = self.comparison.changes
             changed = [each for each in changes if each.verdict != "no difference seen"]
@@ -314,7 +316,8 @@ class Evaluate(options.DrawingCommand):
                 ),
                 embeddings=embeddings,
                 settings=Settings(seed=self.seed, device=self.device),
-                bundle=accompanist.bundle if accompanist is not None and not self.no_worth else None,
+                bundle=None if accompanist is None else accompanist.bundle,
+                worth=not self.no_worth,
                 on_progress=shown.follow(),
             )
         if older is not None:

@@ -135,8 +135,11 @@ def test_a_measure_that_does_not_separate_says_so() -> None:
         assert found["dead_air"].informative is (true is low and other is high)  # lower is better
         assert found["loudness_balance"].informative is None
         assert found["key_truth"].informative is None
-    few = measure_rows([*rows("truth", high[:3]), *rows("random", low[:3])])
-    assert {row.informative for row in few} == {None}
+    for songs, told in ((3, None), (5, None), (6, True)):  # five cannot have a p below 0.05
+        few = measure_rows([*rows("truth", high[:songs]), *rows("random", low[:songs])])
+        found = {row.name: row for row in few}["key_vocal"]
+        assert found.informative is told
+        assert ("too few songs" in found.why) is (told is None)
 
 
 def test_a_mean_is_over_songs_and_leaves_out_what_has_no_value() -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from hafm.evaluate.fit.measures import MEASURES
 from hafm.evaluate.run.results import FadRow, Figure, FitRow, Results
-from hafm.evaluate.run.summary import by_song, figure_of, paired
+from hafm.evaluate.run.summary import FEWEST_SONGS_OF_TEST, by_song, figure_of, paired
 from hafm.evaluate.statistics import bootstrap_interval, paired_permutation_p
 
 __all__ = ["Change", "Comparison", "compare"]
@@ -101,8 +101,9 @@ def _fit(then: Results, now: Results, *, same_clips: bool) -> Iterator[Change]:
             a, b = paired(by_song(ours, row.measure), by_song(theirs, row.measure))
             if not a:
                 continue
-            differences = [x - y for x, y in zip(a, b, strict=True)]
-            test = figure_of(bootstrap_interval(differences)), paired_permutation_p(a, b)
+            if len(a) >= FEWEST_SONGS_OF_TEST:
+                differences = [x - y for x, y in zip(a, b, strict=True)]
+                test = figure_of(bootstrap_interval(differences)), paired_permutation_p(a, b)
         higher = MEASURES[row.measure].higher_is_better if row.measure in MEASURES else None
         yield _change(row, row.measure, before, row.figure, higher=higher, test=test)
 

@@ -15,7 +15,7 @@ Source: paper 4.1 (MUSDB18-test, isolated and separated vocals).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -267,6 +267,11 @@ def _require_same(
         ("separator", there.separator, separator),
     ):
         if then != now:
+            if isinstance(then, Protocol) and isinstance(now, Protocol):
+                then, now = (
+                    {name: value for name, value in asdict(each).items() if value != getattr(other, name)}
+                    for each, other in ((then, now), (now, then))
+                )
             raise UsageError(
                 f"'{run.path}' holds an evaluation with another {what} ({then}, now {now}); give another "
                 "folder with -o, or the same options"

@@ -23,6 +23,7 @@ from hafm.evaluate.ranking import CRITERIA, rank_takes
 from hafm.evaluate.run.folder import BOTH_ARMS, RunFolder, SoundKey, takes_of, true_sound
 from hafm.evaluate.run.results import SystemRow
 from hafm.evaluate.systems.base import System
+from hafm.evaluate.systems.references import RandomPairing
 from hafm.evaluate.testset import TRUTH, Arm, Clip
 from hafm.progress import OnProgress, Progress
 from hafm.version import __version__
@@ -60,11 +61,17 @@ def rows_of(systems: Sequence[System], *, best_of: Sequence[int]) -> list[System
         )
     ]
     for system in systems:
-        note = ""
+        notes = []
         if system.takes > 1 and system.kind != "model":
-            note = f"measures are means over {system.takes} pairings, distances are of the first"
+            notes.append(f"measures are means over {system.takes} pairings, distances are of the first")
+        if system.name == RandomPairing.name:
+            notes.append("alone, these are the truth's own sounds, at a distance of 0 by construction")
         own = SystemRow(
-            name=system.name, title=system.title, kind=system.kind, note=note, identity=system.identity()
+            name=system.name,
+            title=system.title,
+            kind=system.kind,
+            note="; ".join(notes),
+            identity=system.identity(),
         )
         best = [
             replace(

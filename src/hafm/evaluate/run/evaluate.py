@@ -64,6 +64,7 @@ def evaluate(
     embeddings: Sequence[Embedding],
     settings: Settings,
     bundle: Bundle | None = None,
+    worth: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Results:
     """Plays, scores and sums up.
@@ -72,7 +73,8 @@ def evaluate(
         run: with its clips, see `hafm.evaluate.run.clips.build_test_set`.
         systems: in the order of the tables, without the truth.
         embeddings: what distances are measured with.
-        bundle: whose use of the vocal is measured; None leaves that out.
+        bundle: that is judged, for the record; None where none is.
+        worth: whether its use of the vocal is measured, too.
     """
     manifest = run.manifest
     _rehearse(run, embeddings)
@@ -88,7 +90,7 @@ def evaluate(
         entries=entries, scorer=scorer, seed=settings.seed, draws=settings.draws, on_progress=on_progress
     )
     clips = summary.clip_rows()
-    worth = () if bundle is None else _worth(run, bundle, settings, on_progress)
+    rows = _worth(run, bundle, settings, on_progress) if worth and bundle is not None else ()
     results = Results(
         made_with={
             "environment": vars(Environment.here(settings.device)),
@@ -116,7 +118,7 @@ def evaluate(
         apa=tuple(summary.apa_rows()),
         fit=tuple(fit_rows(clips)),
         clips=tuple(clips),
-        worth=worth,
+        worth=rows,
         notes=_few_songs(len(manifest.songs))
         + tuple(
             f"Two halves of the true {what} are {floor:.2f} apart in {embedding.name}: with half the songs, "

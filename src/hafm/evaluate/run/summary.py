@@ -35,14 +35,25 @@ from hafm.evaluate.statistics import Interval, bootstrap_interval, paired_d, pai
 from hafm.evaluate.testset import TRUTH, of_song
 from hafm.progress import OnProgress, Progress
 
-__all__ = ["FEWEST_SONGS", "Summary", "by_song", "figure_of", "fit_rows", "measure_rows", "paired"]
+__all__ = [
+    "FEWEST_SONGS",
+    "FEWEST_SONGS_OF_TEST",
+    "Summary",
+    "by_song",
+    "figure_of",
+    "fit_rows",
+    "measure_rows",
+    "paired",
+]
 
 _RANDOM = "random"
 _P = 0.05
 _FLOOR_DRAWS = 20
 
 FEWEST_SONGS = 4
-"""Of a test of a measure, of an interval over songs, and so of a distance."""
+"""Of an interval over songs, and so of a distance."""
+FEWEST_SONGS_OF_TEST = 6
+"""Of a two-sided test by exchanging pairs, whose least p is 2 / 2^songs: five never have one below 0.05."""
 
 T = TypeVar("T")
 SongPoints = list[NDArray[np.floating]]
@@ -79,7 +90,7 @@ def measure_rows(clips: Sequence[ClipRow]) -> list[MeasureRow]:
         a, b = by_song(true, name), by_song(other, name)
         ours, theirs = paired(a, b)
         p = d = None
-        if len(ours) >= FEWEST_SONGS:
+        if len(ours) >= FEWEST_SONGS_OF_TEST:
             p, d = paired_permutation_p(ours, theirs), paired_d(ours, theirs)
         informative, why = _verdict(entry.higher_is_better, p, ours, theirs, known=bool(a))
         found.append(
@@ -254,7 +265,7 @@ def _verdict(
     if not known:
         return None, "not known of these clips"
     if p is None:
-        return None, "too few songs with a random pairing to tell"
+        return None, f"too few songs with a random pairing to tell: fewer than {FEWEST_SONGS_OF_TEST}"
     ours, theirs = float(np.mean(true)), float(np.mean(random))
     said = f"truth {ours:.2f}, another song's instrumental {theirs:.2f}, p = {p:.4f} over {len(true)} songs"
     if higher is None:
