@@ -37,7 +37,7 @@ def test_the_feed_works_ahead_but_not_too_far():
         time.sleep(0.05)
         assert made == [5, 6, 7]  # two wait, and one is in hand
         assert [feed.take(), feed.take()] == [5, 6]
-    assert "hafm-feed" not in [thread.name for thread in threading.enumerate()]
+    assert "hafm-feed_0" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_an_error_in_the_feed_is_raised_where_it_is_taken():

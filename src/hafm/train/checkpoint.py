@@ -53,6 +53,11 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]
 
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with a prefix, without it."""
+        below = (item for item in self.tensors.items() if item[0].startswith(prefix))
+        return {name.removeprefix(prefix): value for name, value in below}
+
 
 class Checkpoints:
     """The checkpoints of one run.
@@ -99,7 +104,8 @@ class Checkpoints:
         needed = len(data) + _MANIFEST_BYTES
         try:
             building.mkdir(parents=True)
-            self._require_room(needed)
+            if shutil.disk_usage(self.folder).free < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             _write(building / _STATE, data)
             digest = hashlib.sha256(data).hexdigest()
             del data
@@ -110,18 +116,19 @@ class Checkpoints:
                 "format": _FORMAT,
                 "step": checkpoint.step,
                 "state": state,
-                "facts": dict(checkpoint.facts),
+                "facts": {**checkpoint.facts},
             }
             _write(building / _MANIFEST, _render(facts))
             _flush(building)
-            _replace(building, target)
+            if target.exists():  # the same step saved once more
+                _discard(target)
+            os.replace(building, target)
             _flush(self.folder)
         except OSError as error:
             with contextlib.suppress(OSError):
                 shutil.rmtree(building)
             raise self._explained(error, needed) from error
-        # What is there of later steps was found damaged, or training would go on from there: it counts for
-        # nothing.
+        # What is there of later steps was found damaged, or training would go on from there.
         older = [step for step in self.steps() if step <= checkpoint.step]
         for step in older[:-_KEEP]:
             if step != best:
@@ -129,11 +136,7 @@ class Checkpoints:
         return target
 
     def load(self, step: int) -> Checkpoint:
-        """The checkpoint of a step, verified.
-
-        Raises:
-            CheckpointDamaged: it is not what was written.
-        """
+        """The checkpoint of a step, verified; raises `CheckpointDamaged` if it is not what was written."""
         path = self.path(step)
         try:
             raw = (path / _MANIFEST).read_bytes()
@@ -182,39 +185,29 @@ class Checkpoints:
         for path in self.folder.glob(".*") if self.folder.is_dir() else ():
             shutil.rmtree(path, ignore_errors=True)
 
-    def _require_room(self, needed: int) -> None:
-        if shutil.disk_usage(self.folder).free < needed:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     def _explained(self, error: OSError, needed: int) -> OutputError:
-        kept = ", ".join(str(step) for step in self.steps()) or "none yet"
+        what = f"cannot write a checkpoint to '{self.folder}': {error.strerror or error}; put that right"
         if error.errno == errno.EFBIG:
-            return OutputError(
+            what = (
                 f"cannot write a checkpoint to '{self.folder}': {needed / 1e6:.1f} MB are needed, more than "
-                f"this process may write to one file (ulimit -f); raise that limit and run the same command "
-                f"again (intact checkpoints: {kept})"
+                "this process may write to one file (ulimit -f); raise that limit"
             )
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
             with contextlib.suppress(OSError):
                 free = shutil.disk_usage(self.folder).free
-                return OutputError(
+                what = (
                     f"no room for a checkpoint in '{self.folder}': {needed / 1e6:.1f} MB are needed and "
-                    f"{free / 1e6:.1f} MB are free; make room and run the same command again (intact "
-                    f"checkpoints: {kept})"
+                    f"{free / 1e6:.1f} MB are free; make room"
                 )
-        return OutputError(
-            f"cannot write a checkpoint to '{self.folder}': {error.strerror or error}; put that right and "
-            f"run the same command again (intact checkpoints: {kept})"
-        )
+        kept = ", ".join(str(step) for step in self.steps()) or "none yet"
+        return OutputError(f"{what} and run the same command again (intact checkpoints: {kept})")
 
 
 def _render(facts: Mapping[str, Any]) -> bytes:
     """The one way to write a manifest; its own hash is put in."""
-    body = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
-    own = hashlib.sha256(body.encode()).hexdigest()
-    return (
-        json.dumps({**facts, "own_sha256": own}, sort_keys=True, indent=1, allow_nan=False) + "\n"
-    ).encode()
+    render = json.JSONEncoder(sort_keys=True, indent=1, allow_nan=False).encode
+    own = hashlib.sha256(render(facts).encode()).hexdigest()
+    return f"{render({**facts, 'own_sha256': own})}\n".encode()
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -222,13 +215,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _replace(building: Path, target: Path) -> None:
-    """`building` takes the name of `target`, which may exist: the same step saved once more."""
-    if target.exists():
-        _discard(target)
-    os.replace(building, target)
 
 
 def _discard(path: Path) -> None:

@@ -8,17 +8,16 @@ In: a function from a step's number to its batch. Out: the batches, step by step
 A batch is a pure function of its step, so what was made ahead and never taken is no loss.
 """
 
-import queue
-import threading
+import itertools
 import time
+from collections import deque
 from collections.abc import Callable
-from types import TracebackType
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, Self, TypeVar
 
 __all__ = ["Feed"]
 
 T = TypeVar("T")
-_LOOK_SECONDS = 0.1  # how soon a full queue notices that it was closed
 
 
 class Feed(Generic[T]):
@@ -38,20 +37,18 @@ class Feed(Generic[T]):
         self.waited_seconds = 0.0
         """Time that `take` has waited in all."""
         self._make = make
-        self._first = first
-        self._ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="hafm-feed", daemon=True)
+        self._steps = itertools.count(first)
+        self._ahead = ahead
+        self._waiting: deque[Future[T]] = deque()
+        self._thread = ThreadPoolExecutor(1, "hafm-feed")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for _ in range(self._ahead + 1):  # the last is in hand while the others wait
+            self._make_another()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closed.set()
-        self._thread.join()
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
     def take(self) -> T:
         """The next batch.
@@ -60,26 +57,10 @@ class Feed(Generic[T]):
             Exception: whatever making it raised.
         """
         began = time.perf_counter()
-        batch, error = self._ready.get()
+        batch = self._waiting.popleft().result()
         self.waited_seconds += time.perf_counter() - began
-        if error is not None:
-            raise error
-        return batch  # type: ignore[return-value]
+        self._make_another()
+        return batch
 
-    def _work(self) -> None:
-        step = self._first
-        while not self._closed.is_set():
-            made: tuple[T | None, BaseException | None]
-            try:
-                made = self._make(step), None
-            except BaseException as error:
-                made = None, error
-            while not self._closed.is_set():
-                try:
-                    self._ready.put(made, timeout=_LOOK_SECONDS)
-                    break
-                except queue.Full:
-                    continue
-            if made[1] is not None:
-                return
-            step += 1
+    def _make_another(self) -> None:
+        self._waiting.append(self._thread.submit(self._make, next(self._steps)))

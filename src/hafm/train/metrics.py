@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from hafm.errors import UsageError
@@ -36,7 +35,6 @@ class Metrics:
     Args:
         run: folder of the run; exists.
         step: where the run goes on; later lines are taken out.
-        tensorboard: write TensorBoard's files as well.
 
     Raises:
         UsageError: TensorBoard is wanted and not installed.
@@ -62,9 +60,7 @@ class Metrics:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if self._board is not None:
             self._board.close()
@@ -143,11 +139,9 @@ class StepReport:
     waiting_share: float
 
     def metrics(self, *, loss: float, epoch: float) -> dict[str, Any]:
-        """A line of `metrics.jsonl`.
+        """A line of `metrics.jsonl`, with the mean loss since the line before, and the passes over the data.
 
-        Args:
-            loss: mean since the line before; also written in hexadecimal, which shows every bit.
-            epoch: passes over the data so far.
+        The loss is also written in hexadecimal, which shows every bit.
         """
         return {
             "step": self.position.step,

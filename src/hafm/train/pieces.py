@@ -11,8 +11,9 @@ mean over the batch, however it was divided. Dropouts, and which codebook of a c
 are drawn for the whole batch and divided like the clips.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -34,8 +35,6 @@ class Piece:
     """Some clips of a batch.
 
     Args:
-        target: of the stage.
-        conditions: one per source.
         guide: of a guided stage, what was lost taken out already.
         drop: clips without the conditions of the sources (paper 3.5).
         hide: target steps whose tokens are hidden; None hides none.
@@ -60,40 +59,22 @@ class Piece:
 
     def first(self, clips: int) -> "Piece":
         """The first clips alone, weighing the same each."""
-        return replace(
-            self,
-            target=self.target[:clips],
-            conditions=tuple(ids[:clips] for ids in self.conditions),
-            guide=None if self.guide is None else self.guide[:clips],
-            drop=self.drop[:clips],
-            hide=None if self.hide is None else self.hide[:clips],
-            codebook=None if self.codebook is None else self.codebook[:clips],
-            share=self.share * min(1.0, clips / len(self.target)),
-        )
+        share = self.share * min(1.0, clips / len(self.target))
+        return replace(self._changed(lambda tensor: tensor[:clips]), share=share)
 
     def pin(self) -> "Piece":
         """The same in memory from which a GPU can copy by itself."""
-        return replace(
-            self,
-            target=self.target.pin_memory(),
-            conditions=tuple(ids.pin_memory() for ids in self.conditions),
-            guide=None if self.guide is None else self.guide.pin_memory(),
-            drop=self.drop.pin_memory(),
-            hide=None if self.hide is None else self.hide.pin_memory(),
-            codebook=None if self.codebook is None else self.codebook.pin_memory(),
-        )
+        return self._changed(lambda tensor: tensor.pin_memory())
 
     def to(self, device: torch.device) -> "Piece":
         """The same on a device."""
-        return replace(
-            self,
-            target=self.target.to(device, non_blocking=True),
-            conditions=tuple(ids.to(device, non_blocking=True) for ids in self.conditions),
-            guide=None if self.guide is None else self.guide.to(device, non_blocking=True),
-            drop=self.drop.to(device, non_blocking=True),
-            hide=None if self.hide is None else self.hide.to(device, non_blocking=True),
-            codebook=None if self.codebook is None else self.codebook.to(device, non_blocking=True),
-        )
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Piece":
+        tensors: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors, conditions=tuple(map(change, self.conditions)))
 
 
 def pieces_of_step(crops: Crops, recipe: Recipe, *, step: int, ranks: Ranks) -> tuple[Piece, ...]:
@@ -114,9 +95,8 @@ def pieces_of_step(crops: Crops, recipe: Recipe, *, step: int, ranks: Ranks) -> 
         )
         count = rows.stop - rows.start
         target, conditions, guide = crops.take(step * recipe.batch + rows.start, count)
-        for stream, ids in zip(
-            (*recipe.spec.sources, recipe.spec.target), (*conditions, target), strict=True
-        ):
+        streams = (*recipe.spec.sources, recipe.spec.target)
+        for stream, ids in zip(streams, (*conditions, target), strict=True):
             _require_classes(stream, ids)
         pieces.append(
             Piece(
@@ -152,11 +132,7 @@ def rows_of_piece(batch: int, *, piece: int, pieces: int, rank: int, world: int)
 
 
 def require_enough_clips(recipe: Recipe, ranks: Ranks) -> None:
-    """Refuses a batch that leaves a rank without a clip.
-
-    Raises:
-        UsageError: it does.
-    """
+    """Refuses a batch that leaves a rank without a clip, by a `UsageError`."""
     if recipe.batch < recipe.accumulation * ranks.world:
         raise UsageError(
             f"a batch of {recipe.batch} clips cannot be shared by {ranks.world} ranks in "

@@ -85,11 +85,10 @@ def load_trained(run: Path, *, newest: bool = False) -> TrainedStage:
     if last is None:
         raise UsageError(f"'{run}' holds no checkpoint; name the folder that hafm train --run was given")
     best = last if newest else _best(checkpoints, last)
-    weights = _below(best, "ema.") or _below(best, "model.")
     position = best.facts["position"]
     return TrainedStage(
         recipe=Recipe.from_dict(best.facts["run"]["recipe"]),
-        weights=weights,
+        weights=best.below("ema.") or best.below("model."),
         step=best.step,
         updates=position["updates"],
         held_out_loss=position["best_loss"],
@@ -106,14 +105,6 @@ def _best(checkpoints: Checkpoints, last: Checkpoint) -> Checkpoint:
         return checkpoints.load(step)
     except CheckpointDamaged:
         return last
-
-
-def _below(checkpoint: Checkpoint, prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint.tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 DATA_FOLDER = "data"

@@ -106,15 +106,7 @@ class Position:
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Everything that training changes.
-
-    Args:
-        model: the stage, unwrapped.
-        optimizers: of its parameters.
-        scaler: of float16; None otherwise.
-        ema: None without an average.
-        position: how far.
-    """
+    """Everything that training changes: of the model, unwrapped; the scaler is that of float16."""
 
     model: StageModel
     optimizers: list[torch.optim.Optimizer]
@@ -151,25 +143,24 @@ class TrainState:
         Raises:
             UsageError: something is missing or too much.
         """
-        facts, tensors = checkpoint.facts, dict(checkpoint.tensors)
+        facts = checkpoint.facts
         try:
             # In place: whoever watches the run holds the same object.
             _fill(self.position.skips, facts["position"]["skips"])
             _fill(self.position, {**facts["position"], "skips": self.position.skips})
             scaler, ema_updates = facts["scaler"], facts["ema_updates"]
-            self._require_complete(tensors)
-            self.model.load_state_dict(_below(tensors, "model."))
+            self._require_complete(checkpoint.tensors)
+            self.model.load_state_dict(checkpoint.below("model."))
             for number, optimizer in enumerate(self.optimizers):
-                _load_optimizer(optimizer, _below(tensors, f"optimizer.{number}."))
+                _load_optimizer(optimizer, checkpoint.below(f"optimizer.{number}."))
             if (scaler is None) != (self.scaler is None) or (ema_updates is None) != (self.ema is None):
                 raise KeyError("the gradient scaling or the moving average")
             if self.scaler is not None:
                 self.scaler.load_state_dict(scaler)
             if self.ema is not None:
-                self.ema.load(_below(tensors, "ema."), updates=ema_updates)
-            rngs = _below(tensors, "rng.")
-            if str(ranks.rank) in rngs:
-                restore_rng(rngs[str(ranks.rank)], ranks.device)
+                self.ema.load(checkpoint.below("ema."), updates=ema_updates)
+            if (rng := checkpoint.tensors.get(f"rng.{ranks.rank}")) is not None:
+                restore_rng(rng, ranks.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"the checkpoint after step {checkpoint.step} does not fit this run ({error}); it was made "
@@ -249,10 +240,6 @@ def _fill(target: Position | Skips, values: Mapping[str, Any]) -> None:
         setattr(target, name, value)
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -264,9 +251,6 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
 
 
 # ---- random states
-
-
-_PYTHON, _NUMPY, _TORCH, _CUDA = "python", "numpy", "torch", "cuda"
 
 
 def capture_rng(device: torch.device) -> UInt8[Tensor, " N"]:
@@ -281,12 +265,12 @@ def capture_rng(device: torch.device) -> UInt8[Tensor, " N"]:
     """
     name, keys, position, has_gauss, gauss = np.random.get_state()
     states = {
-        _PYTHON: _text(random.getstate()),
-        _NUMPY: _text([name, np.asarray(keys).tolist(), position, has_gauss, gauss]),
-        _TORCH: torch.get_rng_state(),
+        "python": _text(random.getstate()),
+        "numpy": _text([name, np.asarray(keys).tolist(), position, has_gauss, gauss]),
+        "torch": torch.get_rng_state(),
     }
     if device.type == "cuda":
-        states[_CUDA] = torch.cuda.get_rng_state(device)
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return torch.frombuffer(bytearray(save(states)), dtype=torch.uint8)
 
 
@@ -298,10 +282,10 @@ def restore_rng(data: UInt8[Tensor, " N"], device: torch.device) -> None:
     """
     try:
         states = load(data.numpy().tobytes())
-        version, internal, gauss_next = json.loads(states[_PYTHON].numpy().tobytes())
-        name, keys, position, has_gauss, gauss = json.loads(states[_NUMPY].numpy().tobytes())
-        torch_state = states[_TORCH]
-        cuda_state = states[_CUDA] if device.type == "cuda" else None
+        version, internal, gauss_next = json.loads(states["python"].numpy().tobytes())
+        name, keys, position, has_gauss, gauss = json.loads(states["numpy"].numpy().tobytes())
+        torch_state = states["torch"]
+        cuda_state = states["cuda"] if device.type == "cuda" else None
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"these bytes hold no random states: {error}") from error
     random.setstate((version, tuple(internal), gauss_next))

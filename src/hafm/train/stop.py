@@ -17,14 +17,12 @@ which the loop knows a flag.
 import signal
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 __all__ = ["StopFlag"]
 
-_IMPATIENT_SECONDS = (
-    1.0  # torchrun sends on what the terminal has sent to its ranks already: that is no second
-)
+_IMPATIENT_SECONDS = 1.0  # torchrun sends on what the terminal sent to its ranks already: that is no second
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 _IGNORABLE = ("SIGHUP", "SIGQUIT")
 
@@ -52,9 +50,7 @@ class StopFlag:
             self._before = {number: signal.signal(number, self._set) for number in _signals()}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._before:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
@@ -69,8 +65,4 @@ class StopFlag:
 
 def _signals() -> list[signal.Signals]:
     known = [getattr(signal, name) for name in (*_SIGNALS, *_IGNORABLE) if hasattr(signal, name)]
-    return [
-        number
-        for number in known
-        if number.name not in _IGNORABLE or signal.getsignal(number) is not signal.SIG_IGN
-    ]
+    return [each for each in known if each.name not in _IGNORABLE or signal.getsignal(each) != signal.SIG_IGN]

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from hafm.data.crops import Crops, Pairs
-from hafm.errors import CheckpointDamaged, HafmError, NonFinite, Stopped
+from hafm.errors import HafmError, NonFinite, Stopped
 from hafm.files import write_json
 from hafm.model.training_attention import choose_attention
 from hafm.stages.stage_model import StageModel
@@ -154,7 +154,7 @@ class Trainer:
         self.listener.begins(self.recipe, position)
         with contextlib.ExitStack() as stack:
             metrics = None
-            if self._writes:
+            if self.ranks.is_first:
                 metrics = stack.enter_context(Metrics(self.run, step=first, tensorboard=self.tensorboard))
             feed = stack.enter_context(Feed(self.pieces, first=first))
             stop = stack.enter_context(StopFlag())
@@ -179,17 +179,11 @@ class Trainer:
                     self._stop(update.stop)
         self._conclude({"outcome": "finished", "exit_code": 0})
 
-    @property
-    def _writes(self) -> bool:
-        return self.ranks.is_first
-
     def begin(self) -> None:
-        """Goes on from the newest valid checkpoint, or writes the first.
-
-        Raises:
-            UsageError, CheckpointDamaged, OutputError: as for `fit`.
-        """
-        found = self.checkpoints.load_newest(self._damaged)
+        """Goes on from the newest valid checkpoint, or writes the first; raises what `fit` does."""
+        found = self.checkpoints.load_newest(
+            lambda error: self.listener.note(f"{error}; trying the one before")
+        )
         # One that this rank cannot read and another can would divide them.
         step = -1 if found is None else found.step
         if self.ranks.max(step) != step or -self.ranks.max(-step) != step:
@@ -198,23 +192,18 @@ class Trainer:
             )
         seed_rng(self.recipe.seed, self.ranks.rank)
         if found is not None:
-            differing = require_same_run(
-                found.facts["run"], self.identity, allow=self.allow, where=str(self.run)
-            )
-            for line in differing:
+            saved = found.facts["run"]
+            for line in require_same_run(saved, self.identity, allow=self.allow, where=str(self.run)):
                 self.listener.note(f"going on with another {line}")
             self.state.restore(found, self.ranks)
             self._saved_step = found.step
         with self.ranks.first_alone(f"write to '{self.run}'"):
-            if self._writes:
+            if self.ranks.is_first:
                 self.run.mkdir(parents=True, exist_ok=True)
                 (self.run / OUTCOME_FILE).unlink(missing_ok=True)
                 write_json(self.run / RECIPE_FILE, asdict(self.identity))
         if found is None:
             self.save()  # so that a full disk or a wrong folder is noticed now, and not in an hour
-
-    def _damaged(self, error: CheckpointDamaged) -> None:
-        self.listener.note(f"{error}; trying the one before")
 
     def pieces(self, step: int) -> tuple[Piece, ...]:
         """What this rank takes in a step."""
@@ -222,12 +211,7 @@ class Trainer:
         return tuple(piece.pin() for piece in pieces) if self.ranks.device.type == "cuda" else pieces
 
     def step(self, pieces: tuple[Piece, ...], rate_share: float, *, stop: int = 0) -> Update:
-        """Takes one step.
-
-        Args:
-            pieces: of this rank.
-            rate_share: of the peak rate.
-            stop: signal that this rank was sent; 0 if none was.
+        """Takes one step; `stop` is the signal that this rank was sent, 0 if none was.
 
         Raises:
             NonFinite: going on is no use.
@@ -293,11 +277,8 @@ class Trainer:
         position, recipe = self.state.position, self.recipe
         last = position.updates == recipe.steps
         best = False
-        if (
-            update.finite
-            and self.held_out is not None
-            and (last or position.updates % recipe.evaluate_every == 0)
-        ):
+        evaluates = last or position.updates % recipe.evaluate_every == 0
+        if update.finite and self.held_out is not None and evaluates:
             scores = self.evaluate()
             best = scores.mean_right < (math.inf if position.best_loss is None else position.best_loss)
             if best:
@@ -324,27 +305,22 @@ class Trainer:
             )
 
     def _exported_weights(self) -> AbstractContextManager[None]:
-        """A block in which the model has the moving average, if there is one."""
         ema = self.state.ema
         return contextlib.nullcontext() if ema is None else ema.in_place_of(self.state.model)
 
     def _sample(self) -> None:
-        if self.sampler is not None and self._writes:
+        if self.sampler is not None and self.ranks.is_first:
             with self._exported_weights():
                 self.sampler(self.state.model, self.state.position)
 
     def save(self) -> None:
-        """Writes a checkpoint, unless this step has one. All ranks call this.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Writes a checkpoint, unless this step has one. All ranks call this."""
         position = self.state.position
         if self._saved_step == position.step:
             return
         checkpoint = self.state.capture(self.identity, self.ranks)
         with self.ranks.first_alone("save a checkpoint"):
-            if self._writes:
+            if self.ranks.is_first:
                 self.listener.saved(self.checkpoints.save(checkpoint, best=position.best_step))
         self._saved_step = position.step
 
@@ -359,11 +335,7 @@ class Trainer:
 
     def _conclude(self, outcome: dict[str, object]) -> None:
         with self.ranks.first_alone(f"write to '{self.run}'"):
-            if self._writes:
-                position = self.state.position
-                reached = {
-                    "step": position.step,
-                    "updates": position.updates,
-                    "best_loss": position.best_loss,
-                }
+            if self.ranks.is_first:
+                position = asdict(self.state.position)
+                reached = {name: position[name] for name in ("step", "updates", "best_loss")}
                 write_json(self.run / OUTCOME_FILE, {**outcome, **reached})

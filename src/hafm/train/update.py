@@ -105,8 +105,6 @@ def accumulate(
 
     Args:
         model: of `shared_by`.
-        pieces: of this rank.
-        attention: see `hafm.model.training_attention`.
 
     Returns:
         This rank's part of the loss; the parts of all ranks sum to it.
@@ -178,10 +176,8 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     >>> resolve_precision("float16", torch.device("cpu"))
     torch.float16
     """
-    if precision != "half":
-        dtype: torch.dtype = getattr(torch, precision)
-        return dtype
-    return half_dtype(device)
+    dtype: torch.dtype = half_dtype(device) if precision == "half" else getattr(torch, precision)
+    return dtype
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
@@ -239,14 +235,15 @@ def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int)
     """
     tensors: dict[str, Tensor] = {}
     for number, piece in enumerate(pieces):
-        tensors[f"{number}.target"] = piece.target
-        tensors.update({f"{number}.condition.{i}": ids for i, ids in enumerate(piece.conditions)})
-        tensors[f"{number}.drop"] = piece.drop
-        for name, value in (("guide", piece.guide), ("hide", piece.hide), ("codebook", piece.codebook)):
-            if value is not None:
-                tensors[f"{number}.{name}"] = value
+        named = {**vars(piece), **{f"condition.{place}": ids for place, ids in enumerate(piece.conditions)}}
+        tensors.update(
+            {
+                f"{number}.{name}": value.cpu().contiguous()
+                for name, value in named.items()
+                if isinstance(value, Tensor)
+            }
+        )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}-rank-{rank}.safetensors"
-    plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    write_whole(path, safetensors.torch.save(plain))
+    write_whole(path, safetensors.torch.save(tensors))
     return path
