@@ -109,7 +109,7 @@ MOMENTS = {
     "in the midst of a commit": in_the_midst_of_a_commit,
     "before the second shard is there": before_a_file_takes_its_name("train-00001.safetensors"),
     "between a shard and its record": before(prepare.Ledger, "record_shard", call=1),
-    "before the index": before(prepare, "assemble_index", call=1),
+    "before the index": before(prepare, "write_index", call=1),
     "between tracks.jsonl and index.json": before_a_file_takes_its_name("index.json"),
     "before the table": before(prepare, "write_table", call=1),
 }

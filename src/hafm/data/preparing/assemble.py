@@ -10,30 +10,19 @@ Every file is a function of the ledger's rows, so that a process that dies anywh
 doing it again.
 """
 
-import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hafm.data.preparing.ledger import Ledger, LedgerRow, ShardKey
 from hafm.data.result import ClipLevel
 from hafm.data.shards.file import shard_name, write_shard
 from hafm.data.shards.guides import write_sheets
-from hafm.data.shards.index import PARTS_FOLDER, Index, write_index
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
 from hafm.files import atomic_file
 
-__all__ = [
-    "TABLE_FILE",
-    "assemble_index",
-    "drop_reason",
-    "remove_leftovers",
-    "write_ripe_shard",
-    "write_table",
-]
+__all__ = ["TABLE_FILE", "drop_reason", "track_entries", "write_ripe_shard", "write_table"]
 
 TABLE_FILE = "ledger.tsv"
 
@@ -42,9 +31,6 @@ def write_ripe_shard(folder: Path, ledger: Ledger, key: ShardKey) -> None:
     """Writes a shard whose items are all resolved, and its tokens leave the ledger.
 
     A shard whose items all failed has no file.
-
-    Raises:
-        OutputError: the disk is full.
     """
     tokens = ledger.tokens(key)
     if tokens:
@@ -52,33 +38,6 @@ def write_ripe_shard(folder: Path, ledger: Ledger, key: ShardKey) -> None:
         write_sheets(path, tokens)
         sha256 = write_shard(path, tokens)
         ledger.record_shard(key, (sha256, path.stat().st_size))
-
-
-def assemble_index(
-    folder: Path,
-    ledger: Ledger,
-    *,
-    made_by: Mapping[str, Any],
-    clip_filter: ClipFilter,
-    clip_seconds: Fraction,
-) -> Index:
-    """Writes the index of all shards.
-
-    Args:
-        folder: OUT.
-        ledger: in which nothing is pending.
-        made_by: what decides the ids.
-        clip_filter: what is kept.
-        clip_seconds: grid of the levels.
-    """
-    return write_index(
-        folder,
-        tracks=_entries(ledger.rows(), clip_filter),
-        made_by=made_by,
-        filter=clip_filter,
-        clip_seconds=clip_seconds,
-        shards={shard_name(*key): sha256 for key, (sha256, _) in ledger.shards().items()},
-    )
 
 
 def write_table(folder: Path, rows: Iterable[LedgerRow]) -> None:
@@ -105,17 +64,7 @@ def drop_reason(clip_filter: ClipFilter, levels: Sequence[ClipLevel]) -> str | N
     return f"filter: {causes or 'nothing kept'} of {len(levels)} clips"
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes unfinished files of a process that was killed. Only for who holds the ledger."""
-    for pattern in (".*.part", f".{PARTS_FOLDER}.*.partial"):
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def _entries(rows: Iterable[LedgerRow], clip_filter: ClipFilter) -> Iterator[TrackEntry]:
+def track_entries(rows: Iterable[LedgerRow], clip_filter: ClipFilter) -> Iterator[TrackEntry]:
     """Where the tokens of each track are: tracks lie end to end, in the order of their positions."""
     starts: defaultdict[ShardKey, Counter[str]] = defaultdict(Counter)
     for row in rows:

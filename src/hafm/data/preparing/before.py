@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,12 +34,9 @@ from hafm.progress import OnProgress, Progress
 from hafm.words import flat, size
 
 __all__ = [
-    "Forecast",
     "PrepareConfig",
     "Rehearsal",
-    "evenly",
     "forecast",
-    "free_bytes",
     "rehearse",
     "require_room",
     "require_same_settings",
@@ -99,13 +95,7 @@ class PrepareConfig:
 
 
 def run_settings(config: PrepareConfig, source: Source, made_by: Mapping[str, Any]) -> dict[str, Any]:
-    """What must not change between runs on one folder; JSON values.
-
-    Args:
-        config: of a run.
-        source: of it.
-        made_by: of its preparer.
-    """
+    """What must not change between runs on one folder; JSON values."""
     return {
         "source": source.describe(),
         "split_seed": config.split_rule.seed,
@@ -119,12 +109,7 @@ def run_settings(config: PrepareConfig, source: Source, made_by: Mapping[str, An
 def require_same_settings(
     found: Mapping[str, Any] | None, expected: Mapping[str, Any], *, folder: Path
 ) -> None:
-    """Compares settings field by field.
-
-    Args:
-        found: of the folder; None for a new one.
-        expected: of this run.
-        folder: for the message.
+    """Compares the settings of a folder (None for a new one) and of this run, field by field.
 
     Raises:
         UsageError: a field differs, or one side lacks it.
@@ -149,11 +134,7 @@ def require_same_settings(
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space on the disk of a folder, which need not exist yet.
-
-    Raises:
-        OutputError: nothing of its path exists, or it cannot be looked at.
-    """
+    """Free space on the disk of a folder, which need not exist yet; an `OutputError` if nothing tells."""
     existing = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
     try:
         return shutil.disk_usage(existing or folder).free
@@ -162,11 +143,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def require_room(folder: Path, *, needed_bytes: int) -> None:
-    """Refuses a disk that is too small, before the work begins.
-
-    Raises:
-        OutputError: it has less than `needed_bytes` free.
-    """
+    """Refuses a disk that is too small, before the work begins, by an `OutputError`."""
     free = free_bytes(folder)
     if free < needed_bytes:
         raise OutputError(
@@ -177,14 +154,7 @@ def require_room(folder: Path, *, needed_bytes: int) -> None:
 
 @contextmanager
 def with_room_needed(needed_bytes: Callable[[], int]) -> Iterator[None]:
-    """Adds to the error of a full disk how much room the rest of the work needs.
-
-    Args:
-        needed_bytes: asked when the disk was full.
-
-    Raises:
-        OutputError: a write failed in the block.
-    """
+    """Adds to the error of a full disk how much room the rest of the work needs, as is known by then."""
     try:
         yield
     except (OutputError, OSError) as error:
@@ -211,8 +181,6 @@ class Forecast:
     """What is to come.
 
     Args:
-        tracks: how many.
-        seconds: of audio.
         num_bytes: of room on the disk: tokens, and once more those of shards that are being filled.
     """
 
@@ -230,14 +198,8 @@ class Forecast:
 
 
 def forecast(tracks: Sequence[Track], *, bytes_per_second: int, tracks_per_shard: int) -> Forecast:
-    """Looks at some tracks and concludes for all.
-
-    Args:
-        tracks: to come.
-        bytes_per_second: size of their tokens.
-        tracks_per_shard: that many tracks wait in the ledger, as tokens.
-    """
-    known = [_seconds(track) for track in evenly(tracks, _LOOKED_AT)]
+    """Looks at some tracks and concludes for all; the tokens of one shard also wait in the ledger."""
+    known = [_seconds(track) for track in _evenly(tracks, _LOOKED_AT)]
     mean = fmean(each for each in known if each is not None) if any(known) else 0.0
     waiting = len(tracks) + min(len(tracks), tracks_per_shard)
     return Forecast(
@@ -245,14 +207,14 @@ def forecast(tracks: Sequence[Track], *, bytes_per_second: int, tracks_per_shard
     )
 
 
-def evenly(tracks: Sequence[Track], number: int) -> list[Track]:
+def _evenly(tracks: Sequence[Track], number: int) -> list[Track]:
     """A number of the tracks, spread over all of them; all if there are fewer.
 
-    >>> evenly([], 3)
-    []
+    >>> _evenly([], 3), _evenly("abcdefg", 3)
+    ([], ['a', 'c', 'e'])
     """
-    step = Fraction(max(1, len(tracks)), max(1, min(number, len(tracks))))
-    return [tracks[int(step * place)] for place in range(min(number, len(tracks)))]
+    number = min(number, len(tracks))
+    return [tracks[len(tracks) * place // number] for place in range(number)]
 
 
 def _seconds(track: Track) -> float | None:
@@ -312,22 +274,13 @@ class Rehearsal:
         return self.audio_seconds * self.core_seconds_per_second / max(1, workers)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
         return asdict(self)
 
 
 def rehearse(
-    config: PrepareConfig,
-    source: Source,
-    opener: Opener,
-    *,
-    on_progress: OnProgress | None = None,
+    config: PrepareConfig, source: Source, opener: Opener, *, on_progress: OnProgress | None = None
 ) -> Rehearsal:
-    """Scans, and tries a few tracks.
-
-    Raises:
-        HafmError: whatever `prepare` would refuse at its beginning.
-    """
+    """Scans, and tries a few tracks; refuses whatever `prepare` would refuse at its beginning."""
     report = on_progress or (lambda progress: None)
     preparer = opener()
     rows: list[LedgerRow] = []
@@ -354,13 +307,16 @@ def rehearse(
     )
     tried: dict[str, str] = {}
     audio = spent = 0.0
-    chosen = evenly(tracks, _TRIED)
+    chosen = _evenly(tracks, _TRIED)
     for track in chosen:
         report(Progress(step="trial", done=len(tried), total=len(chosen)))
         began = time.perf_counter()
-        tried[track.id], seconds = _try(config, preparer.prepare, track)
-        if seconds:
-            audio, spent = audio + seconds, spent + time.perf_counter() - began
+        (result,) = preparer.prepare([track])
+        if isinstance(result, Quarantined):
+            tried[track.id] = result.reason
+            continue
+        tried[track.id] = drop_reason(config.clip_filter, result.levels) or "kept"
+        audio, spent = audio + result.seconds, spent + time.perf_counter() - began
     return Rehearsal(
         new=len(items),
         known=len(known),
@@ -373,11 +329,3 @@ def rehearse(
         tried=tried,
         core_seconds_per_second=spent / audio if audio else None,
     )
-
-
-def _try(config: PrepareConfig, prepare: Callable[[list[Track]], Any], track: Track) -> tuple[str, float]:
-    """The result of a track, and its seconds of audio; 0 if it cannot be used."""
-    (result,) = prepare([track])
-    if isinstance(result, Quarantined):
-        return result.reason, 0.0
-    return drop_reason(config.clip_filter, result.levels) or "kept", result.seconds

@@ -44,18 +44,14 @@ class Database:
         self.path = path
         self._lock = ExitStack()
         self._lock.enter_context(locked_folder(path.parent, name=path.with_suffix(".lock").name))
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._lock.close)
             with self._errors():
                 # Transactions are begun and ended here, never by the module behind our back.
                 self._connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-                try:
-                    self._open(schema)
-                except BaseException:
-                    self._connection.close()
-                    raise
-        except BaseException:
-            self._lock.close()
-            raise
+                undo.callback(self._connection.close)
+                self._open(schema)
+            undo.pop_all()
 
     def _open(self, schema: str) -> None:
         self.execute("PRAGMA journal_mode = WAL")
@@ -70,19 +66,12 @@ class Database:
 
     def close(self) -> None:
         """Lets others write."""
-        try:
-            with self._errors():
-                self._connection.close()
-        finally:
-            self._lock.close()
+        with self._lock, self._errors():
+            self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block or nothing.
-
-        Raises:
-            OutputError: it could not be written; nothing changed.
-        """
+        """All of the block or nothing, and then an `OutputError`."""
         with self._errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -120,7 +109,14 @@ class Database:
         except sqlite3.IntegrityError:
             raise  # a mistake of ours
         except sqlite3.DatabaseError as error:
-            raise _explained(error, self.path) from error
+            name = getattr(error, "sqlite_errorname", "")
+            if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                raise damaged(self.path, str(error)) from error
+            if name == "SQLITE_FULL":
+                raise OutputError(f"cannot write '{self.path}': the disk is full") from error
+            raise OutputError(
+                f"cannot use '{self.path}' ({error}); is its disk full, gone, or read-only?"
+            ) from error
 
 
 def damaged(path: Path, why: str) -> OutputError:
@@ -129,12 +125,3 @@ def damaged(path: Path, why: str) -> OutputError:
         f"'{path}' is damaged ({why}); put a copy of its folder in place, or remove the folder and prepare "
         "again"
     )
-
-
-def _explained(error: sqlite3.DatabaseError, path: Path) -> OutputError:
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return damaged(path, str(error))
-    if name == "SQLITE_FULL":
-        return OutputError(f"cannot write '{path}': the disk is full")
-    return OutputError(f"cannot use '{path}' ({error}); is its disk full, gone, or read-only?")

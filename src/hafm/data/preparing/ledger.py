@@ -29,17 +29,7 @@ from hafm.data.preparing.database import Database, damaged
 from hafm.data.result import ClipLevel, Prepared, Quarantined, TrackResult, TrackTokens
 from hafm.errors import OutputError
 
-__all__ = [
-    "LEDGER_FILE",
-    "STATUSES",
-    "Counts",
-    "Ledger",
-    "LedgerRow",
-    "NewItem",
-    "ShardKey",
-    "ShardRecord",
-    "Status",
-]
+__all__ = ["LEDGER_FILE", "STATUSES", "Counts", "Ledger", "LedgerRow", "NewItem", "ShardKey", "Status"]
 
 Status: TypeAlias = Literal["pending", "done", "dropped", "quarantined"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -68,11 +58,6 @@ class NewItem:
     status: Status = "pending"
     reason: str | None = None
 
-    @property
-    def shard_key(self) -> ShardKey:
-        """Its shard among those of all splits."""
-        return self.split, self.shard
-
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRow(NewItem):
@@ -96,11 +81,6 @@ class LedgerRow(NewItem):
     notes: tuple[str, ...] = ()
     spent: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def prepared(self) -> bool:
-        """Whether it has tokens, whatever the filter thinks of it."""
-        return self.seconds is not None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
@@ -118,7 +98,6 @@ class Counts:
 
     @property
     def items(self) -> int:
-        """All of them."""
         return self.pending + self.resolved
 
     @property
@@ -182,7 +161,7 @@ class Ledger:
     >>> track = Track(id="a", song_id="a", mix=SoundPart(path="a.mp3"))
     >>> with tempfile.TemporaryDirectory() as out, Ledger(Path(out)) as ledger:
     ...     ledger.add([NewItem(track=track, split="train", shard=0, sha256="0" * 64)])
-    ...     ledger.commit(Quarantined(track_id="a", reason="'a.mp3' is empty"))
+    ...     _ = ledger.commit(Quarantined(track_id="a", reason="'a.mp3' is empty"))
     ...     ledger.counts()
     Counts(pending=0, done=0, dropped=0, quarantined=1)
     """
@@ -207,7 +186,6 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Lets others write."""
         self._database.close()
 
     # ---- facts
@@ -224,12 +202,7 @@ class Ledger:
     # ---- items
 
     def add(self, items: Iterable[NewItem], *, facts: Mapping[str, Any] | None = None) -> None:
-        """Appends items, all or none, behind those that are there.
-
-        Args:
-            items: with ids that the ledger does not know.
-            facts: stored in the same transaction.
-        """
+        """Appends items that the ledger does not know, and stores facts, all or nothing."""
         with self._database.transaction():
             (first,) = self._database.one("SELECT coalesce(max(position) + 1, 0) FROM item")
             self._database.execute_each(
@@ -252,35 +225,36 @@ class Ledger:
             )
             self._set_facts(facts or {})
 
-    def commit(self, result: TrackResult, *, dropped: str | None = None) -> None:
+    def commit(self, result: TrackResult, *, dropped: str | None = None) -> Status:
         """Makes a pending item done, dropped or quarantined; the one commit point of its work.
 
         Args:
             result: of the track.
             dropped: the reason, if the filter keeps nothing of it.
         """
+        status: Status = "done" if dropped is None else "dropped"
         with self._database.transaction():
             if isinstance(result, Quarantined):
-                changed = self._database.execute(
-                    "UPDATE item SET status = 'quarantined', reason = ? WHERE id = ? AND status = 'pending'",
-                    (result.reason, result.track_id),
-                )
+                status, dropped = "quarantined", result.reason
             else:
-                changed = self._store(result, dropped)
+                self._store(result)
+            changed = self._database.execute(
+                "UPDATE item SET status = ?, reason = ? WHERE id = ? AND status = 'pending'",
+                (status, dropped, result.track_id),
+            )
             assert changed == 1, f"{result.track_id!r} was not pending"
+        return status
 
-    def _store(self, result: Prepared, dropped: str | None) -> int:
+    def _store(self, result: Prepared) -> None:
         data = result.tokens.to_bytes()
         self._database.execute(
             "INSERT INTO tokens SELECT position, ?, ? FROM item WHERE id = ?",
             (hashlib.sha256(data).hexdigest(), data, result.track_id),
         )
-        return self._database.execute(
-            "UPDATE item SET status = ?, reason = ?, seconds = ?, frames_50 = ?, frames_75 = ?, levels = ?, "
-            "notes = ?, spent = ? WHERE id = ? AND status = 'pending'",
+        self._database.execute(
+            "UPDATE item SET seconds = ?, frames_50 = ?, frames_75 = ?, levels = ?, notes = ?, spent = ? "
+            "WHERE id = ? AND status = 'pending'",
             (
-                "done" if dropped is None else "dropped",
-                dropped,
                 result.seconds,
                 result.tokens.vocal.shape[-1],
                 result.tokens.codes.shape[-1],
@@ -292,12 +266,7 @@ class Ledger:
         )
 
     def redrop(self, reasons: Iterable[tuple[str, str | None]], *, facts: Mapping[str, Any]) -> None:
-        """What another filter thinks of the prepared items.
-
-        Args:
-            reasons: (track id, why the filter keeps nothing of it, or None).
-            facts: stored in the same transaction.
-        """
+        """What another filter thinks of prepared items: (track id, why it keeps nothing of it, or None)."""
         with self._database.transaction():
             self._database.execute_each(
                 "UPDATE item SET status = ?, reason = ? WHERE id = ? AND seconds IS NOT NULL",
@@ -345,11 +314,7 @@ class Ledger:
         return [(split, number) for split, number in self._database.all(query)]
 
     def tokens(self, key: ShardKey) -> list[TrackTokens]:
-        """Tokens of a shard that is not written yet, in the order of the positions.
-
-        Raises:
-            OutputError: they are not what was committed.
-        """
+        """Tokens of a shard that is not written yet, in the order of the positions, and as committed."""
         found = self._database.all(
             "SELECT tokens.sha256, bytes FROM tokens JOIN item USING (position) "
             "WHERE split = ? AND shard = ? ORDER BY position",

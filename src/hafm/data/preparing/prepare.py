@@ -15,12 +15,11 @@ from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any
 
-from hafm.data.collection.track import Source, Track
+from hafm.data.collection.track import Source
 from hafm.data.preparing.assemble import (
     TABLE_FILE,
-    assemble_index,
     drop_reason,
-    remove_leftovers,
+    track_entries,
     write_ripe_shard,
     write_table,
 )
@@ -37,9 +36,10 @@ from hafm.data.preparing.prepare_report import PrepareSummary, summarise
 from hafm.data.preparing.scan import scan
 from hafm.data.preparing.track_preparer import Opener, TrackEngine, TrackPreparer
 from hafm.data.result import Quarantined, TrackResult
-from hafm.data.shards.index import PARTS_FOLDER
+from hafm.data.shards.file import shard_name
+from hafm.data.shards.index import PARTS_FOLDER, write_index
 from hafm.errors import QuarantineLimit, UsageError
-from hafm.locks import require_no_readers
+from hafm.locks import remove_leftovers, require_no_readers
 from hafm.progress import OnProgress, Progress
 from hafm.workers import in_batches
 
@@ -73,8 +73,10 @@ def prepare(
         QuarantineLimit: too many tracks cannot be used. All that was done is kept.
         OutputError: the disk is too small or full, or the ledger is damaged. All that was done is kept.
     """
-    run = _Run(config, source, opener(), on_progress or (lambda progress: None))
-    with contextlib.closing(run):
+    preparer = opener()
+    with Ledger(config.out) as ledger:
+        run = _Run(config, source, preparer, ledger, on_progress or (lambda progress: None))
+        del preparer  # its models leave the memory: each worker has its own
         run.take_in()
         run.work(engine, opener)
         return run.finish()
@@ -84,29 +86,27 @@ class _Run:
     """A run, step by step."""
 
     def __init__(
-        self, config: PrepareConfig, source: Source, preparer: TrackPreparer, on_progress: OnProgress
+        self,
+        config: PrepareConfig,
+        source: Source,
+        preparer: TrackPreparer,
+        ledger: Ledger,
+        on_progress: OnProgress,
     ) -> None:
         self._config = config
-        self._report = on_progress
         self._source = source
-        self._made_by = preparer.made_by()
+        self._ledger = ledger
+        self._report = on_progress
         self._separates = preparer.separates
         self._clip_seconds = preparer.clip_seconds
         self._bytes_per_second = preparer.bytes_per_second
-        self._ledger = Ledger(config.out)
         self._counts = Counts()
-        try:
-            require_no_readers(config.out)
-            require_same_settings(self._ledger.fact("settings"), self._settings(), folder=config.out)
-            remove_leftovers(config.out)
-            preparer.save_parts(config.out / PARTS_FOLDER)
-        except BaseException:
-            self._ledger.close()
-            raise
-
-    def close(self) -> None:
-        """Lets others work on the folder."""
-        self._ledger.close()
+        made_by = preparer.made_by()
+        require_no_readers(config.out)
+        self._settings = run_settings(config, source, made_by)
+        require_same_settings(ledger.fact("settings"), self._settings, folder=config.out)
+        remove_leftovers(config.out)
+        preparer.save_parts(config.out / PARTS_FOLDER)
 
     def take_in(self) -> None:
         """Items that are new in the source, and the filter of this run."""
@@ -122,23 +122,14 @@ class _Run:
             limit=config.limit,
             on_progress=self._report,
         )
-        ledger.add(items, facts={"settings": self._settings()})
+        ledger.add(items, facts={"settings": self._settings})
         if not ledger.counts().items:
             raise UsageError(f"there are no tracks in {self._source.describe()}; give another folder or kind")
-        self._refilter()
-
-    def _refilter(self) -> None:
-        thresholds = asdict(self._config.clip_filter)
-        if self._ledger.fact("filter") == thresholds:
-            return
-        self._ledger.redrop(
-            (
-                (row.track.id, drop_reason(self._config.clip_filter, row.levels))
-                for row in self._ledger.rows()
-                if row.prepared
-            ),
-            facts={"filter": thresholds},
-        )
+        thresholds = asdict(config.clip_filter)
+        if ledger.fact("filter") != thresholds:
+            prepared = (row for row in ledger.rows() if row.seconds is not None)
+            reasons = ((row.track.id, drop_reason(config.clip_filter, row.levels)) for row in prepared)
+            ledger.redrop(reasons, facts={"filter": thresholds})
 
     def work(self, engine: TrackEngine, opener: Opener) -> None:
         """All that is pending."""
@@ -146,14 +137,18 @@ class _Run:
         rows = ledger.rows("pending")
         # A worker must know the split: held-out tracks are augmented less.
         tracks = [replace(row.track, split=row.split) for row in rows]
-        self._require_separator(tracks)
+        mix = next((track for track in tracks if track.needs_separation), None)
+        if mix is not None and not self._separates:
+            raise UsageError(
+                f"track {mix.id!r} is a mix, and there is no separator; give one with --separator MODEL.onnx"
+            )
         expected = forecast(
             tracks, bytes_per_second=self._bytes_per_second, tracks_per_shard=config.tracks_per_shard
         )
         require_room(config.out, needed_bytes=expected.num_bytes)
         self._counts = ledger.counts()
         self._report_counts()
-        shard_of = {row.track.id: row.shard_key for row in rows}
+        shard_of = {row.track.id: (row.split, row.shard) for row in rows}
         pending = Counter(shard_of.values())
         with with_room_needed(lambda: expected.for_rest(ledger.counts().pending)):
             for key in ledger.ripe_shards():  # of a run that was stopped in between
@@ -167,21 +162,11 @@ class _Run:
                     if not pending[key]:
                         write_ripe_shard(config.out, ledger, key)
 
-    def _require_separator(self, pending: list[Track]) -> None:
-        mix = next((track for track in pending if track.needs_separation), None)
-        if mix is not None and not self._separates:
-            raise UsageError(
-                f"track {mix.id!r} is a mix, and there is no separator; give one with --separator MODEL.onnx"
-            )
-
     def _commit(self, result: TrackResult) -> None:
-        if isinstance(result, Quarantined):
-            self._ledger.commit(result)
-            status = "quarantined"
-        else:
+        dropped = None
+        if not isinstance(result, Quarantined):
             dropped = drop_reason(self._config.clip_filter, result.levels)
-            self._ledger.commit(result, dropped=dropped)
-            status = "done" if dropped is None else "dropped"
+        status = self._ledger.commit(result, dropped=dropped)
         counts = self._counts
         self._counts = replace(counts, pending=counts.pending - 1, **{status: getattr(counts, status) + 1})
         self._report_counts()
@@ -192,7 +177,6 @@ class _Run:
         self._report(Progress(step="tokens", done=self._counts.resolved, total=self._counts.items))
 
     def _judge(self, counts: Counts) -> None:
-        """Stops the run if too many are quarantined."""
         config = self._config
         if counts.share_quarantined() <= config.quarantine_limit:
             return
@@ -211,12 +195,13 @@ class _Run:
         assert counts.pending == 0, f"{counts.pending} items had no result"
         with with_room_needed(lambda: 0):
             self._judge(counts)
-            assemble_index(
+            write_index(
                 config.out,
-                ledger,
+                tracks=track_entries(ledger.rows(), config.clip_filter),
                 made_by=self._index_settings(),
-                clip_filter=config.clip_filter,
+                filter=config.clip_filter,
                 clip_seconds=self._clip_seconds,
+                shards={shard_name(*key): sha256 for key, (sha256, _) in ledger.shards().items()},
             )
             return self._summary()
 
@@ -230,12 +215,9 @@ class _Run:
             shard_bytes=[size for _, size in self._ledger.shards().values()],
         )
 
-    def _settings(self) -> dict[str, Any]:
-        return run_settings(self._config, self._source, self._made_by)
-
     def _index_settings(self) -> dict[str, Any]:
-        """The same as the index has it: without the place where the collection lies."""
-        settings = self._settings()
+        """The settings as the index has them: without the place where the collection lies."""
+        settings = dict(self._settings)
         made_by = settings.pop("made_by")
         source = {name: value for name, value in settings.pop("source").items() if name != "root"}
         return {**made_by, **settings, "source": source}

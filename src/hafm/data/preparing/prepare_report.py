@@ -5,14 +5,14 @@ In: the rows of a ledger. Out: a `PrepareSummary`, and JSON values of it.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hafm.data.preparing.ledger import Counts, LedgerRow
 from hafm.data.tokenising.clip_filter import ClipFilter
 
-__all__ = ["PrepareSummary", "kind_of_reason", "summarise"]
+__all__ = ["PrepareSummary", "count_reasons", "kind_of_reason", "summarise"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +20,12 @@ class PrepareSummary:
     """All items of an output folder, of this run and of earlier ones.
 
     Args:
-        counts: items by status.
-        dropped: how many for which kind of reason.
-        quarantined: the same.
+        dropped, quarantined: how many for which kind of reason.
         notes: how many tracks have which kind of note.
         seconds: of audio that has tokens.
         kept_seconds: of it, what the filter keeps.
         spent: seconds of computing by step.
         splits: tracks that are done, by split.
-        num_shards: files.
         num_bytes: of all shards.
     """
 
@@ -45,17 +42,17 @@ class PrepareSummary:
 
     @property
     def speeds(self) -> dict[str, float]:
-        """Seconds of audio a second of a core, by step."""
+        """Seconds of audio per second of a core, by step."""
         return {step: self.seconds / spent for step, spent in self.spent.items() if spent > 0}
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        counts = self.counts
         return {
-            "items": self.counts.items,
-            "pending": self.counts.pending,
-            "done": self.counts.done,
-            "dropped": {"items": self.counts.dropped, "reasons": dict(self.dropped)},
-            "quarantined": {"items": self.counts.quarantined, "reasons": dict(self.quarantined)},
+            "items": counts.items,
+            "pending": counts.pending,
+            "done": counts.done,
+            "dropped": {"items": counts.dropped, "reasons": dict(self.dropped)},
+            "quarantined": {"items": counts.quarantined, "reasons": dict(self.quarantined)},
             "notes": dict(self.notes),
             "seconds": self.seconds,
             "kept_seconds": self.kept_seconds,
@@ -68,45 +65,42 @@ class PrepareSummary:
 
 
 def summarise(
-    rows: Iterable[LedgerRow], *, clip_filter: ClipFilter, shard_bytes: Iterable[int]
+    rows: Sequence[LedgerRow], *, clip_filter: ClipFilter, shard_bytes: Sequence[int]
 ) -> PrepareSummary:
-    """The summary of a ledger.
-
-    Args:
-        rows: all of them.
-        clip_filter: what is kept.
-        shard_bytes: size of each shard that is written.
-    """
-    statuses: Counter[str] = Counter()
-    reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
+    """The summary of all rows of a ledger, and of the shards that are written."""
     notes: Counter[str] = Counter()
     spent: defaultdict[str, float] = defaultdict(float)
-    splits: Counter[str] = Counter()
     seconds = kept_seconds = 0.0
     for row in rows:
-        statuses[row.status] += 1
-        if row.status in reasons:
-            reasons[row.status][kind_of_reason(row.reason or "")] += 1
-        if row.status == "done":
-            splits[row.split] += 1
         notes.update({kind_of_reason(note) for note in row.notes})
         for step, each in row.spent.items():
             spent[step] += each
-        seconds += 0.0 if row.seconds is None else row.seconds
+        seconds += row.seconds or 0.0
         kept_seconds += sum(end - start for start, end in clip_filter.kept_runs(row.levels))
-    sizes = list(shard_bytes)
     return PrepareSummary(
-        counts=Counts(**statuses),
-        dropped=dict(reasons["dropped"].most_common()),
-        quarantined=dict(reasons["quarantined"].most_common()),
+        counts=Counts(**Counter(row.status for row in rows)),
+        **count_reasons((row.status, row.reason or "") for row in rows),
         notes=dict(notes.most_common()),
         seconds=seconds,
         kept_seconds=kept_seconds,
         spent=dict(spent),
-        splits=dict(splits),
-        num_shards=len(sizes),
-        num_bytes=sum(sizes),
+        splits=dict(Counter(row.split for row in rows if row.status == "done")),
+        num_shards=len(shard_bytes),
+        num_bytes=sum(shard_bytes),
     )
+
+
+def count_reasons(found: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """How many items were `dropped` and how many `quarantined`, by kind of reason, the most frequent first.
+
+    Args:
+        found: status and reason of each item.
+    """
+    reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
+    for status, reason in found:
+        if status in reasons:
+            reasons[status][kind_of_reason(reason)] += 1
+    return {status: dict(counts.most_common()) for status, counts in reasons.items()}
 
 
 def kind_of_reason(reason: str) -> str:

@@ -39,7 +39,7 @@ __all__ = ["RayEngine"]
 Opener: TypeAlias = Callable[[], Preparer[Track, TrackResult]]
 Results: TypeAlias = Generator[Sequence[TrackResult], None, None]
 
-_OBJECT_STORE_BYTES = 256 << 20  # tokens are small
+_LOCAL = {"include_dashboard": False, "object_store_memory": 256 << 20}  # tokens are small
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # it would tell Ray's makers about this run
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be; asked for by a warning
@@ -54,7 +54,7 @@ class RayEngine:
     """Actors on a Ray cluster.
 
     Args:
-        workers: actors, 1 or more, a core each.
+        workers: actors, 1 or more, with one core each.
         address: of a running cluster, or `auto`; None starts one on this machine, which ends with the run.
         gpus: share of a GPU that each actor needs, 0 or more.
 
@@ -82,24 +82,17 @@ class RayEngine:
         with _connected(self.address, self.workers) as ray_data:
             # An actor that dies takes along what Ray had queued for it. So what is left goes once more, each
             # track alone; and what is left then has a round of its own, where nothing else can be to blame.
-            yield from self._settled(ray_data, groups, waiting, opener)
-            yield from self._settled(ray_data, [[track] for track in waiting.values()], waiting, opener)
+            yield from self._round(ray_data, groups, waiting, opener)
+            yield from self._round(ray_data, [[track] for track in waiting.values()], waiting, opener)
             for track in list(waiting.values()):
-                yield from self._settled(ray_data, [[track]], waiting, opener)
+                yield from self._round(ray_data, [[track]], waiting, opener)
         reason = "the worker process died twice on it"
         yield [Quarantined(track_id=track_id, reason=reason) for track_id in waiting]
 
-    def _settled(
+    def _round(
         self, ray_data: Any, groups: list[list[Track]], waiting: dict[str, Track], opener: Opener
     ) -> Results:
-        """A round, whose results leave `waiting`."""
-        for results in self._round(ray_data, groups, opener):
-            for result in results:
-                del waiting[result.track_id]
-            yield results
-
-    def _round(self, ray_data: Any, groups: list[list[Track]], opener: Opener) -> Results:
-        """What comes back; nothing of a batch on which its actor died."""
+        """What comes back, and so leaves `waiting`; nothing of a batch on which its actor died."""
         if not groups:
             return
         items = [{"tracks": json.dumps([track.to_dict() for track in group])} for group in groups]
@@ -116,7 +109,10 @@ class RayEngine:
                 max_task_retries=0,
             )
         for block in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield [_unpacked(row) for row in block.to_pylist()]
+            results = [_unpacked(row) for row in block.to_pylist()]
+            for result in results:
+                del waiting[result.track_id]
+            yield results
 
 
 class _Actor:
@@ -137,41 +133,32 @@ class _Actor:
             except Exception as error:  # else Ray would count it as a death
                 failed = Failed.of(error)
                 ours = None if failed.error is None else str(failed.error)
-                rows.append(_row(failed=json.dumps([ours, failed.what, failed.trace])))
-        return {name: [row[name] for row in rows] for name in _row()}
+                rows.append(_row("failed", [ours, failed.what, failed.trace]))
+        return {name: [row[name] for row in rows] for name in ("kind", "facts", "tokens")}
 
 
-def _row(**values: Any) -> dict[str, Any]:
-    return {"track_id": "", "reason": "", "tokens": b"", "facts": "", "failed": "", **values}
+def _row(kind: str, facts: Any, tokens: bytes = b"") -> dict[str, Any]:
+    return {"kind": kind, "facts": json.dumps(facts), "tokens": tokens}
 
 
 def _packed(result: TrackResult) -> dict[str, Any]:
+    facts = dict(vars(result))
     if isinstance(result, Quarantined):
-        return _row(track_id=result.track_id, reason=result.reason)
-    facts = {
-        "levels": [asdict(level) for level in result.levels],
-        "seconds": result.seconds,
-        "notes": result.notes,
-        "spent": dict(result.spent),
-    }
-    return _row(track_id=result.track_id, tokens=result.tokens.to_bytes(), facts=json.dumps(facts))
+        return _row("quarantined", facts)
+    del facts["tokens"]
+    facts.update(levels=[asdict(level) for level in result.levels], spent=dict(result.spent))
+    return _row("prepared", facts, result.tokens.to_bytes())
 
 
 def _unpacked(row: dict[str, Any]) -> TrackResult:
-    if row["failed"]:
-        ours, what, trace = json.loads(row["failed"])
-        raise Failed(error=None if ours is None else HafmError(ours), what=what, trace=trace).to_error()
-    if row["reason"]:
-        return Quarantined(track_id=row["track_id"], reason=row["reason"])
     facts = json.loads(row["facts"])
-    return Prepared(
-        track_id=row["track_id"],
-        tokens=TrackTokens.from_bytes(row["tokens"]),
-        levels=tuple(ClipLevel(**level) for level in facts["levels"]),
-        seconds=facts["seconds"],
-        notes=tuple(facts["notes"]),
-        spent=facts["spent"],
-    )
+    if row["kind"] == "failed":
+        ours, what, trace = facts
+        raise Failed(error=None if ours is None else HafmError(ours), what=what, trace=trace).to_error()
+    if row["kind"] == "quarantined":
+        return Quarantined(**facts)
+    facts.update(levels=tuple(ClipLevel(**level) for level in facts["levels"]), notes=tuple(facts["notes"]))
+    return Prepared(tokens=TrackTokens.from_bytes(row["tokens"]), **facts)
 
 
 @contextlib.contextmanager
@@ -187,24 +174,23 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
         ) from error
     with contextlib.ExitStack() as stack:
         if not ray.is_initialized():
-            local = {
-                "num_cpus": workers,
-                "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE_BYTES,
-            }
-            with _sigterm_kept():
-                try:
-                    ray.init(
-                        address="local" if address is None else address,
-                        log_to_driver=False,
-                        logging_level=logging.ERROR,
-                        **(local if address is None else {}),
-                    )
-                except (ConnectionError, RuntimeError, ValueError) as error:
-                    raise HafmError(
-                        f"Ray cannot be reached at {address or 'this machine'} "
-                        f"({' '.join(str(error).split())[:200]}); check --address"
-                    ) from error
+            local: dict[str, Any] = {} if address is not None else _LOCAL | {"num_cpus": workers}
+            sigterm = signal.getsignal(signal.SIGTERM)  # Ray puts its own handler in the place of ours
+            try:
+                ray.init(
+                    address="local" if address is None else address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **local,
+                )
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise HafmError(
+                    f"Ray cannot be reached at {address or 'this machine'} "
+                    f"({' '.join(str(error).split())[:200]}); check --address"
+                ) from error
+            finally:
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGTERM, sigterm)
             stack.callback(ray.shutdown)
         context = ray_data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -212,14 +198,3 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
         context.max_errored_blocks = -1  # a batch on which an actor died is missing, and not the end
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         yield ray_data
-
-
-@contextlib.contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Ray puts its own handler in the place of ours."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)

@@ -15,13 +15,13 @@ follow from the collection alone:
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from hafm.data.collection.duplicates import ScanFailure, hash_all, hash_track
 from hafm.data.collection.splits import Assignment, ScannedTrack, assign
 from hafm.data.collection.track import Source, Split
-from hafm.data.preparing.ledger import NewItem, Status
+from hafm.data.preparing.ledger import NewItem
 from hafm.errors import UsageError
 from hafm.progress import OnProgress, Progress
 
@@ -30,16 +30,7 @@ __all__ = ["SplitRule", "scan"]
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRule:
-    """How songs that the source does not assign are split; see `hafm.data.collection.splits.assign`.
-
-    Args:
-        seed: of the splits.
-        valid_share: of the songs, 0 or more.
-        test_share: of the songs, 0 or more; below 1 together.
-
-    Raises:
-        UsageError: the shares leave nothing to train on.
-    """
+    """How songs that the source does not assign are split; see `hafm.data.collection.splits.assign`."""
 
     seed: int = 0
     valid_share: float = 0.02
@@ -49,7 +40,6 @@ class SplitRule:
         self.assign([])
 
     def assign(self, rows: Sequence[ScannedTrack]) -> list[Assignment]:
-        """One assignment per row."""
         return assign(rows, seed=self.seed, valid_share=self.valid_share, test_share=self.test_share)
 
 
@@ -66,13 +56,11 @@ def scan(
     """The items of a source that are not known yet.
 
     Args:
-        source: the collection.
         known: items of earlier scans, in order.
         next_shards: by split, the first number that none of them has.
         rule: for songs without a split.
         tracks_per_shard: items per shard.
         limit: tracks of the source to look at; None for all.
-        on_progress: called as new tracks are read.
 
     Returns:
         New items in the order of the source.
@@ -94,24 +82,15 @@ def scan(
     items = []
     for track, found, assignment in zip(tracks, hashes, assignments, strict=True):
         split = assignment.split
-        status, reason = _verdict(found, assignment)
-        items.append(
-            NewItem(
-                track=track,
-                split=split,
-                shard=next_shards.get(split, 0) + dealt[split] // tracks_per_shard,
-                sha256=None if isinstance(found, ScanFailure) else found,
-                status=status,
-                reason=reason,
-            )
-        )
+        shard = next_shards.get(split, 0) + dealt[split] // tracks_per_shard
+        item = NewItem(track=track, split=split, shard=shard, sha256=None)
+        if isinstance(found, ScanFailure):
+            item = replace(item, status="quarantined", reason=found.reason)
+        elif assignment.duplicate_of is not None:
+            reason = f"duplicate of {assignment.duplicate_of}"
+            item = replace(item, sha256=found, status="dropped", reason=reason)
+        else:
+            item = replace(item, sha256=found)
+        items.append(item)
         dealt[split] += 1
     return items
-
-
-def _verdict(found: str | ScanFailure, assignment: Assignment) -> tuple[Status, str | None]:
-    if isinstance(found, ScanFailure):
-        return "quarantined", found.reason
-    if assignment.duplicate_of is not None:
-        return "dropped", f"duplicate of {assignment.duplicate_of}"
-    return "pending", None

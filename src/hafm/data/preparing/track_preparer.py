@@ -10,7 +10,7 @@ Anything else is not the track's fault (a device without memory, a mistake of ou
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,9 +22,6 @@ from hafm.errors import AudioError, DeviceError, HafmError, LeadSheetError, Usag
 from hafm.workers import Engine
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
     from hafm.data.collection.intake import Stems
     from hafm.data.tokenising.tokenise import Tokeniser, TokeniseSettings
     from hafm.guide.analyser import Analyser
@@ -38,20 +35,12 @@ __all__ = ["OpenTokenPreparer", "Opener", "TokenPreparer", "TrackEngine", "Track
 class TrackPreparer(Protocol):
     """Turns tracks into results."""
 
-    @property
-    def separates(self) -> bool:
-        """Whether it can take mixes."""
-        ...
-
-    @property
-    def bytes_per_second(self) -> int:
-        """Size of the tokens of one second of sound."""
-        ...
-
-    @property
-    def clip_seconds(self) -> Fraction:
-        """Grid on which levels are measured."""
-        ...
+    separates: bool
+    """Whether it can take mixes."""
+    bytes_per_second: int
+    """Size of the tokens of one second of sound."""
+    clip_seconds: Fraction
+    """Grid on which levels are measured."""
 
     def made_by(self) -> dict[str, Any]:
         """What decides the ids: settings, and fingerprints of all parts; JSON values."""
@@ -73,7 +62,6 @@ class TrackPreparer(Protocol):
 Opener: TypeAlias = Callable[[], TrackPreparer]
 """Opens a preparer in the process that calls it. Picklable; called once in each worker."""
 
-
 TrackEngine: TypeAlias = Engine[Track, TrackResult]
 """Runs preparers: in this process, in several of this machine, on a cluster."""
 
@@ -93,35 +81,17 @@ class TokenPreparer:
     """
 
     def __init__(
-        self,
-        *,
-        tokeniser: "Tokeniser",
-        separator: "Separator | None",
-        analyser: "Analyser | None" = None,
+        self, *, tokeniser: "Tokeniser", separator: "Separator | None", analyser: "Analyser | None" = None
     ) -> None:
-        self._tokeniser = tokeniser
-        self._analyser = analyser
-        self._separator = None if separator is None else _TimedSeparator(separator)
-
-    @property
-    def separates(self) -> bool:
-        """Whether there is a separator."""
-        return self._separator is not None
-
-    @property
-    def bytes_per_second(self) -> int:
-        """Two bytes per token: a semantic stream of each view and one of the instrumental, and the codes."""
-        parts, settings = self._tokeniser.parts, self._tokeniser.settings
+        self._tokeniser, self._separator, self._analyser = tokeniser, separator, analyser
+        parts, settings = tokeniser.parts, tokeniser.settings
+        self.separates = separator is not None
+        self.clip_seconds = settings.clip_seconds
+        # Two bytes per token: a semantic stream of each view and one of the instrumental, and the codes.
         semantic = parts.vocal_features.frame_rate * settings.views + parts.instrumental_features.frame_rate
-        return int(2 * (semantic + parts.codec.frame_rate * parts.codec.num_codebooks))
-
-    @property
-    def clip_seconds(self) -> Fraction:
-        """As in the settings."""
-        return self._tokeniser.settings.clip_seconds
+        self.bytes_per_second = int(2 * (semantic + parts.codec.frame_rate * parts.codec.num_codebooks))
 
     def made_by(self) -> dict[str, Any]:
-        """See `TrackPreparer.made_by`."""
         separator = None if self._separator is None else self._separator.fingerprint()
         tokens = self._tokeniser.made_by()
         prints = {name: tokens.pop(name) for name in self._tokeniser.parts.fingerprints()}
@@ -129,7 +99,6 @@ class TokenPreparer:
         return made if self._analyser is None else {**made, "analyser": self._analyser.fingerprint()}
 
     def save_parts(self, folder: Path) -> None:
-        """Writes features, k-means and codec."""
         self._tokeniser.parts.save(folder)
 
     def prepare(self, tracks: Sequence[Track]) -> list[TrackResult]:
@@ -139,19 +108,25 @@ class TokenPreparer:
             DeviceError: the GPU is out of memory.
             UsageError: a track is a mix, and there is no separator.
         """
+        from hafm.data.collection.intake import read_stems
+
         results: dict[str, TrackResult] = {}
         read: list[tuple[Track, Stems]] = []
         sheets: dict[str, str | None] = {}
-        spent: dict[str, Mapping[str, float]] = {}
+        spent: dict[str, dict[str, float]] = {}
         for track in tracks:
             if track.needs_separation and self._separator is None:
                 raise UsageError(f"track {track.id!r} is a mix; give a separator, --separator MODEL.onnx")
             try:
-                stems, spent[track.id] = self._read(track)
                 began = time.perf_counter()
+                stems = read_stems(track, separator=self._separator)
+                read_at = time.perf_counter()
                 sheets[track.id] = self._sheet(track, stems)
+                spent[track.id] = {"read": read_at - began - stems.separating_seconds}
+                if track.needs_separation:
+                    spent[track.id]["separate"] = stems.separating_seconds
                 if self._analyser is not None:
-                    spent[track.id] = {**spent[track.id], "analyse": time.perf_counter() - began}
+                    spent[track.id]["analyse"] = time.perf_counter() - read_at
             except (AudioError, LeadSheetError, OSError, MemoryError) as error:
                 results[track.id] = Quarantined(track_id=track.id, reason=_reason(error))
             else:
@@ -165,19 +140,6 @@ class TokenPreparer:
                 )
             results[result.track_id] = result
         return [results[track.id] for track in tracks]
-
-    def _read(self, track: Track) -> "tuple[Stems, dict[str, float]]":
-        """Stems, and the seconds that reading and separating took."""
-        from hafm.data.collection.intake import read_stems
-
-        began = time.perf_counter()
-        if not track.needs_separation or self._separator is None:
-            stems = read_stems(track, separator=None)
-            return stems, {"read": time.perf_counter() - began}
-        self._separator.spent = 0.0
-        stems = read_stems(track, separator=self._separator)
-        separate = self._separator.spent
-        return stems, {"read": time.perf_counter() - began - separate, "separate": separate}
 
     def _sheet(self, track: Track, stems: "Stems") -> str | None:
         """The lead sheet of a track as it is stored: what is given, and for the rest what the band plays."""
@@ -208,25 +170,6 @@ class TokenPreparer:
             ) from error
 
 
-class _TimedSeparator:
-    """A separator with a stopwatch."""
-
-    def __init__(self, separator: "Separator") -> None:
-        self._separator = separator
-        self.sample_rate = separator.sample_rate
-        self.spent = 0.0
-
-    def separate(self, mix: "Float[Tensor, '2 T']") -> "tuple[Float[Tensor, '2 T'], Float[Tensor, '2 T']]":
-        began = time.perf_counter()
-        try:
-            return self._separator.separate(mix)
-        finally:
-            self.spent += time.perf_counter() - began
-
-    def fingerprint(self) -> str:
-        return self._separator.fingerprint()
-
-
 @dataclass(frozen=True, kw_only=True)
 class OpenTokenPreparer:
     """Opens the preparer of `hafm prepare`; see `Opener`.
@@ -235,8 +178,6 @@ class OpenTokenPreparer:
         parts: `builtin`, `paper`, a folder, or a bundle; see `hafm.stages.token_parts.open_parts`.
         kmeans: folder with the k-means, in place of those of `parts`.
         separator: an `.onnx` file; None takes no mixes.
-        settings: of the tokens.
-        device: where models run.
         hears_sheets: whether the lead sheets of instrumentals are heard, by the built-in band analyser.
     """
 

@@ -17,7 +17,7 @@ import numpy as np
 from hafm.data.collection.track import SPLITS
 from hafm.data.preparing.assemble import TABLE_FILE
 from hafm.data.preparing.ledger import STATUSES
-from hafm.data.preparing.prepare_report import kind_of_reason
+from hafm.data.preparing.prepare_report import count_reasons
 from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import PARTS_FOLDER, Index, read_index, read_tracks
 from hafm.data.shards.reader import STREAMS, Shards
@@ -38,15 +38,7 @@ Row: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contents:
-    """What a folder of shards holds.
-
-    Args:
-        folder: where it is.
-        index: of the folder.
-        tracks: all of them.
-        use: of every codebook, by stream.
-        ledger: rows of `read_rows`; None if there are none.
-    """
+    """What a folder of shards holds: every codebook's use by stream, and the rows of `read_rows`."""
 
     folder: ShardFolder
     index: Index
@@ -64,10 +56,7 @@ class Contents:
 
 
 def look_at(place: str) -> Contents:
-    """Reads a folder of shards, tokens included.
-
-    Args:
-        place: path or URL.
+    """Reads a folder of shards, at a path or a URL, tokens included.
 
     Raises:
         ShardsNotFound: there are no shards; where a preparation has stopped, its counts are reported.
@@ -79,11 +68,8 @@ def look_at(place: str) -> Contents:
     except ShardsNotFound as error:
         raise _unfinished(folder) or error from error
     tracks = tuple(read_tracks(folder, index))
-    splits = [
-        Shards(folder=folder, index=index, split=split, tracks=tracks)
-        for split in SPLITS
-        if split in index.counts
-    ]
+    found = (split for split in SPLITS if split in index.counts)
+    splits = [Shards(folder=folder, index=index, split=split, tracks=tracks) for split in found]
     return Contents(
         folder=folder,
         index=index,
@@ -94,11 +80,7 @@ def look_at(place: str) -> Contents:
 
 
 def describe(contents: Contents) -> dict[str, Any]:
-    """JSON values.
-
-    Returns:
-        Keys: place, fingerprint, splits, levels, tokens, filter, clip_seconds, made_by, parts, ledger.
-    """
+    """JSON values."""
     index = contents.index
     vocal, instrumental = contents.levels()
     return {
@@ -136,14 +118,10 @@ def count_rows(rows: Sequence[Row]) -> dict[str, Any]:
     {'dropped': {}, 'quarantined': {"'…' is empty": 1}}
     """
     statuses = Counter(row["status"] for row in rows)
-    reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
-    for row in rows:
-        if row["status"] in reasons:
-            reasons[row["status"]][kind_of_reason(row["reason"])] += 1
     return {
         "items": len(rows),
         **{status: statuses[status] for status in STATUSES},
-        "reasons": {status: dict(counts.most_common()) for status, counts in reasons.items()},
+        "reasons": count_reasons((row["status"], row["reason"]) for row in rows),
     }
 
 
@@ -162,24 +140,19 @@ def _unfinished(folder: ShardFolder) -> ShardsNotFound | None:
 
 def _streams(splits: Sequence[Shards]) -> list[TokenStream]:
     """The streams, with as many ids as the parts have; where parts are missing, as many as in the paper."""
-    with_parts = [
-        split for split in splits if any(name.startswith(PARTS_FOLDER) for name in split.index.files)
-    ]
-    if not with_parts:
+    if not splits or not any(name.startswith(PARTS_FOLDER) for name in splits[0].index.files):
         return list(STREAMS.values())
-    folder = with_parts[0].parts_folder()
+    folder = splits[0].parts_folder()
     coarse, fine = (fit_to_parts(spec, folder) for spec in (COARSE, FINE))
     return [*coarse.sources, coarse.target, fine.target]
 
 
 def _split(contents: Contents, split: str) -> dict[str, Any]:
-    counts = dict(contents.index.counts[split])
+    counts = contents.index.counts[split]
     files = [entry.bytes for name, entry in contents.index.files.items() if name.startswith(f"{split}-")]
     return {
         "songs": len({track.song_id for track in contents.tracks if track.split == split}),
-        "tracks": counts["tracks"],
-        "kept_tracks": counts["kept_tracks"],
-        "clips": counts["clips"],
+        **{name: counts[name] for name in ("tracks", "kept_tracks", "clips")},
         "kept_clips": counts["clips"] - sum(counts["dropped_clips"].values()),
         "dropped_clips": counts["dropped_clips"],
         "hours": counts["seconds"] / 3600,
@@ -205,6 +178,6 @@ def _codebook(use: TokenUse) -> dict[str, Any]:
         "entropy_bits": round(use.entropy_bits, 4),
         "perplexity": round(use.perplexity, 2),
         "most_frequent": [
-            {"id": each, "share": round(share, 6)} for each, share in use.most_frequent(_TOP_IDS)
+            {"id": id_, "share": round(share, 6)} for id_, share in use.most_frequent(_TOP_IDS)
         ],
     }
