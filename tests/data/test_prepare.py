@@ -23,7 +23,7 @@ from hafm.data.preparing.prepare import prepare
 from hafm.data.preparing.prepare_report import PrepareSummary
 from hafm.data.preparing.scan import SplitRule
 from hafm.data.preparing.track_preparer import TrackEngine, quarantine
-from hafm.data.shards.file import ShardArrays
+from hafm.data.shards.file import ShardArrays, shard_name
 from hafm.data.shards.folder import ShardFolder
 from hafm.data.shards.index import read_index, read_tracks
 from hafm.data.tokenising.clip_filter import ClipFilter
@@ -77,7 +77,7 @@ def tokens_by_id(out: Path) -> dict[str, bytes]:
     folder = ShardFolder(out)
     found = {}
     for entry in read_tracks(folder, read_index(folder)):
-        arrays = ShardArrays.open(out / entry.shard_name)
+        arrays = ShardArrays.open(out / shard_name(entry.split, entry.shard))
         at_50 = slice(entry.start_50, entry.start_50 + entry.frames_50)
         at_75 = slice(entry.start_75, entry.start_75 + entry.frames_75)
         parts = arrays.vocal[:, at_50], arrays.instrumental[at_50], arrays.codes[:, at_75]

@@ -26,11 +26,7 @@ _MAX_THREADS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class ScanFailure:
-    """A track that is lost before it is decoded.
-
-    Args:
-        reason: one line: which file, and what is wrong with it.
-    """
+    """A track that is lost before it is decoded; the reason names a file and what is wrong with it."""
 
     reason: str
 
@@ -39,9 +35,6 @@ def hash_track(track: Track) -> str | ScanFailure:
     """What the files of a track hold.
 
     Reads every byte once and keeps none. Releases the interpreter while it computes, so threads help.
-
-    Args:
-        track: what to read.
 
     Returns:
         64 hex digits; or the failure, if a file is missing, empty, no regular file, too big, or not readable.
@@ -68,7 +61,6 @@ def hash_all(
     """The hashes of many tracks, in their order, on several threads.
 
     Args:
-        tracks: what to read.
         hash_one: `hash_track`, or what else a hash is to cover.
         on_progress: called with how many are done, and of how many.
     """

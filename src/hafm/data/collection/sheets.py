@@ -12,6 +12,7 @@ track that names a sheet already, such as the truth of a rendered pair, keeps it
 A module of its own, since it goes around a source of any kind, and no source knows of it.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,20 +29,14 @@ SHEET_ENDINGS = (".lead.json", ".mid", ".midi", ".lab")
 
 @dataclass(frozen=True, kw_only=True)
 class WithSheets:
-    """A collection and the lead sheets beside its audio.
-
-    Args:
-        source: the collection.
-    """
+    """A collection and the lead sheets beside its audio."""
 
     source: Source
 
     def describe(self) -> dict[str, Any]:
-        """See `Source`."""
         return {**self.source.describe(), "guide": True}
 
     def tracks(self) -> Iterator[Track]:
-        """See `Source`."""
         folders: dict[Path, frozenset[str]] = {}
         for track in self.source.tracks():
             path = None if track.lead_sheet is not None else _beside(track, folders)
@@ -53,18 +48,13 @@ def _beside(track: Track, folders: dict[Path, frozenset[str]]) -> Path | None:
         for part in track.parts:
             sound = Path(part.path)
             if sound.parent not in folders:
-                folders[sound.parent] = frozenset(_names(sound.parent))
+                folders[sound.parent] = frozenset()
+                with contextlib.suppress(OSError):  # the track itself is refused when it is read
+                    folders[sound.parent] = frozenset(os.listdir(sound.parent))
             for name in _titles(sound.stem):
                 if name + ending in folders[sound.parent]:
                     return sound.parent / (name + ending)
     return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:  # the track itself is refused when it is read, with its reason
-        return []
 
 
 def _titles(stem: str) -> list[str]:

@@ -34,8 +34,6 @@ class ScannedTrack:
     """What the scan knows of a track.
 
     Args:
-        id: of the track.
-        song_id: of its song.
         split: that the source states, or that an earlier intake settled; None if neither.
         sha256: what `hash_track` gave; None where it failed. A track without one has no duplicates.
     """
@@ -47,7 +45,6 @@ class ScannedTrack:
 
     @classmethod
     def of(cls, track: Track, found: str | ScanFailure) -> Self:
-        """A track, with what hashing it gave."""
         sha256 = None if isinstance(found, ScanFailure) else found
         return cls(id=track.id, song_id=track.song_id, split=track.split, sha256=sha256)
 
@@ -57,7 +54,6 @@ class Assignment:
     """Where a track belongs.
 
     Args:
-        split: where it belongs.
         duplicate_of: id of the earlier track that holds the same; None if no other does.
     """
 
@@ -99,8 +95,8 @@ def assign(
     for row in rows:
         if row.sha256 is not None:
             first_of.setdefault(row.sha256, row)
-    originals = [row if row.sha256 is None else first_of[row.sha256] for row in rows]
-    group_of = _groups((row.song_id, original.song_id) for row, original in zip(rows, originals, strict=True))
+    pairs = [(row, row if row.sha256 is None else first_of[row.sha256]) for row in rows]
+    group_of = _groups((row.song_id, original.song_id) for row, original in pairs)
 
     stated: defaultdict[str, set[Split]] = defaultdict(set)
     for row in rows:
@@ -111,14 +107,14 @@ def assign(
         said = stated.get(group)
         if said:
             return next(split for split in _HELD_OUT_MOST if split in said)
-        draw = _draw(seed, group)
+        # Ids are file names, which may hold bytes that are no text.
+        digest = hashlib.sha256(f"{seed}\n{group}".encode("utf-8", "surrogateescape")).digest()
+        draw = int.from_bytes(digest[:8], "big") / 2**64
         return "test" if draw < test_share else "valid" if draw < test_share + valid_share else "train"
 
     return [
-        Assignment(
-            split=split_of(group_of[row.song_id]), duplicate_of=None if original is row else original.id
-        )
-        for row, original in zip(rows, originals, strict=True)
+        Assignment(split=split_of(group_of[row.song_id]), duplicate_of=None if first is row else first.id)
+        for row, first in pairs
     ]
 
 
@@ -137,9 +133,3 @@ def _groups(links: Iterable[tuple[str, str]]) -> dict[str, str]:
         low, high = sorted((root(one), root(other)))
         above[high] = low
     return {song: root(song) for song in list(above)}
-
-
-def _draw(seed: int, song_id: str) -> float:
-    """A number in [0, 1) for a song; ids are file names, which may hold bytes that are no text."""
-    digest = hashlib.sha256(f"{seed}\n{song_id}".encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

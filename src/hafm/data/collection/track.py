@@ -29,7 +29,6 @@ class SoundPart:
     """A file, or one audio stream of it.
 
     Args:
-        path: of the file.
         stream: number of the audio stream in a container, 0 or more; None for a file that is one sound.
     """
 
@@ -42,7 +41,6 @@ class SheetPart:
     """A file with the lead sheet of a track.
 
     Args:
-        path: of the file.
         kind: `truth`: the JSON of a rendered pair; `file`: what `hafm.guide.sheet_files` reads.
     """
 
@@ -90,7 +88,6 @@ class Track:
 
     @property
     def needs_separation(self) -> bool:
-        """Whether the stems have to be taken out of the mix."""
         return not self.vocal
 
     @property

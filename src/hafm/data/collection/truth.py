@@ -23,9 +23,6 @@ __all__ = ["lead_sheet_of_truth"]
 def lead_sheet_of_truth(truth: Mapping[str, Any]) -> LeadSheet:
     """The lead sheet of a rendered pair.
 
-    Args:
-        truth: its JSON.
-
     Raises:
         LeadSheetError: a field is missing or of another type, or the sheet would not be valid.
     """
@@ -65,7 +62,6 @@ def _beats(times: Sequence[float], downbeats: Iterable[float], beats_per_bar: in
 
 
 def _without_gaps(chords: Iterable[Mapping[str, Any]], seconds: float) -> Iterator[ChordSpan]:
-    """The chords, and `N` between them."""
     reached = 0.0
     for start, end, chord in _inside(chords, seconds):
         if start > reached:

@@ -68,6 +68,7 @@ def summarise(
     rows: Sequence[LedgerRow], *, clip_filter: ClipFilter, shard_bytes: Sequence[int]
 ) -> PrepareSummary:
     """The summary of all rows of a ledger, and of the shards that are written."""
+    statuses: Counter[str] = Counter(row.status for row in rows)
     notes: Counter[str] = Counter()
     spent: defaultdict[str, float] = defaultdict(float)
     seconds = kept_seconds = 0.0
@@ -78,7 +79,7 @@ def summarise(
         seconds += row.seconds or 0.0
         kept_seconds += sum(end - start for start, end in clip_filter.kept_runs(row.levels))
     return PrepareSummary(
-        counts=Counts(**Counter(row.status for row in rows)),
+        counts=Counts(**statuses),
         **count_reasons((row.status, row.reason or "") for row in rows),
         notes=dict(notes.most_common()),
         seconds=seconds,

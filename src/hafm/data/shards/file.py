@@ -61,13 +61,8 @@ def write_shard(path: str | os.PathLike[str], tokens: Sequence[TrackTokens]) -> 
     ...     ShardArrays.open(f"{folder}/train-00000.safetensors").codes.shape
     (8, 6)
     """
-    arrays = {
-        kind: np.ascontiguousarray(
-            np.concatenate([getattr(each, kind) for each in tokens], axis=-1), np.uint16
-        )
-        for kind in _DIMENSIONS
-    }
-    data = save(arrays)
+    joined = {kind: np.concatenate([getattr(each, kind) for each in tokens], axis=-1) for kind in _DIMENSIONS}
+    data = save({kind: np.ascontiguousarray(array, np.uint16) for kind, array in joined.items()})
     write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
@@ -76,10 +71,7 @@ def write_shard(path: str | os.PathLike[str], tokens: Sequence[TrackTokens]) -> 
 class ShardArrays:
     """A shard, mapped into memory: a slice of an array reads its own pages of the file and no more.
 
-    Args:
-        vocal: semantic tokens of each view. Shape [views, F50].
-        instrumental: semantic tokens. Shape [F50].
-        codes: acoustic codes. Shape [K, F75].
+    Shape: as in `TrackTokens`
     """
 
     vocal: Ids

@@ -20,12 +20,7 @@ from typing import Any, BinaryIO
 from hafm.errors import HafmError, ShardsDamaged, ShardsError, ShardsNotFound, UsageError
 from hafm.files import atomic_file, cache_folder, write_whole
 
-__all__ = [
-    "WRITER_LOCK",
-    "FileEntry",
-    "ShardFolder",
-    "default_cache_folder",
-]
+__all__ = ["WRITER_LOCK", "FileEntry", "ShardFolder", "changed", "default_cache_folder"]
 
 WRITER_LOCK = "ledger.lock"
 """Held by `hafm prepare`, which locks its ledger, while it writes to the folder."""
@@ -40,15 +35,18 @@ def default_cache_folder() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry:
-    """A file as it was written.
-
-    Args:
-        sha256: of its bytes.
-        bytes: number of them.
-    """
+    """A file as it was written: the SHA-256 of its bytes, and their number."""
 
     sha256: str
     bytes: int
+
+
+def changed(where: str, *, found: str, expected: str) -> str:
+    """The line about a file whose SHA-256 is not the expected one."""
+    return (
+        f"'{where}' is not what was written: its SHA-256 is {found} and should be {expected}; copy it again, "
+        "or prepare again"
+    )
 
 
 class ShardFolder:
@@ -124,32 +122,19 @@ class ShardFolder:
         return path
 
     def sha256(self, name: str) -> str:
-        """The SHA-256 of a file as it is there now, never from the cache.
-
-        Raises:
-            ShardsNotFound: it is not there.
-            ShardsError: it cannot be read.
-        """
+        """The SHA-256 of a file as it is there now, never from the cache; raises what `read` does."""
         with _explained(self.where(name)), self._open(name) as file:
             return _copy(file, None)
 
     def fetch_together(self, files: Mapping[str, FileEntry]) -> Path:
-        """A local copy of files of one subfolder, under their own names.
-
-        Returns:
-            The copy of the subfolder, in the cache.
-
-        Raises:
-            ShardsDamaged: a file is missing or differs.
-        """
+        """A copy in the cache of one subfolder's files, under their names; raises what `local_path` does."""
         prints = "".join(entry.sha256 for _, entry in sorted(files.items()))
         copy = self.cache_folder / hashlib.sha256(prints.encode()).hexdigest()
         for name, entry in files.items():
             target = copy / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.is_file():
-                fetched = self.local_path(name, entry)
-                write_whole(target, fetched.read_bytes())
+                write_whole(target, self.local_path(name, entry).read_bytes())
         return copy / next(iter(files)).partition("/")[0]
 
     def _open(self, name: str) -> Any:
@@ -169,10 +154,7 @@ class ShardFolder:
                 with _explained(self.where(name)), self._open(name) as file:
                     found = _copy(file, copy)
                 if found != entry.sha256:
-                    raise ShardsDamaged(
-                        f"'{self.where(name)}' is not what was written: its SHA-256 is {found} and should be "
-                        f"{entry.sha256}; copy it again, or prepare again"
-                    )
+                    raise ShardsDamaged(changed(self.where(name), found=found, expected=entry.sha256))
         return path
 
 

@@ -47,9 +47,6 @@ def write_sheets(shard_path: Path, tokens: Sequence[TrackTokens]) -> None:
     """Writes the lead sheets of a shard's tracks beside it, whole or not at all.
 
     Where no track has one there is no file afterwards.
-
-    Raises:
-        OutputError: the disk is full, or the folder cannot be written to.
     """
     path = shard_path.with_name(sheets_name(shard_path.name))
     if all(each.lead_sheet is None for each in tokens):
@@ -62,10 +59,6 @@ def write_sheets(shard_path: Path, tokens: Sequence[TrackTokens]) -> None:
 
 class ShardSheets:
     """The lead sheets of a shard, mapped into memory: a line is read when its sheet is asked for.
-
-    Args:
-        path: of a file that `write_sheets` wrote.
-        num_tracks: of the shard.
 
     Raises:
         ShardsDamaged: it cannot be read, or has another number of lines.

@@ -29,7 +29,7 @@ from typing import Any, Self
 
 from hafm.data.collection.track import SPLITS
 from hafm.data.shards.file import ShardArrays
-from hafm.data.shards.folder import FileEntry, ShardFolder
+from hafm.data.shards.folder import FileEntry, ShardFolder, changed
 from hafm.data.shards.guides import sheets_name
 from hafm.data.shards.track_entry import TrackEntry
 from hafm.data.tokenising.clip_filter import ClipFilter
@@ -37,22 +37,10 @@ from hafm.errors import ShardsDamaged, ShardsNotFound
 from hafm.files import atomic_file, write_whole
 from hafm.jsonfile import JsonFile, digest
 
-__all__ = [
-    "FORMAT",
-    "INDEX_FILE",
-    "PARTS_FOLDER",
-    "TRACKS_FILE",
-    "Index",
-    "check_files",
-    "read_index",
-    "read_tracks",
-    "write_index",
-]
+__all__ = ["INDEX_FILE", "PARTS_FOLDER", "Index", "check_files", "read_index", "read_tracks", "write_index"]
 
 FORMAT = 1
-INDEX_FILE = "index.json"
-TRACKS_FILE = "tracks.jsonl"
-PARTS_FOLDER = "parts"
+INDEX_FILE, TRACKS_FILE, PARTS_FOLDER = "index.json", "tracks.jsonl", "parts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +79,9 @@ class Index:
         """JSON values, without the digest."""
         return {
             "format": FORMAT,
-            "made_by": dict(self.made_by),
+            **vars(self),
             "filter": asdict(self.filter),
             "clip_seconds": str(self.clip_seconds),
-            "counts": {split: dict(counts) for split, counts in self.counts.items()},
-            "views": self.views,
-            "codebooks": self.codebooks,
             "files": {name: asdict(entry) for name, entry in sorted(self.files.items())},
         }
 
@@ -108,10 +93,6 @@ class Index:
     @classmethod
     def from_json(cls, text: str | bytes, *, where: str = INDEX_FILE) -> Self:
         """Reads what `to_json` wrote.
-
-        Args:
-            text: of the file.
-            where: what messages call it.
 
         Raises:
             ShardsDamaged: no JSON object, another format, unknown or missing keys, or another digest.
@@ -126,19 +107,12 @@ class Index:
         recorded = values.pop("digest", None)
         index = _FILE.build(cls, values, where=where)
         if recorded != digest({"format": FORMAT, **values}):
-            raise ShardsDamaged(
-                f"{where} was changed after it was written (its digest differs); copy it again, or prepare "
-                "again"
-            )
+            raise ShardsDamaged(f"{where} was changed after it was written (its digest differs); {_FIX}")
         return index
 
 
-_FILE = JsonFile(
-    what="the index of token shards",
-    fix="copy it again, or prepare again",
-    error=ShardsDamaged,
-    format=FORMAT,
-)
+_FIX = "copy it again, or prepare again"
+_FILE = JsonFile(what="the index of token shards", fix=_FIX, error=ShardsDamaged, format=FORMAT)
 
 
 def write_index(
@@ -155,13 +129,8 @@ def write_index(
     Args:
         folder: that holds the shards, and their lead sheets and `parts/` if there are any; all are hashed.
         tracks: all of them, in order; may be a generator.
-        made_by: settings behind the ids, and under `fingerprints` those of the parts; JSON values.
-        filter: that gave the tracks their `kept`.
-        clip_seconds: grid of their levels.
+        made_by, filter, clip_seconds: see `Index`; the filter gave the tracks their `kept`.
         shards: SHA-256 of every shard by file name, as `write_shard` returned it.
-
-    Returns:
-        The index, as written.
 
     Raises:
         OutputError: the disk is full, or the folder cannot be written to.
@@ -182,8 +151,8 @@ def write_index(
     for path in (folder / TRACKS_FILE, *sheets, *sorted((folder / PARTS_FOLDER).rglob("*"))):
         if path.is_file():
             data = path.read_bytes()
-            entry = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-            files[path.relative_to(folder).as_posix()] = entry
+            name = path.relative_to(folder).as_posix()
+            files[name] = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
     index = Index(
         made_by=json.loads(json.dumps(made_by, allow_nan=False)),
         filter=filter,
@@ -220,14 +189,11 @@ def read_tracks(folder: ShardFolder, index: Index) -> Iterator[TrackEntry]:
         ShardsDamaged: `tracks.jsonl` is not what was written.
     """
     where = folder.where(TRACKS_FILE)
-    expected = index.files.get(TRACKS_FILE)
+    entry = index.files.get(TRACKS_FILE)
+    expected = entry.sha256 if entry else "in the index"
     data = folder.read(TRACKS_FILE)
-    found = hashlib.sha256(data).hexdigest()
-    if expected is None or found != expected.sha256:
-        raise ShardsDamaged(
-            f"'{where}' is not what was written: its SHA-256 is {found} and should be "
-            f"{expected.sha256 if expected else 'in the index'}; copy it again, or prepare again"
-        )
+    if (found := hashlib.sha256(data).hexdigest()) != expected:
+        raise ShardsDamaged(changed(where, found=found, expected=expected))
     for number, line in enumerate(data.splitlines(), 1):
         try:
             yield TrackEntry.from_json(line.decode())
@@ -251,8 +217,8 @@ def check_files(folder: ShardFolder, index: Index) -> Iterator[tuple[str, str | 
         except ShardsNotFound:
             yield name, f"'{where}' is missing; prepare again, or copy it again"
             continue
-        differs = f"'{where}' is not what was written: its SHA-256 is {found} and should be {entry.sha256}"
-        yield name, None if found == entry.sha256 else f"{differs}; copy it again, or prepare again"
+        same = found == entry.sha256
+        yield name, None if same else changed(where, found=found, expected=entry.sha256)
 
 
 def _shape(folder: Path, names: Iterable[str]) -> tuple[int, int]:

@@ -16,13 +16,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hafm.data.collection.track import Split
 from hafm.data.crops import common_rate
+from hafm.data.order import Numbers
 from hafm.data.result import Ids
 from hafm.data.shards.file import ShardArrays, shard_name
 from hafm.data.shards.folder import ShardFolder
@@ -46,7 +47,6 @@ _COLUMNS = {name: _RATES.index(stream.frame_rate) for name, stream in STREAMS.it
 _GRID = common_rate(*_RATES)
 _FRAMES_PER_TICK = [int(rate / _GRID) for rate in _RATES]
 _MICROSECONDS = 1_000_000
-_Counts: TypeAlias = NDArray[np.int64]
 
 
 class Shards:
@@ -90,7 +90,7 @@ class Shards:
         # First frame in the shard, and number of frames, at 50 and at 75 Hz.
         self._starts, self._frames = table[:, 3:5], table[:, 5:7]
         self._open: dict[int, ShardArrays] = {}
-        self._open_sheets: dict[int, ShardSheets | None] = {}
+        self._open_sheets: dict[int, ShardSheets] = {}
         self._guides = GuideCache()
 
     @classmethod
@@ -126,12 +126,11 @@ class Shards:
         return {**self.__dict__, "_open": {}, "_open_sheets": {}, "_guides": GuideCache()}
 
     def num_views(self) -> int:
-        """Differently augmented versions of every vocal."""
         return self.index.views
 
-    def frames(self, name: str) -> _Counts:
+    def frames(self, name: str) -> Numbers:
         """Frames of a stream in every pair. Shape [pairs]. Opens no shard."""
-        lengths: _Counts = self._frames[:, _column(name)]
+        lengths: Numbers = self._frames[:, _column(name)]
         return lengths
 
     def stream(self, index: int, name: str, view: int) -> Ids:
@@ -181,11 +180,7 @@ class Shards:
         return guide
 
     def verify(self) -> None:
-        """Reads every file and compares its hash, those of other splits and of the parts too.
-
-        Raises:
-            ShardsDamaged: one is missing or differs; it is named.
-        """
+        """Reads every file, of other splits and of the parts too; refuses one that differs or is missing."""
         for _, fault in check_files(self.folder, self.index):
             if fault is not None:
                 raise ShardsDamaged(fault)
@@ -195,14 +190,7 @@ class Shards:
         return self.index.digest()
 
     def require_same(self, expected: str) -> None:
-        """Refuses other data than a training run was started on.
-
-        Args:
-            expected: `fingerprint()` of then.
-
-        Raises:
-            BundleMismatch: it differs; both are named.
-        """
+        """Refuses other data than a training run was started on, whose `fingerprint()` is given."""
         if expected != self.fingerprint():
             raise BundleMismatch(
                 f"'{self.folder.place}' is not the data that this run was started on: that was {expected}, "
@@ -210,20 +198,9 @@ class Shards:
             )
 
     def require_parts(self, expected: Mapping[str, str], *, what: str) -> None:
-        """Refuses ids that other parts made.
-
-        Args:
-            expected: fingerprints of a bundle or of `TokenParts`.
-            what: whose they are, for the message.
-
-        Raises:
-            BundleMismatch: features, a k-means or the codec differ; both fingerprints are named.
-        """
-        require_same_parts(
-            expected=expected,
-            found=self.index.fingerprints,
-            what=f"{what} and the shards in '{self.folder.place}'",
-        )
+        """Refuses ids that other parts made than those of a bundle or of `TokenParts`; `what` is whose."""
+        both = f"{what} and the shards in '{self.folder.place}'"
+        require_same_parts(expected=expected, found=self.index.fingerprints, what=both)
 
     def parts_folder(self) -> Path:
         """The folder with the parts that made the ids, for `TokenParts.load`; fetched where it is remote.
@@ -232,9 +209,8 @@ class Shards:
             ShardsNotFound: the shards came without.
             ShardsDamaged: a file of it differs from its hash.
         """
-        files = {
-            name: entry for name, entry in self.index.files.items() if name.startswith(f"{PARTS_FOLDER}/")
-        }
+        inside = f"{PARTS_FOLDER}/"
+        files = {name: entry for name, entry in self.index.files.items() if name.startswith(inside)}
         if not files:
             raise ShardsNotFound(
                 f"the shards in '{self.folder.place}' came without {PARTS_FOLDER}/; prepare again"
@@ -245,18 +221,15 @@ class Shards:
 
     def _sheets(self, number: int) -> ShardSheets | None:
         """The lead sheets of a shard; None where it has none."""
-        if number not in self._open_sheets:
-            name = sheets_name(shard_name(self.split, number))
-            entry = self.index.files.get(name)
-            self._open_sheets[number] = None
-            if entry is not None:
-                path = self.folder.local_path(name, entry)
-                self._open_sheets[number] = ShardSheets(path, num_tracks=self._num_tracks[number])
-        return self._open_sheets[number]
+        name = sheets_name(shard_name(self.split, number))
+        entry = self.index.files.get(name)
+        if entry is not None and number not in self._open_sheets:
+            path = self.folder.local_path(name, entry)
+            self._open_sheets[number] = ShardSheets(path, num_tracks=self._num_tracks[number])
+        return self._open_sheets.get(number)
 
     def _arrays(self, number: int) -> ShardArrays:
-        arrays = self._open.get(number)
-        if arrays is None:
+        if number not in self._open:
             name = shard_name(self.split, number)
             entry = self.index.files[name]
             arrays = ShardArrays.open(self.folder.local_path(name, entry))
@@ -264,7 +237,7 @@ class Shards:
             if (ends > (arrays.vocal.shape[1], arrays.codes.shape[1])).any():
                 raise ShardsDamaged(f"'{self.folder.where(name)}' is shorter than its tracks; prepare again")
             self._open[number] = arrays
-        return arrays
+        return self._open[number]
 
 
 def _place(track: TrackEntry, run: tuple[float, float]) -> tuple[int, int, int, int]:
@@ -287,7 +260,6 @@ def _place(track: TrackEntry, run: tuple[float, float]) -> tuple[int, int, int, 
 
 def _column(name: str) -> int:
     """Of `starts` and `frames`."""
-    try:
-        return _COLUMNS[name]
-    except KeyError:
-        raise UsageError(f"shards have no stream {name!r}; they have {', '.join(STREAMS)}") from None
+    if name not in _COLUMNS:
+        raise UsageError(f"shards have no stream {name!r}; they have {', '.join(STREAMS)}")
+    return _COLUMNS[name]

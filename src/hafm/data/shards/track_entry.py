@@ -11,12 +11,11 @@ A level is [start_seconds, seconds, vocal_dbfs, instrumental_dbfs]. Unknown keys
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from hafm.data.collection.track import SPLITS, Split
 from hafm.data.result import ClipLevel
-from hafm.data.shards.file import shard_name
 from hafm.data.tokenising.clip_filter import Runs
 
 __all__ = ["TrackEntry"]
@@ -27,14 +26,9 @@ class TrackEntry:
     """Where the tokens of a track stand, and which stretches of it training may use.
 
     Args:
-        id: of the track.
-        song_id: of its song.
-        split: that it is in.
         shard: number of the shard in its split.
-        start_50: first frame at 50 Hz in the shard.
-        frames_50: number of them.
-        start_75: first frame at 75 Hz in the shard.
-        frames_75: number of them.
+        start_50, frames_50: first frame at 50 Hz in the shard, and number of them.
+        start_75, frames_75: the same at 75 Hz.
         seconds: its duration.
         levels: of its clips.
         kept: stretches that training may use.
@@ -54,11 +48,6 @@ class TrackEntry:
     kept: Runs
     known: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def shard_name(self) -> str:
-        """The file that holds its tokens."""
-        return shard_name(self.split, self.shard)
-
     def to_json(self) -> str:
         """One line; `from_json` reads it.
 
@@ -70,11 +59,7 @@ class TrackEntry:
         True
         """
         # Not `asdict`, which copies every level with care and takes ten times as long.
-        values = {name: getattr(self, name) for name in _ENTRY_FIELDS}
-        values["levels"] = [
-            [level.start_seconds, level.seconds, level.vocal_dbfs, level.instrumental_dbfs]
-            for level in self.levels
-        ]
+        values = {**vars(self), "levels": [list(vars(level).values()) for level in self.levels]}
         return json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -98,6 +83,3 @@ class TrackEntry:
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(str(error)) from error
-
-
-_ENTRY_FIELDS = tuple(each.name for each in fields(TrackEntry))

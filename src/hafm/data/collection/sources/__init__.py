@@ -18,9 +18,9 @@ missing. What begins with a dot is no part of a collection.
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from types import MappingProxyType
+from itertools import islice
 
 from hafm.data.collection.sources.fma import Fma
 from hafm.data.collection.sources.folder import Mixes, Pairs, audio_files, require_folder, stem_of
@@ -31,21 +31,19 @@ from hafm.errors import UsageError
 
 __all__ = ["KINDS", "guess_kind", "open_source"]
 
-KINDS: MappingProxyType[str, Callable[..., Source]] = MappingProxyType(
-    {
-        "mixes": Mixes,
-        "pairs": Pairs,
-        "fma": Fma,
-        "musdb18": Musdb18,
-        "musdb18hq": Musdb18Hq,
-        "rendered": Rendered,
-    }
-)
+KINDS: Mapping[str, Callable[..., Source]] = {
+    "mixes": Mixes,
+    "pairs": Pairs,
+    "fma": Fma,
+    "musdb18": Musdb18,
+    "musdb18hq": Musdb18Hq,
+    "rendered": Rendered,
+}
 
 _SIGNS = {"*/mixture.wav": "musdb18hq", "*.stem.mp4": "musdb18", "[0-9]*.json": "rendered"}
 """What lies in `train`, `valid` or `test` of some kinds."""
 
-_LOOKED_AT = 1000
+_LOOKED_AT = 1001
 
 
 def open_source(kind: str, root: str | os.PathLike[str], **options: str | None) -> Source:
@@ -82,9 +80,6 @@ def open_source(kind: str, root: str | os.PathLike[str], **options: str | None) 
 def guess_kind(root: str | os.PathLike[str]) -> str:
     """What kind of collection lies in a folder.
 
-    Args:
-        root: the folder.
-
     Returns:
         The first that fits of fma, musdb18hq, musdb18, rendered and pairs; mixes if it holds any other audio.
 
@@ -98,12 +93,10 @@ def guess_kind(root: str | os.PathLike[str]) -> str:
         if any(any(top.glob(f"{split}/{pattern}")) for split in SPLITS):
             return kind
     found = False
-    for number, path in enumerate(audio_files(top)):
+    for path in islice(audio_files(top), _LOOKED_AT):
         found = True
         if stem_of(path.stem) is not None:
             return "pairs"
-        if number == _LOOKED_AT:
-            break
     if not found:
         raise UsageError(f"there is no audio file in '{top}'; give the folder of a music collection")
     return "mixes"

@@ -21,17 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hafm.data.collection.sources.folder import id_text, require_folder
+from hafm.data.collection.sources.folder import id_text, require_choice, require_folder
 from hafm.data.collection.track import SoundPart, Split, Track
 from hafm.errors import UsageError
 
-__all__ = ["SUBSETS", "Fma"]
+__all__ = ["Fma"]
 
 SUBSETS = ("small", "medium", "large", "full")
 
 CLIP_SECONDS = 30.0
 
-_SONG_FROM = ("track", "artist", "album")
 _SPLITS: dict[str, Split] = {"training": "train", "validation": "valid", "test": "test"}
 _KNOWN = {
     "title": ("track", "title"),
@@ -73,10 +72,9 @@ class Fma:
     song_from: str = "track"
 
     def __post_init__(self) -> None:
-        if self.subset is not None and self.subset not in SUBSETS:
-            raise UsageError(f"subset is {self.subset!r}; choose small, medium, large or full")
-        if self.song_from not in _SONG_FROM:
-            raise UsageError(f"song_from is {self.song_from!r}; choose track, artist or album")
+        if self.subset is not None:
+            require_choice("subset", self.subset, *SUBSETS)
+        require_choice("song_from", self.song_from, "track", "artist", "album")
 
     def describe(self) -> dict[str, Any]:
         """See `Source`; a subset that was not given is the one that was found."""
@@ -84,13 +82,12 @@ class Fma:
         return {"kind": "fma", "root": os.fspath(self.root), "subset": subset, "song_from": self.song_from}
 
     def tracks(self) -> Iterator[Track]:
-        """See `Source`."""
         root = require_folder(self.root, "FMA")
         folder, subset = _audio_folder(root, self.subset)
-        for number, row in read_table(_table(root)):
-            if subset != "full" and not _is_in(row["subset"], subset):
-                continue
-            yield self._track(folder, subset, number, row)
+        inside = SUBSETS[: SUBSETS.index(subset) + 1]  # a row has the smallest of its track
+        for number, row in _read_table(_table(root)):
+            if subset == "full" or row["subset"] in inside:
+                yield self._track(folder, subset, number, row)
 
     def _track(self, folder: Path, subset: str, number: int, row: dict[str, str]) -> Track:
         song = str(number)
@@ -109,22 +106,17 @@ class Fma:
         )
 
 
-def read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Track number and the columns that matter, of each row of `tracks.csv`, in its order.
-
-    Raises:
-        UsageError: the file is no such table; the message says where.
-    """
+def _read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Track number and the columns that matter, of each row of `tracks.csv`, in its order."""
     csv.field_size_limit(_LONGEST_FIELD)
     try:
         with path.open(newline="", encoding="utf-8", errors="backslashreplace") as file:
             rows = csv.reader(file)
             columns = list(zip(next(rows, []), next(rows, []), strict=False))
-            missing = [
-                f"{group}.{column}" for group, column in _COLUMNS.values() if (group, column) not in columns
-            ]
-            if missing:
-                raise UsageError(f"'{path}' has no column {missing[0]}; take tracks.csv of fma_metadata.zip")
+            for column in _COLUMNS.values():
+                if column not in columns:
+                    name = ".".join(column)
+                    raise UsageError(f"'{path}' has no column {name}; take tracks.csv of fma_metadata.zip")
             places = {name: columns.index(column) for name, column in _COLUMNS.items()}
             for row in rows:
                 if row[:1] == ["track_id"] or not row:
@@ -138,15 +130,9 @@ def read_table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise UsageError(f"'{path}' cannot be read ({error}); unpack fma_metadata.zip again") from error
 
 
-def _is_in(smallest: str, subset: str) -> bool:
-    """Whether a track whose smallest subset is `smallest` belongs to `subset`."""
-    return smallest in SUBSETS[: SUBSETS.index(subset) + 1]
-
-
 def _table(root: Path) -> Path:
-    places = [folder / "fma_metadata" / "tracks.csv" for folder in (root, root.resolve().parent)]
-    for path in places:
-        if path.is_file():
+    for folder in (root, root.resolve().parent):
+        if (path := folder / "fma_metadata" / "tracks.csv").is_file():
             return path
     raise UsageError(f"there is no fma_metadata/tracks.csv in '{root}'; unpack fma_metadata.zip there")
 
@@ -156,11 +142,8 @@ def _audio_folder(root: Path, subset: str | None) -> tuple[Path, str]:
 
     Clips and whole recordings have the same names, so a folder of clips is never taken for `full`.
     """
-    for name in SUBSETS:
-        if root.resolve().name == f"fma_{name}":
-            there = {name: root}
-            break
-    else:
+    there = {name: root for name in SUBSETS if root.resolve().name == f"fma_{name}"}
+    if not there:
         there = {name: root / f"fma_{name}" for name in SUBSETS if (root / f"fma_{name}").is_dir()}
     if subset is None and there:
         subset = max(there, key=SUBSETS.index)

@@ -32,54 +32,34 @@ from hafm.data.collection.track import SoundPart, Track
 from hafm.errors import UsageError
 
 __all__ = [
-    "AUDIO_SUFFIXES",
-    "INSTRUMENTAL_NAMES",
-    "VOCAL_NAMES",
     "Mixes",
     "Pairs",
     "audio_files",
-    "distinct",
+    "found_tracks",
     "id_text",
-    "is_audio",
+    "names_in",
+    "require_choice",
     "require_folder",
+    "stem_of",
 ]
 
-AUDIO_SUFFIXES = (
-    ".wav",
-    ".wave",
-    ".flac",
-    ".aiff",
-    ".aif",
-    ".aifc",
-    ".caf",
-    ".mp3",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".m4a",
-    ".mp4",
-    ".aac",
-    ".webm",
-    ".mkv",
-)
+_LOSSLESS = (".wav", ".wave", ".flac", ".aiff", ".aif", ".aifc", ".caf")
+_LOSSY = (".mp3", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".mkv")
+AUDIO_SUFFIXES = _LOSSLESS + _LOSSY
 """Endings of what `hafm.audio.io` reads, lossless ones first. Only here do endings decide anything."""
 
 
-def is_audio(name: str) -> bool:
+def _is_audio(name: str) -> bool:
     """Whether a file of this name is one of a collection.
 
-    >>> is_audio("Song.MP3"), is_audio("cover.jpg"), is_audio("._Song.mp3")
+    >>> _is_audio("Song.MP3"), _is_audio("cover.jpg"), _is_audio("._Song.mp3")
     (True, False, False)
     """
     return not name.startswith(".") and os.path.splitext(name)[1].casefold() in AUDIO_SUFFIXES
 
 
 def require_folder(root: str | os.PathLike[str], what: str) -> Path:
-    """The folder, if it is one.
-
-    Raises:
-        UsageError: it does not exist, or is a file.
-    """
+    """The folder; a `UsageError` if it does not exist, or is a file."""
     path = Path(root)
     if not path.is_dir():
         why = "is not a folder" if path.exists() else "does not exist"
@@ -87,14 +67,29 @@ def require_folder(root: str | os.PathLike[str], what: str) -> Path:
     return path
 
 
+def require_choice(name: str, value: str, *choices: str) -> None:
+    """Refuses an option that is none of its choices, by a `UsageError`."""
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}; choose {', '.join(choices[:-1])} or {choices[-1]}")
+
+
+def names_in(folder: Path) -> list[str]:
+    """What lies in a folder, sorted; what begins with a dot does not count.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        UsageError: it cannot be read.
+    """
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"folder '{folder}' cannot be read ({error.strerror}); make it readable") from error
+
+
 def audio_files(root: Path) -> Iterator[Path]:
-    """Audio files of a folder and of all folders below it.
-
-    Args:
-        root: where to look.
-
-    Yields:
-        Paths, folder by folder, sorted within each.
+    """Audio files of a folder and of all folders below it: folder by folder, sorted within each.
 
     Raises:
         UsageError: a folder cannot be read.
@@ -107,9 +102,7 @@ def audio_files(root: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(names):
-            if is_audio(name):
-                yield Path(folder, name)
+        yield from (Path(folder, name) for name in sorted(names) if _is_audio(name))
 
 
 def id_text(path: str | os.PathLike[str]) -> str:
@@ -127,11 +120,12 @@ def id_text(path: str | os.PathLike[str]) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-def distinct(tracks: Iterable[Track]) -> Iterator[Track]:
+def found_tracks(tracks: Iterable[Track], *, otherwise: str) -> Iterator[Track]:
     """The tracks as they come.
 
     Raises:
-        UsageError: two of them have the same id: one would hide the other.
+        UsageError: there are none, which `otherwise` says; or two of them have the same id: one would hide
+            the other.
     """
     seen: set[str] = set()
     for track in tracks:
@@ -141,6 +135,8 @@ def distinct(tracks: Iterable[Track]) -> Iterator[Track]:
             )
         seen.add(track.id)
         yield track
+    if not seen:
+        raise UsageError(otherwise)
 
 
 def _unreadable(error: OSError) -> Any:
@@ -170,27 +166,20 @@ class Mixes:
     song_from: str = "file"
 
     def __post_init__(self) -> None:
-        if self.song_from not in ("file", "folder"):
-            raise UsageError(f"song_from is {self.song_from!r}; choose file or folder")
+        require_choice("song_from", self.song_from, "file", "folder")
 
     def describe(self) -> dict[str, Any]:
-        """See `Source`."""
         return {"kind": "mixes", "root": os.fspath(self.root), "song_from": self.song_from}
 
     def tracks(self) -> Iterator[Track]:
-        """See `Source`."""
-        return distinct(self._found())
-
-    def _found(self) -> Iterator[Track]:
         root = require_folder(self.root, "mixes")
-        found = False
-        for path in audio_files(root):
-            found = True
-            below = path.relative_to(root)
-            song = below if self.song_from == "file" else below.parent
-            yield Track(id=id_text(below), song_id=id_text(song), mix=SoundPart(path=str(path)))
-        if not found:
-            raise UsageError(f"there is no audio file in '{root}'; known endings: {' '.join(AUDIO_SUFFIXES)}")
+        nothing = f"there is no audio file in '{root}'; known endings: {' '.join(AUDIO_SUFFIXES)}"
+        yield from found_tracks((self._track(root, path) for path in audio_files(root)), otherwise=nothing)
+
+    def _track(self, root: Path, path: Path) -> Track:
+        below = path.relative_to(root)
+        song = below if self.song_from == "file" else below.parent
+        return Track(id=id_text(below), song_id=id_text(song), mix=SoundPart(path=str(path)))
 
 
 # ---- pairs
@@ -227,20 +216,20 @@ class Pairs:
     song_from: str = "pair"
 
     def __post_init__(self) -> None:
-        if self.song_from not in ("pair", "folder"):
-            raise UsageError(f"song_from is {self.song_from!r}; choose pair or folder")
+        require_choice("song_from", self.song_from, "pair", "folder")
 
     def describe(self) -> dict[str, Any]:
-        """See `Source`."""
         return {"kind": "pairs", "root": os.fspath(self.root), "song_from": self.song_from}
 
     def tracks(self) -> Iterator[Track]:
-        """See `Source`."""
-        return distinct(self._found())
-
-    def _found(self) -> Iterator[Track]:
         root = require_folder(self.root, "pairs")
-        found = False
+        nothing = (
+            f"there is no pair in '{root}'; name the files vocals.wav and instrumental.wav in a folder a "
+            "song, or song.vocals.wav and song.instrumental.wav beside each other"
+        )
+        yield from found_tracks(self._found(root), otherwise=nothing)
+
+    def _found(self, root: Path) -> Iterator[Track]:
         for folder, paths in groupby(audio_files(root), key=lambda path: path.parent):
             stems: dict[str, dict[_Stem, list[Path]]] = {}
             for path in paths:
@@ -248,13 +237,7 @@ class Pairs:
                     title, stem = named
                     stems.setdefault(title, {}).setdefault(stem, []).append(path)
             for title in sorted(stems):
-                found = True
                 yield self._track(root, folder, title, stems[title])
-        if not found:
-            raise UsageError(
-                f"there is no pair in '{root}'; name the files vocals.wav and instrumental.wav in a folder a "
-                "song, or song.vocals.wav and song.instrumental.wav beside each other"
-            )
 
     def _track(self, root: Path, folder: Path, title: str, stems: dict[_Stem, list[Path]]) -> Track:
         below = folder.relative_to(root)

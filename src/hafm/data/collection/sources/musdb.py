@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hafm.audio.ffmpeg import INSTALL_HINT
-from hafm.data.collection.sources.folder import id_text, require_folder
+from hafm.data.collection.sources.folder import id_text, names_in, require_folder
 from hafm.data.collection.track import SoundPart, Split, Track
 from hafm.errors import UsageError
 
@@ -45,22 +45,18 @@ VALIDATION_SONGS = frozenset(
 )
 
 _ENDING = ".stem.mp4"
-_MIX, _DRUMS, _BASS, _OTHER, _VOCALS = range(5)
+# In the order of the streams.
+_STEMS = ("mixture", "drums", "bass", "other", "vocals")
 _FOLDERS = ("train", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Musdb18:
-    """MUSDB18: compressed stems, through ffmpeg.
-
-    Args:
-        root: the folder with `train` and `test`.
-    """
+    """MUSDB18: compressed stems, through ffmpeg, in a folder with `train` and `test`."""
 
     root: str | os.PathLike[str]
 
     def describe(self) -> dict[str, Any]:
-        """See `Source`."""
         return {"kind": "musdb18", "root": os.fspath(self.root)}
 
     def tracks(self) -> Iterator[Track]:
@@ -68,51 +64,25 @@ class Musdb18:
         if shutil.which("ffmpeg") is None:
             raise UsageError(f"MUSDB18's {_ENDING} files need the ffmpeg program; {INSTALL_HINT}")
         for part, path in _entries(self.root, f"a *{_ENDING} file"):
-            if not path.name.endswith(_ENDING):
-                continue
-
-            def stream(number: int, path: Path = path) -> SoundPart:
-                return SoundPart(path=str(path), stream=number)
-
-            yield _track(
-                part,
-                path.name.removesuffix(_ENDING),
-                mix=stream(_MIX),
-                vocal=stream(_VOCALS),
-                instrumental=(stream(_DRUMS), stream(_BASS), stream(_OTHER)),
-            )
+            if path.name.endswith(_ENDING):
+                streams = (SoundPart(path=str(path), stream=number) for number in range(len(_STEMS)))
+                yield _track(part, path.name.removesuffix(_ENDING), *streams)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Musdb18Hq:
-    """MUSDB18-HQ: uncompressed stems.
-
-    Args:
-        root: the folder with `train` and `test`.
-    """
+    """MUSDB18-HQ: uncompressed stems, in a folder with `train` and `test`."""
 
     root: str | os.PathLike[str]
 
     def describe(self) -> dict[str, Any]:
-        """See `Source`."""
         return {"kind": "musdb18hq", "root": os.fspath(self.root)}
 
     def tracks(self) -> Iterator[Track]:
-        """See `Source`."""
         for part, path in _entries(self.root, "a folder per song"):
-            if not path.is_dir():
-                continue
-
-            def wav(name: str, path: Path = path) -> SoundPart:
-                return SoundPart(path=str(path / f"{name}.wav"))
-
-            yield _track(
-                part,
-                path.name,
-                mix=wav("mixture"),
-                vocal=wav("vocals"),
-                instrumental=(wav("drums"), wav("bass"), wav("other")),
-            )
+            if path.is_dir():
+                files = (SoundPart(path=str(path / f"{name}.wav")) for name in _STEMS)
+                yield _track(part, path.name, *files)
 
 
 def _entries(root: str | os.PathLike[str], what: str) -> Iterator[tuple[str, Path]]:
@@ -123,19 +93,11 @@ def _entries(root: str | os.PathLike[str], what: str) -> Iterator[tuple[str, Pat
             f"there is no train or test in '{top}'; give the folder that holds them, with {what} in them"
         )
     for part in parts:
-        try:
-            names = sorted(name for name in os.listdir(top / part) if not name.startswith("."))
-        except OSError as error:
-            raise UsageError(
-                f"folder '{top / part}' cannot be read ({error.strerror}); make it readable"
-            ) from error
-        for name in names:
-            yield part, top / part / name
+        yield from ((part, top / part / name) for name in names_in(top / part))
 
 
-def _track(
-    part: str, song: str, *, mix: SoundPart, vocal: SoundPart, instrumental: tuple[SoundPart, ...]
-) -> Track:
+def _track(part: str, song: str, mix: SoundPart, *stems: SoundPart) -> Track:
+    *instrumental, vocal = stems
     artist, dash, title = song.partition(" - ")
     split: Split = "test" if part == "test" else "valid" if song in VALIDATION_SONGS else "train"
     return Track(
@@ -144,6 +106,6 @@ def _track(
         split=split,
         mix=mix,
         vocal=(vocal,),
-        instrumental=instrumental,
+        instrumental=tuple(instrumental),
         known={"artist": id_text(artist), "title": id_text(title)} if dash else {"title": id_text(song)},
     )

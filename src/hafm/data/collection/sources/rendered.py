@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hafm.data.collection.sources.folder import require_folder
+from hafm.data.collection.sources.folder import found_tracks, names_in, require_folder
 from hafm.data.collection.track import SPLITS, SheetPart, SoundPart, Split, Track
 from hafm.errors import UsageError
 
@@ -26,43 +26,26 @@ __all__ = ["Rendered"]
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """Rendered pairs.
-
-    Args:
-        root: the folder with `train`, `valid`, `test`, or some of them.
-    """
+    """Rendered pairs, in a folder with `train`, `valid`, `test`, or some of them."""
 
     root: str | os.PathLike[str]
 
     def describe(self) -> dict[str, Any]:
-        """See `Source`."""
         return {"kind": "rendered", "root": os.fspath(self.root)}
 
     def tracks(self) -> Iterator[Track]:
-        """See `Source`."""
         root = require_folder(self.root, "rendered pairs")
-        found = False
-        for split in SPLITS:
-            for path in _truths(root / split):
-                found = True
-                yield _track(split, path)
-        if not found:
-            raise UsageError(
-                f"there is no train/000000.json in '{root}'; give the --out of recipes.builtin.render"
-            )
+        nothing = f"there is no train/000000.json in '{root}'; give the --out of recipes.builtin.render"
+        pairs = (_track(split, path) for split in SPLITS for path in _truths(root / split))
+        yield from found_tracks(pairs, otherwise=nothing)
 
 
 def _truths(folder: Path) -> list[Path]:
     try:
-        return sorted(folder / name for name in os.listdir(folder) if _is_truth(name))
+        names = names_in(folder)
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise UsageError(f"folder '{folder}' cannot be read ({error.strerror}); make it readable") from error
-
-
-def _is_truth(name: str) -> bool:
-    return name.endswith(".json") and name.removesuffix(".json").isdigit()
+    return [folder / name for name in names if name.endswith(".json") and name[: -len(".json")].isdigit()]
 
 
 def _track(split: Split, path: Path) -> Track:
