@@ -40,24 +40,12 @@ _DECIMALS = 3
 
 
 def measure_levels(
-    vocal: Float[Tensor, " T"],
-    instrumental: Float[Tensor, " T"],
-    sample_rate: int,
-    clip_seconds: Fraction,
+    vocal: Float[Tensor, " T"], instrumental: Float[Tensor, " T"], sample_rate: int, clip_seconds: Fraction
 ) -> tuple[ClipLevel, ...]:
     """Levels of both stems in every clip.
 
     Clip `i` begins at sample `ceil(i * clip_seconds * sample_rate)` and ends where the next begins; the last
     ends with the track. Levels are rounded to 0.001 dB: what the order of a summation changes lies far below.
-
-    Args:
-        vocal: mono, full scale 1.
-        instrumental: of the same length.
-        sample_rate: of both, in hertz.
-        clip_seconds: length of a clip, exact, at least one sample.
-
-    Returns:
-        One entry per clip, in order; none for no samples.
 
     Raises:
         UsageError: a clip is shorter than a sample.
@@ -137,11 +125,7 @@ class ClipFilter:
         return None
 
     def kept_runs(self, levels: Sequence[ClipLevel]) -> Runs:
-        """Runs of adjacent kept clips.
-
-        Args:
-            levels: of the clips of one track, in order.
-        """
+        """Runs of adjacent kept clips of one track."""
         runs: list[tuple[float, float]] = []
         joins = False
         for level in levels:

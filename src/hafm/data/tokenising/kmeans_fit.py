@@ -51,7 +51,6 @@ class KMeansSettings:
         clusters: V, number of centroids, 1 or more.
         starts: random starts that are tried for one pass, 1 or more.
         passes: over the sample, for the best start, 0 or more.
-        seed: of everything random.
 
     Raises:
         UsageError: a number is out of range.
@@ -79,7 +78,6 @@ class Quality:
     """How well centroids describe frames.
 
     Args:
-        frames: number of them.
         inertia: mean squared distance of a frame to its centroid.
         variance: mean squared distance of a frame to the mean of all.
         dead: centroids that no frame chose.
@@ -132,7 +130,6 @@ class CentroidFit:
             self._use_waiting()
 
     def finish(self) -> Float32[np.ndarray, "V D"]:
-        """The centroids."""
         if self._fed:
             self._use_waiting()
             if _wake_dead(self._model, self._sample, self._rng):
@@ -167,11 +164,7 @@ def measure(centroids: Float32[np.ndarray, "V D"], frames: Float32[np.ndarray, "
 
 
 def check_scikit_learn() -> None:
-    """Refuses to fit where scikit-learn is missing, without importing it: that takes 2.5 s.
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """Refuses to fit where scikit-learn is missing, without importing it: that takes 2.5 s."""
     if importlib.util.find_spec("sklearn") is None:
         raise UsageError("fitting a k-means needs scikit-learn; pip install 'hafm[train]'")
 
@@ -181,25 +174,23 @@ def _best_start(sample: Frames, settings: KMeansSettings) -> "MiniBatchKMeans":
     check_scikit_learn()
     from sklearn.cluster import MiniBatchKMeans
 
-    best: tuple[float, MiniBatchKMeans] | None = None
-    for start in range(settings.starts):
-        model = MiniBatchKMeans(
-            settings.clusters, init="random", n_init=1, random_state=settings.seed * 1000 + start
-        )
+    def started(start: int) -> MiniBatchKMeans:
+        random_state = settings.seed * 1000 + start
+        model = MiniBatchKMeans(settings.clusters, init="random", n_init=1, random_state=random_state)
         _one_pass(model, sample, np.random.default_rng((settings.seed, start)))
-        inertia = float(_assign(_centroids(model), sample)[1].mean())
-        if best is None or inertia < best[0]:
-            best = inertia, model
-    assert best is not None, "there is at least one start"
-    return best[1]
+        return model
+
+    def inertia(model: MiniBatchKMeans) -> float:
+        return float(_assign(_centroids(model), sample)[1].mean())
+
+    return min(map(started, range(settings.starts)), key=inertia)
 
 
 def _wake_dead(model: "MiniBatchKMeans", sample: Frames, rng: np.random.Generator) -> int:
     """Puts centroids that no frame of the sample chose onto frames far from theirs. Returns how many."""
     ids, squares = _assign(_centroids(model), sample)
     dead = np.flatnonzero(np.bincount(ids, minlength=model.n_clusters) == 0)
-    far = int(np.count_nonzero(squares))
-    dead = dead[:far]  # no more frames than there are beside their centroids
+    dead = dead[: np.count_nonzero(squares)]  # no more frames than there are beside their centroids
     if len(dead):
         chosen = rng.choice(len(sample), size=len(dead), replace=False, p=squares / squares.sum())
         model.cluster_centers_[dead] = sample[chosen]

@@ -73,7 +73,6 @@ class Reservoir:
         return self._kept[: min(self.seen, self.capacity)]
 
     def add(self, frames: Float32[np.ndarray, "N D"]) -> None:
-        """More of the stream."""
         free = min(len(frames), max(0, self.capacity - self.seen))
         self._kept[self.seen : self.seen + free] = frames[:free]
         late = frames[free:]
@@ -107,7 +106,6 @@ class FrameReader:
         seed: of noise, augmentation, and of which silent frames stay.
         augment: whether vocals are augmented.
         noise_sigma: of the vocal's noise.
-        device: where features are computed.
     """
 
     parts: FeatureParts
@@ -157,14 +155,7 @@ class FrameReader:
 
 @dataclass(frozen=True, kw_only=True)
 class SampledTrack:
-    """A track of the sample.
-
-    Args:
-        track: it.
-        sha256: of its files, see `hafm.data.collection.duplicates`.
-        seconds: its duration.
-        held_out: whether its frames are for measuring only.
-    """
+    """A track of the sample, with the hash of its files; frames of one held out are for measuring only."""
 
     track: Track
     sha256: str
@@ -190,7 +181,6 @@ class Sample:
 
     @property
     def seconds(self) -> float:
-        """Of sound that was read."""
         return sum(sampled.seconds for sampled in self.tracks)
 
     def fingerprint(self) -> str:
@@ -239,10 +229,9 @@ def draw_sample(
 
     Args:
         tracks: in the order in which they are taken.
-        reader: how a track becomes frames.
         hours: of sound to read, above 0.
         shared: whether both sides share one vocabulary.
-        max_bytes: of frames to fit on, a vocabulary.
+        max_bytes: of frames to fit on, per vocabulary.
         unusable_limit: share of tracks that may be unusable, 0 to 1.
         on_progress: called with the share of the work that is done.
 

@@ -79,12 +79,7 @@ class TokeniseSettings:
 
 
 class Tokeniser:
-    """Parts on a device, ready for tracks.
-
-    Args:
-        parts: features, k-means and codec; they are moved to `device`.
-        settings: what decides the ids besides them.
-        device: `"cpu"` or a CUDA device.
+    """Parts, moved to a device and ready for tracks.
 
     Raises:
         UsageError: the parts have other rates than 50 and 75 Hz, or more ids than 16 bits hold.
@@ -125,9 +120,6 @@ class Tokeniser:
     def tokenise(self, tracks: Sequence[tuple[Track, Stems]]) -> list[Prepared]:
         """Tokens of tracks, in their order.
 
-        Args:
-            tracks: with their stems. With `augment` each track must know its split.
-
         Raises:
             AudioContentError: a track gives values that are not finite; it is named, and none of the others
                 has a result.
@@ -137,7 +129,10 @@ class Tokeniser:
         views = [(job, view) for job in jobs for view in job.views]
         vocal = self._semantic("vocal", views)
         instrumental = self._semantic("instrumental", [(job, job.for_features) for job in jobs])
-        codes = self._run("codec", self._encode, [(job, job.for_codec) for job in jobs])
+        encode = self.parts.codec.encode
+        codes = self._run(
+            "codec", lambda batch: encode(batch[:, None]), [(job, job.for_codec) for job in jobs]
+        )
         per_track = len(views) // max(1, len(jobs))
         return [
             job.prepared(
@@ -149,7 +144,6 @@ class Tokeniser:
         ]
 
     def _hear(self, track: Track, stems: Stems) -> "_Job":
-        """The waveforms of a track that go into models."""
         settings, parts, spent = self.settings, self.parts, defaultdict[str, float](float)
         for side, stem in (("vocal", stems.vocal), ("instrumental", stems.instrumental)):
             _require_finite(stem, f"track {track.id!r}: its {side}")
@@ -193,9 +187,6 @@ class Tokeniser:
             with _timed(job.spent, "k-means", self.device):
                 ids.append(kmeans.predict(values[None].to(kmeans.centroids.device))[0])
         return ids
-
-    def _encode(self, batch: Tensor) -> Tensor:
-        return self.parts.codec.encode(batch[:, None])
 
     def _run(self, step: str, model: Callable[[Tensor], Tensor], rows: Sequence["_Row"]) -> list[Tensor]:
         """What a model makes of each row."""

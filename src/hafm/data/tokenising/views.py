@@ -57,11 +57,7 @@ class RatedStems:
         }
 
     def at(self, side: Side, sample_rate: int) -> Float[Tensor, " T2"]:
-        """A stem at a rate.
-
-        Raises:
-            ValueError: it is not finite.
-        """
+        """A stem at a rate; a `ValueError` if it is not finite."""
         if (side, sample_rate) not in self._waveforms:
             original = self._waveforms[side, self.sample_rate]
             (resampled,) = resample(original[None], self.sample_rate, sample_rate)
@@ -69,11 +65,7 @@ class RatedStems:
         return self._waveforms[side, sample_rate]
 
     def instrumental(self, sample_rate: int, *, rms: float | None) -> Float[Tensor, " T2"]:
-        """The instrumental at a rate and, unless `rms` is None, at one level.
-
-        Raises:
-            ValueError: it is not finite.
-        """
+        """The instrumental at a rate and, unless `rms` is None, at one level."""
         sound = self.at("instrumental", sample_rate)[None]
         return (sound if rms is None else set_active_rms(sound, rms, sample_rate=sample_rate))[0]
 
@@ -84,8 +76,6 @@ class RatedStems:
 
         Args:
             sample_rate: wanted, in hertz.
-            track_id: of the track.
-            view: number of the view.
             seed: of the whole run.
             sigma: of the noise, once the vocal has an active RMS of -20 dBFS.
             augmented: False gives the vocal as it is, with the noise only.

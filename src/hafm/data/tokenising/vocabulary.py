@@ -113,9 +113,6 @@ def fit_vocabularies(
         tracks: to draw from, in the order in which they are taken: see `train_tracks`.
         parts: features of both sides; they are moved to `device`.
         read: gives the stems of a track.
-        settings: what decides the rest.
-        device: where features are computed.
-        on_progress: called as the work goes on.
 
     Raises:
         UsageError: too few tracks or frames; or a shared vocabulary of sides with different features.
@@ -165,7 +162,6 @@ def fit_vocabularies(
 def _fit(
     sample: Sample, reader: FrameReader, settings: VocabularySettings, on_progress: OnProgress
 ) -> dict[Side, Frames]:
-    """Centroids of each side."""
     sides: list[Side] = ["vocal"] if settings.shared else list(SIDES)
     fits: dict[Side, CentroidFit] = {}
     for number, side in enumerate(sides):
@@ -175,21 +171,17 @@ def _fit(
         again = [sampled.track for sampled in sample.tracks if not sampled.held_out]
         for number, track in enumerate(again):
             on_progress("listening again", number / len(again))
-            frames = _frames_again(reader, track)
+            try:
+                frames, _ = reader.frames(track)
+            except OSError as error:
+                raise HafmError(
+                    f"track {track.id!r} was read and cannot be read again: {error}; start again"
+                ) from error
             for side in SIDES:
                 if not sample.fit[side].is_whole:
                     fits["vocal" if settings.shared else side].feed(frames[side])
     found = {side: fit.finish() for side, fit in fits.items()}
     return {side: found["vocal" if settings.shared else side] for side in SIDES}
-
-
-def _frames_again(reader: FrameReader, track: Track) -> dict[Side, Frames]:
-    try:
-        return reader.frames(track)[0]
-    except OSError as error:
-        raise HafmError(
-            f"track {track.id!r} was read and cannot be read again: {error}; start again"
-        ) from error
 
 
 def _notes(
