@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
     target: Int[Tensor, "B K F"]
     conditions: tuple[Int[Tensor, "B _K _F"], ...]
-    """One a source."""
+    """One per source."""
     guide: Float[Tensor, "B _F G"] | None
     """At 50 Hz; None for a stage without."""
 
@@ -107,9 +107,7 @@ class Crops:
         ):
             frames = pairs.frames(stream.name)
             starts = np.minimum(starts, (frames - length) // frames_per_tick + 1)
-            span = (
-                spec.clip_seconds * stream.frame_rate
-            )  # in frames; a fraction, where `length` is rounded up
+            span = spec.clip_seconds * stream.frame_rate  # in frames, not rounded up as `length` is
             units = np.minimum(units, frames * span.denominator // span.numerator)
         self._starts = starts
         self._pair_of_unit = np.repeat(np.arange(len(pairs)), units)

@@ -83,11 +83,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def first_alone(self, what: str) -> Iterator[None]:
-        """A block that does its work on rank 0 (it asks `is_first`); all wait, and all fail if rank 0 does.
-
-        Raises:
-            HafmError: on the other ranks, when rank 0 could not; on rank 0 its own error is raised.
-        """
+        """A block that works on rank 0 (it asks `is_first`); all wait for it, and all fail if it does."""
         failed = 0
         try:
             yield

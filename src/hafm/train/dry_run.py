@@ -13,7 +13,6 @@ measured in the step and taken as proportional to the clips.
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -31,7 +30,6 @@ class DryRun:
     """What a dry run found.
 
     Args:
-        parameters: of the stage.
         precision: of the matrix products.
         attention: how the position bias joins the scores, see `hafm.model.training_attention`.
         target_tokens_per_step, positions_per_step: of a whole batch; positions count a prefix too.
@@ -87,14 +85,7 @@ class DryRun:
 
 
 def dry_run(trainer: Trainer) -> DryRun:
-    """Goes through a run in miniature. All ranks call this.
-
-    Args:
-        trainer: of an empty folder, which the caller deletes afterwards.
-
-    Raises:
-        HafmError: something does not work; the message says what.
-    """
+    """Goes through a run in miniature, in an empty folder, which the caller deletes. All ranks call this."""
     recipe, ranks = trainer.recipe, trainer.ranks
     began = time.perf_counter()
     trainer.begin()
@@ -142,7 +133,7 @@ def dry_run(trainer: Trainer) -> DryRun:
 
 
 def _timed(trainer: Trainer, pieces: tuple[Piece, ...]) -> tuple[float, float]:
-    """Loss a clip and seconds of one step."""
+    """Loss per clip and seconds of one step."""
     _synchronise(trainer.ranks.device)
     began = time.perf_counter()
     update = trainer.step(pieces, trainer.recipe.rate_share(0))
@@ -174,10 +165,8 @@ def _reload(trainer: Trainer, pieces: tuple[Piece, ...]) -> None:
 
 
 def _state_bytes(trainer: Trainer) -> int:
-    state: dict[Any, Any] = {}
-    for optimizer in trainer.state.optimizers:
-        state |= optimizer.state
-    moments = sum(t.numel() * t.element_size() for values in state.values() for t in values.values())
+    states = [state for optimizer in trainer.state.optimizers for state in optimizer.state.values()]
+    moments = sum(tensor.nbytes for state in states for tensor in state.values())
     weights = 4 * trainer.state.model.num_parameters()
     return int(2 * weights + moments + (0 if trainer.state.ema is None else weights))
 

@@ -39,8 +39,6 @@ class TrainedRuns:
     """Runs of all three stages, on the same data with the same parts.
 
     Args:
-        runs: folders, by stage.
-        stages: what they made, by stage.
         index: of the shards that all were trained on.
         figures: how each stage was trained and how good it is, by the names that the built-in bundle uses.
     """
@@ -147,9 +145,8 @@ def _model(stage: TrainedStage) -> StageModel:
 
 def _figures(run: Path, stage: TrainedStage) -> dict[str, Any]:
     lines = read_metrics(run) if (run / METRICS_FILE).is_file() else []
-    held_out: dict[str, list[float] | None] = next(
-        (line["held_out"] for line in lines if line["step"] == stage.step and "held_out" in line), {}
-    )
+    found = (line["held_out"] for line in lines if line["step"] == stage.step and "held_out" in line)
+    held_out: dict[str, list[float] | None] = next(found, {})
     losses = [line["loss"] for line in lines if line["step"] <= stage.step and "loss" in line]
     recipe = stage.recipe
     return {
@@ -182,13 +179,8 @@ def _data_figures(index: Index) -> dict[str, Any]:
         }
         for split, counts in index.counts.items()
     }
-    training = splits["train"]
-    return {
-        "fingerprint": index.digest(),
-        "kept_hours": training["kept_hours"],
-        "tracks": training["tracks"],
-        "splits": splits,
-    }
+    training = {name: splits["train"][name] for name in ("kept_hours", "tracks")}
+    return {"fingerprint": index.digest(), **training, "splits": splits}
 
 
 def _has_finished(run: Path) -> bool:

@@ -15,10 +15,10 @@ In: a stage and held-out crops. Out: nats per token, a codebook at a time, sever
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from hafm.data.crops import Batch, Crops, Pairs
 from hafm.guide.frames import KNOWN
@@ -30,9 +30,7 @@ from hafm.train.update import autocast
 
 __all__ = ["HeldOut", "held_out_loss", "unigram_entropy"]
 
-_ROWS = (
-    8  # of one forward pass: an evaluation is the same on any number of ranks and fits where training fits
-)
+_ROWS = 8  # of a forward pass: an evaluation is the same on any number of ranks, and fits where training fits
 _VOCAL = "vocal_semantic"
 
 
@@ -78,14 +76,14 @@ def held_out_loss(
         crops: of held-out pairs, one view; its seed decides which clips.
         clips: how many, 2 or more.
         dtype: of the matrix products.
-        ranks: that share the work; None is this process alone.
     """
     ranks = Ranks(device=model.heads.device) if ranks is None else ranks
     was_training, device = model.training, model.heads.device
     model.train()  # fused products; the stages have no dropout, so that nothing else changes
     spec = model.spec
     has_vocal = _VOCAL in (source.name for source in spec.sources)
-    names = ["right", "wrong", *(["wrong_vocal"] if has_vocal else []), *_parts_left_out(spec)]
+    without = [] if spec.guide is None else ["beats", "chords", "guide", "guide and right vocal"]
+    names = ["right", "wrong", *(["wrong_vocal"] if has_vocal else []), *without]
     sums = torch.zeros(len(names) + 1, spec.target.num_codebooks, dtype=torch.float64)
     groups = math.ceil(clips / _ROWS)
     for group in range(ranks.rank, groups, ranks.world):
@@ -109,10 +107,6 @@ def held_out_loss(
         accuracy=accuracy,
         without=found,
     )
-
-
-def _parts_left_out(spec: StageSpec) -> list[str]:
-    return [] if spec.guide is None else ["beats", "chords", "guide", "guide and right vocal"]
 
 
 def _variant(spec: StageSpec, batch: Batch, name: str) -> Batch:
@@ -145,13 +139,7 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
 
 def unigram_entropy(pairs: Pairs, name: str, *, cardinality: int) -> tuple[float, ...]:
     """Entropy in nats of every codebook of a stream: what a model scores that knows frequencies only."""
-    counts: Float[np.ndarray, "K V"] | None = None
-    for index in range(len(pairs)):
-        ids = pairs.stream(index, name, 0)
-        if counts is None:
-            counts = np.zeros((ids.shape[0], cardinality))
-        for codebook, row in enumerate(ids):
-            counts[codebook] += np.bincount(row, minlength=cardinality)
-    assert counts is not None, "no pairs"
+    streams = (pairs.stream(index, name, 0) for index in range(len(pairs)))
+    counts: Any = sum(np.stack([np.bincount(row, minlength=cardinality) for row in ids]) for ids in streams)
     shares = counts / counts.sum(1, keepdims=True)
     return tuple(-(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(1))

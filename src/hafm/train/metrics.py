@@ -10,6 +10,7 @@ A stopped run may have reported steps that its last checkpoint does not hold. Th
 on, so the file reads as if the run had never been stopped. A line is written in one go and flushed.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,10 +78,8 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of a run. A last line that a stop cut short is left out."""
     lines = []
     for raw in (run / METRICS_FILE).read_bytes().split(b"\n")[:-1]:
-        try:
+        with contextlib.suppress(ValueError):
             lines.append(json.loads(raw))
-        except ValueError:
-            continue
     return lines
 
 
@@ -98,10 +97,10 @@ def _scalars(line: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float
     for name, value in line.items():
         if name == "step" and not prefix:
             continue
+        if isinstance(value, list | tuple):
+            value = {str(place): item for place, item in enumerate(value)}
         if isinstance(value, Mapping):
             out += _scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, list | tuple):
-            out += _scalars({str(i): item for i, item in enumerate(value)}, f"{prefix}{name}/")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             out.append((f"{prefix}{name}", float(value)))
     return out
@@ -124,7 +123,6 @@ class StepReport:
 
     Args:
         position: after it.
-        update: its loss and gradient.
         rate: its highest learning rate.
         seconds: since this start of the run began.
         tokens_per_second: target tokens, over all ranks, since then.

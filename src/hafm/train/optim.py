@@ -45,7 +45,6 @@ def build_optimizers(
     """One or two optimisers that together hold every parameter once.
 
     Args:
-        model: what is trained.
         kind: `adamw` is the paper's: one rate and one weight decay for everything.
         peak_rate: highest learning rate; with `muon` that of the matrices, scaled as if for AdamW.
         embedding_rate: with `muon`, the highest rate of everything else. A row of an embedding is
@@ -59,13 +58,10 @@ def build_optimizers(
             model.parameters(), lr=peak_rate, betas=betas, weight_decay=weight_decay, fused=fused
         )
         return [_remember_peak(adamw)]
-    matrices = [
-        parameter
-        for name, parameter in model.named_parameters()
-        if parameter.ndim == 2 and ".blocks." in f".{name}"
-    ]
-    inside = {id(parameter) for parameter in matrices}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in inside]
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (matrices if parameter.ndim == 2 and ".blocks." in f".{name}" else others).append(parameter)
     is_short = half_dtype(matrices[0].device) == torch.bfloat16
     muon = (torch.optim.Muon if is_short else Muon)(
         matrices, lr=peak_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
@@ -178,11 +174,7 @@ class Ema:
         torch._foreach_lerp_(list(self.weights.values()), values, 1 - decay)
 
     def load(self, weights: Mapping[str, Tensor], *, updates: int) -> None:
-        """Takes over an average that was saved.
-
-        Raises:
-            KeyError: a weight is missing.
-        """
+        """Takes over an average that was saved; a `KeyError` if a weight is missing."""
         for name, value in self.weights.items():
             value.copy_(weights[name])
         self.updates = updates

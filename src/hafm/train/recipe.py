@@ -158,13 +158,8 @@ class Recipe:
         floor = self.final_rate / self.peak_rate
         if self.schedule == "cosine":
             return cosine(updates, warmup=self.warmup_steps, total=self.steps, floor=floor)
-        return trapezoid(
-            updates,
-            warmup=self.warmup_steps,
-            total=self.steps,
-            cooldown=self.cooldown_steps,
-            floor=floor,
-        )
+        cooldown = self.cooldown_steps
+        return trapezoid(updates, warmup=self.warmup_steps, total=self.steps, cooldown=cooldown, floor=floor)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, which `from_dict` reads."""
@@ -173,9 +168,6 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
         """A recipe from what `to_dict` gave, also after JSON.
-
-        Raises:
-            UsageError: a field is unknown, missing or out of range.
 
         >>> Recipe.from_dict(builtin("fine").to_dict()) == builtin("fine")
         True
@@ -211,11 +203,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def paper(stage: str) -> Recipe:
-    """Table 1 and section 3.5.
-
-    Raises:
-        UsageError: there is no such stage.
-    """
+    """Table 1 and section 3.5."""
     steps, batch, accumulation = {
         "semantic": (100_000, 210, 1),
         "coarse": (200_000, 42, 2),
@@ -230,9 +218,6 @@ def builtin(stage: str) -> Recipe:
     The shapes differ from the paper's in size, in the layout of the condition, and in the patterns of coarse
     and fine: one frame per step with the codebooks side by side, and all frames of a codebook in one pass.
     The semantic stage carries what must hold over ten seconds; it and the coarse stage have a guide.
-
-    Raises:
-        UsageError: there is no such stage.
     """
     encoder_layers, num_layers, width, num_heads, clip_seconds, batch, history_dropout = {
         "semantic": (2, 6, 256, 4, 10, 8, 0.6),
@@ -279,11 +264,7 @@ def builtin(stage: str) -> Recipe:
 
 
 def tiny(stage: str) -> Recipe:
-    """The shape of everything and the size of nothing: it learns eight clips by heart.
-
-    Raises:
-        UsageError: there is no such stage.
-    """
+    """The shape of everything and the size of nothing: it learns eight clips by heart."""
     spec = replace(
         STAGES[_known(stage)],
         conditioning="aligned",
@@ -312,11 +293,7 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {"paper": paper, "builtin": builti
 
 
 def recipe_of(name: str, stage: str) -> Recipe:
-    """The recipe of that name.
-
-    Raises:
-        UsageError: there is no such recipe or stage.
-    """
+    """The recipe of that name; a `UsageError` if there is no such recipe or stage."""
     if name not in RECIPES:
         raise UsageError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}, and YAML files")
     return RECIPES[name](stage)

@@ -30,7 +30,7 @@ from hafm.jsonfile import Mismatch, as_type, unknown_name
 from hafm.stages.spec import StageSpec
 from hafm.train.recipe import RECIPES, Recipe, recipe_of
 
-__all__ = ["open_recipe", "override", "parse_overrides", "read_recipe"]
+__all__ = ["open_recipe", "read_recipe"]
 
 _FIXED = {"name", "sources", "target"}  # of a stage: these make it the stage that it is
 
@@ -49,9 +49,7 @@ def open_recipe(recipe: str, stage: str, overrides: Sequence[str] = ()) -> Recip
     >>> open_recipe("paper", "coarse", ["batch=84", "spec.clip_seconds=12/5"]).spec.sequence_length
     960
     """
-    if recipe in RECIPES:
-        found = recipe_of(recipe, stage)
-    elif Path(recipe).suffix in (".yaml", ".yml") or Path(recipe).exists():
+    if recipe not in RECIPES and (Path(recipe).suffix in (".yaml", ".yml") or Path(recipe).exists()):
         found = read_recipe(Path(recipe), stage)
     else:
         found = recipe_of(recipe, stage)  # which says what there is
@@ -59,11 +57,7 @@ def open_recipe(recipe: str, stage: str, overrides: Sequence[str] = ()) -> Recip
 
 
 def read_recipe(path: Path, stage: str) -> Recipe:
-    """The recipe of a YAML file.
-
-    Raises:
-        UsageError: the file cannot be read, or what it says cannot be used; the right names are listed.
-    """
+    """The recipe of a YAML file; what cannot be read or used is refused, and the right names are listed."""
     where = f"'{path}'"
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
@@ -82,15 +76,7 @@ def read_recipe(path: Path, stage: str) -> Recipe:
 
 
 def override(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> Recipe:
-    """The recipe with some fields changed.
-
-    Args:
-        values: by field; those of the stage in a mapping under `spec`.
-        where: they come from, for messages.
-
-    Raises:
-        UsageError: a field is unknown, or a value is not of its type or range.
-    """
+    """The recipe with some fields changed; those of the stage are in a mapping under `spec`."""
     values = dict(values)
     of_spec = values.pop("spec", {})
     if not isinstance(of_spec, Mapping):
@@ -133,10 +119,9 @@ def _checked(
     for name, value in values.items():
         if name not in known:
             guess = unknown_name(f"{prefix}{name}", [prefix + each for each in known])
+            more = "" if prefix else ", and spec.FIELD for the stage's own"
             raise UsageError(
-                f"{where}: there is no field {prefix}{name}{guess}; there are "
-                + ", ".join(known)
-                + ("" if prefix else ", and spec.FIELD for the stage's own")
+                f"{where}: there is no field {prefix}{name}{guess}; there are {', '.join(known)}{more}"
             )
         try:
             out[name] = as_type(value, hints[name], name=f"{prefix}{name}", from_text=True)

@@ -16,6 +16,7 @@ In: a folder. Out: the trained weights, how good they are, and what they were tr
 Index and parts are kept so that a bundle can be made when the shards are elsewhere. Tokens are not copied.
 """
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,23 +29,21 @@ from hafm.data.shards.index import INDEX_FILE, PARTS_FOLDER, Index
 from hafm.data.shards.reader import Shards
 from hafm.errors import CheckpointDamaged, UsageError
 from hafm.files import replaced_folder, write_whole
-from hafm.train.checkpoint import Checkpoint, Checkpoints
+from hafm.train.checkpoint import Checkpoints
 from hafm.train.recipe import Recipe
 
 __all__ = [
     "BATCH_FOLDER",
-    "DATA_FOLDER",
     "OUTCOME_FILE",
     "RECIPE_FILE",
     "TrainedStage",
-    "TrainingData",
     "load_trained",
     "read_data",
     "record_data",
 ]
 
 RECIPE_FILE, OUTCOME_FILE = "recipe.json", "outcome.json"
-BATCH_FOLDER = "stopped-by"
+BATCH_FOLDER, DATA_FOLDER = "stopped-by", "data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,10 @@ def load_trained(run: Path, *, newest: bool = False) -> TrainedStage:
     last = checkpoints.load_newest()
     if last is None:
         raise UsageError(f"'{run}' holds no checkpoint; name the folder that hafm train --run was given")
-    best = last if newest else _best(checkpoints, last)
+    best, best_step = last, last.facts["position"]["best_step"]
+    if not newest and best_step not in (None, last.step):
+        with contextlib.suppress(CheckpointDamaged):
+            best = checkpoints.load(best_step)
     position = best.facts["position"]
     return TrainedStage(
         recipe=Recipe.from_dict(best.facts["run"]["recipe"]),
@@ -97,27 +99,9 @@ def load_trained(run: Path, *, newest: bool = False) -> TrainedStage:
     )
 
 
-def _best(checkpoints: Checkpoints, last: Checkpoint) -> Checkpoint:
-    step = last.facts["position"]["best_step"]
-    if step is None or step == last.step:
-        return last
-    try:
-        return checkpoints.load(step)
-    except CheckpointDamaged:
-        return last
-
-
-DATA_FOLDER = "data"
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """What a run was trained on.
-
-    Args:
-        index: of the shards.
-        parts_folder: for `TokenParts.load`.
-    """
+    """What a run was trained on: the index of the shards, and the folder for `TokenParts.load`."""
 
     index: Index
     parts_folder: Path

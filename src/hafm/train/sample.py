@@ -76,9 +76,10 @@ class Sampler:
         finally:
             model.train(was_training)
         self._write(f"step-{position.step:08d}.wav", played)
-        truth = self._true_codes()
-        if truth is not None and not (self.folder / "truth.wav").exists():
-            self._write("truth.wav", truth)
+        if self.spec.name == SEMANTIC.name or (self.folder / "truth.wav").exists():
+            return
+        coarse = [self.clip.conditions[0]] if self.spec.name == FINE.name else []
+        self._write("truth.wav", torch.cat([*coarse, self.clip.target], dim=1))
 
     def _run(
         self, model: StageModel, conditions: tuple[Tensor, ...], guide: Float[Tensor, "1 F G"] | None = None
@@ -100,13 +101,6 @@ class Sampler:
         guide = None if coarse.spec.guide is None else self.clip.guide
         codes = self._run(coarse, (self.clip.conditions[0], semantic), guide)
         return torch.cat([codes, self._run(self.bundle.load_stage(FINE.name), (codes,))], dim=1)
-
-    def _true_codes(self) -> Int[Tensor, "1 K F"] | None:
-        if self.spec.name == COARSE.name:
-            return self.clip.target
-        if self.spec.name == FINE.name:
-            return torch.cat([self.clip.conditions[0], self.clip.target], dim=1)
-        return None
 
     def _write(self, name: str, codes: Int[Tensor, "1 K F"]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,11 @@ def differences(mine: StageSpec, others: StageSpec) -> list[str]:
     >>> differences(FINE, replace(FINE, width=256, guidance_dropout=0.2))
     ['width is 512 and there 256']
     """
-    own, other = (_flat(_all_fields(spec)) for spec in (mine, others))
+    # With what `to_dict` leaves out because it is as in the paper.
+    own, other = (
+        _flat({"pattern": spec.pattern, "positions": spec.positions, **spec.to_dict()})
+        for spec in (mine, others)
+    )
     return [
         f"{field} is {own.get(field)!r} and there {other.get(field)!r}"
         for field in sorted({*own, *other} - _OF_TRAINING)
@@ -97,22 +101,13 @@ def differences(mine: StageSpec, others: StageSpec) -> list[str]:
     ]
 
 
-def _all_fields(spec: StageSpec) -> dict[str, Any]:
-    """As `to_dict`, with what it leaves out because it is as in the paper."""
-    return {"pattern": spec.pattern, "positions": spec.positions, **spec.to_dict()}
-
-
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
     """Nested fields by their path: `target.cardinality`."""
-    if isinstance(value, Mapping):
-        items = [(str(key), item) for key, item in value.items()]
-    elif isinstance(value, list):
-        items = [(str(number), item) for number, item in enumerate(value)]
-    else:
+    if not isinstance(value, Mapping | list):
         return {name: value}
     flat: dict[str, Any] = {}
-    for key, item in items:
-        flat.update(_flat(item, f"{name}.{key}" if name else key))
+    for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+        flat |= _flat(item, f"{name}.{key}" if name else str(key))
     return flat
 
 
@@ -120,11 +115,7 @@ HEAD_STD = 0.02
 
 
 def points_of_parts(parts: TokenParts) -> dict[str, Float[Tensor, "_K _V _C"]]:
-    """The points behind the ids of every stream.
-
-    Raises:
-        UsageError: the codec is not the built-in one.
-    """
+    """The points behind the ids of every stream; a `UsageError` where the codec is not the built-in one."""
     if not isinstance(parts.codec, SpectralCodec):
         raise UsageError("warm_start knows the entries of the built-in codec alone; set warm_start=false")
     entries, coarse = parts.codec.quantizer.codebooks, COARSE_CODES.num_codebooks
@@ -140,13 +131,7 @@ def points_of_parts(parts: TokenParts) -> dict[str, Float[Tensor, "_K _V _C"]]:
 def start_from_points(
     model: StageModel, points: Mapping[str, Float[Tensor, "_K _V _C"]], *, seed: int
 ) -> None:
-    """Overwrites the embeddings and heads of a stage in place.
-
-    Args:
-        model: on the processor.
-        points: of its streams, by name.
-        seed: of the projections.
-    """
+    """Overwrites embeddings and heads of a stage on the processor; the points are by name of stream."""
     spec = model.spec
     generator = torch.Generator().manual_seed(seed)
     for stream, embedding in zip(spec.sources, model.condition_embedding.sources, strict=True):

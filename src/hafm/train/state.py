@@ -38,16 +38,7 @@ from hafm.train.recipe import FREE_FIELDS, Recipe
 from hafm.train.update import Skips
 from hafm.version import __version__
 
-__all__ = [
-    "ALLOWABLE",
-    "Identity",
-    "Position",
-    "TrainState",
-    "capture_rng",
-    "require_same_run",
-    "restore_rng",
-    "seed_rng",
-]
+__all__ = ["ALLOWABLE", "Identity", "Position", "TrainState", "require_same_run", "seed_rng"]
 
 ALLOWABLE = ("data", "recipe", "world", "software")
 """What may differ where it is asked for (`--allow NAME`)."""
@@ -60,7 +51,6 @@ class Identity:
     """What makes two runs the same run.
 
     Args:
-        recipe: fields as `Recipe.to_dict` gives them.
         data: fingerprint of the shards.
         world: number of ranks.
         software: versions, and the kind of device.
@@ -73,7 +63,6 @@ class Identity:
 
     @classmethod
     def of(cls, recipe: Recipe, *, data: str, ranks: Ranks, dtype: torch.dtype) -> "Identity":
-        """Of a run that is about to begin."""
         software = {
             "hafm": __version__,
             "torch": str(torch.__version__),
@@ -90,7 +79,6 @@ class Position:
     Args:
         step: batches taken.
         updates: steps that were applied.
-        skips: steps that were not.
         best_step, best_loss: of the best evaluation; None before the first.
         unreported: sum and number of the losses since the last line of metrics.
     """
@@ -135,13 +123,10 @@ class TrainState:
         return Checkpoint(step=self.position.step, tensors=cpu, facts=facts)
 
     def restore(self, checkpoint: Checkpoint, ranks: Ranks) -> None:
-        """Takes a checkpoint over, in place.
+        """Takes a checkpoint over, in place; a `UsageError` if something is missing or too much.
 
         A rank that the checkpoint does not know (the world grew, which was allowed) keeps its own random
         states.
-
-        Raises:
-            UsageError: something is missing or too much.
         """
         facts = checkpoint.facts
         try:
@@ -191,7 +176,6 @@ def require_same_run(
         saved: `facts["run"]` of the checkpoint.
         identity: of the run as it is to go on.
         allow: names of `ALLOWABLE` in which it may differ.
-        where: the run's folder, for messages.
 
     Returns:
         What differs and was allowed, one line each.
@@ -275,11 +259,7 @@ def capture_rng(device: torch.device) -> UInt8[Tensor, " N"]:
 
 
 def restore_rng(data: UInt8[Tensor, " N"], device: torch.device) -> None:
-    """Sets all generators to what `capture_rng` saw.
-
-    Raises:
-        ValueError: these bytes are something else, or hold nothing for the device.
-    """
+    """Sets all generators to what `capture_rng` saw; a `ValueError` for any other bytes."""
     try:
         states = load(data.numpy().tobytes())
         version, internal, gauss_next = json.loads(states["python"].numpy().tobytes())

@@ -16,13 +16,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from hafm.data.collection.track import Source
-from hafm.data.preparing.assemble import (
-    TABLE_FILE,
-    drop_reason,
-    track_entries,
-    write_ripe_shard,
-    write_table,
-)
+from hafm.data.preparing.assemble import TABLE_FILE, drop_reason, track_entries, write_ripe_shard, write_table
 from hafm.data.preparing.before import (
     PrepareConfig,
     forecast,
