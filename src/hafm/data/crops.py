@@ -84,7 +84,6 @@ class Crops:
     Args:
         pairs: where the tokens are. Those shorter than a clip are left out.
         spec: the stage: which streams it wants and how long.
-        seed: of the run.
         views: draw a view of the vocal at random; otherwise always view 0.
 
     Raises:
@@ -93,18 +92,19 @@ class Crops:
 
     def __init__(self, *, pairs: Pairs, spec: StageSpec, seed: int, views: bool = True) -> None:
         self._pairs = pairs
-        self._streams = (*spec.sources, spec.target)
-        grid = common_rate(*(stream.frame_rate for stream in self._streams))
+        streams = (*spec.sources, spec.target)
+        grid = common_rate(*(stream.frame_rate for stream in streams))
         self._guide_length = None if spec.guide is None else math.ceil(spec.clip_seconds * SEMANTIC_RATE)
         self._guide_frames_per_tick = SEMANTIC_RATE / grid  # whole: a guided stage has sources at this rate
-        self._lengths = [math.ceil(spec.clip_seconds * stream.frame_rate) for stream in self._streams]
-        self._frames_per_tick = [int(stream.frame_rate / grid) for stream in self._streams]
+        # Every stream with its frames per clip and per tick.
+        self._streams = [
+            (stream, math.ceil(spec.clip_seconds * stream.frame_rate), int(stream.frame_rate / grid))
+            for stream in streams
+        ]
         self._num_views = pairs.num_views() if views else 1
         # Possible starts and units of every pair, by its streams; the shortest decides.
         starts, units = np.full((2, len(pairs)), np.iinfo(np.int64).max)
-        for stream, length, frames_per_tick in zip(
-            self._streams, self._lengths, self._frames_per_tick, strict=True
-        ):
+        for stream, length, frames_per_tick in self._streams:
             frames = pairs.frames(stream.name)
             starts = np.minimum(starts, (frames - length) // frames_per_tick + 1)
             span = spec.clip_seconds * stream.frame_rate  # in frames, not rounded up as `length` is
@@ -129,7 +129,6 @@ class Crops:
             step: of the run, 0 or more.
             size: rows of all ranks together; divisible by ``world_size``.
             rank: 0 to ``world_size - 1``.
-            world_size: number of ranks.
 
         Returns:
             B = ``size / world_size`` clips.
@@ -146,14 +145,11 @@ class Crops:
         ticks = scaled(samples.words[:, 0], self._starts[pairs])
         views = scaled(samples.words[:, 1], self._num_views)
         tokens: list[Tensor] = []
-        for stream, length, frames_per_tick in zip(
-            self._streams, self._lengths, self._frames_per_tick, strict=True
-        ):
+        for stream, length, frames_per_tick in self._streams:
             crops = np.empty((count, stream.num_codebooks, length), np.int64)
             firsts = ticks * frames_per_tick
-            for row, (pair, begin, view) in enumerate(
-                zip(pairs.tolist(), firsts.tolist(), views.tolist(), strict=True)
-            ):
+            chosen = zip(pairs.tolist(), firsts.tolist(), views.tolist(), strict=True)
+            for row, (pair, begin, view) in enumerate(chosen):
                 crops[row] = self._pairs.stream(pair, stream.name, view)[:, begin : begin + length]
             tokens.append(torch.from_numpy(crops))
         *conditions, target = tokens
@@ -164,9 +160,6 @@ class Crops:
         if length is None:
             return None
         begins = ticks * int(self._guide_frames_per_tick)
-        return torch.stack(
-            [
-                torch.from_numpy(self._pairs.guide(pair, slice(begin, begin + length)))
-                for pair, begin in zip(pairs.tolist(), begins.tolist(), strict=True)
-            ]
-        )
+        chosen = zip(pairs.tolist(), begins.tolist(), strict=True)
+        guides = (self._pairs.guide(pair, slice(begin, begin + length)) for pair, begin in chosen)
+        return torch.stack([torch.from_numpy(guide) for guide in guides])

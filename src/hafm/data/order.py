@@ -104,7 +104,6 @@ def share_of_batch(step: int, *, batch: int, rank: int = 0, world_size: int = 1)
         step: of the run, 0 or more.
         batch: samples per step over all ranks; divisible by `world_size`, so that all ranks weigh the same.
         rank: 0 to `world_size - 1`.
-        world_size: number of ranks.
 
     Raises:
         UsageError: a number is out of range, or the batch cannot be divided.

@@ -92,10 +92,7 @@ class Prepared:
     """A track that went through.
 
     Args:
-        track_id: of the track.
-        tokens: of the whole track.
         levels: of its clips, in order.
-        seconds: its duration.
         notes: what a reader of the ledger should know.
         spent: seconds of computing by step; differs from run to run, and goes into the ledger only.
     """
@@ -110,12 +107,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantined:
-    """A track that could not be used.
-
-    Args:
-        track_id: of the track.
-        reason: one line.
-    """
+    """A track that could not be used; the reason is one line."""
 
     track_id: str
     reason: str

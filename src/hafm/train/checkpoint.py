@@ -41,13 +41,7 @@ _MANIFEST_BYTES = 1 << 20  # more than any manifest takes
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint holds.
-
-    Args:
-        step: batches taken.
-        tensors: by name.
-        facts: JSON values.
-    """
+    """What a checkpoint holds: after `step` batches, tensors by name, and facts as JSON values."""
 
     step: int
     tensors: Mapping[str, Tensor]
@@ -157,10 +151,7 @@ class Checkpoints:
         return Checkpoint(step=step, tensors=tensors, facts=facts["facts"])
 
     def load_newest(self, on_damage: Callable[[CheckpointDamaged], None] | None = None) -> Checkpoint | None:
-        """The newest one that is undamaged; None if no checkpoint is.
-
-        Args:
-            on_damage: called with the error of each damaged one on the way.
+        """The newest one that is undamaged; None if there is none. Each damaged one on the way is reported.
 
         Raises:
             CheckpointDamaged: there are some, and all are damaged.

@@ -32,12 +32,7 @@ _TIMEOUT_MINUTES = 30  # an evaluation or a save on rank 0 must not look like a 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Which of the processes this is, and how it talks with the others.
-
-    Args:
-        rank: of this process, 0 ... world - 1.
-        world: how many there are.
-        device: of this process.
+    """Which of the processes this is (0 ... world - 1), its device, and how it talks with the others.
 
     >>> Ranks().sum(torch.tensor([1.0, 2.0])).tolist()
     [1.0, 2.0]

@@ -30,11 +30,9 @@ class DryRun:
     """What a dry run found.
 
     Args:
-        precision: of the matrix products.
         attention: how the position bias joins the scores, see `hafm.model.training_attention`.
         target_tokens_per_step, positions_per_step: of a whole batch; positions count a prefix too.
         clips_per_epoch: in the shards.
-        epochs: that the run will take.
         timed_clips: of the batch, this rank's, in the timed step.
         loss: of that step.
         seconds_per_step: of a whole batch, reckoned from it.
@@ -42,7 +40,6 @@ class DryRun:
         state_bytes: weights, gradients, optimiser and moving average.
         memory_bytes: those and everything else, a rank; None where the system does not say.
         checkpoint_bytes: of one checkpoint; up to three stand at a time, and a fourth while it is written.
-        save_seconds: that one takes.
     """
 
     parameters: int
@@ -102,14 +99,15 @@ def dry_run(trainer: Trainer) -> DryRun:
     timed = sum(len(piece.target) for piece in pieces)
     largest = max(len(piece.target) for piece in trainer.pieces(0))
     after = _peak_bytes(ranks.device)
-    measured = None if before is None or after is None else max(0, after - before)
     _reload(trainer, pieces)
 
     state = _state_bytes(trainer)
-    optimizer_bytes = state - 4 * trainer.state.model.num_parameters()
     memory = None
-    if measured is not None:
-        activations = max(0, measured - optimizer_bytes) * largest / max(len(each.target) for each in pieces)
+    if before is not None and after is not None:
+        optimizer_bytes = state - 4 * trainer.state.model.num_parameters()
+        activations = (
+            max(0, after - before - optimizer_bytes) * largest / max(len(each.target) for each in pieces)
+        )
         memory = int(state + activations)
     path = trainer.checkpoints.path(trainer.checkpoints.steps()[-1])
     seconds_per_step = seconds * clips / timed

@@ -84,7 +84,6 @@ def open_runs(folders: Sequence[Path], *, newest: bool = False) -> TrainedRuns:
     """Runs that a bundle can be made of.
 
     Args:
-        folders: of the runs, in any order.
         newest: take the newest weights of each, not those of its best evaluation.
 
     Raises:

@@ -25,7 +25,6 @@ class Feed(Generic[T]):
 
     Args:
         make: gives the batch of a step; is called in another thread, one step after the other.
-        first: the first step.
         ahead: how many batches wait at most, 1 or more.
 
     >>> with Feed(lambda step: step * 10, first=3) as feed:

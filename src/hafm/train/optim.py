@@ -50,7 +50,6 @@ def build_optimizers(
         embedding_rate: with `muon`, the highest rate of everything else. A row of an embedding is
             touched only when its token occurs, and can take larger steps. None is `peak_rate`.
         weight_decay: decoupled weight decay, on matrices only with `muon`.
-        betas: of AdamW.
     """
     fused = all(parameter.is_cuda for parameter in model.parameters()) or None  # one kernel for all of them
     if kind == "adamw":

@@ -50,21 +50,17 @@ class Recipe:
     """How one stage is trained.
 
     Args:
-        spec: the stage.
         steps: optimiser steps in all, 1 or more.
         batch: clips per step, over all ranks and pieces.
         accumulation: pieces in which each rank takes its share of a batch, one after the other.
         optimizer: `adamw` for everything, or `muon` for the matrices inside the blocks and AdamW for the
             rest.
-        peak_rate: highest learning rate.
         final_rate: where the schedule ends, at most `peak_rate`.
         embedding_rate: with `muon`, the highest rate of what is no matrix inside a block; None is
             `peak_rate`.
         beta1, beta2: of AdamW, in [0, 1).
         weight_decay: decoupled; of every parameter with `adamw`, of the matrices with `muon`.
-        warmup_steps: of the linear rise.
         schedule: `cosine`, or `trapezoid` (flat, then down over `cooldown_steps`).
-        cooldown_steps: of the fall of a trapezoid.
         clip_norm: a gradient of a larger norm is scaled down to it.
         precision: of the matrix products: `float32`, `bfloat16`, `float16` (with gradient scaling), or
             `half`: bfloat16 where the device has it, else float16 on a GPU and float32 on a processor.

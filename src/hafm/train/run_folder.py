@@ -51,7 +51,6 @@ class TrainedStage:
     """A stage as a run left it.
 
     Args:
-        recipe: how it was trained.
         weights: of the stage, float32 on the processor; the moving average if there is one.
         step, updates: batches taken and steps applied.
         held_out_loss: nats per token at the best evaluation so far; None if there was none.
@@ -112,7 +111,6 @@ def record_data(run: Path, shards: Shards, *, replace: bool = False) -> None:
 
     Args:
         run: its folder; made if it is not there.
-        shards: that it is trained on.
         replace: put them in place of others; otherwise what is there stays, and the run that is there decides
             whether it goes on with these shards.
 

@@ -42,9 +42,7 @@ class Sampler:
     """Makes a sound file of the same held-out clip whenever it is called.
 
     Args:
-        spec: of the stage that is trained.
         held_out: pairs; the first crop is taken.
-        parts: behind the ids.
         folder: for the files; made when the first is written.
         bundle: whose other stages play on; needed for the semantic stage, and used for no other.
 

@@ -52,7 +52,6 @@ def start_from_bundle(
     """Overwrites the weights of `model` with those of the bundle's stage of that name.
 
     Args:
-        model: the stage, on any device.
         source: `"builtin"`, a folder, or a hub id.
         fingerprints: of the parts that made the shards, by `hafm.stages.parts.PART_NAMES`.
 

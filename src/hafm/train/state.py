@@ -52,7 +52,6 @@ class Identity:
 
     Args:
         data: fingerprint of the shards.
-        world: number of ranks.
         software: versions, and the kind of device.
     """
 
@@ -232,9 +231,6 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
         # otherwise.
         state.setdefault(int(index), {})[key] = value.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-# ---- random states
 
 
 def capture_rng(device: torch.device) -> UInt8[Tensor, " N"]:

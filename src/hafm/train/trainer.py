@@ -66,18 +66,13 @@ class Trainer:
 
     Args:
         model: the stage, as a new run starts it; the same on all ranks.
-        recipe: how it is trained.
-        training: pairs.
         held_out: pairs of songs that are not trained on; None evaluates nothing.
         data: fingerprint of the pairs.
         run: folder for everything that is written.
-        ranks: of all processes that train together.
         allow: in what a run that goes on may differ: names of `state.ALLOWABLE`.
-        tensorboard: write TensorBoard's files too.
         compile: compile the stage's blocks (`torch.compile`), which pays on a GPU.
         sampler: makes something to listen to, on rank 0; gets the model with the weights that are exported.
         sample_every: steps between two of its calls.
-        listener: called as training goes on.
 
     Raises:
         UsageError: the pairs are too short, or the batch is too small for the ranks.
@@ -206,7 +201,6 @@ class Trainer:
             self.save()  # so that a full disk or a wrong folder is noticed now, and not in an hour
 
     def pieces(self, step: int) -> tuple[Piece, ...]:
-        """What this rank takes in a step."""
         pieces = pieces_of_step(self.crops, self.recipe, step=step, ranks=self.ranks)
         return tuple(piece.pin() for piece in pieces) if self.ranks.device.type == "cuda" else pieces
 
@@ -289,8 +283,10 @@ class Trainer:
         due = update.finite and (last or position.updates % recipe.save_every == 0)
         if due or best or update.stop:
             self.save()
-        if update.finite and (last or position.updates % self.sample_every == 0):
-            self._sample()
+        samples = last or position.updates % self.sample_every == 0
+        if update.finite and samples and self.sampler is not None and self.ranks.is_first:
+            with self._exported_weights():
+                self.sampler(self.state.model, position)
 
     def evaluate(self) -> HeldOut:
         """Scores on held-out pairs, of the weights that are exported. All ranks call this."""
@@ -307,11 +303,6 @@ class Trainer:
     def _exported_weights(self) -> AbstractContextManager[None]:
         ema = self.state.ema
         return contextlib.nullcontext() if ema is None else ema.in_place_of(self.state.model)
-
-    def _sample(self) -> None:
-        if self.sampler is not None and self.ranks.is_first:
-            with self._exported_weights():
-                self.sampler(self.state.model, self.state.position)
 
     def save(self) -> None:
         """Writes a checkpoint, unless this step has one. All ranks call this."""

@@ -101,10 +101,7 @@ def accumulate(
     ranks: Ranks,
     attention: AttentionKind = "auto",
 ) -> float:
-    """Adds the gradient of the mean loss over the batch to the parameters.
-
-    Args:
-        model: of `shared_by`.
+    """Adds the gradient of the mean loss over the batch to the parameters of a model of `shared_by`.
 
     Returns:
         This rank's part of the loss; the parts of all ranks sum to it.
@@ -167,9 +164,6 @@ def apply_update(
     return Update(loss=total, norm=norm, finite=finite, stop=ranks.max(stop) if stops else 0)
 
 
-# ---- precision
-
-
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """The dtype that a precision means on a device.
 
@@ -190,9 +184,6 @@ def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager
 def make_scaler(dtype: torch.dtype, device: torch.device) -> torch.amp.GradScaler | None:
     """The gradient scaling of float16; None for the others."""
     return torch.amp.GradScaler(device.type) if dtype == torch.float16 else None
-
-
-# ---- what is not finite
 
 
 PATIENCE = 20

@@ -97,7 +97,6 @@ def read_stems(track: Track, *, separator: MixSeparator | None) -> Stems:
     """Read the stems of a track, or take them out of its mix.
 
     Args:
-        track: what to read.
         separator: for tracks that have a mix alone.
 
     Returns:

@@ -68,7 +68,6 @@ def assign(
 
     Args:
         rows: all tracks, in scan order.
-        seed: of the splits.
         valid_share, test_share: of the songs that the source does not assign, 0 or more, together below 1.
             They are met on average; a few songs may all fall into `train`.
 

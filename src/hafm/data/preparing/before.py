@@ -240,13 +240,10 @@ class Rehearsal:
 
     Args:
         new: items that the ledger does not know yet.
-        known: items that it knows.
-        pending: items to be done.
         lost: new items that are not pending, by kind of reason: copies, and what cannot be read.
         splits: pending items by split.
         audio_seconds: of the pending items, as far as their headers say.
-        num_bytes: of disk that is needed.
-        free: bytes of disk that are there.
+        num_bytes, free: of disk that are needed, and that are there.
         tried: the result of each track that was tried, by id: `kept`, or a reason.
         core_seconds_per_second: of computing, per second of audio; None where no track could be used.
     """

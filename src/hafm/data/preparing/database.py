@@ -8,7 +8,7 @@ The folder lies on a disk of this machine: neither WAL nor locks work across a n
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,7 @@ class Database:
         with self._errors():
             return self._connection.execute(sql, values).rowcount
 
-    def execute_each(self, sql: str, rows: Iterator[Sequence[Any]]) -> None:
-        """Runs a statement for each row of values."""
+    def execute_each(self, sql: str, rows: Iterator[Sequence[Any] | Mapping[str, Any]]) -> None:
         with self._errors():
             self._connection.executemany(sql, rows)
 
@@ -98,7 +97,6 @@ class Database:
         return self.all(sql, values)[0]
 
     def all(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """An answer."""
         with self._errors():
             return self._connection.execute(sql, values).fetchall()
 

@@ -43,8 +43,6 @@ class NewItem:
     """An item as the scan found it.
 
     Args:
-        track: what the source says.
-        split: where its song belongs.
         shard: number, within the split, of the shard that will hold its tokens.
         sha256: of the bytes of its parts; None if they cannot be read.
         status: `pending`; `dropped` for a duplicate, `quarantined` for what cannot be read.
@@ -66,10 +64,7 @@ class LedgerRow(NewItem):
     Args:
         position: number of the item, in the order in which items were found.
         seconds: duration; None unless it has tokens.
-        frames_50: frames of semantic tokens.
-        frames_75: frames of codes.
-        levels: of its clips.
-        notes: what a reader should know.
+        frames_50, frames_75: of semantic tokens, and of codes.
         spent: seconds of computing by step.
     """
 
@@ -188,8 +183,6 @@ class Ledger:
     def close(self) -> None:
         self._database.close()
 
-    # ---- facts
-
     def fact(self, name: str) -> Any:
         """A JSON value that was stored; None if nothing was."""
         found = self._database.all("SELECT value FROM fact WHERE name = ?", (name,))
@@ -199,29 +192,14 @@ class Ledger:
         for name, value in facts.items():
             self._database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
 
-    # ---- items
-
     def add(self, items: Iterable[NewItem], *, facts: Mapping[str, Any] | None = None) -> None:
         """Appends items that the ledger does not know, and stores facts, all or nothing."""
         with self._database.transaction():
             (first,) = self._database.one("SELECT coalesce(max(position) + 1, 0) FROM item")
             self._database.execute_each(
                 "INSERT INTO item (position, id, song_id, split, shard, sha256, track, status, reason) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (
-                        position,
-                        item.track.id,
-                        item.track.song_id,
-                        item.split,
-                        item.shard,
-                        item.sha256,
-                        json.dumps(item.track.to_dict()),
-                        item.status,
-                        item.reason,
-                    )
-                    for position, item in enumerate(items, start=first)
-                ),
+                "VALUES (:position, :id, :song_id, :split, :shard, :sha256, :track, :status, :reason)",
+                ({**_texts(item), "position": position} for position, item in enumerate(items, start=first)),
             )
             self._set_facts(facts or {})
 
@@ -229,7 +207,6 @@ class Ledger:
         """Makes a pending item done, dropped or quarantined; the one commit point of its work.
 
         Args:
-            result: of the track.
             dropped: the reason, if the filter keeps nothing of it.
         """
         status: Status = "done" if dropped is None else "dropped"
@@ -297,8 +274,6 @@ class Ledger:
         """How many items have which status."""
         return Counts(**dict(self._database.all("SELECT status, count(*) FROM item GROUP BY status")))
 
-    # ---- shards
-
     def next_shards(self) -> dict[Split, int]:
         """The first shard number that no item has, by split; splits without items are missing."""
         return dict(self._database.all("SELECT split, max(shard) + 1 FROM item GROUP BY split"))
@@ -339,6 +314,12 @@ class Ledger:
         """The shards that are written."""
         found = self._database.all("SELECT split, number, sha256, bytes FROM shard ORDER BY split, number")
         return {(split, number): (sha256, num_bytes) for split, number, sha256, num_bytes in found}
+
+
+def _texts(item: NewItem) -> dict[str, Any]:
+    """The columns of a new item."""
+    track = item.track
+    return {**vars(item), "id": track.id, "song_id": track.song_id, "track": json.dumps(track.to_dict())}
 
 
 def _row(values: Sequence[Any]) -> LedgerRow:

@@ -13,7 +13,6 @@ tokens must be the same in all runs on one folder; the filter may differ, since 
 import contextlib
 from collections import Counter
 from dataclasses import asdict, replace
-from typing import Any
 
 from hafm.data.collection.track import Source
 from hafm.data.preparing.assemble import TABLE_FILE, drop_reason, track_entries, write_ripe_shard, write_table
@@ -53,10 +52,8 @@ def prepare(
     """Prepares what is not prepared yet, then writes the index.
 
     Args:
-        config: where and how.
         source: the collection; always the same one for one folder.
         opener: of preparers; called here once, to see what they are made of, and once in each worker.
-        engine: what runs them.
         on_progress: called after each item.
 
     Returns:
@@ -187,12 +184,16 @@ class _Run:
         config, ledger = self._config, self._ledger
         counts = ledger.counts()
         assert counts.pending == 0, f"{counts.pending} items had no result"
+        settings = dict(self._settings)
+        made_by = settings.pop("made_by")
+        # Not the place where the collection lies.
+        source = {name: value for name, value in settings.pop("source").items() if name != "root"}
         with with_room_needed(lambda: 0):
             self._judge(counts)
             write_index(
                 config.out,
                 tracks=track_entries(ledger.rows(), config.clip_filter),
-                made_by=self._index_settings(),
+                made_by={**made_by, **settings, "source": source},
                 filter=config.clip_filter,
                 clip_seconds=self._clip_seconds,
                 shards={shard_name(*key): sha256 for key, (sha256, _) in ledger.shards().items()},
@@ -208,10 +209,3 @@ class _Run:
             clip_filter=self._config.clip_filter,
             shard_bytes=[size for _, size in self._ledger.shards().values()],
         )
-
-    def _index_settings(self) -> dict[str, Any]:
-        """The settings as the index has them: without the place where the collection lies."""
-        settings = dict(self._settings)
-        made_by = settings.pop("made_by")
-        source = {name: value for name, value in settings.pop("source").items() if name != "root"}
-        return {**made_by, **settings, "source": source}

@@ -92,11 +92,7 @@ def summarise(
 
 
 def count_reasons(found: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """How many items were `dropped` and how many `quarantined`, by kind of reason, the most frequent first.
-
-    Args:
-        found: status and reason of each item.
-    """
+    """How many of (status, reason) were `dropped` or `quarantined`, by kind of reason, the most first."""
     reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
     for status, reason in found:
         if status in reasons:

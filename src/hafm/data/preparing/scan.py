@@ -58,8 +58,6 @@ def scan(
     Args:
         known: items of earlier scans, in order.
         next_shards: by split, the first number that none of them has.
-        rule: for songs without a split.
-        tracks_per_shard: items per shard.
         limit: tracks of the source to look at; None for all.
 
     Returns:

@@ -75,7 +75,6 @@ class TokenPreparer:
     """The preparer of `hafm prepare`.
 
     Args:
-        tokeniser: turns stems into tokens.
         separator: takes stems out of mixes; None refuses mixes.
         analyser: hears the lead sheet of instrumentals, as far as none is given; None hears none.
     """

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -67,16 +66,8 @@ def write_shard(path: str | os.PathLike[str], tokens: Sequence[TrackTokens]) -> 
     return hashlib.sha256(data).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShardArrays:
-    """A shard, mapped into memory: a slice of an array reads its own pages of the file and no more.
-
-    Shape: as in `TrackTokens`
-    """
-
-    vocal: Ids
-    instrumental: Ids
-    codes: Ids
+class ShardArrays(TrackTokens):
+    """A shard, mapped into memory: a slice of an array reads its own pages of the file and no more."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -102,7 +93,7 @@ class ShardArrays:
             raise ShardsDamaged(
                 f"'{path}' is not a shard ({error}); prepare again, or copy it again"
             ) from error
-        return cls(**arrays)
+        return cls(vocal=arrays["vocal"], instrumental=arrays["instrumental"], codes=arrays["codes"])
 
 
 def _array(whole: Ids, entry: Mapping[str, Any], ndim: int) -> Ids:

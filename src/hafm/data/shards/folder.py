@@ -53,7 +53,6 @@ class ShardFolder:
     """Files below a path or a URL.
 
     Args:
-        place: of the folder.
         cache_folder: for fetched files; made when the first comes. None is `default_cache_folder()`.
 
     Raises:
@@ -99,7 +98,6 @@ class ShardFolder:
         """Where a file is on this machine; a remote one is fetched first, if it has not been.
 
         Args:
-            name: of the file.
             entry: what it must be. The hash of a fetched file is compared; one that is local anyway is
                 believed if it has the size.
 
@@ -173,12 +171,10 @@ def _open_url(url: str) -> tuple[Any, str]:
 
     try:
         remote, root = url_to_fs(url)
-    except ImportError as error:
-        raise UsageError(f"'{url}' cannot be opened: {error}; pip install what is missing") from error
-    except ValueError as error:
-        raise UsageError(
-            f"'{url}' cannot be opened: {error}; give a path, or a URL of s3, gs, https"
-        ) from error
+    except (ImportError, ValueError) as error:
+        is_missing = isinstance(error, ImportError)
+        fix = "pip install what is missing" if is_missing else "give a path, or a URL of s3, gs, https"
+        raise UsageError(f"'{url}' cannot be opened: {error}; {fix}") from error
     return remote, root.rstrip("/")
 
 

@@ -157,7 +157,6 @@ class GuideCache:
         """Makes a pair's guide; those that were not asked for the longest make room.
 
         Args:
-            pair: its number.
             sheet: of its track; None makes zeros.
             first: frame of the track with which the pair begins.
             num_frames: of the pair.

@@ -53,9 +53,6 @@ class Shards:
     """The pairs of one split. `open` makes them.
 
     Args:
-        folder: where the files are.
-        index: of the folder.
-        split: whose pairs these are.
         tracks: of the folder; those of other splits are passed over.
 
     Raises:
@@ -105,7 +102,6 @@ class Shards:
 
         Args:
             place: path or URL.
-            split: whose pairs are wanted.
             cache_folder: for remote shards; None is `default_cache_folder()`.
 
         Raises:
@@ -157,10 +153,6 @@ class Shards:
 
     def guide(self, index: int, inside: slice = slice(None)) -> NDArray[np.float32]:
         """Guide `[F, G]` of a pair at 50 Hz (`hafm.guide.frames`), a new array; zeros without a lead sheet.
-
-        Args:
-            index: of the pair, 0 to `len(self) - 1`.
-            inside: which of its frames.
 
         Raises:
             ShardsDamaged: the sheets of the pair's shard are missing or damaged.

@@ -29,8 +29,6 @@ class TrackEntry:
         shard: number of the shard in its split.
         start_50, frames_50: first frame at 50 Hz in the shard, and number of them.
         start_75, frames_75: the same at 75 Hz.
-        seconds: its duration.
-        levels: of its clips.
         kept: stretches that training may use.
         known: what the source says of it; JSON values.
     """

@@ -38,7 +38,6 @@ def room_response(reverb_seconds: float, seed: int) -> NDArray[np.float32]:
 
     Args:
         reverb_seconds: in which the room decays by 60 dB, above 0.
-        seed: which room.
 
     Returns:
         Shape [reverb_seconds * 24000], at least one sample.

@@ -96,7 +96,6 @@ class CentroidFit:
 
     Args:
         sample: N >= V frames, drawn evenly from all. Shape [N, D].
-        settings: how.
 
     Raises:
         UsageError: fewer frames than clusters.

@@ -47,7 +47,6 @@ class Reservoir:
     Args:
         dim: D, length of a frame.
         max_bytes: of the frames that are kept, as float32; at least one is.
-        seed: decides which.
 
     >>> kept = Reservoir(dim=1, max_bytes=40, seed=0)
     >>> kept.add(np.arange(1000, dtype=np.float32)[:, None])
@@ -104,8 +103,6 @@ class FrameReader:
         parts: features of both sides, on `device`.
         read: gives the stems of a track.
         seed: of noise, augmentation, and of which silent frames stay.
-        augment: whether vocals are augmented.
-        noise_sigma: of the vocal's noise.
     """
 
     parts: FeatureParts

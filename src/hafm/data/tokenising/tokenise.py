@@ -168,15 +168,7 @@ class Tokeniser:
                 )
                 for view in range(settings.views)
             ]
-        return _Job(
-            track=track,
-            stems=stems,
-            levels=levels,
-            views=views,
-            for_features=for_features,
-            for_codec=for_codec,
-            spent=spent,
-        )
+        return _Job(track, stems, levels, views, for_features, for_codec, spent)
 
     def _semantic(self, side: Side, rows: Sequence["_Row"]) -> list[Tensor]:
         """Ids `[F50]` of each row."""
@@ -220,7 +212,7 @@ def is_augmented(track: Track, view: int) -> bool:
     return track.split == "train" or view > 0
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Job:
     """A track on its way: the waveforms that models get, and a stopwatch."""
 
@@ -234,9 +226,8 @@ class _Job:
 
     def prepared(self, *, vocal: Sequence[Tensor], instrumental: Tensor, codes: Tensor) -> Prepared:
         num_samples, rate = len(self.stems.vocal), self.stems.sample_rate
-        expected = [
-            frames_for(num_samples, sample_rate=rate, frame_rate=each) for each in (SEMANTIC_RATE, CODEC_RATE)
-        ]
+        rates = (SEMANTIC_RATE, CODEC_RATE)
+        expected = [frames_for(num_samples, sample_rate=rate, frame_rate=each) for each in rates]
         assert [len(instrumental), codes.shape[1]] == expected, (instrumental.shape, codes.shape, expected)
         return Prepared(
             track_id=self.track.id,

@@ -75,8 +75,6 @@ class RatedStems:
         """One view of the vocal, at a fixed level.
 
         Args:
-            sample_rate: wanted, in hertz.
-            seed: of the whole run.
             sigma: of the noise, once the vocal has an active RMS of -20 dBFS.
             augmented: False gives the vocal as it is, with the noise only.
 

@@ -90,7 +90,6 @@ class Vocabularies:
     Args:
         kmeans: by side; the same twice if shared.
         quality: by side, on the frames that they were fitted on (`fit`) and on tracks that were `held_out`.
-        sample: what they were fitted on.
     """
 
     kmeans: dict[Side, KMeans]
@@ -112,7 +111,6 @@ def fit_vocabularies(
     Args:
         tracks: to draw from, in the order in which they are taken: see `train_tracks`.
         parts: features of both sides; they are moved to `device`.
-        read: gives the stems of a track.
 
     Raises:
         UsageError: too few tracks or frames; or a shared vocabulary of sides with different features.

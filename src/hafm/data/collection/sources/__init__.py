@@ -51,7 +51,6 @@ def open_source(kind: str, root: str | os.PathLike[str], **options: str | None) 
 
     Args:
         kind: one of `KINDS`.
-        root: its folder.
         options: those of its class. One that is None stays at its default.
 
     Raises:

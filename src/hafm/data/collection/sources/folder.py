@@ -145,15 +145,11 @@ def _unreadable(error: OSError) -> Any:
     ) from error
 
 
-# ---- mixes
-
-
 @dataclass(frozen=True, kw_only=True)
 class Mixes:
     """A folder of mixes.
 
     Args:
-        root: the folder.
         song_from: "file": every file is a song of its own. "folder": the files of a folder are one song.
 
     >>> Mixes(root="music", song_from="artist")
@@ -182,9 +178,6 @@ class Mixes:
         return Track(id=id_text(below), song_id=id_text(song), mix=SoundPart(path=str(path)))
 
 
-# ---- pairs
-
-
 VOCAL_NAMES = ("vocals", "vocal", "acapella", "acappella")
 INSTRUMENTAL_NAMES = ("instrumental", "instrumentals", "accompaniment", "no_vocals", "backing")
 
@@ -208,7 +201,6 @@ class Pairs:
     """A folder of pairs.
 
     Args:
-        root: the folder.
         song_from: "pair": every pair is a song of its own. "folder": the pairs below a folder are one song.
     """
 
