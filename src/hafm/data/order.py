@@ -78,11 +78,7 @@ class Order:
             )
 
     def samples(self, first: int, count: int) -> Samples:
-        """Samples `first` to `first + count - 1` of the run, which may lie in several epochs.
-
-        Raises:
-            UsageError: `first` is negative or `count` is not positive.
-        """
+        """Samples `first` to `first + count - 1` of the run, which may lie in several epochs."""
         if first < 0 or count < 1:
             raise UsageError(f"samples {first} to {first + count - 1}: ask for one or more, from 0 on")
         units: list[Numbers] = []

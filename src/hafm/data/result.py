@@ -57,11 +57,7 @@ class TrackTokens:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote.
-
-        Raises:
-            ValueError: something else.
-        """
+        """What `to_bytes` wrote; a `ValueError` for anything else."""
         try:
             arrays = load(data)
             sheet = arrays.pop("lead_sheet", None)

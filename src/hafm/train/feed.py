@@ -50,11 +50,7 @@ class Feed(Generic[T]):
         self._thread.shutdown(cancel_futures=True)
 
     def take(self) -> T:
-        """The next batch.
-
-        Raises:
-            Exception: whatever making it raised.
-        """
+        """The next batch; raises whatever making it raised."""
         began = time.perf_counter()
         batch = self._waiting.popleft().result()
         self.waited_seconds += time.perf_counter() - began

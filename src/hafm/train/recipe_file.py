@@ -88,9 +88,6 @@ def override(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> Recipe
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     """Texts `field=value` as a mapping; values are read as YAML.
 
-    Raises:
-        UsageError: one has no `=`, or is given twice.
-
     >>> parse_overrides(["batch=4", "spec.width=64", "ema_decay=0.99"])
     {'batch': 4, 'spec': {'width': 64}, 'ema_decay': 0.99}
     """

@@ -14,7 +14,7 @@ A run killed at any moment and started again goes on with the same losses, to th
 of ranks of the same machine: batches and dropouts depend on (seed, step) alone, and the rest is in the
 checkpoint.
 
-Source: paper 3.5; reliability: the rules at the top of `checkpoint`, `numerics`, `state` and `stop`.
+Source: paper 3.5; reliability: the rules at the top of `checkpoint`, `update`, `state` and `stop`.
 """
 
 import contextlib
@@ -205,11 +205,7 @@ class Trainer:
         return tuple(piece.pin() for piece in pieces) if self.ranks.device.type == "cuda" else pieces
 
     def step(self, pieces: tuple[Piece, ...], rate_share: float, *, stop: int = 0) -> Update:
-        """Takes one step; `stop` is the signal that this rank was sent, 0 if none was.
-
-        Raises:
-            NonFinite: going on is no use.
-        """
+        """Takes one step; `stop` is the signal that this rank was sent, 0 if none was."""
         state, position = self.state, self.state.position
         set_rate_share(state.optimizers, rate_share)
         loss = accumulate(

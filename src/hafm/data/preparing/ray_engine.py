@@ -70,11 +70,7 @@ class RayEngine:
         self.gpus = gpus
 
     def run(self, batches: Iterable[Sequence[Track]], opener: Opener) -> Results:
-        """See `Engine.run`.
-
-        Raises:
-            HafmError: Ray is not installed, or its cluster cannot be reached.
-        """
+        """See `Engine.run`; also a `HafmError` where Ray is not installed or cannot be reached."""
         groups = [list(batch) for batch in batches]
         if not groups:
             return

@@ -54,7 +54,7 @@ class TrackPreparer(Protocol):
         """One result per track, in their order, which do not depend on who shares the batch.
 
         Raises:
-            HafmError: the run must stop.
+            HafmError: the run must stop; a mix without a separator, or a GPU without memory.
         """
         ...
 
@@ -101,12 +101,6 @@ class TokenPreparer:
         self._tokeniser.parts.save(folder)
 
     def prepare(self, tracks: Sequence[Track]) -> list[TrackResult]:
-        """See `TrackPreparer.prepare`.
-
-        Raises:
-            DeviceError: the GPU is out of memory.
-            UsageError: a track is a mix, and there is no separator.
-        """
         from hafm.data.collection.intake import read_stems
 
         results: dict[str, TrackResult] = {}

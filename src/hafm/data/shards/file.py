@@ -71,11 +71,7 @@ class ShardArrays(TrackTokens):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Maps a file that `write_shard` wrote.
-
-        Raises:
-            ShardsDamaged: it is something else, or was cut off.
-        """
+        """Maps a file that `write_shard` wrote; `ShardsDamaged` if it is something else, or was cut off."""
         path = Path(path)
         try:
             with path.open("rb") as file:

@@ -82,11 +82,7 @@ class ShardSheets:
         self._edges = [0, *(ends + 1).tolist()]
 
     def __getitem__(self, row: int) -> LeadSheet | None:
-        """The sheet of a track by its place in the shard; None where it has none.
-
-        Raises:
-            ShardsDamaged: the line holds something else.
-        """
+        """The sheet of a track by its place in the shard; None where it has none."""
         line = self._text[self._edges[row] : self._edges[row + 1] - 1]
         if line == _NO_SHEET:
             return None

@@ -167,12 +167,7 @@ def write_index(
 
 
 def read_index(folder: ShardFolder) -> Index:
-    """The index of a folder.
-
-    Raises:
-        ShardsNotFound: there is no index.
-        ShardsDamaged: it is not what was written.
-    """
+    """The index of a folder; `ShardsNotFound` without one, `ShardsDamaged` if it is not what was written."""
     try:
         return Index.from_json(folder.read(INDEX_FILE), where=folder.where(INDEX_FILE))
     except ShardsNotFound as error:
@@ -183,11 +178,7 @@ def read_index(folder: ShardFolder) -> Index:
 
 
 def read_tracks(folder: ShardFolder, index: Index) -> Iterator[TrackEntry]:
-    """The tracks that an index lists, in the order in which they were prepared.
-
-    Raises:
-        ShardsDamaged: `tracks.jsonl` is not what was written.
-    """
+    """The tracks that an index lists, in the order in which they were prepared, and as they were written."""
     where = folder.where(TRACKS_FILE)
     entry = index.files.get(TRACKS_FILE)
     expected = entry.sha256 if entry else "in the index"

@@ -152,11 +152,7 @@ class Shards:
         return (arrays.codes[:coarse] if name == COARSE_CODES.name else arrays.codes[coarse:])[:, inside]
 
     def guide(self, index: int, inside: slice = slice(None)) -> NDArray[np.float32]:
-        """Guide `[F, G]` of a pair at 50 Hz (`hafm.guide.frames`), a new array; zeros without a lead sheet.
-
-        Raises:
-            ShardsDamaged: the sheets of the pair's shard are missing or damaged.
-        """
+        """Guide `[F, G]` of a pair at 50 Hz (`hafm.guide.frames`), a new array; zeros without a sheet."""
         guide = self._guides.find(index, inside)
         if guide is None:
             column = _column(VOCAL_SEMANTIC.name)

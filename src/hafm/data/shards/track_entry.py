@@ -62,11 +62,7 @@ class TrackEntry:
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """Reads what `to_json` wrote.
-
-        Raises:
-            ValueError: something else.
-        """
+        """Reads what `to_json` wrote; a `ValueError` for anything else."""
         try:
             values = json.loads(line)
             values["levels"] = tuple(

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -126,15 +127,9 @@ class ClipFilter:
 
     def kept_runs(self, levels: Sequence[ClipLevel]) -> Runs:
         """Runs of adjacent kept clips of one track."""
-        runs: list[tuple[float, float]] = []
-        joins = False
-        for level in levels:
-            keep = self.drop_reason(level) is None
-            if keep:
-                start = runs.pop()[0] if joins else level.start_seconds
-                runs.append((start, level.start_seconds + level.seconds))
-            joins = keep
-        return tuple(runs)
+        groups = groupby(levels, key=lambda level: self.drop_reason(level) is None)
+        runs = [list(clips) for are_kept, clips in groups if are_kept]
+        return tuple((run[0].start_seconds, run[-1].start_seconds + run[-1].seconds) for run in runs)
 
     def count_drops(self, levels: Iterable[ClipLevel]) -> Counter[DropReason]:
         """How many clips are dropped for which reason."""

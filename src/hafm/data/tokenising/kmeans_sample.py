@@ -113,11 +113,7 @@ class FrameReader:
     device: torch.device | str = "cpu"
 
     def frames(self, track: Track) -> tuple[dict[Side, Frames], float]:
-        """Frames `[N, D]` of each side, silence thinned, and the track's seconds.
-
-        Raises:
-            AudioError: the track cannot be used.
-        """
+        """Frames `[N, D]` of each side, silence thinned, and the track's seconds."""
         stems = self.read(track)
         rated = RatedStems(vocal=stems.vocal, instrumental=stems.instrumental, sample_rate=stems.sample_rate)
         sounds: dict[Side, Tensor] = {

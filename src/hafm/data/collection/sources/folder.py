@@ -74,12 +74,7 @@ def require_choice(name: str, value: str, *choices: str) -> None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """What lies in a folder, sorted; what begins with a dot does not count.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        UsageError: it cannot be read.
-    """
+    """What lies in a folder, sorted; what begins with a dot does not count. None is a `FileNotFoundError`."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except FileNotFoundError:
@@ -89,11 +84,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def audio_files(root: Path) -> Iterator[Path]:
-    """Audio files of a folder and of all folders below it: folder by folder, sorted within each.
-
-    Raises:
-        UsageError: a folder cannot be read.
-    """
+    """Audio files of a folder and of all folders below it: folder by folder, sorted within each."""
     seen: set[tuple[int, int]] = set()
     for folder, below, names in os.walk(root, followlinks=True, onerror=_unreadable):
         status = os.stat(folder)
