@@ -91,7 +91,8 @@ class Checkpoints:
         Raises:
             OutputError: it cannot be written. The others are as they were.
         """
-        self._remove_leftovers()
+        for left in self.folder.glob(".*") if self.folder.is_dir() else ():  # half-written or half-replaced
+            shutil.rmtree(left, ignore_errors=True)
         target = self.path(checkpoint.step)
         building = target.with_name(f".{target.name}.partial")
         data = safetensors.torch.save({name: t.contiguous() for name, t in checkpoint.tensors.items()})
@@ -151,7 +152,7 @@ class Checkpoints:
         return Checkpoint(step=step, tensors=tensors, facts=facts["facts"])
 
     def load_newest(self, on_damage: Callable[[CheckpointDamaged], None] | None = None) -> Checkpoint | None:
-        """The newest one that is undamaged; None if there is none. Each damaged one on the way is reported.
+        """The newest undamaged one; None if there are no checkpoints. `on_damage` hears of damaged ones.
 
         Raises:
             CheckpointDamaged: there are some, and all are damaged.
@@ -170,11 +171,6 @@ class Checkpoints:
                 "from a copy, or delete the folder to begin anew"
             )
         return None
-
-    def _remove_leftovers(self) -> None:
-        """Folders that a stop left half-written or half-replaced; nobody reads them."""
-        for path in self.folder.glob(".*") if self.folder.is_dir() else ():
-            shutil.rmtree(path, ignore_errors=True)
 
     def _explained(self, error: OSError, needed: int) -> OutputError:
         what = f"cannot write a checkpoint to '{self.folder}': {error.strerror or error}; put that right"

@@ -93,7 +93,7 @@ class Position:
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Everything that training changes: of the model, unwrapped; the scaler is that of float16."""
+    """Everything that training changes. The model is unwrapped; only float16 has a scaler."""
 
     model: StageModel
     optimizers: list[torch.optim.Optimizer]

@@ -175,7 +175,7 @@ class Trainer:
         self._conclude({"outcome": "finished", "exit_code": 0})
 
     def begin(self) -> None:
-        """Goes on from the newest valid checkpoint, or writes the first; raises what `fit` does."""
+        """Goes on from the newest valid checkpoint, or writes the first; raises as `fit` does."""
         found = self.checkpoints.load_newest(
             lambda error: self.listener.note(f"{error}; trying the one before")
         )

@@ -218,7 +218,7 @@ class Skips:
 
 
 def save_batch(folder: Path, pieces: tuple[Piece, ...], *, step: int, rank: int) -> Path:
-    """Writes what this rank was given in a step, by piece: the tensors of a `Piece`, `condition.0` ..."""
+    """Writes what this rank was given in a step: the tensors of each `Piece`, conditions by number."""
     tensors: dict[str, Tensor] = {}
     for number, piece in enumerate(pieces):
         named = {**vars(piece), **{f"condition.{place}": ids for place, ids in enumerate(piece.conditions)}}

@@ -134,7 +134,7 @@ def require_same_settings(
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space on the disk of a folder, which need not exist yet; an `OutputError` if nothing tells."""
+    """Free space on the disk of a folder, which need not exist yet; an `OutputError` if nobody knows."""
     existing = next((place for place in (folder, *folder.absolute().parents) if place.exists()), None)
     try:
         return shutil.disk_usage(existing or folder).free
@@ -154,7 +154,7 @@ def require_room(folder: Path, *, needed_bytes: int) -> None:
 
 @contextmanager
 def with_room_needed(needed_bytes: Callable[[], int]) -> Iterator[None]:
-    """Adds to the error of a full disk how much room the rest of the work needs, as is known by then."""
+    """Adds to the error of a full disk how much room the rest of the work needs; it is asked for then."""
     try:
         yield
     except (OutputError, OSError) as error:

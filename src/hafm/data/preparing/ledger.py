@@ -199,7 +199,10 @@ class Ledger:
             self._database.execute_each(
                 "INSERT INTO item (position, id, song_id, split, shard, sha256, track, status, reason) "
                 "VALUES (:position, :id, :song_id, :split, :shard, :sha256, :track, :status, :reason)",
-                ({**_texts(item), "position": position} for position, item in enumerate(items, start=first)),
+                (
+                    {**_columns(item), "position": position}
+                    for position, item in enumerate(items, start=first)
+                ),
             )
             self._set_facts(facts or {})
 
@@ -289,7 +292,7 @@ class Ledger:
         return [(split, number) for split, number in self._database.all(query)]
 
     def tokens(self, key: ShardKey) -> list[TrackTokens]:
-        """Tokens of a shard that is not written yet, in the order of the positions, and as committed."""
+        """Tokens of a shard that is not written yet, in the order of the positions; refused if changed."""
         found = self._database.all(
             "SELECT tokens.sha256, bytes FROM tokens JOIN item USING (position) "
             "WHERE split = ? AND shard = ? ORDER BY position",
@@ -316,8 +319,7 @@ class Ledger:
         return {(split, number): (sha256, num_bytes) for split, number, sha256, num_bytes in found}
 
 
-def _texts(item: NewItem) -> dict[str, Any]:
-    """The columns of a new item."""
+def _columns(item: NewItem) -> dict[str, Any]:
     track = item.track
     return {**vars(item), "id": track.id, "song_id": track.song_id, "track": json.dumps(track.to_dict())}
 

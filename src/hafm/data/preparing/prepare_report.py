@@ -92,7 +92,7 @@ def summarise(
 
 
 def count_reasons(found: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """How many of (status, reason) were `dropped` or `quarantined`, by kind of reason, the most first."""
+    """How many of (status, reason) are `dropped` and `quarantined`, by kind of reason, the largest first."""
     reasons: dict[str, Counter[str]] = {"dropped": Counter(), "quarantined": Counter()}
     for status, reason in found:
         if status in reasons:

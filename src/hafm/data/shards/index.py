@@ -178,7 +178,7 @@ def read_index(folder: ShardFolder) -> Index:
 
 
 def read_tracks(folder: ShardFolder, index: Index) -> Iterator[TrackEntry]:
-    """The tracks that an index lists, in the order in which they were prepared, and as they were written."""
+    """The tracks that an index lists, in the order of their preparation; a changed file is refused."""
     where = folder.where(TRACKS_FILE)
     entry = index.files.get(TRACKS_FILE)
     expected = entry.sha256 if entry else "in the index"

@@ -74,7 +74,7 @@ def require_choice(name: str, value: str, *choices: str) -> None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """What lies in a folder, sorted; what begins with a dot does not count. None is a `FileNotFoundError`."""
+    """What lies in a folder, sorted, without hidden names; a missing folder is a `FileNotFoundError`."""
     try:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except FileNotFoundError:
@@ -226,8 +226,8 @@ class Pairs:
         below = folder.relative_to(root)
         name = below / title if title else below if below.name else Path(root.resolve().name)
         chosen = {stem: min(paths, key=_preference) for stem, paths in stems.items()}
-        vocal = chosen.get("vocal") or _beside(chosen["instrumental"], "vocals")
-        instrumental = chosen.get("instrumental") or _beside(chosen["vocal"], "instrumental")
+        vocal = chosen.get("vocal") or _beside(chosen["instrumental"], title, "vocals")
+        instrumental = chosen.get("instrumental") or _beside(chosen["vocal"], title, "instrumental")
         spare = sorted(path.name for paths in stems.values() for path in paths if path not in chosen.values())
         return Track(
             id=id_text(name),
@@ -255,10 +255,7 @@ def _preference(path: Path) -> tuple[int, str]:
     return AUDIO_SUFFIXES.index(path.suffix.casefold()), path.name
 
 
-def _beside(path: Path, name: str) -> Path:
+def _beside(path: Path, title: str, name: str) -> Path:
     """Where the missing half of a pair would be."""
-    named = stem_of(path.stem)
-    assert named is not None, "only stems come here"
-    title = named[0]
     separator = path.stem[len(title)] if title else ""
     return path.with_name(f"{title}{separator}{name}{path.suffix}")
