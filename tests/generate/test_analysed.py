@@ -1,12 +1,14 @@
 """Accompaniments whose lead sheet the bundle's analyser hears."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hafm import Accompanist, Corrections
 from hafm.errors import LeadSheetError, UsageError
-from hafm.guide.lead_sheet import KeyChange, LeadSheet, PlayingSpan
+from hafm.guide.lead_sheet import Beat, KeyChange, LeadSheet, MeterChange, PlayingSpan
+from hafm.guide.sheet_files import read_lead_sheet
 from tests.tiny import RATE, make_following_bundle, same, sung
 
 SECONDS = 0.6
@@ -85,6 +87,29 @@ def test_corrections_complete_a_guide(accompanist: Accompanist) -> None:
     assert sheet is not None
     assert sheet.keys == guide.keys
     assert sheet.chords
+
+
+def test_the_lead_sheet_is_saved_too(accompanist: Accompanist, tmp_path: Path) -> None:
+    known = LeadSheet(
+        duration_seconds=SECONDS, beats=(Beat(0.1, 1), Beat(0.35, 2)), meters=(MeterChange(0.0, 4, 4),)
+    )
+    for name, guide, files in (
+        ("beats", known, {"lead_sheet": "lead-sheet.json", "midi": "lead-sheet.mid"}),
+        (
+            "key",
+            replace(known, beats=(), meters=(), keys=(KeyChange(0.0, "A", "min"),)),
+            {"lead_sheet": "lead-sheet.json"},
+        ),
+        ("nothing", LeadSheet(duration_seconds=SECONDS), {}),
+    ):
+        made = accompanist.generate(sung(SECONDS), sample_rate=RATE, guide=guide, skip_fine=True)
+        assert made.lead_sheet == guide
+        paths = made.save(tmp_path / name)
+        sounds = {"accompaniment": "accompaniment.wav", "mix": "mix.wav", "record": "generation.json"}
+        assert {what: path.name for what, path in paths.items()} == sounds | files
+        assert {path.name for path in (tmp_path / name).iterdir()} == {path.name for path in paths.values()}
+        if files:
+            assert read_lead_sheet(paths["lead_sheet"], duration_seconds=SECONDS) == guide
 
 
 def test_a_chart_that_is_longer_than_the_vocal_is_refused_at_once(accompanist: Accompanist) -> None:

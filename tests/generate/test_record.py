@@ -94,7 +94,7 @@ def test_flac_holds_the_same_samples_to_one_step_of_24_bits(made: Accompaniment,
 
 def test_a_folder_in_use_is_kept(made: Accompaniment, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="already holds files"):
+    with pytest.raises(OutputError, match=r"already holds files; .*\(overwrite=True\)"):
         made.save(tmp_path)
     made.save(tmp_path, overwrite=True)
     assert set(files(tmp_path)) == {*NAMES, "notes.txt"}

@@ -6,6 +6,7 @@ In: the values of one generation. Out: a mix `[C, T]`, stems, or files.
     OUT/mix.wav             with the vocal, in the vocal's channels
     OUT/vocal.wav           only if it was separated from a song: as it was heard, and is in the mix
     OUT/stems/drums.wav     with stems: drums, bass, harmony, melody; their sum is the accompaniment
+    OUT/lead-sheet.json     if one is followed; lead-sheet.mid, too, if it has beats
     OUT/generation.json     how to make them again (`hafm.generate.record`)
 
 Conventions: the files are written beside the folder under another name and take their places together,
@@ -30,9 +31,11 @@ from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
 from hafm.audio.sound import Audio
 from hafm.audio.write_blocks import Encoding, write_blocks
 from hafm.device import one_thread
-from hafm.errors import UsageError
-from hafm.files import atomic_file, check_output_folder, scratch_file, staged_folder
+from hafm.errors import OutputError, UsageError
+from hafm.files import atomic_file, check_output_folder, is_unused, scratch_file, staged_folder
 from hafm.generate.record import GenerationRecord, Output
+from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.sheet_files import write_sheet_files
 from hafm.separate.stems import STEMS
 from hafm.stages.separators import builtin_separator, separator_fingerprint
 
@@ -80,6 +83,18 @@ class Accompaniment:
     record: GenerationRecord
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        seconds, settings = self.waveform.shape[1] / self.sample_rate, self.record.settings
+        return (
+            f"Accompaniment({seconds:.2f} s at {self.sample_rate} Hz, seed {settings.seed}, "
+            f"take {settings.take}, bundle {self.record.bundle.name} {self.record.bundle.version})"
+        )
+
+    @property
+    def lead_sheet(self) -> LeadSheet | None:
+        """What the band follows; None for none."""
+        return self.record.lead_sheet
+
     def mix(
         self, *, balance_db: float = BALANCE_DB, loudness_lufs: float = LOUDNESS_LUFS
     ) -> Float[Tensor, "C T"]:
@@ -120,7 +135,7 @@ class Accompaniment:
         balance_db: float = BALANCE_DB,
         loudness_lufs: float = LOUDNESS_LUFS,
     ) -> dict[str, Path]:
-        """Writes accompaniment, mix and record, and a vocal that was separated: all of them, or nothing.
+        """Writes accompaniment, mix, record, a vocal that was separated, and the lead sheet: all or nothing.
 
         Args:
             folder: where to; made if it is not there.
@@ -130,11 +145,12 @@ class Accompaniment:
             balance_db, loudness_lufs: of the mix; see `mix`.
 
         Returns:
-            The files, under `"accompaniment"`, `"mix"` and `"record"`, `"vocal"` if it was separated, and
-            `"stems/drums"` and so on.
+            The files, under `"accompaniment"`, `"mix"` and `"record"`, `"vocal"` if it was separated,
+            `"stems/drums"` and so on, and `"lead_sheet"` and `"midi"` if a sheet is followed.
 
         Raises:
             UsageError: a level is outside its range, or the format is unknown.
+            LeadSheetError: beats are too far apart for MIDI.
             OutputError: the folder is in use or holds the vocal, the disk is full, or there is no permission.
         """
         if format not in ("wav", "flac"):
@@ -143,10 +159,14 @@ class Accompaniment:
         channels += 2 * len(STEMS) if stems else 0  # they are files of floats first
         target = check_output_folder(
             folder,
-            overwrite=overwrite,
+            overwrite=True,
             needed_bytes=_BYTES_PER_SAMPLE * channels * self.vocal.num_samples,
             source=self.vocal.path,
         )
+        if not (overwrite or is_unused(target)):
+            raise OutputError(
+                f"'{target}' already holds files; give another folder, or allow replacing (overwrite=True)"
+            )
         with staged_folder(target, last=[RECORD_FILE]) as filled:
             paths, _ = self.write(
                 filled.staging,
@@ -155,6 +175,9 @@ class Accompaniment:
                 balance_db=balance_db,
                 loudness_lufs=loudness_lufs,
             )
+            sheet = self.lead_sheet
+            if sheet is not None and sheet != LeadSheet(duration_seconds=sheet.duration_seconds):
+                paths |= write_sheet_files(sheet, filled.staging, names=("lead_sheet", "midi"))
         return {what: filled.final(path) for what, path in paths.items()}
 
     def write(
@@ -166,7 +189,7 @@ class Accompaniment:
         balance_db: float = BALANCE_DB,
         loudness_lufs: float = LOUDNESS_LUFS,
     ) -> tuple[dict[str, Path], Output]:
-        """Writes what `save` writes, one file after the other, into a folder that nobody reads yet.
+        """Writes what `save` writes, but for the lead sheet, one by one into a folder that nobody reads yet.
 
         Args:
             folder: where to; made if it is not there.
