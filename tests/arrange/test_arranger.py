@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from hafm.errors import LeadSheetError, UsageError
 from hafm.guide.lead_sheet import PLAYERS, STYLES, ChordSpan, LeadSheet, Origin, PlayingSpan
 from hafm.guide.midi_in import lead_sheet_from_midi
 from tests.arrange.songs import RATE, small_soundfont, song, voice
+from tests.unchecked import unchecked
 
 
 def part(arrangement: Arrangement, role: str) -> Part:
@@ -204,8 +206,36 @@ def test_what_gives_a_band_nothing_to_play_is_refused() -> None:
         arrange_sheet(LeadSheet(duration_seconds=5.0))
     with pytest.raises(UsageError, match="did you mean reggae"):
         arrange_sheet(song(), style="regae")
-    with pytest.raises(UsageError, match="seed"):
-        arrange_sheet(song(), seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"seed": -1}, "seed is -1; give a whole number of 0 or more"),
+        ({"seed": 1.5}, r"seed is 1\.5"),
+        ({"sheet": "sheet.json"}, "sheet is of type str; give a LeadSheet; .*read_lead_sheet reads"),
+        ({"voice": "d.flac"}, r"voice is of type str; read it with hafm\.audio\.io\.read_audio"),
+    ],
+)
+@unchecked()
+def test_mistaken_arguments_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        arrange_sheet(**{"sheet": song(), **wrong})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"sample_rate": 1}, "sample_rate is 1; give a whole number from 8000 to 192000"),
+        ({"sample_rate": 44_100.0}, r"sample_rate is 44100\.0"),
+        ({"num_samples": 1.5}, r"num_samples is 1\.5; give a whole number of 1 or more"),
+        ({"num_samples": -1}, "num_samples is -1"),
+    ],
+)
+@unchecked()
+def test_what_no_sound_can_have_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        arrange_sheet(song(9.6)).render(**wrong)
 
 
 def test_a_voice_of_any_rate_is_listened_to() -> None:

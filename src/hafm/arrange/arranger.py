@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.arrange.answers import answers
+from hafm.arrange.arguments import READ_SHEET, require_type, whole_number
 from hafm.arrange.basslines import bass_line, pitch_near_bottom
 from hafm.arrange.harmony import voiced
 from hafm.arrange.midi import arrangement_to_midi
@@ -41,8 +42,7 @@ from hafm.arrange.soundfont import SHIPPED, Soundfont, open_soundfont
 from hafm.arrange.style_choice import POP, check_style, style_for
 from hafm.arrange.styles import BANDS, DRUMS, ROLES, STYLES
 from hafm.arrange.voice import Voice
-from hafm.audio.sound import Audio
-from hafm.errors import UsageError
+from hafm.audio.sound import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, Audio
 from hafm.guide.lead_sheet import LeadSheet, Player
 
 __all__ = ["Arrangement", "Rendering", "arrange_sheet"]
@@ -103,19 +103,25 @@ class Arrangement:
         """Its sound.
 
         Args:
-            sample_rate: in hertz.
+            sample_rate: 8,000 to 192,000 hertz.
             num_samples: its length, if not that of the sheet, to the nearest sample.
             soundfont: its instruments; None for those that are shipped.
             on_part: gets how many of the parts are done.
 
         Raises:
+            UsageError: the rate or the length is out of range.
             SoundfontError: the soundfont lacks drums or instruments, or is damaged.
         """
+        sample_rate = whole_number(
+            "sample_rate", sample_rate, least=MIN_SAMPLE_RATE_HZ, most=MAX_SAMPLE_RATE_HZ
+        )
+        if num_samples is None:
+            num_samples = max(1, round(self.sheet.duration_seconds * sample_rate))
         stems = mixed(
             self.parts,
             open_soundfont(SHIPPED) if soundfont is None else soundfont,
             sample_rate=sample_rate,
-            num_samples=num_samples or max(1, round(self.sheet.duration_seconds * sample_rate)),
+            num_samples=whole_number("num_samples", num_samples, least=1),
             on_part=on_part,
         )
         return Rendering(stems=stems, sample_rate=sample_rate)
@@ -141,7 +147,7 @@ def arrange_sheet(
         stems: whom to arrange.
 
     Raises:
-        UsageError: the style is unknown, or the seed below 0.
+        UsageError: the style is unknown, the seed below 0, or an argument of another type.
         LeadSheetError: there is nothing to play.
 
     >>> from hafm.guide.lead_sheet import ChordSpan
@@ -150,8 +156,9 @@ def arrange_sheet(
     >>> arrangement.style, sorted({part.role for part in arrangement.parts})
     ('unplugged', ['bass', 'keys', 'pad'])
     """
-    if seed < 0:
-        raise UsageError(f"seed {seed} was given; give 0 or more")
+    require_type("sheet", sheet, LeadSheet, READ_SHEET)
+    require_type("voice", voice, Audio | None, "read it with hafm.audio.io.read_audio")
+    seed = whole_number("seed", seed)
     if style is not None:
         check_style(style)
     chosen = style_for(sheet) if style is None else style
