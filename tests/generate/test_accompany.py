@@ -188,7 +188,7 @@ def test_a_batch_needs_one_length(tiny_accompanist: Accompanist) -> None:
         tiny_accompanist.generate_batch([sung(0.6), sung(0.7)], sample_rate=RATE)
     with pytest.raises(UsageError, match="none"):
         tiny_accompanist.generate_batch([], sample_rate=RATE)
-    with pytest.raises(UsageError, match="0 takes"):
+    with pytest.raises(UsageError, match="takes is 0; give a whole number of 1 or more"):
         tiny_accompanist.generate_batch([sung(0.6)], sample_rate=RATE, takes=0)
 
 
@@ -262,7 +262,7 @@ def test_temperature_zero_is_the_same_for_every_seed_but_for_the_noise(tiny_acco
     [
         ({"temperature": -1.0}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
-        ({"top_k": 0}, "top-k"),
+        ({"top_k": 0}, "top_k"),
         ({"guidance": -0.5}, "guidance"),
         ({"take": -1}, "take"),
         ({"seconds": 0.0}, "seconds"),
@@ -276,9 +276,75 @@ def test_arguments_out_of_range_are_refused(
         tiny_accompanist.generate(sung(), sample_rate=RATE, **wrong)
 
 
-def test_no_takes_are_refused(tiny_accompanist: Accompanist) -> None:
-    with pytest.raises(UsageError, match="ask for 1 or more"):
-        tiny_accompanist.generate_takes(sung(), takes=0, sample_rate=RATE)
+MISTAKEN: list[tuple[str, dict[str, Any], str]] = [
+    *(
+        ("generate", {"seed": seed}, f"seed is {seed!r}; give a whole number from 0 to 9223372036854775807")
+        for seed in ("x", 1.5, True, None, -1, 2**63)
+    ),
+    ("generate", {"take": 1.5}, "take is 1.5; give a whole number of 0 or more"),
+    ("generate", {"intro_bars": 1.5}, "intro_bars is 1.5; give a whole number of 0 or more"),
+    ("generate", {"guide": "sheet.json"}, "guide is of type str; give a LeadSheet; .*read_lead_sheet reads"),
+    ("generate", {"guide": {}}, "guide is of type dict"),
+    ("generate", {"corrections": {"bpm": 80}}, r"corrections is of type dict; .* Corrections\(bpm=92\)"),
+    ("generate", {"temperature": "hot"}, "temperature is 'hot'"),
+    ("generate", {"top_k": 1.5}, "top_k is 1.5"),
+    ("generate", {"coarse_guidance": "far"}, "coarse guidance is 'far'"),
+    ("stream", {"take": 1.5}, "take is 1.5"),
+    ("stream", {"guide": Path("sheet.json")}, "guide is of type PosixPath"),
+    ("generate_takes", {"takes": 0}, "takes is 0; give a whole number of 1 or more"),
+    ("generate_takes", {"takes": 1.5}, "takes is 1.5"),
+    ("generate_takes", {"takes": 1, "intro_bars": -1}, "intro_bars is -1"),
+    ("generate_batch", {"takes": True}, "takes is True"),
+    ("generate_batch", {"guides": ["sheet.json"]}, "guide is of type str"),
+    ("analyse", {"given": "sheet.json"}, "given is of type str"),
+]
+
+
+@pytest.mark.parametrize(("method", "wrong", "said"), MISTAKEN)
+@unchecked()
+def test_mistaken_arguments_are_refused_before_anything_is_read(
+    tiny_accompanist: Accompanist, method: str, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        getattr(tiny_accompanist, method)(["not there.wav"] if method == "generate_batch" else "no", **wrong)
+
+
+@unchecked()
+def test_what_is_no_record_is_refused(tiny_accompanist: Accompanist, preview: Accompaniment) -> None:
+    with pytest.raises(
+        UsageError, match=r"kept is of type Accompaniment; give the path of a generation\.json"
+    ):
+        tiny_accompanist.regenerate(preview, start_seconds=0.0, end_seconds=0.3)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="record is of type str; give a GenerationRecord"):
+        tiny_accompanist.replay("out/generation.json")  # type: ignore[arg-type]
+
+
+def test_an_engine_that_there_is_not_is_refused_at_once(tmp_path: Path) -> None:
+    with unchecked(), pytest.raises(UsageError, match="no engine 'tensorrt'; give auto, torch or onnx"):
+        Accompanist.from_pretrained(tmp_path / "not there", engine="tensorrt")  # type: ignore[arg-type]
+
+
+@unchecked()
+def test_numbers_of_numpy_are_numbers(tiny_accompanist: Accompanist) -> None:
+    made = tiny_accompanist.generate(
+        sung(),
+        sample_rate=RATE,
+        seed=np.int64(3),
+        take=np.int32(1),
+        intro_bars=np.int64(0),
+        top_k=np.int64(5),
+        temperature=np.float32(0.5),
+        skip_fine=True,
+    )
+    plain = tiny_accompanist.generate(
+        sung(), sample_rate=RATE, seed=3, take=1, top_k=5, temperature=0.5, skip_fine=True
+    )
+    assert same(made, plain)
+    assert made.record.to_json() == plain.record.to_json()
+
+
+def test_an_accompaniment_shows_itself_in_one_line(preview: Accompaniment) -> None:
+    assert repr(preview) == "Accompaniment(0.50 s at 24000 Hz, seed 0, take 0, bundle tiny 0)"
 
 
 # ---- what comes in

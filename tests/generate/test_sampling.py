@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hafm.errors import BundleError, UsageError
 from hafm.generate.sampling import SamplingSettings, sample
+from tests.unchecked import unchecked
 
 
 def slow_sample(logits: list[float], *, settings: SamplingSettings, uniform: float) -> int:
@@ -107,12 +108,15 @@ def test_the_paper_settings_are_the_default() -> None:
         ({"temperature": math.inf}, "temperature is inf"),
         ({"guidance": -1.0}, "guidance is -1.0"),
         ({"guidance": math.nan}, "guidance is nan"),
-        ({"top_k": 0}, "top-k is 0"),
-        ({"top_k": -1}, "top-k is -1"),
+        ({"temperature": "hot"}, "temperature is 'hot'; it must be a number of 0 or more"),
+        ({"guide_guidance": True}, "guide guidance is True"),
+        ({"top_k": 0}, "top_k is 0; give a whole number of 1 or more"),
+        ({"top_k": -1}, "top_k is -1"),
+        ({"top_k": 1.5}, r"top_k is 1\.5"),
     ],
 )
 def test_settings_out_of_range_are_refused(change: dict[str, Any], what: str) -> None:
-    with pytest.raises(UsageError, match=what):
+    with unchecked(), pytest.raises(UsageError, match=what):
         SamplingSettings(**change)
 
 

@@ -98,5 +98,5 @@ def test_what_the_progress_raises_stops_it(accompanist: Accompanist) -> None:
 
 
 def test_arguments_are_refused_before_anything_is_made(accompanist: Accompanist, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="takes count from 0"):
+    with pytest.raises(UsageError, match="take is -1; give a whole number of 0 or more"):
         accompanist.stream(sung(1.0), sample_rate=24_000, take=-1)

@@ -30,19 +30,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
+import numpy as np
 import torch
 
+from hafm.arrange.arguments import READ_SHEET, require_type, whole_number
 from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment
 from hafm.generate.again import Kept, regenerated, replayed, vocal_of
 from hafm.generate.around import Around
-from hafm.generate.engine import Engine, EngineChoice, default_choice, open_engine
+from hafm.generate.engine import Engine, EngineChoice, checked_choice, open_engine
 from hafm.generate.guidance import asked_by
 from hafm.generate.pipeline import OnSheet, OpenBundle, accompany
 from hafm.generate.record import BundleUsed, GenerationRecord, InputUsed, Settings
 from hafm.generate.region import Region
-from hafm.generate.sampling import Sampling
+from hafm.generate.sampling import Sampling, require_scale
 from hafm.generate.steps import analyse
 from hafm.generate.stream import Part, stream
 from hafm.generate.vocal import read_vocal
@@ -57,6 +59,8 @@ from hafm.stages.hub import BUILTIN, push_folder
 
 __all__ = ["Accompaniment", "Accompanist", "Part"]
 
+_MOST_SEED = 2**63 - 1
+
 
 class Accompanist:
     """A bundle on a device, ready to accompany.
@@ -69,7 +73,7 @@ class Accompanist:
 
     Raises:
         DeviceError: the device is not there.
-        UsageError: HAFM_ENGINE names no engine.
+        UsageError: there is no such engine.
 
     >>> accompanist = Accompanist.from_pretrained("builtin")                        # doctest: +SKIP
     >>> accompanist.generate("vocal.wav", seed=1).save("out")                       # doctest: +SKIP
@@ -86,7 +90,7 @@ class Accompanist:
     ) -> None:
         self.bundle = bundle
         self.device = find_device(device)
-        self.engine_choice = default_choice() if engine is None else engine
+        self.engine_choice = checked_choice(engine)
         self._engines: dict[EngineChoice, Engine] = {}
         self.source = str(bundle.folder) if source is None else source
         self.revision = revision
@@ -114,12 +118,13 @@ class Accompanist:
             BundleDamaged: a file is missing or was changed; it is named.
             BundleMismatch: its parts do not belong together; both fingerprints are named.
             DeviceError: the device is not there.
+            UsageError: there is no such engine.
         """
-        found = find_device(device)
+        found, choice = find_device(device), checked_choice(engine)
         bundle, name = Bundle.open(source, revision=revision), os.fspath(source)
         if name != BUILTIN and os.path.exists(name):
             name = os.path.abspath(name)  # a record that names it is read from other places
-        return cls(bundle=bundle, device=found, engine=engine, source=name, revision=revision)
+        return cls(bundle=bundle, device=found, engine=choice, source=name, revision=revision)
 
     def open_engine(self, choice: EngineChoice | None = None) -> Engine:
         """What runs the stages. `generate` opens it by itself; the first time for a bundle takes seconds.
@@ -190,6 +195,7 @@ class Accompanist:
                 do not fit it.
             AudioError: the vocal cannot be read, or cannot be used.
         """
+        _require_sheets([given], corrections, name="given")
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         with one_thread():
             return analyse(self.bundle, audio, given=given, tempo_bpm=tempo_bpm, corrections=corrections)
@@ -219,7 +225,7 @@ class Accompanist:
             vocal: a path or an open binary file; or a tensor or array of floats, `[T]` or `[C, T]`, with
                 `sample_rate`.
             sample_rate: of an array, in hertz.
-            seed: any whole number. The same seed, machine and versions give the same bytes.
+            seed: 0 to 2**63 - 1. The same seed, machine and versions give the same bytes.
             take: which of the seed's takes, from 0.
             guide: the lead sheet to keep to, of what is accompanied: as long as that, and beginning with it
                 (`LeadSheet.cropped` cuts one). None for what `analyse` hears, if the bundle has an analyser,
@@ -254,21 +260,22 @@ class Accompanist:
             BundleError: the model gave something that is not finite.
             DeviceError: the device ran out of memory.
         """
-        if take < 0:
-            raise UsageError(f"take {take} was asked for; takes count from 0")
+        settings = self._settings(seed, skip_fine, sampling, corrections, guides=[guide])
+        take = whole_number("take", take)
+        around = Around(intro_bars=intro_bars, ending=ending)
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         [[accompaniment]] = accompany(
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, skip_fine, sampling, corrections),
+            settings,
             guides=[guide],
             takes=[take],
             separator=separator,
             on_progress=on_progress,
             corrections=corrections,
             on_sheet=on_sheet,
-            around=Around(intro_bars=intro_bars, ending=ending),
+            around=around,
         )
         return accompaniment
 
@@ -303,17 +310,16 @@ class Accompanist:
         Raises:
             UsageError, LeadSheetError, AudioError, BundleError, DeviceError: as for `generate`.
         """
-        if take < 0:
-            raise UsageError(f"take {take} was asked for; takes count from 0")
+        settings = self._settings(seed, skip_fine, sampling, corrections, guides=[guide])
+        settings = replace(settings, take=whole_number("take", take))
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         if corrections is not None:
             corrections.require_duration(audio.seconds)
-        settings = self._settings(seed, skip_fine, sampling, corrections)
         return stream(
             self._open(),
             audio,
             InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
-            replace(settings, take=take),
+            settings,
             guide=guide,
             on_progress=on_progress,
             corrections=corrections,
@@ -351,21 +357,22 @@ class Accompanist:
         Raises:
             UsageError, LeadSheetError, AudioError, BundleError, DeviceError: as for `generate`.
         """
-        if takes < 1:
-            raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
+        settings = self._settings(seed, skip_fine, sampling, corrections, guides=[guide])
+        takes = whole_number("takes", takes, least=1)
+        around = Around(intro_bars=intro_bars, ending=ending)
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         [accompaniments] = accompany(
             self._open(),
             [audio],
             [InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds)],
-            self._settings(seed, skip_fine, sampling, corrections),
+            settings,
             guides=[guide],
             takes=range(takes),
             separator=separator,
             on_progress=on_progress,
             corrections=corrections,
             on_sheet=on_sheet,
-            around=Around(intro_bars=intro_bars, ending=ending),
+            around=around,
         )
         return accompaniments
 
@@ -397,8 +404,8 @@ class Accompanist:
             UsageError: there is no vocal, they differ in length or rate, or there are more or fewer guides.
             LeadSheetError, AudioError, BundleError, DeviceError: as for `generate`.
         """
-        if takes < 1:
-            raise UsageError(f"{takes} takes were asked for; ask for 1 or more")
+        settings = self._settings(seed, skip_fine, sampling, guides=guides or ())
+        takes = whole_number("takes", takes, least=1)
         audios = [read_vocal(vocal, sample_rate=sample_rate) for vocal in vocals]
         lengths = sorted({(audio.num_samples, audio.sample_rate) for audio in audios})
         if len(lengths) != 1:
@@ -415,7 +422,7 @@ class Accompanist:
             self._open(),
             audios,
             [InputUsed.of(audio, start_seconds=None, seconds=None) for audio in audios],
-            self._settings(seed, skip_fine, sampling),
+            settings,
             guides=[None] * len(audios) if guides is None else guides,
             takes=range(takes),
             separator=None,
@@ -468,13 +475,16 @@ class Accompanist:
         ...     "out/generation.json", start_seconds=8.0, end_seconds=16.0, seed=2
         ... )
         """
+        require_type("kept", kept, str | os.PathLike, "give the path of a generation.json that was saved")
         found = Kept.read(kept)
+        then = found.record.settings
+        settings = self._settings(seed, skip_fine, sampling, corrections, guides=[guide], then=then)
         return regenerated(
             self._open(),
             found,
             vocal=vocal_of(found.record, vocal, sample_rate, separator),
             region=Region(start_seconds=start_seconds, end_seconds=end_seconds),
-            settings=self._settings(seed, skip_fine, sampling, corrections, found.record.settings),
+            settings=settings,
             guide=found.record.lead_sheet if guide is None else guide,
             corrections=corrections,
             separator=separator,
@@ -509,6 +519,8 @@ class Accompanist:
                 what was used; or its engine cannot run here.
             AudioError, BundleError, DeviceError: as for `generate`.
         """
+        fix = "give a GenerationRecord; GenerationRecord.read reads one from a generation.json"
+        require_type("record", record, GenerationRecord, fix)
         record.require_bundle(self.bundle.fingerprint)
         audio = vocal_of(record, vocal, sample_rate, separator)
         return replayed(self._open, record, vocal=audio, separator=separator, on_progress=on_progress)
@@ -531,13 +543,42 @@ class Accompanist:
         skip_fine: bool,
         sampling: Sampling,
         corrections: Corrections | None = None,
+        *,
+        guides: Sequence[LeadSheet | None],
         then: Settings | None = None,
     ) -> Settings:
-        """What is given or asked for, and all else as it was then, or as the bundle has it."""
+        """What is given or asked for, and all else as it was then, or as the bundle has it.
+
+        Raises:
+            UsageError: what is asked for is out of range, or of another type.
+        """
+        _require_sheets(guides, corrections)
+        seed = whole_number("seed", seed, most=_MOST_SEED)
         for name in sampling.keys() - Sampling.__optional_keys__:
             raise TypeError(f"there is no argument {name!r}{unknown_name(name, Sampling.__optional_keys__)}")
         if then is None:
             default = asdict(self.bundle.config.generation)
             then = Settings(seed=seed, take=0, skip_fine=skip_fine, **default)
-        given: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
-        return replace(then, seed=seed, take=0, skip_fine=skip_fine, **{**asked_by(corrections), **given})
+        given: dict[str, Any] = {  # as a record can hold it
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in sampling.items()
+            if value is not None
+        }
+        settings = replace(then, seed=seed, take=0, skip_fine=skip_fine, **{**asked_by(corrections), **given})
+        if settings.coarse_guidance is not None:
+            require_scale("coarse_guidance", settings.coarse_guidance)
+        _ = settings.sampling  # refuses what is out of range
+        return settings
+
+
+def _require_sheets(
+    guides: Sequence[LeadSheet | None], corrections: Corrections | None, *, name: str = "guide"
+) -> None:
+    """Refuses what only looks like a lead sheet or corrections, such as the path of one.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    for guide in guides:
+        require_type(name, guide, LeadSheet | None, READ_SHEET)
+    require_type("corrections", corrections, Corrections | None, "give them as Corrections(bpm=92)")

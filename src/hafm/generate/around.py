@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hafm.arrange.arguments import whole_number
 from hafm.audio.sound import Audio
-from hafm.errors import LeadSheetError, UsageError
+from hafm.errors import LeadSheetError
 from hafm.guide.around import ending_seconds, intro_seconds, last_downbeat, with_ending, with_intro
 from hafm.guide.lead_sheet import LeadSheet
 
@@ -38,15 +39,14 @@ class Around:
         ending: whether the band rings out after it.
 
     Raises:
-        UsageError: fewer bars than none.
+        UsageError: bars that are not whole, or fewer than none.
     """
 
     intro_bars: int = 0
     ending: bool = False
 
     def __post_init__(self) -> None:
-        if self.intro_bars < 0:
-            raise UsageError(f"an intro of {self.intro_bars} bars was asked for; give 0 or more")
+        whole_number("intro_bars", self.intro_bars)
 
     def __bool__(self) -> bool:
         return self.intro_bars > 0 or self.ending

@@ -45,6 +45,7 @@ __all__ = [
     "Engine",
     "EngineChoice",
     "EngineName",
+    "checked_choice",
     "default_choice",
     "foreseen_engine",
     "graph_files",
@@ -113,6 +114,17 @@ def default_choice() -> EngineChoice:
     raise UsageError(f"{VARIABLE} is {named!r}; give auto, torch or onnx, or unset it")
 
 
+def checked_choice(named: EngineChoice | None) -> EngineChoice:
+    """The engine that is named, or else the default one.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    if named is not None and named not in _CHOICES:
+        raise UsageError(f"there is no engine {named!r}; give auto, torch or onnx")
+    return default_choice() if named is None else named
+
+
 def open_engine(choice: EngineChoice, bundle: Bundle, device: torch.device) -> Engine:
     """The engine for a bundle on a device.
 
@@ -127,9 +139,7 @@ def open_engine(choice: EngineChoice, bundle: Bundle, device: torch.device) -> E
             too far from PyTorch's.
         OutputError: `onnx` was asked for, and the cache cannot be written.
     """
-    if choice not in _CHOICES:
-        raise UsageError(f"there is no engine {choice!r}; give auto, torch or onnx")
-    if choice == "torch":
+    if checked_choice(choice) == "torch":
         return Engine(name="torch", why="it was asked for")
     try:
         return _open_onnx(bundle, device)

@@ -12,16 +12,17 @@ Source: paper 3.5, "Inference" (temperature 0.9, top-k 250, guidance 3.0).
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from hafm.arrange.arguments import whole_number
 from hafm.errors import BundleError, UsageError
 
-__all__ = ["LIKELIEST", "Chosen", "Sampling", "SamplingSettings", "sample"]
+__all__ = ["LIKELIEST", "Chosen", "Sampling", "SamplingSettings", "require_scale", "sample"]
 
 _VECTOR = 16
 """Numbers of float64 that the widest loop of any processor takes at a time, twice over."""
@@ -59,15 +60,20 @@ class SamplingSettings:
 
     def __post_init__(self) -> None:
         for name in ("temperature", "guidance", "guide_guidance", "style_guidance", "players_guidance"):
-            value = getattr(self, name)
-            if value is not None and (not math.isfinite(value) or value < 0):
-                words = name.replace("_", " ")
-                raise UsageError(f"The {words} is {value}; it must be a number of 0 or more.")
-        if self.top_k < 1:
-            raise UsageError(
-                f"The top-k is {self.top_k}; it must be 1 or more. To draw from all tokens, give a number "
-                "as large as the vocabulary."
-            )
+            if getattr(self, name) is not None:
+                require_scale(name, getattr(self, name))
+        whole_number("top_k", self.top_k, least=1)
+
+
+def require_scale(name: str, value: Any) -> None:
+    """Refuses what is no finite number of 0 or more.
+
+    Raises:
+        UsageError: it is not.
+    """
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (is_number and 0 <= value < math.inf):
+        raise UsageError(f"The {name.replace('_', ' ')} is {value!r}; it must be a number of 0 or more.")
 
 
 LIKELIEST = SamplingSettings(temperature=0.0, top_k=1, guidance=1.0)
