@@ -1,5 +1,6 @@
 """Corrections: what is refused, what they do to a sheet, and what an analyser makes of them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hafm.errors import HafmError, LeadSheetError
+from hafm.errors import HafmError, LeadSheetError, UsageError
 from hafm.guide.corrections import Corrections, corrected, parse_key
 from hafm.guide.lead_sheet import PLAYERS, Beat, ChordSpan, LeadSheet, MeterChange
 from hafm.guide.steady import find_steady_beats
 from tests.guide.sheets import WALTZ
 from tests.guide.test_analyser import RATE, analyser, sound
+from tests.unchecked import unchecked
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,27 @@ def test_what_contradicts_itself_is_refused(values: dict, message: str) -> None:
         Corrections(**values)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bpm": "92"}, "bpm must be a number or None, not '92'"),
+        ({"first_beat": "1.5"}, "first_beat must be a number or None, not '1.5'"),
+        ({"meter": 3}, "meter must be text or None, not 3"),
+        ({"chords": ["Am", "F"]}, "chords must be text or None, not ['Am', 'F']"),
+        ({"players": ["bass"]}, "players must be text or None, not ['bass']"),
+        ({"transpose_chords": 1.5}, "transpose_chords must be a whole number, not 1.5"),
+    ],
+)
+@unchecked()
+def test_values_of_another_type_are_refused(values: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Corrections(**values)
+    assert Corrections(bpm=np.float32(92.0), transpose_chords=np.int64(2)).given == (
+        "--bpm",
+        "--transpose-chords",
+    )
 
 
 @pytest.mark.parametrize(

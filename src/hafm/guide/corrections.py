@@ -45,7 +45,7 @@ from hafm.guide.lead_sheet import (
     PlayingSpan,
     parse_meter,
 )
-from hafm.jsonfile import unknown_name
+from hafm.jsonfile import Mismatch, as_type, unknown_name
 
 __all__ = ["Corrections", "corrected", "parse_key"]
 
@@ -79,7 +79,7 @@ class Corrections:
         players: who plays, as in `bass harmony` or `all`; with changes at bars, as in `harmony, all@5`.
 
     Raises:
-        UsageError: a value is out of range, or two contradict each other.
+        UsageError: a value is of another type or out of range, or two contradict each other.
         LeadSheetError: a chart, meter, key or player is not understood.
 
     >>> Corrections(free_time=True, bpm=92)
@@ -101,6 +101,12 @@ class Corrections:
     players: str | None = None
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            try:
+                as_type(value.item() if hasattr(value, "item") else value, each.type, name=each.name)
+            except Mismatch as error:
+                raise UsageError(str(error).replace("or null,", "or None,")) from error
         for value, name, low, high in (
             (self.bpm, "--bpm", SLOWEST_GIVEN_BPM, FASTEST_GIVEN_BPM),
             (self.first_beat, "--first-beat", 0.0, math.inf),
