@@ -33,7 +33,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 import torch
 
-from hafm.arrange.arguments import READ_SHEET, require_type, whole_number
+from hafm.arguments import READ_SHEET, require_type, whole_number
 from hafm.device import find_device, one_thread
 from hafm.errors import UsageError
 from hafm.generate.accompaniment import Accompaniment

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hafm.arrange.arguments import whole_number
+from hafm.arguments import whole_number
 from hafm.audio.sound import Audio
 from hafm.errors import LeadSheetError
 from hafm.guide.around import ending_seconds, intro_seconds, last_downbeat, with_ending, with_intro

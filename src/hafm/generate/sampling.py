@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from hafm.arrange.arguments import whole_number
+from hafm.arguments import whole_number
 from hafm.errors import BundleError, UsageError
 
 __all__ = ["LIKELIEST", "Chosen", "Sampling", "SamplingSettings", "require_scale", "sample"]
