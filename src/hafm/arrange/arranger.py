@@ -27,8 +27,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.arrange.answers import answers
 from hafm.arguments import READ_SHEET, require_type, whole_number
+from hafm.arrange.answers import answers
 from hafm.arrange.basslines import bass_line, pitch_near_bottom
 from hafm.arrange.harmony import voiced
 from hafm.arrange.midi import arrangement_to_midi
