@@ -39,6 +39,8 @@ from tests.unchecked import unchecked
         ({"key": "Am, C@9, D@4"}, "write what holds from bar 1"),
         ({"key": "Q"}, "'Q' is not a key; write it as in Am, F# minor or Bb"),
         ({"key": "A dorian"}, "'A dorian' is not a key"),
+        ({"key": "A:"}, "'A:' is not a key"),
+        ({"key": "A -"}, "'A -' is not a key"),
         ({"key": "Hm"}, "does H mean the note below C? write Bm"),
         ({"key": "a"}, "is it A or Am?"),
         ({"chords": "| Am | Xq |"}, "bar 2 of the chart: chord 'Xq' is not known"),
@@ -106,10 +108,39 @@ def test_what_no_sound_of_that_length_can_have_is_refused(values: dict, message:
         ("bm", "B:min"),
         ("CM", "C:maj"),
         ("C:min", "C:min"),
+        ("C:maj", "C:maj"),
+        ("A ", "A:maj"),
+        ("A-", "A:min"),
+        ("F#-", "F#:min"),
+        ("bb-", "Bb:min"),
+        ("A-minor", "A:min"),
+        ("e-Moll", "E:min"),
+        ("Ab - Dur", "Ab:maj"),
     ],
 )
 def test_keys_are_read_as_they_are_written(text: str, label: str) -> None:
     assert parse_key(text).label == label
+
+
+@pytest.mark.parametrize("sign", ["", "#", "b"])
+@pytest.mark.parametrize("typed", ["m", "min", "minor", " Minor", "-"])
+def test_every_minor_key_is_read(sign: str, typed: str) -> None:
+    for letter in "ABCDEFG":
+        assert parse_key(f"{letter}{sign}{typed}").label == f"{letter}{sign}:min"
+
+
+@pytest.mark.parametrize("sign", ["", "#", "b"])
+@pytest.mark.parametrize("typed", ["", "M", "maj", "major", " Major"])
+def test_every_major_key_is_read(sign: str, typed: str) -> None:
+    for letter in "ABCDEFG":
+        assert parse_key(f"{letter}{sign}{typed}").label == f"{letter}{sign}:maj"
+
+
+def test_a_dash_is_minor_where_the_key_changes_too() -> None:
+    assert [(bar, key.label) for bar, key in Corrections(key="A-, F#-@3").keys] == [
+        (1, "A:min"),
+        (3, "F#:min"),
+    ]
 
 
 def test_corrections_say_which_they_are() -> None:

@@ -52,10 +52,10 @@ __all__ = ["Corrections", "corrected", "parse_key"]
 SLOWEST_GIVEN_BPM, FASTEST_GIVEN_BPM = 20.0, 400.0
 MOST_SEMITONES = 11
 
-_KEY = re.compile(r"(?P<tonic>[A-Ga-gHh](?:#{1,2}|b{1,2}(?![a-z]))?)[\s:-]*(?P<mode>[A-Za-z]*)")
+_KEY = re.compile(r"(?P<tonic>[A-Ga-gHh](?:#{1,2}|b{1,2})?)(?:\s*[\s:-]\s*(?=[A-Za-z]))?(?P<mode>[A-Za-z]*|-)")
 _MODES = {
     "maj": ("", "M", "maj", "major", "dur"),
-    "min": ("m", "min", "minor", "moll"),
+    "min": ("m", "-", "min", "minor", "moll"),
 }
 _FREE_RULES_OUT = ("bpm", "first_beat", "meter", "half_time", "double_time", "chords")
 _EXACT_RULES_OUT = ("half_time", "double_time")
@@ -307,8 +307,8 @@ def parse_key(text: str) -> KeyChange:
     Raises:
         LeadSheetError: it is not understood.
 
-    >>> [parse_key(text).label for text in ("Am", "F# minor", "Bb", "C:maj", "e-Moll")]
-    ['A:min', 'F#:min', 'Bb:maj', 'C:maj', 'E:min']
+    >>> [parse_key(text).label for text in ("Am", "F# minor", "Bb", "C:maj", "e-Moll", "Eb-")]
+    ['A:min', 'F#:min', 'Bb:maj', 'C:maj', 'E:min', 'Eb:min']
     """
     matched = _KEY.fullmatch(text.strip().replace("♯", "#").replace("♭", "b"))
     mode = None
