@@ -5,7 +5,7 @@ In: text. Out: bars of chords, which `put_on` lays over the bars of a lead sheet
     [Verse]                              a section begins at the next bar
     |: Am   | F     | C  G/B | % :|      bars; |: ... :| twice, :|x3 three times; % is the bar before
     | Dm7 . . E7 | N.C. |                . or / goes on with the chord: one mark per beat
-    Am F C G                             without any bar line, every chord is a bar
+    Am F C G                             without any bar line, every chord is a bar; so is it in Am - F, C -> G
      5  | F     | G     |  # softly      a number before the first bar line counts bars; # begins a remark
 
 A bar's chords share its beats evenly; if that leaves beats over, the first chord has them. A chart begins at
@@ -47,6 +47,8 @@ _SECTION_OR_REMARK = re.compile(r"(?<!\S)(?:\[([^\]|]*)\]|#.*)")
 _NUMBER = re.compile(r"^([^|]*?)(?<!\S)\d+\s*(?=\|)")
 _GO_ON = (".", "/", "-")
 _UNKNOWN = "?"
+_BETWEEN = re.compile(r"(?<!\S)-+(?!\S)|-*>|[–—→]|[-,](?=[A-HN%?])|,(?!\S)")
+_COLON = re.compile(r"(?:^|\|)\s*([^\s|\[:][^|\[:]*?)\s*:(?!\S)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,8 @@ def parse_chart(text: str) -> Chart:
 
     Raises:
         ChordError: a chord is not understood; its bar is named.
-        LeadSheetError: there is no chord, a repeat is not closed, a section's name is too long, or there are
-            more than 2000 bars.
+        LeadSheetError: there is no chord, a bar is empty, a chord goes on without bar lines, a repeat is not
+            closed, a section's name is too long or no section, or there are more than 2000 bars.
 
     >>> parse_chart("|: Am | F :| C  G/B | % |").bars
     (('A:min',), ('F:maj',), ('A:min',), ('F:maj',), ('C:maj', 'G:maj/3'), ('C:maj', 'G:maj/3'))
@@ -84,12 +86,17 @@ def parse_chart(text: str) -> Chart:
         names.append(name)
         return f" [{len(names) - 1}] "  # one word, whatever the name is
 
-    lines = [_NUMBER.sub(r"\1", _SECTION_OR_REMARK.sub(numbered, line)) for line in text.splitlines()]
-    has_bar_lines = any("|" in line for line in lines)
-    body = "|".join(lines if has_bar_lines else " ".join(lines).split())
+    text = re.sub("[‖║]", "|", text).replace(":|:", ":||:")
+    lines = [_NUMBER.sub(r"\1", _SECTION_OR_REMARK.sub(numbered, line)).strip() for line in text.splitlines()]
+    for colon in filter(None, map(_COLON.search, lines)):
+        raise LeadSheetError(
+            f"{colon[1] + ':'!r} is no chord; write a section as [{colon[1]}], and a repeat as |: Am | F :|"
+        )
+    body = "|".join(lines if any("|" in line for line in lines) else _chords_alone(" ".join(lines)))
     bars: list[Slots] = []
     sections: dict[int, str] = {}
     opened: int | None = None
+    before = ""
     for written, bar_line in _pieces(body):
         symbols: list[str] = []
         for word in written.split():
@@ -99,6 +106,12 @@ def parse_chart(text: str) -> Chart:
                 symbols.append(word)
         if symbols:
             bars.append(_bar(symbols, bars))
+        if written.isspace() and before in ("|", "|:") and bar_line == "|":
+            raise LeadSheetError(
+                f"bar {len(bars) + 1} of the chart is empty; write % for the bar before, N.C. where no chord "
+                "sounds, or ? for an unknown one"
+            )
+        before = bar_line
         if bar_line == "|:":
             opened = len(bars)
         elif bar_line.startswith(":|"):
@@ -252,6 +265,20 @@ def bars_as_text(sheet: LeadSheet) -> list[str]:
             labels.append(sheet.chords[number].label if is_known else _UNKNOWN)
         bars.append(_written(labels, bar.num_beats))
     return bars
+
+
+def _chords_alone(text: str) -> Iterator[str]:
+    """The chords of a chart without bar lines, and where sections begin, without what is between chords."""
+    is_between = True
+    for word in _BETWEEN.sub(" - ", text).split():
+        if word in _GO_ON and (word != "-" or is_between):
+            raise LeadSheetError(
+                f"the chart has no bar lines, and {word} goes on with a chord within a bar; write them, as in "
+                "| Am . F . | or | Am | F |"
+            )
+        is_between = word == "-"
+        if not is_between:
+            yield word
 
 
 def _pieces(body: str) -> Iterator[tuple[str, str]]:

@@ -52,7 +52,9 @@ __all__ = ["Corrections", "corrected", "parse_key"]
 SLOWEST_GIVEN_BPM, FASTEST_GIVEN_BPM = 20.0, 400.0
 MOST_SEMITONES = 11
 
-_KEY = re.compile(r"(?P<tonic>[A-Ga-gHh](?:#{1,2}|b{1,2})?)(?:\s*[\s:-]\s*(?=[A-Za-z]))?(?P<mode>[A-Za-z]*|-)")
+_KEY = re.compile(
+    r"(?P<tonic>[A-Ga-gHh](?:#{1,2}|b{1,2})?)(?:\s*[\s:-]\s*(?=[A-Za-z]))?(?P<mode>[A-Za-z]*|-)"
+)
 _MODES = {
     "maj": ("", "M", "maj", "major", "dur"),
     "min": ("m", "-", "min", "minor", "moll"),
