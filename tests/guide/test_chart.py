@@ -121,7 +121,8 @@ def test_what_is_no_chart_is_refused(text: str, message: str) -> None:
         (4, "C . . G", [0, 3]),
         (3, "C G", [0, 2]),
         (6, "C G", [0, 3]),
-        (2, "C G F Am", [0, 0.5, 1, 1.5]),
+        (2, "C . . G . .", [0, 1]),
+        (4, "C . . . G", [0, 3.2]),
     ],
 )
 def test_the_chords_of_a_bar_share_its_beats(beats_per_bar: int, bar: str, starts: list[float]) -> None:
@@ -129,6 +130,35 @@ def test_the_chords_of_a_bar_share_its_beats(beats_per_bar: int, bar: str, start
     again = [beats_per_bar + start for start in starts]
     assert [span.start_seconds for span in sheet.chords] == [*starts, *again]
     assert [span.end_seconds for span in sheet.chords] == [*starts[1:], *again, 2 * beats_per_bar]
+
+
+@pytest.mark.parametrize(
+    ("meter", "bar", "message"),
+    [
+        (
+            (4, 4),
+            "C D E F G",
+            "bar 2 of the chart has 5 chords, and 4/4 has 4 beats; write a chord per beat at",
+        ),
+        ((3, 4), "C D E F", "bar 2 of the chart has 4 chords, and 3/4 has 3 beats"),
+        ((6, 8), "C D E", "bar 2 of the chart has 3 chords, and 6/8 has 2 beats"),
+        ((4, 4), "C D E F . . . .", "bar 2 of the chart has 4 chords in 8 parts, and 4/4 has 4 beats"),
+    ],
+)
+def test_a_chord_that_has_no_beat_of_its_own_is_refused(
+    meter: tuple[int, int], bar: str, message: str
+) -> None:
+    sheet = replace(steady(3, MeterChange(0.0, *meter).beats_per_bar), meters=(MeterChange(0.0, *meter),))
+    with pytest.raises(LeadSheetError) as caught:
+        put_on(sheet, parse_chart(f"| C | {bar} |"))
+    assert message in str(caught.value)
+
+
+def test_a_bar_that_is_heard_too_short_takes_the_chords_of_its_meter() -> None:
+    beats = tuple(Beat(float(number), position) for number, position in enumerate((1, 2, 3, 4, 1, 2, 3, 1)))
+    sheet = LeadSheet(duration_seconds=11.0, beats=beats, meters=(MeterChange(0.0, 4, 4),))
+    starts = [span.start_seconds for span in put_on(sheet, parse_chart("| C D E F |")).chords]
+    assert starts == [0, 1, 2, 3, 4, 4.75, 5.5, 6.25, 7, 8, 9, 10]
 
 
 def test_a_chart_begins_at_the_first_downbeat_and_is_repeated_to_the_end() -> None:

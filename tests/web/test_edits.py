@@ -4,6 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from hafm.errors import HafmError
+from hafm.guide.corrections import Corrections, corrected
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.web.edits import Edit, edited
 from hafm.web.view import view
@@ -31,6 +32,14 @@ def test_a_bar_gets_other_chords_and_no_other_bar_does() -> None:
     assert chords(after) == ["C", "Dm  G/B", "G7", "C"]
     assert after.origin("chords").source == "given"
     assert chords(with_edit(SHEET, edit="bar", bar=4, chords="")) == ["C", "F", "G7", "?"]
+
+
+def test_a_bar_takes_as_many_chords_as_its_own_meter_has_beats() -> None:
+    mixed = corrected(SHEET, Corrections(meter="4/4, 3/4@3"))
+    assert chords(with_edit(mixed, edit="bar", bar=1, chords="C D E F"))[0] == "C D E F"
+    assert chords(with_edit(mixed, edit="bar", bar=3, chords="| C D E |"))[2] == "C D E"
+    with pytest.raises(HafmError, match="bar 3 of the chart has 4 chords, and 3/4 has 3 beats; "):
+        with_edit(mixed, edit="bar", bar=3, chords="C D E F")
 
 
 def test_a_chart_gives_all_chords() -> None:
@@ -100,6 +109,8 @@ def test_a_style_is_chosen_and_left_to_the_band() -> None:
         ({"edit": "bar", "bar": 9, "chords": "C"}, "there is no bar 9"),
         ({"edit": "bar", "bar": 1, "chords": "C | F"}, "give those of one"),
         ({"edit": "bar", "bar": 1, "chords": "Xyz"}, "Xyz"),
+        ({"edit": "bar", "bar": 2, "chords": "C D E F G"}, "bar 2 of the chart has 5 chords, and 4/4 has 4"),
+        ({"edit": "chart", "chords": "| C D E F G |"}, "bar 1 of the chart has 5 chords"),
         ({"edit": "chart", "chords": "C " * 50}, "50 bars"),
         ({"edit": "move_beat", "beat": 99, "seconds": 1.0}, "there is no beat 99"),
         ({"edit": "move_beat", "beat": 7, "seconds": 7.9}, "leave no room"),

@@ -5,14 +5,15 @@ In: text. Out: bars of chords, which `put_on` lays over the bars of a lead sheet
     [Verse]                              a section begins at the next bar
     |: Am   | F     | C  G/B | % :|      bars; |: ... :| twice, :|x3 three times; % is the bar before
     | Dm7 . . E7 | N.C. |                . or / goes on with the chord: one mark per beat
-    Am F C G                             without any bar line, every chord is a bar; so is it in Am - F, C -> G
+    Am F C G, or Am - F - C - G          without any bar line, every chord is a bar
      5  | F     | G     |  # softly      a number before the first bar line counts bars; # begins a remark
 
-A bar's chords share its beats evenly; if that leaves beats over, the first chord has them. A chart begins at
-the first downbeat. One that is shorter than its sheet is repeated to the end of the sound; a longer one is
-refused.
+A bar's chords share its beats evenly; if that leaves beats over, the first chord has them; more chords than
+beats are refused. A chart begins at the first downbeat. One that is shorter than its sheet is repeated to the
+end of the sound; a longer one is refused.
 """
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -23,10 +24,11 @@ from typing import TypeAlias
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chord_symbol import parse_symbol, symbol_of
-from hafm.guide.lead_sheet import ChordSpan, LeadSheet, Origin, Player, SectionSpan
+from hafm.guide.lead_sheet import ChordSpan, LeadSheet, MeterChange, Origin, Player, SectionSpan
 
 __all__ = [
     "Chart",
+    "Slots",
     "bars_as_text",
     "chart_of",
     "is_line_of_bars",
@@ -47,6 +49,7 @@ _SECTION_OR_REMARK = re.compile(r"(?<!\S)(?:\[([^\]|]*)\]|#.*)")
 _NUMBER = re.compile(r"^([^|]*?)(?<!\S)\d+\s*(?=\|)")
 _GO_ON = (".", "/", "-")
 _UNKNOWN = "?"
+_INTO_BEAT, _LAST_BIT = 0.25, 1e-6
 _BETWEEN = re.compile(r"(?<!\S)-+(?!\S)|-*>|[–—→]|[-,](?=[A-HN%?])|,(?!\S)")
 _COLON = re.compile(r"(?:^|\|)\s*([^\s|\[:][^|\[:]*?)\s*:(?!\S)")
 
@@ -144,7 +147,8 @@ def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> L
         origin: of the chords; None for given.
 
     Raises:
-        LeadSheetError: the sheet has no beats, or fewer bars than the chart.
+        LeadSheetError: the sheet has no beats, or fewer bars than the chart, or a bar more chords than its
+            meter has beats.
     """
     bars = bars_of(sheet)
     if len(chart.bars) > len(bars):
@@ -152,6 +156,10 @@ def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> L
             f"the chart has {len(chart.bars)} bars and the sound {len(bars)}; give a shorter chart, or check "
             "the tempo"
         )
+    meters, meter_starts = sheet.meters, [meter.start_seconds for meter in sheet.meters]
+    for number, bar in enumerate(bars):
+        meter = meters[bisect_right(meter_starts, bar.beats[0] + _LAST_BIT) - 1]
+        _require_beats(number % len(chart.bars) + 1, chart.bars[number % len(chart.bars)], meter)
     changes = [
         (start, label)
         for bar, slots in zip(bars, cycle(chart.bars), strict=False)
@@ -258,7 +266,7 @@ def bars_as_text(sheet: LeadSheet) -> list[str]:
     for bar in bars_of(sheet):
         labels = []
         for beat in range(len(bar.beats)):
-            sounding = bar.seconds(beat + 0.25)
+            sounding = bar.seconds(beat + _INTO_BEAT)
             assert sounding is not None, "the beat is there"
             number = bisect_right(starts, sounding) - 1
             is_known = number >= 0 and sounding < sheet.chords[number].end_seconds
@@ -273,8 +281,8 @@ def _chords_alone(text: str) -> Iterator[str]:
     for word in _BETWEEN.sub(" - ", text).split():
         if word in _GO_ON and (word != "-" or is_between):
             raise LeadSheetError(
-                f"the chart has no bar lines, and {word} goes on with a chord within a bar; write them, as in "
-                "| Am . F . | or | Am | F |"
+                f"the chart has no bar lines, and {word} goes on with a chord within a bar; write them, as "
+                "in | Am . F . | or | Am | F |"
             )
         is_between = word == "-"
         if not is_between:
@@ -314,6 +322,21 @@ def _bar(symbols: Sequence[str], before: Sequence[Slots]) -> Slots:
             except ChordError as error:
                 raise ChordError(f"bar {number} of the chart: {error}") from error
     return tuple(slots)
+
+
+def _require_beats(number: int, slots: Slots, meter: MeterChange) -> None:
+    """Refuses a bar of which `chart_of` could not write each chord on a beat of its own."""
+    beats = meter.beats_per_bar
+    if len(slots) <= beats:
+        return
+    starts = [slot * beats / len(slots) for slot, label in enumerate(slots) if label is not None]
+    for start, end in pairwise([*starts, beats]):
+        if math.ceil(start - _INTO_BEAT - _LAST_BIT) + _INTO_BEAT > end - _LAST_BIT:
+            parts = "" if len(starts) == len(slots) else f" in {len(slots)} parts"
+            raise LeadSheetError(
+                f"bar {number} of the chart has {len(starts)} chords{parts}, and {meter.label} has {beats} "
+                "beats; write a chord per beat at most, or more bars"
+            )
 
 
 def _in_time(bar: Bar, slots: Slots) -> Iterator[tuple[float, str | None]]:

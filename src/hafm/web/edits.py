@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hafm.audio.sound import MAX_SECONDS
 from hafm.errors import LeadSheetError
 from hafm.guide.bars import Bar, bars_of
-from hafm.guide.chart import chart_of, parse_chart, put_on
+from hafm.guide.chart import Slots, chart_of, parse_chart, put_on
 from hafm.guide.chord import parse_note
 from hafm.guide.corrections import Corrections, corrected, parse_key
 from hafm.guide.grid import moved_spans
@@ -204,12 +204,12 @@ def _with_bar(sheet: LeadSheet, number: int, chords: str) -> LeadSheet:
     start, end = bar.beats[0], bar.end_seconds
     inside: list[ChordSpan] = []
     if chords.strip() not in ("", "?"):
-        chart = parse_chart(f"| {chords} |")
+        chart = parse_chart(f"|{chords.strip()}|")
         if len(chart.bars) > 1:
             raise LeadSheetError(f"these are the chords of {len(chart.bars)} bars; give those of one")
-        inside = _between(
-            put_on(sheet, chart).chords, start, end
-        )  # the same in every bar; one of them is kept
+        bars: list[Slots] = [("?",)] * len(bars_of(sheet))
+        bars[number - 1] = chart.bars[0]
+        inside = _between(put_on(sheet, replace(chart, bars=tuple(bars))).chords, start, end)
     before, after = _between(sheet.chords, 0.0, start), _between(sheet.chords, end, sheet.duration_seconds)
     return replace(sheet, chords=(*before, *inside, *after))
 
