@@ -44,6 +44,12 @@ def changed(**changes: Any) -> str:
         (changed(beats=[[0.5, 1], [0.4, 2]]), "s.json: beat 2 is at 0.4 s"),
         (changed(meters=[[0, "4"]]), "s.json: '4' is not a meter; write it as in 4/4"),
         (changed(keys=[[0, "Am"]]), "s.json: key 1 is Am:; its mode must be maj or min, as in A:min"),
+        (
+            changed(chords=[[0, 1, "Csus"]]),
+            "s.json: chord 1 at 0.000 s: 'Csus' is not a chord label; did you",
+        ),
+        (changed(chords=[[0, 1, "Bbm7/Ab"]]), "'Bbm7/Ab' is not a chord label; did you mean Bb:min7/b7?"),
+        (changed(chords=[[0, 1, "Xq"]]), "'Xq' is not a chord label; write it as in 'C:maj', 'A:min7/b3'"),
         (changed(arrangement=[[0, 1, ["drum"]]]), "arrangement[0][2][0] must be 'drums' or"),
         (changed(origins={"chords": {"source": "heard"}}), "origins.chords.source must be 'given' or"),
         (changed(origins={"tempo": {"source": "given"}}), "a lead sheet has no part 'tempo'"),

@@ -26,7 +26,16 @@ from functools import lru_cache
 
 from hafm.errors import ChordError
 
-__all__ = ["NOTE_NAMES", "NO_CHORD", "QUALITIES", "Chord", "parse_chord", "parse_note", "transpose_note"]
+__all__ = [
+    "NOTE_NAMES",
+    "NO_CHORD",
+    "QUALITIES",
+    "Chord",
+    "nearest_quality",
+    "parse_chord",
+    "parse_note",
+    "transpose_note",
+]
 
 NOTE_NAMES = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 """How a pitch class is spelt where nobody said how."""
@@ -67,6 +76,7 @@ _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 _NOTE = "[A-G](?:b*|#*)"
 _DEGREE = "(?:b*|#*)(?:1[0-3]|[1-9])"
+_NUMBER_OR_SIGN = re.compile(r"[#b+-]*\d+|[^a-z0-9]")
 _LABEL = re.compile(
     rf"(?P<root>{_NOTE})(?::(?P<quality>[a-z0-9]+)?(?:\((?P<degrees>[^()]*)\))?)?(?:/(?P<bass>{_DEGREE}))?"
 )
@@ -152,8 +162,8 @@ def parse_chord(label: str) -> Chord:
     if quality is None:
         quality = "maj" if degrees is None else "1"
     if quality not in QUALITIES:
-        near = difflib.get_close_matches(quality, QUALITIES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(QUALITIES)}"
+        near = nearest_quality(quality, QUALITIES)
+        hint = f"there are {', '.join(QUALITIES)}" if near is None else f"did you mean {near!r}?"
         raise ChordError(f"chord {label!r}: there is no quality {quality!r}; {hint}")
     intervals = _edited(map(_semitones, QUALITIES[quality].split()), degrees, label)
     root = parse_note(matched["root"])
@@ -164,6 +174,22 @@ def parse_chord(label: str) -> Chord:
         bass=(root + bass) % 12,
         pitch_classes=frozenset((root + interval) % 12 for interval in intervals | {bass}),
     )
+
+
+def nearest_quality(typed: str, known: Iterable[str]) -> str | None:
+    """The quality that is meant, where that is plain: number, sign, first letter, and j of maj agree.
+
+    >>> [nearest_quality(typed, QUALITIES) for typed in ("mjr7", "mnr7", "+5")]
+    ['maj7', 'min7', None]
+    """
+    alike = [name for name in known if _gist(name) == _gist(typed)]
+    return next(iter(difflib.get_close_matches(typed.casefold(), alike, n=1)), None)
+
+
+def _gist(quality: str) -> tuple[str, str, list[str]]:
+    """What no typing error changes: where it differs, so do third, fifth or seventh."""
+    text = quality.casefold()
+    return text[:1], next((letter for letter in "ja" if letter in text), ""), _NUMBER_OR_SIGN.findall(text)
 
 
 def _edited(intervals: Iterable[int], degrees: str | None, label: str) -> set[int]:

@@ -4,20 +4,19 @@ In: `Bbm7b5`, `F#7/C#`, `Cmaj7`, `N.C.`. Out: `Bb:hdim7`, `F#:7/5`, `C:maj7`, `N
 
     Bb m7b5 / Ab
     |  |      `-- bass note; its letter decides the degree: C/Eb is C:maj/b3, C/D# is C:maj/#2
-    |  `--------- a quality of `_QUALITIES`, then any number of `_ALTERATIONS`; M, -, Δ, °, ø, + and brackets
-    |             are understood
+    |  `--------- a quality of `_QUALITIES`, then any number of `_ALTERATIONS`; M, -, Δ, ^, °, ø, +, brackets
+    |             and the / of 7/9 are understood
     `------------ A to G; H is German for B, and is asked about
 
 A label that no symbol says exactly is its own symbol, so that nothing is lost on the way through a file.
 """
 
-import difflib
 import re
 
 from hafm.errors import ChordError
-from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord, parse_note
+from hafm.guide.chord import NO_CHORD, NOTE_NAMES, QUALITIES, nearest_quality, parse_chord, parse_note
 
-__all__ = ["bass_degree", "parse_symbol", "symbol_of"]
+__all__ = ["bass_degree", "parse_label", "parse_symbol", "symbol_of"]
 
 _QUALITIES = {
     "": "maj",
@@ -57,12 +56,20 @@ _QUALITIES = {
     "add9": "maj(9)",
     "madd9": "min(9)",
     "7b5": "7(b5,*5)",
+    "sus24": "sus4(9)",
     # Further ways to write some of them.
     "maj": "maj",
     "maj6": "maj6",
     "2": "maj(9)",
     "sus": "sus4",
+    "4": "sus4",
+    "sus42": "sus4(9)",
+    "sus2sus4": "sus4(9)",
+    "sus4sus2": "sus4(9)",
     "7sus": "sus4(b7)",
+    "74": "sus4(b7)",
+    "47": "sus4(b7)",
+    "sus47": "sus4(b7)",
     "9sus": "sus4(b7,9)",
     "13sus": "sus4(b7,9,13)",
     "7#5": "aug7",
@@ -99,19 +106,24 @@ _NORMAL = tuple(
         ("(?i)major|maj|ma(?=[79]|1[13])", "maj"),
         ("(?i)minor|min|mi", "m"),
         ("^-", "m"),
-        ("M|[Δ△](?=[79]|1[13])", "maj"),
-        ("[Δ△]", "maj7"),
+        (r"M|[Δ△^](?=[79]|1[13])", "maj"),
+        (r"[Δ△^]", "maj7"),
+        ("7maj", "maj7"),
+        (r"^dom(?=\d)", ""),
         ("^(?:°|o(?!m))", "dim"),
         ("^(?:ø7?|hdim7?|half-?dim7?)", "m7b5"),
-        (r"^\+", "aug"),
+        (r"^(?:\+|aug)5?", "aug"),
         (r"^7\+5?$", "7#5"),
         (r"-(?=5|9|13)", "b"),
         (r"\+(?=5|9|11)", "#"),
-        ("6/9", "69"),
+        (r"add(?=[#b](?:9|11|13))", ""),
+        (r"(?<=\d)/(?=[#b]?\d)", ""),
     )
 )
+_DEGREES = re.compile(r"[#b]5,\*5|[^,]+")
 _NO_CHORDS = {"N", "N.C.", "N.C", "NC", "n.c.", "nc", "NC."}
-_SYMBOL = re.compile(r"(?P<root>[A-G](?:##|bb|[#b])?)(?P<quality>.*?)(?:/(?P<bass>[A-G](?:##|bb|[#b])?))?")
+_NOTE = "[A-Ga-g](?:##|bb|[#b])?"
+_SYMBOL = re.compile(rf"(?=[A-G])(?P<root>{_NOTE})(?P<quality>.*?)(?:/(?P<bass>{_NOTE}))?")
 _LETTERS = "CDEFGAB"
 _MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 _BASS_DEGREES = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "b6", "6", "b7", "7")
@@ -133,7 +145,7 @@ def parse_symbol(symbol: str) -> str:
     if symbol in _NO_CHORDS:
         return NO_CHORD
     if ":" in symbol:
-        return parse_chord(symbol).label
+        return parse_label(symbol)
     text = symbol.replace("♯", "#").replace("♭", "b")
     if text.startswith("H"):
         raise ChordError(
@@ -144,9 +156,31 @@ def parse_symbol(symbol: str) -> str:
     if matched is None or quality is None:
         raise ChordError(f"chord {symbol!r} is not known; {_hint(text)}")
     label = f"{matched['root']}:{quality}"
-    if matched["bass"] is not None and (degree := _degree(matched["root"], matched["bass"])) != "1":
+    bass = (matched["bass"] or matched["root"]).capitalize()
+    if (degree := _degree(matched["root"], bass)) != "1":
         label += f"/{degree}"
     return parse_chord(label).label
+
+
+def parse_label(label: str) -> str:
+    """A label as it is.
+
+    Raises:
+        ChordError: it is none; where it is a symbol, or nearly so, its label is named.
+
+    >>> parse_label("C:sus")
+    Traceback (most recent call last):
+    ...
+    hafm.errors.ChordError: 'C:sus' is not a chord label; did you mean C:sus4?
+    """
+    try:
+        return parse_chord(label).label
+    except ChordError as error:
+        try:
+            meant = parse_symbol(label.replace(":", "", 1))
+        except ChordError:
+            raise error from None
+        raise ChordError(f"{label!r} is not a chord label; did you mean {meant}?") from error
 
 
 def symbol_of(label: str) -> str:
@@ -154,6 +188,8 @@ def symbol_of(label: str) -> str:
 
     >>> [symbol_of(label) for label in ("Bb:hdim7", "F#:7/5", "C:7(b9,*5)", "N", "C:min(*5)/b3", "C:(3,b13)")]
     ['Bbm7b5', 'F#7/C#', 'C7b9no5', 'N.C.', 'Cmno5/Eb', 'C:(3,b13)']
+    >>> symbol_of("C:maj7(#5,*5)"), symbol_of("C:maj(#11)")
+    ('Cmaj7#5', 'C(#11)')
     """
     if label == NO_CHORD:
         return "N.C."
@@ -163,7 +199,8 @@ def symbol_of(label: str) -> str:
     base, _, degrees = quality.rstrip(")").partition("(")
     written = _SYMBOLS.get(quality)
     if written is None and base in _SYMBOLS:
-        written = _SYMBOLS[base] + "".join(map(_alteration, degrees.split(",")))
+        written = _SYMBOLS[base] + "".join(map(_alteration, _DEGREES.findall(degrees)))
+        written = f"({written})" if written[:1] in ("#", "b") else written  # not a sign of the root
     if written is None:
         return label
     degree = degree or bare_degree
@@ -198,8 +235,23 @@ def _quality(text: str) -> str | None:
         quality = _QUALITIES[base]
         if not edits:
             return quality
-        return f"{quality[:-1]},{edits})" if quality.endswith(")") else f"{quality}({edits})"
+        return _shortest(f"{quality[:-1]},{edits})" if quality.endswith(")") else f"{quality}({edits})")
     return None
+
+
+def _shortest(quality: str) -> str:
+    """The quality of the same degrees without brackets, if there is one, and more than left out.
+
+    >>> _shortest("min(b5,*5)"), _shortest("7(9)"), _shortest("maj(*3)")
+    ('dim', '9', 'maj(*3)')
+    """
+    base, _, edits = quality.rstrip(")").partition("(")
+    written = set(QUALITIES[base].split())
+    degrees = written.copy()
+    for edit in edits.split(","):
+        degrees = degrees - {edit[1:]} if edit.startswith("*") else degrees | {edit}
+    same = (name for name, its in QUALITIES.items() if set(its.split()) == degrees)
+    return quality if degrees < written else next(same, quality)
 
 
 def _alteration(degree: str) -> str:
@@ -230,11 +282,19 @@ def _bass_note(root: str, degree: str) -> str:
 
 def _hint(text: str) -> str:
     """What may have been meant."""
-    root = re.match(r"[A-Ga-g](?:##|bb|[#b])?", text)
+    root = re.match(_NOTE, text)
     if root is None:
         return "begin with a note, A to G, as in Am7 or F#7/C#, or write N.C. where no chord sounds"
-    spelt = root[0][0].upper() + root[0][1:]
-    near = difflib.get_close_matches(text[root.end() :].partition("/")[0], _QUALITIES, n=1, cutoff=0.3)
-    return (
-        f"did you mean {spelt}{near[0]}?" if near else f"write it as in {spelt}m7, {spelt}sus4 or {spelt}7b9"
-    )
+    note, rest = root[0].capitalize(), text[root.end() :]
+    quality, slash, bass = rest.rpartition("/") if "/" in rest else (rest, "", "")
+    if slash and not re.match(r"[A-Ga-g#\d]", bass):
+        return "write a note, A to G, after the /"
+    if root[0][0].islower() and not rest[:1].isalpha():
+        return f"is it {note}{rest} or {note}m{rest}? write that"
+    has_bass = not slash or re.fullmatch(_NOTE, bass)
+    if has_bass and _quality(quality) is not None:
+        return f"did you mean {note}{rest}?"
+    near = nearest_quality(quality, _QUALITIES) if has_bass else None
+    if near is None:
+        return f"write it as in {note}m7, {note}sus4 or {note}7b9"
+    return f"did you mean {note}{near}{slash}{bass}?"

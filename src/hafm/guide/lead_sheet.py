@@ -29,6 +29,7 @@ from typing import Literal, Self, TypeAlias, TypeVar, get_args
 
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.chord import Chord, parse_chord, parse_note, transpose_note
+from hafm.guide.chord_symbol import parse_label
 from hafm.jsonfile import unknown_name
 
 __all__ = [
@@ -428,7 +429,7 @@ def _check(sheet: LeadSheet) -> None:
     _check_spans("chord", sheet.chords, duration)
     for number, span in enumerate(sheet.chords, 1):
         with _naming(f"chord {number} at {span.start_seconds:.3f} s"):
-            parse_chord(span.label)
+            parse_label(span.label)
     _check_spans("bar of the arrangement", sheet.arrangement, duration)
     _check_spans("section", sheet.sections, duration)
     if sheet.style is not None and sheet.style not in STYLES:
