@@ -47,7 +47,8 @@ from tests.unchecked import unchecked
         ({"chords": ""}, "the chart has no chord"),
         ({"players": "bass drms"}, "there is no player 'drms' (did you mean drums?); choose of drums, bass"),
         ({"players": ""}, "--players names nobody"),
-        ({"players": "bass, drums"}, "--players is 'bass, drums'; write what holds from bar 1"),
+        ({"players": "bass, drums"}, "'bass, drums'; put spaces between players, as in 'bass drums', and @"),
+        ({"players": "bass@9, drums@5"}, "--players is 'bass@9, drums@5'; write what holds from bar 1"),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: dict, message: str) -> None:

@@ -362,6 +362,11 @@ def _at_bars(option: str, text: str | None) -> list[tuple[int, str]]:
         label, _, bar = (each.strip() for each in part.partition("@"))
         if bar and not (bar.isdecimal() and len(bar) < 6):
             raise LeadSheetError(f"{option} changes at bar {bar!r}; write a number, as in X, Y@9")
+        if option == "--players" and changes and not bar:
+            raise LeadSheetError(
+                f"{option} is {text!r}; put spaces between players, as in 'bass drums', and @ before the bar "
+                "where they change, as in 'bass, all@9'"
+            )
         number = int(bar) if bar else 1
         if (number == 1) == bool(changes) or (changes and number <= changes[-1][0]):
             raise LeadSheetError(
