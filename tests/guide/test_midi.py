@@ -202,6 +202,49 @@ def test_without_chord_markers_the_notes_are_heard() -> None:
     ]
 
 
+AM, F, G = (57, 60, 64), (53, 57, 60), (55, 59, 62)
+
+
+def block_chords(*bars: tuple[int, ...], first: int = 0) -> tuple[tuple[float, float, int], ...]:
+    """Chords of 4/4, one per bar from a bar on, that end a little before the bar does."""
+    return tuple(
+        (4.0 * bar, 4.0 * bar + 3.9, pitch) for bar, chord in enumerate(bars, first) for pitch in chord
+    )
+
+
+def chords_within(seconds: float, data: bytes) -> list[tuple[float, float, str]]:
+    sheet = lead_sheet_from_midi(data, duration_seconds=seconds, where="it")
+    return [(span.start_seconds, span.end_seconds, span.label) for span in sheet.chords]
+
+
+def test_a_loop_of_whole_bars_is_repeated_as_a_chart_is() -> None:
+    assert chords_within(13.0, foreign(notes=block_chords(AM, F))) == [
+        (0.0, 2.0, "A:min"),
+        (2.0, 4.0, "F:maj"),
+        (4.0, 6.0, "A:min"),
+        (6.0, 8.0, "F:maj"),
+        (8.0, 10.0, "A:min"),
+        (10.0, 12.0, "F:maj"),
+        (12.0, 13.0, "A:min"),
+    ]
+    half = (*block_chords(AM), *((4.0, 6.0, pitch) for pitch in F), *((6.0, 8.0, pitch) for pitch in G))
+    assert [label for _, _, label in chords_within(8.0, foreign(notes=half))] == [
+        "A:min",
+        "F:maj",
+        "G:maj",
+    ] * 2
+
+
+def test_what_comes_after_the_end_of_other_notes_is_unknown() -> None:
+    song = foreign(notes=block_chords(AM, F, G))
+    assert chords_within(10.0, song) == [(0.0, 2.0, "A:min"), (2.0, 4.0, "F:maj"), (4.0, 6.0, "G:maj")]
+    assert chords_within(7.5, song)[-1] == (6.0, 7.5, "N")  # less than a bar: a rest
+    late = foreign(notes=block_chords(AM, first=1))
+    assert chords_within(13.0, late) == [(0.0, 2.0, "N"), (2.0, 4.0, "A:min")]
+    cut = foreign(notes=tuple((0.0, 6.0, pitch) for pitch in AM))
+    assert chords_within(13.0, cut) == [(0.0, 3.0, "A:min")]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -209,7 +252,10 @@ def test_without_chord_markers_the_notes_are_heard() -> None:
         (b"RIFF" * 100, "s.mid is not a MIDI file"),
         (foreign()[:-6], "s.mid is not a MIDI file, or a damaged one"),
         (b"\0" * ((1 << 22) + 1), "s.mid has 4194305 bytes"),
-        (foreign(bpm=None), "s.mid has no tempo; export it with its tempo map, or give the tempo"),
+        (
+            foreign(bpm=None),
+            "s.mid has no tempo; export it with its tempo map, or give its chords as a chart, with",
+        ),
         (foreign(bpm=6000), "s.mid: it has 600 beats in 6 s; check its tempo"),
         (foreign(markers=((20, "Am"),)), "s.mid: its chord Am at 10.00 s is after the end of the sound, 6 s"),
     ],

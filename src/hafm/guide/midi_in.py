@@ -7,7 +7,8 @@ In: the bytes of a MIDI file that begins with the sound. Out: a `LeadSheet`.
     chords    the markers that are chord symbols, each until the next; without any, the notes, by half bars
 
 Notes become the chord that has most of what sounds and lacks least of itself; its bass is the
-lowest note. Drums do not count.
+lowest note. Drums do not count. Whole bars that fit into the sound twice are a loop, which is repeated to its
+end as a chart is; where other notes end a bar or more before the sound, the rest is unknown.
 """
 
 import math
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hafm.errors import ChordError, LeadSheetError
-from hafm.guide.bars import bars_of
+from hafm.guide.bars import Bar, bars_of
+from hafm.guide.chart import Chart, put_on
 from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord
 from hafm.guide.chord_symbol import bass_degree, parse_symbol
 from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange
@@ -64,7 +66,9 @@ def lead_sheet_from_midi(data: bytes, *, duration_seconds: float, where: str) ->
     """
     score = _score(data, where)
     if not score.tempos:
-        raise LeadSheetError(f"{where} has no tempo; export it with its tempo map, or give the tempo")
+        raise LeadSheetError(
+            f"{where} has no tempo; export it with its tempo map, or give its chords as a chart, with --bpm"
+        )
     try:
         clock = _clock(score)
         beats, meters = _beats(_strokes(score, clock, duration_seconds), clock)
@@ -229,19 +233,43 @@ def _heard(score: "Score", clock: Clock, sheet: LeadSheet) -> Iterator[ChordSpan
     ).reshape(-1, 3)
     if not len(notes) or len(sheet.beats) < 2:
         return
-    edges = [0.0]
-    for bar in bars_of(sheet):
+    edges, bars = [0.0], bars_of(sheet)
+    for bar in bars:
         edges += bar.beats[:: bar.num_beats // 2 if bar.num_beats % 2 == 0 else bar.num_beats]
     edges.append(sheet.duration_seconds)
-    spans = [(start, end) for start, end in pairwise(edges) if end - start > TOLERANCE_SECONDS]
-    start, label = 0.0, ""
-    for begin, end in spans:
-        heard = _label(notes, begin, end)
-        if heard != label:
-            if label:
-                yield ChordSpan(start, begin, label)
-            start, label = begin, heard
-    yield ChordSpan(start, sheet.duration_seconds, label)
+    spans = [
+        ChordSpan(start, end, _label(notes, start, end))
+        for start, end in pairwise(edges)
+        if end - start > TOLERANCE_SECONDS
+    ]
+    stop = max((span.end_seconds for span in spans if span.label != NO_CHORD), default=sheet.duration_seconds)
+    if not bars or sheet.duration_seconds - stop < bars[0].end_seconds - bars[0].beats[0] - TOLERANCE_SECONDS:
+        stop = sheet.duration_seconds
+    spans = [span for span in spans if span.start_seconds < stop]
+    if (loop := _loop(spans, bars, stop)) is not None:
+        yield from put_on(sheet, loop).chords
+        return
+    start, label = 0.0, spans[0].label
+    for span in spans:
+        if span.label != label:
+            yield ChordSpan(start, span.start_seconds, label)
+            start, label = span.start_seconds, span.label
+    yield ChordSpan(start, stop, label)
+
+
+def _loop(spans: Sequence[ChordSpan], bars: Sequence[Bar], stop: float) -> Chart | None:
+    """The chart of chords that fill whole bars from the first on, half of all or fewer; None of others."""
+    inside = [bar for bar in bars if bar.beats[0] < stop]
+    if not inside or inside[-1].end_seconds != stop or 2 * len(inside) > len(bars):
+        return None
+    first = next(span.start_seconds for span in spans if span.label != NO_CHORD)
+    if first != bars[0].beats[0]:
+        return None
+    slots = [
+        tuple(span.label for span in spans if bar.beats[0] <= span.start_seconds < bar.end_seconds)
+        for bar in inside
+    ]
+    return Chart(bars=tuple(bar[:1] if len(set(bar)) == 1 else bar for bar in slots))
 
 
 def _label(notes: NDArray[np.float64], begin: float, end: float) -> str:
