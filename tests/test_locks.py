@@ -34,6 +34,18 @@ def test_the_second_into_one_place_is_refused_by_name(is_there: bool, tmp_path: 
     assert (out / "a").read_text() == "first"
 
 
+def test_a_folder_that_cannot_be_made_is_not_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> None:  # as for a folder in /proc
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    block = staged_folder(tmp_path / "out")
+    with pytest.raises(OutputError, match=r"folder '.*out' cannot be made \(No such file"), block:
+        pass
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_signal_on_the_way_to_a_lock_leaves_nothing(
     is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

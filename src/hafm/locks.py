@@ -109,8 +109,8 @@ def claimed_place(around: Path, *, shown: Path) -> Generator[Callable[[], None]]
 
     try:
         with _explained(shown, "-o"):
-            for _ in range(_TRIES):  # who leaves takes the folder away, which may be while we come
-                with contextlib.suppress(FileNotFoundError):
+            for tries_left in reversed(range(_TRIES)):
+                try:
                     around.mkdir(parents=True, exist_ok=True)
                     if (lock := _lock(around / "lock")) is None:
                         break
@@ -118,6 +118,11 @@ def claimed_place(around: Path, *, shown: Path) -> Generator[Callable[[], None]]
                         break
                     lock.release()
                     lock = None
+                except FileNotFoundError as error:  # who leaves takes the folder away, perhaps as we come
+                    if not tries_left:
+                        raise OutputError(
+                            f"folder '{shown}' cannot be made ({error.strerror}); give another with -o"
+                        ) from error
         if lock is None:
             raise UsageError(
                 f"another hafm makes '{shown}' at this moment; wait until it is done, or give another place "
