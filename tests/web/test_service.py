@@ -62,11 +62,21 @@ def test_a_take_that_fails_says_why_and_the_next_one_comes(studio: Singer, seed:
 
 
 def test_no_recording_is_an_error_of_its_job(studio: Singer) -> None:
-    shown = studio.ask("POST", "/projects", status=201, content=b"once upon a time")
+    text = b"once upon a time"
+    shown = studio.ask("POST", "/projects", status=201, content=text, params={"name": "My text"})
+    path = f"/projects/{shown['id']}"
     job = studio.finished(shown["jobs"][0])
     assert job["state"] == "failed"
     assert job["error"]["kind"] == "AudioReadError"
-    studio.ask("GET", f"/projects/{shown['id']}/lead-sheet", status=409)
+    assert job["error"]["message"].startswith("'My text' is ")
+    assert studio.ask("GET", f"{path}/lead-sheet", status=409)["error"] == job["error"]
+    failure = studio.ask("GET", path)["failure"]
+    assert failure == {"code": "AudioReadError", "message": job["error"]["message"]}
+    assert Store(studio.desk.store.folder).find(shown["id"]) is not None
+    (studio.desk.store.path(shown["id"]) / "upload").write_bytes(sung_wav())
+    again = studio.ask("POST", f"{path}/analyse", status=202, json={})
+    assert studio.finished(again)["state"] == "done"
+    assert studio.ask("GET", path)["failure"] is None
     studio.ask("DELETE", f"/projects/{shown['id']}", status=204)
 
 

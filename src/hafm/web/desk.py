@@ -25,7 +25,7 @@ from hafm.web.lane import Full, Job, Lane
 from hafm.web.limits import Limits
 from hafm.web.problem import Problem
 from hafm.web.schema import ProjectChange, TakesRequest
-from hafm.web.store import Project, Store, clean_name
+from hafm.web.store import Project, Store, Warning, clean_name
 from hafm.web.tasks import Export, Listen, Play, Sketch
 from hafm.web.work import Studio
 
@@ -148,6 +148,7 @@ class Desk:
         text = None if given is None else lead_sheet_to_json(given, compact=True)
         task = Listen(
             folder=self.store.path(project.id),
+            name=project.name,
             sound_seconds=self.limits.sound_seconds,
             given=text,
             tempo_bpm=bpm,
@@ -156,12 +157,21 @@ class Desk:
         def done(found: dict[str, Any]) -> dict[str, Any]:
             current = self.store.find(project.id)
             revision = 0 if current is None else current.revision + 1
-            self.store.update(project.id, revision=revision, **found)
+            self.store.update(project.id, revision=revision, failure=None, **found)
             return {"revision": revision}
+
+        def failed(error: dict[str, str]) -> None:
+            with contextlib.suppress(HafmError):  # a full disk; the job knows, too
+                self.store.update(project.id, failure=Warning(code=error["kind"], message=error["message"]))
 
         with _queue_problem():
             return self.ear.submit(
-                task, kind="listen", project=project.id, seconds=self.limits.listen_seconds, done=done
+                task,
+                kind="listen",
+                project=project.id,
+                seconds=self.limits.listen_seconds,
+                done=done,
+                failed=failed,
             )
 
     # ---- the sheet
@@ -170,12 +180,16 @@ class Desk:
         """The lead sheet and its revision.
 
         Raises:
-            Problem: the recording was not heard yet.
+            Problem: the recording was not heard yet, or cannot be.
         """
         project = self.project(project_id)
         sheet = self.store.sheet(project_id)
         if sheet is None or project.vocal is None:
-            raise Problem(409, "NotHeard", "the recording was not heard yet; wait for its job")
+            if self.ear.jobs_of(project_id):
+                raise Problem(409, "NotHeard", "the recording was not heard yet; wait for its job")
+            if project.failure is not None:
+                raise Problem(409, project.failure.code, project.failure.message)
+            raise Problem(409, "NotHeard", "the recording was not heard yet; ask for that with /analyse")
         return project.revision, sheet
 
     def read_sheet(self, project_id: str, values: dict[str, Any]) -> LeadSheet:

@@ -62,6 +62,7 @@ class Job:
         task: for the worker.
         seconds: that it may run.
         done: called with the result in the lane's thread; what it returns is the job's result.
+        failed: called with the error before the job has failed, if anybody wants to know.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Job:
     task: Task
     seconds: float
     done: Callable[[dict[str, Any]], dict[str, Any]]
+    failed: Callable[[dict[str, str]], None] | None = None
     state: State = "waiting"
     step: str = "waiting"
     share: float = 0.0
@@ -88,6 +90,8 @@ class Job:
 
     def change(self, **values: Any) -> None:
         """Sets fields, and counts that as one change."""
+        if values.get("state") == "failed" and self.failed is not None:
+            self.failed(values["error"])
         for name, value in values.items():
             setattr(self, name, value)
         self.version += 1
@@ -160,13 +164,22 @@ class Lane:
         project: str,
         seconds: float,
         done: Callable[[dict[str, Any]], dict[str, Any]],
+        failed: Callable[[dict[str, str]], None] | None = None,
     ) -> Job:
         """Puts a job into the queue.
 
         Raises:
             Full: as many jobs wait as may.
         """
-        job = Job(id=secrets.token_hex(8), kind=kind, project=project, task=task, seconds=seconds, done=done)
+        job = Job(
+            id=secrets.token_hex(8),
+            kind=kind,
+            project=project,
+            task=task,
+            seconds=seconds,
+            done=done,
+            failed=failed,
+        )
         with self._changed:
             self.check_room()
             self._queue.append(job)

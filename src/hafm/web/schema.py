@@ -84,6 +84,7 @@ class ProjectBody(BaseModel):
     is_kept: bool
     expires: float | None
     vocal: Json | None
+    failure: dict[str, str] | None
     warnings: list[dict[str, str]]
     revision: int
     best_take: int | None

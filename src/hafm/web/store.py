@@ -76,6 +76,7 @@ class Project:
         created, used: seconds since 1970.
         is_kept: it has no lifetime.
         vocal: None until it was heard.
+        failure: why it could not be heard; `code` is the kind of the error.
         warnings: about the recording.
         revision: counts the changes of the sheet.
         best_take: the take that the singer keeps.
@@ -87,6 +88,7 @@ class Project:
     used: float
     is_kept: bool = False
     vocal: Vocal | None = None
+    failure: Warning | None = None
     warnings: tuple[Warning, ...] = ()
     revision: int = 0
     best_take: int | None = None

@@ -20,12 +20,14 @@ class Listen:
 
     Args:
         folder: of the project.
+        name: that messages call the recording.
         sound_seconds: that it may last.
         given: what is known already, as JSON; it is kept.
         tempo_bpm: about how fast it goes, if that is known and no beats are.
     """
 
     folder: Path
+    name: str
     sound_seconds: float
     given: str | None = None
     tempo_bpm: float | None = None

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hafm.errors import AudioError
 from hafm.files import write_whole
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.web.store import Vocal, Warning
@@ -88,7 +89,7 @@ class Studio:
         if vocal_path.exists():
             audio, notes = read_audio(vocal_path), None
         else:
-            audio = read_audio(folder / "upload", max_seconds=task.sound_seconds)
+            audio = _read_upload(folder / "upload", task)
             notes = audio.notes + vocal_notes(audio.waveform, audio.sample_rate)
             audio = _kept_as_vocal(audio, vocal_path)
         report("hearing", 0.3, None)
@@ -126,6 +127,16 @@ class Studio:
         from hafm.web.takes import play
 
         return play(self._accompanist, task, report)
+
+
+def _read_upload(path: Path, task: Listen) -> "Audio":
+    """The recording as it came; what is wrong with it is said by its name, and not by our path."""
+    from hafm.audio.io import read_audio
+
+    try:
+        return read_audio(path, max_seconds=task.sound_seconds)
+    except AudioError as error:
+        raise type(error)(str(error).replace(f"'{path}'", f"'{task.name}'")) from error
 
 
 def _kept_as_vocal(audio: "Audio", path: Path) -> "Audio":
