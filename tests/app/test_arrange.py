@@ -43,7 +43,7 @@ def sung(font: Path) -> Path:
 def test_a_sheet_becomes_midi_and_stereo_sound(hafm: Hafm, sheet: Path, font: Path, tmp_path: Path) -> None:
     ran = hafm("arrange", sheet, "-o", tmp_path / "out", "--soundfont", font, "--stems", "--style", "folk")
     assert ran.code == 0, ran.err
-    assert "folk, 100.0 bpm, 4/4, 5 bars, A:min, 10.0 s, seed 0, made in" in ran.out
+    assert "folk, 100 bpm, 4/4, 5 bars, A minor, 10.0 s, seed 0, made in" in ran.out
     assert set(tree(tmp_path / "out")) == {
         "lead-sheet.json",
         "arrangement.mid",
@@ -113,8 +113,8 @@ def test_chords_and_beats_and_midi_files_are_sheets_by_themselves(
     (font.parent / "song.mid").write_bytes((tmp_path / "midi/arrangement.mid").read_bytes())
     for name, seconds, said in (
         ("lab", 6.0, "free time"),
-        ("beats", 8.0, "120.0 bpm"),
-        ("mid", 10.0, "100.0 bpm"),
+        ("beats", 8.0, "120 bpm"),
+        ("mid", 10.0, "100 bpm"),
     ):
         ran = hafm("arrange", font.parent / f"song.{name}", "-o", tmp_path / name, "--soundfont", font)
         assert ran.code == 0, ran.err
@@ -180,7 +180,7 @@ def test_what_is_known_better_holds(hafm: Hafm, sheet: Path, sung: Path, font: P
     (font.parent / "song.chart").write_text("| Am | F | C  G/B | % |")
     ran = hafm("arrange", font.parent / "song.chart", "--bpm", 96, "-o", tmp_path / "a", "--soundfont", font)
     assert ran.code == 0, ran.err
-    assert "rock, 96.0 bpm, 4/4, 4 bars, 10.0 s" in ran.out
+    assert "rock, 96 bpm, 4/4, 4 bars, 10.0 s" in ran.out
     ran = hafm("arrange", sheet, "--transpose-chords", 2, "-o", tmp_path / "b", "--soundfont", font)
     assert ran.code == 0, ran.err
     labels = [row[2] for row in json.loads((tmp_path / "b/lead-sheet.json").read_text())["chords"]]

@@ -40,14 +40,16 @@ class ArrangeOutcome:
 
     def summary(self) -> str:
         """For people: where the files are, and in one line what is played."""
+        from hafm.guide.summary import key_words, tempo_words
+
         lines = [f"{name:<14} {path}" for name, path in self.paths.items()]
         sheet = self.arrangement.sheet
         said = [self.arrangement.style]
         if sheet.tempo_bpm is not None:
-            said += [f"{sheet.tempo_bpm:.1f} bpm", sheet.meters[0].label, f"{_num_bars(sheet)} bars"]
+            said += [tempo_words(sheet), sheet.meters[0].label, f"{_num_bars(sheet)} bars"]
         else:
             said.append("free time")
-        said += [key.label for key in sheet.keys[:1]]
+        said += [key_words(key) for key in sheet.keys[:1]]
         said.append(f"{sheet.duration_seconds:.1f} s, seed {self.arrangement.seed}")
         lines.append(f"{'':<14} {', '.join(said)}, made in {self.timings['total_seconds']:.1f} s")
         return "\n".join(lines)
