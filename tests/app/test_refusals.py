@@ -53,7 +53,8 @@ def refused(hafm: Hafm, bundle: Path, tmp_path: Path, no_generation: None) -> Ca
     [
         (["--takes", "0"], "--takes is 0; give a number from 1 to 32"),
         (["--takes", "33"], "from 1 to 32"),
-        (["--takes", "two"], "--takes"),
+        (["--takes", "two"], "--takes is 'two'; give a whole number; `hafm generate --help` lists"),
+        (["--bpm", "92,5"], "--bpm is '92,5'; give a number, as in 92.5; `hafm generate --help` lists"),
         (["--seed", "-1"], "--seed is -1; give a number from 0 to"),
         (["--seed", "99999999999999999999"], "--seed"),
         (["--temperature", "-0.1"], "--temperature is -0.1"),
@@ -65,7 +66,7 @@ def refused(hafm: Hafm, bundle: Path, tmp_path: Path, no_generation: None) -> Ca
         (["--seconds", "nan"], "--seconds is nan"),
         (["--balance", "61"], "--balance is 61.0; give a number from -60 to 60"),
         (["--loudness", "3"], "--loudness is 3.0; give a number from -70 to 0"),
-        (["--format", "mp3"], "'wav', 'flac'"),
+        (["--format", "mp3"], "Invalid value for '--format': 'mp3' is not one of 'wav', 'flac'"),
         (["--colour", "red"], "No such option: --colour"),
         (["another.wav"], "another.wav"),
     ],
@@ -78,6 +79,7 @@ def test_options_out_of_range(
 
 def test_no_vocal_and_no_output(vocal: Path, hafm: Hafm, refused: Callable[..., str]) -> None:
     assert "no vocal was given" in refused()
+    assert "`hafm generate --help` lists" in hafm("generate", vocal, "-o", "out", "--bpm").error
     ran = hafm("generate", vocal)
     assert (ran.code, ran.error) == (
         2,

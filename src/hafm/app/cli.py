@@ -97,9 +97,9 @@ def run(words: Sequence[str]) -> int:
     # Looked for in the words themselves: they count when the rest cannot be parsed. After `--` come names.
     flags = list(words)[: words.index("--")] if "--" in words else list(words)
     as_json, debug = "--json" in flags, "--debug" in flags
+    first = words[0] if words else ""
     with Interrupts() as interrupts:
         try:
-            first = words[0] if words else ""
             parser = program(first if first in _COMMANDS else None)
             job = parser(args=list(words) or ["--help"], prog_name="hafm", standalone_mode=False)
             if callable(job):  # else it was a request for help, which has been met
@@ -115,7 +115,7 @@ def run(words: Sequence[str]) -> int:
         except Exception as error:
             # An error after a signal is its echo: libraries wrap the exception in their own.
             if interrupts.exit_code is None:
-                failure = explain(error)
+                failure = explain(error, command=f"hafm {first}" if first in _COMMANDS else "hafm")
                 _tell(failure, as_json=as_json, error=error if debug else None)
                 return failure.exit_code
         if interrupts.exit_code is not None:

@@ -17,6 +17,7 @@ Convention: a traceback is shown with `--debug` and never without.
 import errno
 import json
 import os
+import re
 from dataclasses import dataclass
 
 import typer
@@ -82,8 +83,12 @@ class Failure:
         )
 
 
-def explain(error: Exception) -> Failure:
+def explain(error: Exception, *, command: str = "hafm") -> Failure:
     """The failure that an exception is to the user.
+
+    Args:
+        error: what was raised.
+        command: whose help says more, where the error does not know it.
 
     >>> explain(ZeroDivisionError("division by zero")).line  # doctest: +ELLIPSIS
     'internal error: ZeroDivisionError: division by zero; this is a mistake in hafm: please report it, ...'
@@ -98,7 +103,7 @@ def explain(error: Exception) -> Failure:
     if isinstance(error, HafmError):
         return Failure(kind=kind, message=str(error), exit_code=error.exit_code)
     if isinstance(error, _CommandLineError):
-        return Failure(kind="UsageError", message=_about_command_line(error), exit_code=2)
+        return Failure(kind="UsageError", message=_about_command_line(error, command), exit_code=2)
     if isinstance(error, OSError) and error.errno is not None:
         return Failure(kind="SystemError", message=_about_system(error), exit_code=2)
     what = _one_line(f"{kind}: {error}")
@@ -140,13 +145,19 @@ def require_memory() -> None:
         raise MemoryError
 
 
-def _about_command_line(error: Exception) -> str:
+def _about_command_line(error: Exception, command: str) -> str:
     old = getattr(error, "option_name", None)
     if old in _RENAMED:
         return f"{old} is now spelt {_RENAMED[old]}; write that"
     message = _one_line(error.format_message())  # type: ignore[attr-defined]
+    message = message.replace("Value error, ", "")  # of pydantic, which newer versions of typer check with
+    wrong = re.fullmatch(r"Invalid value for '(.+?)': Input should be a valid (number|integer)\b.*", message)
+    if wrong is not None and isinstance(error.__cause__, ValueError):
+        value = error.__cause__.errors()[0]["input"]  # type: ignore[attr-defined]
+        kind = "number, as in 92.5" if wrong[2] == "number" else "whole number"
+        message = f"{wrong[1]} is {value!r}; give a {kind}"
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "hafm"
+    command = context.command_path if context is not None else command
     return f"{message.rstrip('.')}; `{command} --help` lists what there is"
 
 
