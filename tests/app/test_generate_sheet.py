@@ -151,6 +151,7 @@ def test_an_intro_and_an_ending_make_room_and_replay(
 
 @pytest.mark.parametrize(
     ("words", "expected"),
+    assert " 4.3 s, seed 0, made in" in ran.out
     [
         (["--no-guide", "--intro", "2"], "and --intro says something of one"),
         (["--free-time", "--ending"], "says that there are no bars, and an intro or an ending is made of"),

@@ -115,9 +115,11 @@ class GenerateOutcome:
             names = ["best", *["then"] * (len(self.takes) - 1)]
             ranked = self.picked.ranking.takes
             lines += [f"{name:<14} {take.why}" for name, take in zip(names, ranked, strict=True)]
-        total, audio = self.timings["total_seconds"], self.vocal.seconds
+        total, settings = self.timings["total_seconds"], self.record.settings
+        beside = settings.intro_samples + settings.ending_samples
+        audio = self.vocal.seconds + beside / self.vocal.sample_rate
         each = f"{len(self.takes)} takes of " if len(self.takes) > 1 else ""
-        lines.append(f"{'':<14} {each}{audio:.1f} s, seed {self.record.settings.seed}, made in {total:.1f} s")
+        lines.append(f"{'':<14} {each}{audio:.1f} s, seed {settings.seed}, made in {total:.1f} s")
         return "\n".join(lines)
 
     @property
