@@ -1,6 +1,7 @@
 """`hafm analyse`: its files, what they say, and what it refuses before a model is opened."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 
 from hafm.generate.accompany import Accompanist
-from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.lead_sheet import ChordSpan, LeadSheet
 from hafm.guide.sheet_files import read_lead_sheet
 from hafm.guide.sheet_json import lead_sheet_to_json
 from tests.app.conftest import Hafm, Ran, tree
@@ -84,6 +85,23 @@ def test_a_chart_in_a_file_is_a_chart(hafm: Hafm, song: Path, following: Path, t
     assert "| Dm       | Bb       |" in ran.out, ran.err
 
 
+def test_a_sheet_of_the_whole_recording_is_cropped_to_a_part_of_it(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    chords = (ChordSpan(0.0, 2.0, "A:min"), ChordSpan(2.0, SECONDS, "F:maj"))
+    whole = tmp_path / "whole.json"
+    whole.write_text(lead_sheet_to_json(replace(SHEET, chords=chords)))
+    part = ["--start", 1, "--seconds", 2, "--no-click", "--free-time", "--json"]
+    ran = analyse(hafm, song, following, tmp_path / "out", "--guide", whole, *part)
+    assert ran.code == 0, ran.err
+    note = f"'{whole}' is the sheet of the whole recording: what it says from 1 to 3 s is followed"
+    assert note in ran.json["notes"]
+    assert ran.json["sheet"]["chords"] == [[0.0, 1.0, "A:min"], [1.0, 2.0, "F:maj"]]
+    whole.write_text(lead_sheet_to_json(LeadSheet(duration_seconds=SECONDS + 1)))
+    ran = analyse(hafm, song, following, tmp_path / "other", "--guide", whole, *part)
+    assert "is the lead sheet of 5.00 s and its sound lasts 2.00 s" in ran.error
+
+
 @pytest.mark.long
 def test_free_time_has_no_beats_to_write(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     ran = analyse(hafm, song, following, tmp_path / "out", "--free-time")
@@ -114,6 +132,7 @@ LONG = '{"format":"hafm-lead-sheet","version":1,"duration_seconds":9}'
             ["--chords", "| Am | Cmjr7 |"],
             "bar 2 of the chart: chord 'Cmjr7' is not known; did you mean ",
         ),
+        (["--chords", ("c1.chart", "| F |")], "the name of a file; give it with --guide "),
         (["--chords", "| H |"], "does H mean the note below C?"),
         (["--chords", "| Am " * 500], "the chart has 500 bars, and 4 s of sound have 8 at most"),
         (["--first-beat", "4.5"], "--first-beat is 4.5 s, and the sound lasts 4 s"),

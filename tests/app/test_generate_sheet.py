@@ -8,7 +8,9 @@ import pytest
 import soundfile
 
 from hafm.generate.guidance import PLAYERS_GUIDANCE, STYLE_GUIDANCE
+from hafm.guide.lead_sheet import ChordSpan, LeadSheet
 from hafm.guide.sheet_files import read_lead_sheet
+from hafm.guide.sheet_json import lead_sheet_to_json
 from tests.app.conftest import Hafm, Ran, tree
 from tests.unchecked import unchecked
 
@@ -119,6 +121,22 @@ def test_what_is_asked_for_has_a_strength_of_its_own_wherever_it_comes_from(
     assert tree(tmp_path / "again") == tree(tmp_path / "less")
 
 
+@pytest.mark.long
+def test_a_sheet_of_the_whole_vocal_is_followed_in_a_part_of_it(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    chords = (ChordSpan(0.0, 1.0, "A:min"), ChordSpan(1.0, SECONDS, "F:maj"))
+    whole = tmp_path / "whole.json"
+    whole.write_text(lead_sheet_to_json(LeadSheet(duration_seconds=SECONDS, chords=chords)))
+    ran = generate(
+        hafm, song, following, tmp_path / "out", "--guide", whole, "--start", 0.5, "--seconds", 1.25
+    )
+    assert ran.code == 0, ran.err
+    assert f"note: '{whole}' is the sheet of the whole recording: what it says from 0.5 to 1.75 s" in ran.err
+    played = json.loads((tmp_path / "out" / "lead-sheet.json").read_text())
+    assert played["chords"] == [[0.0, 0.5, "A:min"], [0.5, 1.25, "F:maj"]]
+
+
 @pytest.mark.slow
 def test_the_strength_of_the_guide_is_recorded(
     hafm: Hafm, song: Path, following: Path, tmp_path: Path
@@ -133,6 +151,7 @@ def test_an_intro_and_an_ending_make_room_and_replay(
 ) -> None:
     ran = generate(hafm, song, following, tmp_path / "out", *GIVEN, "--intro", 1, "--ending")
     assert ran.code == 0, ran.err
+    assert " 4.3 s, seed 0, made in" in ran.out
     # A bar of 2/4 at 120 is a second; the vocal's last bar begins at 1.3 s and is filled up to 2.3 s.
     assert "note: the band plays 1.00 s before the vocal and 1.30 s after the vocal: " in ran.err
     voice, _ = soundfile.read(song)
@@ -151,7 +170,6 @@ def test_an_intro_and_an_ending_make_room_and_replay(
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    assert " 4.3 s, seed 0, made in" in ran.out
     [
         (["--no-guide", "--intro", "2"], "and --intro says something of one"),
         (["--free-time", "--ending"], "says that there are no bars, and an intro or an ending is made of"),

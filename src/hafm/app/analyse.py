@@ -126,7 +126,7 @@ class Analyse(SheetCommand):
         from hafm.generate.accompany import Accompanist
 
         vocal = read_audio(source, start_seconds=self.start, seconds=self.seconds)
-        request = self.sheet_request(vocal.seconds)
+        request = self.sheet_request(vocal.seconds, part=vocal)
         shown.step("opening the bundle")
         accompanist = Accompanist.from_pretrained(self.bundle)
         shown.step("listening")

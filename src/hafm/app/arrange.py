@@ -174,7 +174,7 @@ class Arrange(SheetCommand):
         else:
             vocal = read_audio(self.source, start_seconds=self.start, seconds=self.seconds)
             lasts, rate, sha256 = vocal.seconds, rate_for(vocal.sample_rate), vocal.sha256
-            asked = self.sheet_request(lasts)
+            asked = self.sheet_request(lasts, part=vocal)
             given = asked.given
             if given is not None and given.beats and given.chords and given.keys:  # nothing is to be heard
                 sheet = corrected(given, asked.corrections)

@@ -101,7 +101,7 @@ class Generate(GenerateOptions):
         from hafm.separate.separator import Separator
 
         vocal = read_audio(plan.vocal, start_seconds=plan.start_seconds, seconds=plan.seconds)
-        sheet = plan.sheet(vocal.seconds)
+        sheet = plan.sheet(vocal)
         longest = _LONGEST_BAR_SECONDS * (self.intro + 2 * self.ending)
         plan.delivery.check_room(vocal, longer_seconds=longest)
         separator = None
@@ -191,17 +191,17 @@ class _Plan:
     separator: Path | None
     save_options: Mapping[str, Any]
 
-    def sheet(self, duration_seconds: float) -> SheetRequest:
+    def sheet(self, vocal: "Audio") -> SheetRequest:
         """What is known of the lead sheet; of a replay, its record knows all."""
         if self.request.replay is not None:
             from hafm.guide.corrections import Corrections
 
             return SheetRequest(given=None, corrections=Corrections(), notes=())
-        kept = None
+        kept, lasts = None, vocal.seconds
         if self.record is not None:
             then, kept = self.record.settings, self.record.lead_sheet
-            duration_seconds += (then.intro_samples + then.ending_samples) / self.record.input.sample_rate
-        sheet = self.request.sheet_request(duration_seconds)
+            lasts += (then.intro_samples + then.ending_samples) / self.record.input.sample_rate
+        sheet = self.request.sheet_request(lasts, part=vocal if self.record is None else None)
         followed = kept if sheet.given is None else sheet.given
         style = sheet.corrections.style or (None if followed is None else followed.style)
         if self.request.style_strength is not None and style is None:

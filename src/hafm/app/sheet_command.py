@@ -6,15 +6,17 @@ Of a part that both a file and an option say, the option holds, and a note says 
 of beats that a file has, so the two are refused together.
 """
 
+import os
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hafm.app.command import Command, Range, flag, option
-from hafm.errors import UsageError
+from hafm.errors import AudioError, LeadSheetError, UsageError
 
 if TYPE_CHECKING:
+    from hafm.audio.sound import Audio
     from hafm.guide.corrections import Corrections
     from hafm.guide.lead_sheet import LeadSheet
 
@@ -120,21 +122,40 @@ class SheetCommand(Command):
         """
         from hafm.guide.corrections import Corrections
 
-        return Corrections(**{each.name: getattr(self, each.name) for each in fields(Corrections)})
+        try:
+            return Corrections(**{each.name: getattr(self, each.name) for each in fields(Corrections)})
+        except LeadSheetError as error:
+            if self.chords and "." in self.chords and os.path.isfile(self.chords):
+                raise UsageError(
+                    f"--chords is '{self.chords}', the name of a file; give it with --guide {self.chords}"
+                ) from error
+            raise
 
-    def sheet_request(self, duration_seconds: float) -> SheetRequest:
+    def sheet_request(self, duration_seconds: float, *, part: "Audio | None" = None) -> SheetRequest:
         """The options and the file, for a sound of that length.
+
+        Args:
+            part: the sound, where the sheet may be that of the whole recording that it is taken from.
 
         Raises:
             UsageError, LeadSheetError: the file cannot be read, or does not go with the sound or the options.
         """
         from hafm.guide.sheet_files import read_chart, read_lead_sheet
 
-        corrections, given = self.corrections, None
+        corrections, given, cropped = self.corrections, None, []
         if self.guide is not None:
             chart = read_chart(self.guide)
             if chart is None:
-                given = read_lead_sheet(self.guide, duration_seconds=duration_seconds)
+                try:
+                    given = read_lead_sheet(self.guide, duration_seconds=duration_seconds)
+                except LeadSheetError:
+                    if part is None or (given := _cropped(self.guide, part)) is None:
+                        raise
+                    end = part.start_seconds + part.seconds
+                    cropped = [
+                        f"'{self.guide}' is the sheet of the whole recording: what it says from "
+                        f"{part.start_seconds:g} to {end:g} s is followed"
+                    ]
             elif self.chords is not None:
                 raise UsageError(f"'{self.guide}' is a chart, and --chords is another; leave one out")
             elif self.free_time:
@@ -156,4 +177,19 @@ class SheetCommand(Command):
             for part, (spelt, words) in _OVERRIDDEN.items()
             if spelt in corrections.given and getattr(given, part)
         )
-        return SheetRequest(given=given, corrections=corrections, notes=notes)
+        return SheetRequest(given=given, corrections=corrections, notes=(*cropped, *notes))
+
+
+def _cropped(path: Path, part: "Audio") -> "LeadSheet | None":
+    """A file's sheet of the whole recording, as far as it is of a part; None if it is of something else."""
+    from hafm.audio.read_blocks import survey
+    from hafm.guide.sheet_files import fitted, read_lead_sheet
+
+    assert part.path is not None, "it was read from a file"
+    try:
+        whole_seconds = survey(part.path).seconds
+        sheet = read_lead_sheet(path, duration_seconds=whole_seconds)
+        end = min(part.start_seconds + part.seconds, whole_seconds)
+        return fitted(sheet.cropped(part.start_seconds, end), part.seconds, where=f"'{path}'")
+    except (AudioError, LeadSheetError):
+        return None
