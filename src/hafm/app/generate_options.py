@@ -195,4 +195,10 @@ def _stretch(text: str) -> tuple[float, float]:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*", text)
     if found is None:
         raise UsageError(f"--region is {text!r}; give seconds from and to, as in 12.5-20")
-    return float(found[1]), float(found[2])
+    start, end = float(found[1]), float(found[2])
+    if end <= start:
+        how = "ends where" if end == start else "ends before"
+        raise UsageError(
+            f"--region is {text!r}, which {how} it begins; give seconds from and to, as in 12.5-20"
+        )
+    return start, end
