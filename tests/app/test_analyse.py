@@ -192,6 +192,20 @@ def test_the_guide_is_never_replaced(hafm: Hafm, song: Path, tmp_path: Path) -> 
     assert "holds the guide itself" in ran.error
 
 
+def test_the_vocal_may_lie_in_the_folder_unless_a_result_has_its_name(
+    hafm: Hafm, song: Path, following: Path, tmp_path: Path
+) -> None:
+    mine, click = tmp_path / "song.wav", tmp_path / "click.wav"
+    for path in (mine, click):
+        path.write_bytes(song.read_bytes())
+    assert "--overwrite" in analyse(hafm, mine, following, tmp_path).error
+    ran = analyse(hafm, click, following, tmp_path, "--overwrite")
+    assert "holds the vocal itself" in ran.error
+    ran = analyse(hafm, mine, following, tmp_path, *GIVEN, "--overwrite", "--no-click")
+    assert ran.code == 0, ran.err
+    assert mine.read_bytes() == click.read_bytes() == song.read_bytes()
+
+
 @pytest.mark.long
 def test_the_sheet_is_json_for_programs(hafm: Hafm, song: Path, following: Path, tmp_path: Path) -> None:
     ran = analyse(hafm, song, following, tmp_path / "out", "--json", "--no-click")

@@ -85,3 +85,13 @@ def test_a_file_of_that_name_is_kept(hafm: Hafm, vocal: Path, bundle: Path, tmp_
     assert ran.code == 2
     assert "out.preview.wav' is there already" in ran.error
     assert tree(tmp_path) == {"out.preview.wav": b"mine"}
+
+
+def test_the_vocal_is_not_taken_for_an_old_preview(
+    hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "out.preview.wav"
+    mine.write_bytes(vocal.read_bytes())
+    ran = hafm("generate", mine, "-o", tmp_path / "out", "--bundle", bundle, "--preview", "--overwrite")
+    assert (ran.code, "where the preview would be; move it away" in ran.error) == (2, True)
+    assert mine.read_bytes() == vocal.read_bytes()

@@ -109,6 +109,31 @@ def test_what_is_no_record_is_not_replayed(refused: Callable[..., str], tmp_path
     assert "some.json" in refused("--replay", tmp_path / "some.json")
 
 
+def test_a_folder_is_the_record_in_it(
+    vocal: Path, refused: Callable[..., str], bundle: Path, tmp_path: Path
+) -> None:
+    for option in (["--replay"], ["--region", "0-9", "--keep"]):
+        assert f"'{tmp_path}' is a folder without generation.json" in refused(*option, tmp_path)
+    (tmp_path / "generation.json").write_text(json.dumps(a_record(vocal, bundle)))
+    assert "open the one that it was made with" in refused("--replay", tmp_path)
+
+
+def test_a_record_of_another_command_names_it(hafm: Hafm, tmp_path: Path) -> None:
+    for command, other, name, field in (
+        ("generate", "arrange", "arrangement.json", "soundfont"),
+        ("arrange", "generate", "generation.json", "bundle"),
+    ):
+        path = tmp_path / other / name
+        path.parent.mkdir()
+        path.write_text(json.dumps({"format": 1, field: {}}))
+        for given in (path, path.parent):
+            ran = hafm(command, "--replay", given, "-o", tmp_path / "out")
+            assert ran.code == 2
+            assert ran.error.endswith(
+                f"'{path}' was made by hafm {other}; give it to that: hafm {other} --replay {path}"
+            )
+
+
 # ---- the vocal; broken files have a test of their own, test_bad_files.py
 
 
@@ -116,6 +141,18 @@ def test_a_vocal_that_is_not_there(refused: Callable[..., str], tmp_path: Path) 
     assert "does not exist" in refused(tmp_path / "none.wav")
     (tmp_path / "folder.wav").mkdir()
     assert "is a folder" in refused(tmp_path / "folder.wav")
+
+
+@pytest.mark.parametrize("command", ["generate", "analyse", "arrange"])
+def test_that_a_vocal_is_not_there_is_seen_before_anything_is_loaded(
+    hafm: Hafm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("what reads it was loaded")
+
+    monkeypatch.setattr("hafm.audio.io.read_audio", refuse)
+    ran = hafm(command, tmp_path / "none.wav", "-o", tmp_path / "out")
+    assert (ran.code, "none.wav' does not exist; check the name" in ran.error) == (2, True)
 
 
 def test_a_vocal_that_may_not_be_read(

@@ -167,9 +167,13 @@ def test_a_changed_instrumental_is_refused(collection: Path, sung: Path, hafm: H
     assert "was changed since the index was made" in ran.error
 
 
-def test_the_vocal_and_the_index_are_not_replaced(index: Path, sung: Path, hafm: Hafm) -> None:
-    words = ["retrieve", sung, "--index", index, "--overwrite"]
-    assert "holds the vocal itself" in hafm(*words, "-o", sung.parent).error
+def test_the_vocal_and_the_index_are_not_replaced(
+    index: Path, sung: Path, hafm: Hafm, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mix.wav"
+    mine.write_bytes(sung.read_bytes())
+    words = ["retrieve", mine, "--index", index, "--overwrite"]
+    assert "holds the vocal itself" in hafm(*words, "-o", tmp_path).error
     assert "is the index" in hafm(*words, "-o", index).error
     assert "no output folder was given" in hafm(*words).error
 

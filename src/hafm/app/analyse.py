@@ -108,13 +108,10 @@ class Analyse(SheetCommand):
         from hafm.files import check_output_folder
         from hafm.guide.sheet_files import SHEET_FILES
 
-        check_output_folder(
-            self.output,
-            overwrite=self.overwrite,
-            source=self.vocal,
-            files=[*SHEET_FILES.values(), PICTURE, *([] if self.no_click else [CLICK])],
-        )
-        options.require_elsewhere(self.output, {"guide": self.guide})
+        results = [*SHEET_FILES.values(), PICTURE, *([] if self.no_click else [CLICK])]
+        check_output_folder(self.output, overwrite=self.overwrite, files=results)
+        options.require_elsewhere(self.output, {"vocal": self.vocal, "guide": self.guide}, results=results)
+        options.require_sound(self.vocal)
         with interrupts.staged_folder(
             self.output, last=[SHEET_FILES["lead_sheet"]], overwrite=self.overwrite
         ) as folder:

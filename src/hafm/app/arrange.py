@@ -24,7 +24,7 @@ from hafm.app.arrange_result import ArrangeOutcome, notes_on
 from hafm.app.command import Range, argument, flag, option
 from hafm.app.interrupt import Interrupts
 from hafm.app.sheet_command import SheetCommand
-from hafm.errors import OutputError, UsageError
+from hafm.errors import UsageError
 
 if TYPE_CHECKING:
     from hafm.app.display import Display
@@ -110,6 +110,7 @@ class Arrange(SheetCommand):
             raise UsageError(
                 "no vocal and no lead sheet was given; name one, as in: hafm arrange vocal.wav -o out/"
             )
+        _ = self._record
         if self.style is not None:
             from hafm.arrange.style_choice import check_style
 
@@ -126,6 +127,10 @@ class Arrange(SheetCommand):
         if self.replay is not None:
             options.require_settled(names, besides=_BESIDE_REPLAY)
 
+    @property
+    def _record(self) -> Path | None:
+        return None if self.replay is None else options.record_file(self.replay, "arrange")
+
     @cached_property
     def corrections(self) -> "Corrections":
         """See `SheetCommand`; `pop` is a style of arrangements alone."""
@@ -140,16 +145,19 @@ class Arrange(SheetCommand):
         from hafm.files import check_output_folder
 
         check_output_folder(self.output, overwrite=self.overwrite)
-        if self.replay is not None:
-            job = replayed(self.replay, source=self.source, soundfont=self.soundfont)
+        if self.source is not None and not is_sheet(self.source):
+            options.require_sound(self.source)
+        if (record := self._record) is not None:
+            job = replayed(record, source=self.source, soundfont=self.soundfont)
         else:
             job = self._new_job()
-        self._check_place(job.inputs)
+        results = _files(job)
+        options.require_elsewhere(self.output, job.inputs, results=results)
         check_output_folder(
             self.output,
             overwrite=True,
             needed_bytes=6 * job.num_samples * _BYTES_PER_FRAME + _BYTES_BESIDE,
-            files=_files(job),
+            files=results,
         )
         with interrupts.staged_folder(self.output, last=[RECORD_FILE], overwrite=self.overwrite) as folder:
             return self._make(job, folder, shown, began)
@@ -210,7 +218,7 @@ class Arrange(SheetCommand):
             vocal=vocal,
             seconds=lasts,
             soundfont=soundfont,
-            inputs=[path for path in (self.source, self.guide) if path is not None],
+            inputs={"lead sheet" if vocal is None else "vocal": self.source, "guide": self.guide},
             corrections=asked.corrections,
             known=asked.given,
             notes=asked.notes,
@@ -273,15 +281,6 @@ class Arrange(SheetCommand):
             },
             notes=(*job.notes, *notes_on(sheet, job.vocal)),
         )
-
-    def _check_place(self, inputs: Sequence[Path]) -> None:
-        """Refuses an output folder in which something that came in could be replaced."""
-        for path in inputs:
-            if path.resolve().parent == self.output.resolve():
-                raise OutputError(
-                    f"'{self.output}' holds '{path}' itself, which must not be replaced; give another "
-                    "folder with -o"
-                )
 
 
 def _files(job: Job) -> list[str]:

@@ -4,7 +4,7 @@ In: files. Out: a lead sheet, instruments, or the whole `Job` of a record that i
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ class Job:
         record: all of it that is known before; its sheet is a stand-in where it is to be heard.
         sheet: what is played; None if the vocal is to be analysed.
         vocal: what is accompanied; None for nothing.
-        inputs: files that came in.
+        inputs: files that came in, by what they are.
         corrections: of what is heard.
         known: of a vocal's sheet, before it is heard.
     """
@@ -42,7 +42,7 @@ class Job:
     vocal: "Audio | None"
     seconds: float
     soundfont: "Soundfont"
-    inputs: Sequence[Path]
+    inputs: Mapping[str, Path | None]
     corrections: "Corrections | None" = None
     known: "LeadSheet | None" = None
     notes: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ def replayed(path: Path, *, source: Path | None, soundfont: Path | None) -> Job:
         vocal=vocal,
         seconds=record.lead_sheet.duration_seconds if vocal is None else vocal.seconds,
         soundfont=instruments,
-        inputs=[path, *([where] if vocal is not None else [])],
+        inputs={"record": path, "vocal": None if vocal is None else where},
     )
 
 

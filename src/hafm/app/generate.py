@@ -71,6 +71,7 @@ class Generate(GenerateOptions):
 
         # At once, since what follows takes seconds to load.
         check_output_folder(self.output, overwrite=self.overwrite)
+        options.require_sound(self.vocal)
         from hafm.device import find_device
         from hafm.generate.accompaniment import RECORD_FILE
 
@@ -80,11 +81,10 @@ class Generate(GenerateOptions):
             check_matplotlib()
         plan = _plan(self)
         find_device(plan.device)
-        record = self.replay if self.keep is None else self.keep
-        plan.delivery.check({"vocal": plan.vocal, "record": record, "guide": self.guide})
+        plan.delivery.check({"vocal": plan.vocal, "guide": self.guide}, record=self.record)
         with (
             interrupts.staged_folder(self.output, last=[RECORD_FILE], overwrite=self.overwrite) as folder,
-            growing_preview(self.output, shown, interrupts, overwrite=self.overwrite)
+            growing_preview(self.output, shown, interrupts, overwrite=self.overwrite, vocal=plan.vocal)
             if self.preview
             else contextlib.nullcontext() as preview,
         ):
@@ -282,10 +282,10 @@ class _Plan:
             asked["style_guidance"] = request.style_strength
         if request.players_strength is not None:
             asked["players_guidance"] = request.players_strength
-        if request.keep is not None and request.stretch is not None:
+        if request.record is not None and request.stretch is not None:
             start, end = request.stretch
             made = accompanist.regenerate(
-                request.keep,
+                request.record,
                 start_seconds=start,
                 end_seconds=end,
                 vocal=self.vocal,
@@ -320,9 +320,8 @@ class _Plan:
 
 def _plan(request: Generate) -> _Plan:
     """Fills in the blanks, from defaults or from a record."""
-    source = request.replay if request.keep is None else request.keep
-    if source is not None:
-        return _plan_of_record(request, source)
+    if request.record is not None:
+        return _plan_of_record(request, request.record)
     assert request.vocal is not None, "a request has a vocal or a record"
     return _Plan(
         request=request,

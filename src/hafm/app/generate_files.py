@@ -78,17 +78,21 @@ class Delivery:
         folders = options.take_folders(Path(), self.takes)[1:]
         return [*top, *((folder / name).as_posix() for folder in folders for name in names)]
 
-    def check(self, held: Mapping[str, Path | None]) -> None:
-        """Refuses an output folder that cannot take results, or in which one could replace what came in.
+    def check(self, held: Mapping[str, Path | None], *, record: Path | None) -> None:
+        """Refuses an output folder that cannot take results, or in which one would replace what came in.
+
+        Args:
+            held: the files that came in, by what they are.
+            record: of an earlier take, whose sounds may lie beside it.
 
         Raises:
-            OutputError: it cannot, or one could.
+            OutputError: it cannot, or one would.
         """
         from hafm.files import check_output_folder
 
         check_output_folder(self.output, overwrite=self.overwrite, files=self._names())
-        for folder in options.take_folders(self.output, self.takes):
-            options.require_elsewhere(folder, held, shown=self.output)
+        options.require_elsewhere(self.output, held, results=self._names())
+        options.require_elsewhere(self.output, {"record": record})
 
     def check_room(self, vocal: "Audio", *, longer_seconds: int) -> None:
         """Refuses a disk without room for the takes.

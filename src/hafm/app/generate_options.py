@@ -149,7 +149,7 @@ class GenerateOptions(SheetCommand, options.DrawingCommand):
                 "--keep names a take and --region the stretch of it that is made again; give both, as in: "
                 "--keep out/generation.json --region 12.5-20"
             )
-        _ = self.stretch
+        _ = self.stretch, self.record
         if self.vocal is None and self.replay is None and self.keep is None:
             raise UsageError("no vocal was given; name one, as in: hafm generate vocal.wav -o out/")
         has_record = self.replay is not None or self.keep is not None
@@ -174,6 +174,12 @@ class GenerateOptions(SheetCommand, options.DrawingCommand):
             )
         if self.replay is not None:
             options.require_settled(names, besides=BESIDE_REPLAY)
+
+    @property
+    def record(self) -> Path | None:
+        """The record of the take that is replayed, or kept but for a stretch."""
+        given = self.replay if self.keep is None else self.keep
+        return None if given is None else options.record_file(given, "generate")
 
     @property
     def stretch(self) -> tuple[float, float] | None:

@@ -127,7 +127,7 @@ class Preview:
 
 @contextlib.contextmanager
 def growing_preview(
-    output: Path, shown: "Display", interrupts: Interrupts, *, overwrite: bool
+    output: Path, shown: "Display", interrupts: Interrupts, *, overwrite: bool, vocal: Path
 ) -> Iterator[Preview]:
     """A preview beside an output folder; it goes when the block is left.
 
@@ -136,9 +136,9 @@ def growing_preview(
     """
     place = output.absolute()
     path = place.with_name(f"{place.name}.preview.wav")
-    if path.is_dir() or (path.exists() and not overwrite):
+    if path.is_dir() or (path.exists() and (not overwrite or path.samefile(vocal))):
         raise OutputError(
-            f"'{path}' is there already, where the preview would be; remove it, or leave --preview out"
+            f"'{path}' is there already, where the preview would be; move it away, or leave --preview out"
         )
     preview = Preview(path, shown)
     with interrupts.cleaning(preview.remove):

@@ -3,6 +3,8 @@
 In: nothing. Out: one function per option, which makes the field of a command (`hafm.app.command`).
 """
 
+import contextlib
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,6 +188,37 @@ def levels(balance: float | None, loudness: float | None) -> dict[str, float]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+_RECORDS = {"generate": ("generation.json", "bundle"), "arrange": ("arrangement.json", "soundfont")}
+"""Of each command that replays: its record, and a field that the other's lacks."""
+
+
+def record_file(given: Path, command: str) -> Path:
+    """The record that a user names, by itself or by its folder.
+
+    Args:
+        command: that is to read it: generate or arrange.
+
+    Raises:
+        UsageError: it is that of the other command, or the folder has none.
+    """
+    name, own = _RECORDS[command]
+    file = given
+    if given.is_dir():
+        names = [name, *(each for each, _ in _RECORDS.values())]
+        file = next((given / each for each in names if (given / each).exists()), given)
+    if file.is_dir():
+        raise UsageError(f"'{given}' is a folder without {name}; name a record, or a folder that holds one")
+    # What is no record at all is for its reader to refuse.
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+        values = json.loads(file.read_bytes())
+        for other, (_, field) in _RECORDS.items():
+            if other != command and field in values and own not in values:
+                raise UsageError(
+                    f"'{file}' was made by hafm {other}; give it to that: hafm {other} --replay {file}"
+                )
+    return file
+
+
 BESIDE_ANY_RECORD = frozenset({"--replay", "--output", "--overwrite", "--json", "--quiet", "--debug"})
 """What no record settles."""
 
@@ -212,22 +245,44 @@ def take_folders(output: Path, takes: int) -> list[Path]:
     return [output, *(output / f"take-{number}" for number in range(1, takes + 1) if takes > 1)]
 
 
-def require_elsewhere(folder: Path, held: Mapping[str, Path | None], *, shown: Path | None = None) -> None:
-    """Refuses a folder in which results could replace what came in.
+def require_elsewhere(
+    folder: Path, held: Mapping[str, Path | None], *, results: Collection[str] | None = None
+) -> None:
+    """Refuses a folder in which results would replace what came in.
 
     Args:
         held: the files that came in, by what they are.
-        shown: the output folder, where that is another.
+        results: names below the folder; None where any could be.
 
     Raises:
-        OutputError: one lies there.
+        OutputError: one would.
     """
-    for name, path in held.items():
-        if path is not None and path.resolve().parent == folder.resolve():
+    for what, path in held.items():
+        if path is None or not path.exists():
+            continue
+        if results is None:
+            is_held = path.resolve().parent == folder.resolve()
+        else:  # by the file and not by its name: links, and disks that take `A` for `a`
+            places = (folder / name for name in results)
+            is_held = any(place.exists() and place.samefile(path) for place in places)
+        if is_held:
             raise OutputError(
-                f"'{shown or folder}' holds the {name} itself ('{path}'), which must not be replaced; give "
-                "another folder with -o"
+                f"'{folder}' holds the {what} itself ('{path}'), which must not be replaced; give another "
+                "folder with -o"
             )
+
+
+def require_sound(path: Path | None) -> None:
+    """Refuses a file that cannot be opened, before what reads it is loaded; None is for later.
+
+    Raises:
+        AudioError: it cannot.
+    """
+    from hafm.audio.source import open_source
+
+    if path is not None:
+        with open_source(path):
+            pass
 
 
 def separator_path(given: Path | None, *, spelling: str) -> Path:

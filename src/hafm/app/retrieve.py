@@ -226,13 +226,10 @@ class Retrieve(Command):
 
         names = [f"accompaniment.{self.format}", f"mix.{self.format}", RECORD_FILE]
         takes = options.take_folders(Path(), self.takes)[1:] or [Path()]
-        check_output_folder(
-            self.output,
-            overwrite=self.overwrite,
-            files=[(folder / name).as_posix() for folder in takes for name in names],
-        )
+        results = [(folder / name).as_posix() for folder in takes for name in names]
+        check_output_folder(self.output, overwrite=self.overwrite, files=results)
+        options.require_elsewhere(self.output, {"vocal": self.vocal}, results=results)
         for folder in options.take_folders(self.output, self.takes):
-            options.require_elsewhere(folder, {"vocal": self.vocal}, shown=self.output)
             if self.index.resolve() == folder.resolve():
                 raise OutputError(f"'{folder}' is the index; give another folder with -o")
 

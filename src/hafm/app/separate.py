@@ -247,8 +247,7 @@ class Separate(Command):
             endings = {self.format, "wav"}
             names = [f"{stem}.{ending}" for stem in STEMS for ending in endings]
             check_output_folder(folder, overwrite=self.overwrite, files=names)
-            if song.exists():
-                options.require_elsewhere(folder, {"song": song})
+            options.require_elsewhere(folder, {"song": song}, results=names)
 
     def _check_room(self, songs: "Sequence[Survey]", workers: int) -> None:
         from hafm.files import check_output_folder
