@@ -263,3 +263,19 @@ def test_progress_tells_stages_and_time_left(
     shares = [int(match[2]) for match in matches if match and match[2]]
     assert shares == sorted(shares)
     assert 1 <= len(shares) <= 11
+
+
+def test_what_an_earlier_run_left_is_named_and_the_vocal_beside_it_is_not_touched(
+    hafm: Hafm, vocal: Path, bundle: Path, tmp_path: Path
+) -> None:
+    for name in ("take-2/mix.wav", "stems/drums.wav", "mix.wav", "mix.flac", "plot.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("of before")
+    mine = tmp_path / "mix.mp3"
+    mine.write_bytes(vocal.read_bytes())
+    ran = quick(hafm, mine, bundle, tmp_path, "--overwrite")
+    assert ran.code == 0, ran.err
+    assert "results that are not of this run: mix.flac, plot.png, stems/, take-2/; do not" in ran.err
+    assert mine.read_bytes() == vocal.read_bytes()
+    ran = quick(hafm, vocal, bundle, tmp_path / "new")
+    assert "not of this run" not in ran.err

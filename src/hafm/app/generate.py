@@ -146,6 +146,7 @@ class Generate(GenerateOptions):
         notes += [*failures, *beyond_guide(played), *resting_players(played)]
         picked = None if ranking is None else put_best(ranking, takes, folder)
         sheet_paths = save_sheet(played, folder)
+        notes += plan.delivery.left_over(folder.staging, vocal=plan.vocal)
         written = time.monotonic()
         return GenerateOutcome(
             takes=takes,

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Delivery", "put_best", "save_sheet"]
 
 _RANKING_FILE = "ranking.json"
+_OF_A_TAKE = ("accompaniment.*", "mix.*", "plot.png", "generation.json", "stems", "stems/*.*")
+_RESULTS = ("lead-sheet.*", _RANKING_FILE, "take-*", *_OF_A_TAKE, *(f"take-*/{name}" for name in _OF_A_TAKE))
 _FORMAT = 1
 _BYTES_PER_SAMPLE = 3
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously
@@ -114,6 +116,22 @@ class Delivery:
         largest = _BYTES_PER_SAMPLE * vocal.waveform.numel() if self._format == "wav" else 0
         needed = (self.takes + self.best) * each
         check_output_folder(self.output, overwrite=True, needed_bytes=needed, largest_bytes=largest)
+
+    def left_over(self, staging: Path, *, vocal: Path) -> list[str]:
+        """A note of what an earlier run left in the output folder, and this one does not replace."""
+        found = {path for pattern in _RESULTS for path in self.output.glob(pattern)}
+        old = {path for path in found if not (staging / path.relative_to(self.output)).exists()}
+        names = sorted(
+            path.relative_to(self.output).as_posix() + ("/" if path.is_dir() else "")
+            for path in old
+            if old.isdisjoint(path.parents) and path.resolve() != vocal.resolve()
+        )
+        if not names:
+            return []
+        return [
+            f"'{self.output}' holds results that are not of this run: {', '.join(names)}; do not take them "
+            "for its own, or give another folder with -o"
+        ]
 
     def write(
         self, accompaniments: "Sequence[Accompaniment]", folder: "StagedFolder"
