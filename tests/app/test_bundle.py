@@ -67,6 +67,28 @@ def test_from_runs_to_sound(
     )
 
 
+@pytest.mark.long
+def test_a_bundle_that_follows_sheets_gets_analysers_unless_told_not_to(
+    hafm: Hafm, vocal: Path, tmp_path: Path
+) -> None:
+    make_training_shards(tmp_path / "shards", songs=4, held_out=2, with_sheet=4)
+    for stage in STAGES:
+        guide = ["--set", "spec.guide={beats: 0.2}"] if stage == "semantic" else []
+        train(stage, tmp_path / "shards", tmp_path / stage, *guide)
+    runs = [tmp_path / stage for stage in STAGES]
+    made = hafm("bundle", *runs, "-o", tmp_path / "hears")
+    assert (made.code, "analyser" in made.err) == (0, False)
+    own, builtin = Bundle.read(tmp_path / "hears"), Bundle.open("builtin")
+    assert own.config.analysers == builtin.config.analysers == ("vocal", "band")
+    assert own.load_analyser("vocal").fingerprint() == builtin.load_analyser("vocal").fingerprint()
+    ran = hafm("analyse", vocal, "--bundle", tmp_path / "hears", "-o", tmp_path / "sheet")
+    assert ran.code == 0, ran.err
+    deaf = hafm("bundle", *runs, "-o", tmp_path / "deaf", "--analysers", "none")
+    assert deaf.code == 0
+    assert "has no analyser of vocals" in deaf.err
+    assert Bundle.read(tmp_path / "deaf").config.analysers == ()
+
+
 @pytest.mark.slow
 def test_it_may_hold_the_graphs_of_engine_onnx(
     hafm: Hafm, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

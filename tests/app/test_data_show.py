@@ -13,6 +13,7 @@ from hafm.data.shards.token_use import TokenUse
 from hafm.data.tokenising.clip_filter import ClipFilter
 from tests.app.conftest import Hafm
 from tests.data.numbered_shards import FINGERPRINTS, MADE_BY, MadeTrack, make_shards
+from tests.train.training_shards import make_training_shards
 
 TRACKS = [
     MadeTrack(30, "++q"),
@@ -60,6 +61,12 @@ def test_json_tells_the_truth(shards: Path, hafm: Hafm) -> None:
     assert printed["ledger"]["quarantined"] == 2
     assert printed["ledger"]["reasons"]["quarantined"] == {"'…' is empty": 2}
     assert printed["ledger"]["reasons"]["dropped"]["duplicate"] == 1
+
+
+def test_lead_sheets_are_counted_and_are_no_shards(tmp_path: Path, hafm: Hafm) -> None:
+    make_training_shards(tmp_path / "shards", songs=4, held_out=2, with_sheet=3)
+    splits = hafm("data", "show", tmp_path / "shards", "--json").json["splits"]
+    assert [(split["tracks_with_sheet"], split["shards"]) for split in splits.values()] == [(3, 1), (2, 1)]
 
 
 def test_token_statistics_are_those_of_the_kept_clips(shards: Path, hafm: Hafm) -> None:

@@ -20,6 +20,7 @@ from hafm.train.recipe import tiny
 from hafm.train.state import Position
 from hafm.train.update import Skips, Update
 from tests.app.conftest import Hafm
+from tests.train.training_shards import make_training_shards
 
 SHORT = ("--recipe", "tiny", "--set", "steps=4", "--set", "batch=2", "--set", "evaluate_clips=2")
 CLIP = ("--set", "spec.clip_seconds=6/25")
@@ -49,6 +50,23 @@ def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(
     assert dry["state_bytes"] == pytest.approx(4 * 4 * dry["parameters"], rel=0.01)
     assert 0 < dry["seconds_per_step"] < 60
     assert files(tmp_path) == []
+
+
+def test_a_stage_that_follows_sheets_is_not_trained_without_any(
+    hafm: Hafm, tiny_shards: Path, tmp_path: Path
+) -> None:
+    guided = (*SHORT, *CLIP, "--set", "spec.guide={beats: 0.2}")
+    ran = hafm("train", "semantic", "--data", tiny_shards, "--run", tmp_path / "run", *guided)
+    assert ran.code == 2
+    assert "no track of" in ran.err
+    assert "prepare it with --guide, or train without: --set spec.guide=null" in ran.err
+    assert not (tmp_path / "run").exists()
+    make_training_shards(tmp_path / "shards", songs=4, held_out=2, with_sheet=3)
+    ran = hafm("train", "semantic", "--data", tmp_path / "shards", "--run", tmp_path / "run", *guided)
+    assert ran.code == 0, ran.err
+    assert "3 of 4 tracks have a lead sheet" in ran.err
+    other = hafm("train", "fine", "--data", tmp_path / "shards", "--run", tmp_path / "run", *SHORT)
+    assert (other.code, "holds a run of the semantic stage, and this is fine" in other.err) == (2, True)
 
 
 @pytest.mark.long

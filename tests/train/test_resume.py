@@ -277,6 +277,12 @@ def test_another_stage_is_always_refused(crashed):
         go_on(crashed, other, allow=["recipe"])
 
 
+def test_shards_of_other_ids_are_named_as_what_differs(crashed):
+    target = replace(FULL.spec.target, cardinality=FULL.spec.target.cardinality + 1)
+    with pytest.raises(UsageError, match="shards whose tokens have other ids than these"):
+        go_on(crashed, replace(FULL, spec=replace(FULL.spec, target=target)), allow=["recipe"])
+
+
 @pytest.mark.long
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(crashed, unbroken):
     expected = whole(unbroken)

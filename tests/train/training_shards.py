@@ -4,12 +4,15 @@ from tests.train.training_shards import make_training_shards
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hafm.data.result import TrackTokens
 from hafm.data.shards.index import Index
+from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.sheet_json import lead_sheet_to_json
 from hafm.stages.token_parts import TokenParts
 from hafm.tokens.spectral import INSTRUMENTAL, VOCAL, SpectralFeatures
 from tests.shard_folder import ShardTrack, write_shard_folder
@@ -41,15 +44,24 @@ def song(seed: int, seconds: float) -> TrackTokens:
 
 
 def make_training_shards(
-    folder: Path, *, songs: int = 8, held_out: int = 4, seconds: float = 2.0, seed: int = 0
+    folder: Path,
+    *,
+    songs: int = 8,
+    held_out: int = 4,
+    seconds: float = 2.0,
+    seed: int = 0,
+    with_sheet: int = 0,
 ) -> Index:
-    """One shard per split; every song is kept whole."""
+    """One shard per split; every song is kept whole, and the first few of a split have a lead sheet."""
+    sheets = dict.fromkeys(
+        range(with_sheet), lead_sheet_to_json(LeadSheet(duration_seconds=seconds, style="folk"), compact=True)
+    )
     tracks = [
         ShardTrack(
             id=f"{split}-{number}",
             song_id=f"{split}-{number}",
             split=split,
-            tokens=song(first_seed + number, seconds),
+            tokens=replace(song(first_seed + number, seconds), lead_sheet=sheets.get(number)),
             seconds=seconds,
         )
         for split, first_seed, count in (("train", seed, songs), ("valid", seed + 1000, held_out))

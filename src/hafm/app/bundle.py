@@ -83,6 +83,13 @@ class MakeBundle(Command):
         "(needs hafm\\[fast]).",
         options.MADE,
     )
+    analysers: str = option(
+        "Whose analysers it gets a copy of, if its stages follow lead sheets: builtin, a folder, a hub id, "
+        "or none.",
+        "BUNDLE",
+        options.MADE,
+        default="builtin",
+    )
     newest: bool = flag(
         "Take the newest weights of each run, not those of its best evaluation.", options.MADE
     )
@@ -107,6 +114,7 @@ class MakeBundle(Command):
 
     def run(self, shown: "Display", interrupts: Interrupts) -> BundleOutcome:
         from hafm.generate.engine import graph_files, require_onnx
+        from hafm.stages.bundle import Bundle
         from hafm.stages.bundle_writer import check_bundle_folder, write_bundle
         from hafm.train.export import open_runs
 
@@ -114,11 +122,21 @@ class MakeBundle(Command):
         if self.onnx:
             require_onnx()
         trained = open_runs(self.runs, newest=self.newest)
+        analysers, notes = {}, [*trained.notes()]
+        if trained.follows_sheets and self.analysers != "none":
+            source = Bundle.open(self.analysers)
+            analysers = {each: source.load_analyser(each) for each in source.config.analysers}
+        if trained.follows_sheets and "vocal" not in analysers:
+            notes.append(
+                "its stages follow lead sheets and it has no analyser of vocals: it plays to a sheet that is "
+                "given (hafm generate --guide), and else without"
+            )
         ingredients = trained.ingredients(
             name=self.output.absolute().name if self.name is None else self.name,
             version=self.version,
             licence=self.licence,
             storage=self.weights,
+            analysers=analysers,
         )
         self.output.absolute().parent.mkdir(parents=True, exist_ok=True)
         if self.onnx:
@@ -130,5 +148,5 @@ class MakeBundle(Command):
             num_bytes=bundle.num_bytes,
             steps={name: stage.updates for name, stage in trained.stages.items()},
             held_out_loss={name: each["held_out_loss"] for name, each in trained.figures.items()},
-            notes=tuple(trained.notes()),
+            notes=tuple(notes),
         )

@@ -178,6 +178,7 @@ def _splits(splits: Mapping[str, Mapping[str, Any]]) -> "Table":
         "songs": lambda split: f"{split['songs']:,}",
         "tracks": lambda split: f"{split['tracks']:,}",
         "with kept clips": lambda split: f"{split['kept_tracks']:,}",
+        "with a lead sheet": lambda split: f"{split['tracks_with_sheet']:,}",
         "clips": lambda split: f"{split['clips']:,}",
         "kept": lambda split: f"{split['kept_clips']:,}",
         "hours": lambda split: f"{split['hours']:,.2f}",

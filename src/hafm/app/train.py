@@ -240,11 +240,22 @@ def _materials(request: Train, listener: "Listener") -> "tuple[Recipe, Shards, S
     """The recipe, with as many classes as the shards have ids; training and held-out pairs."""
     from hafm.data.shards.reader import Shards
     from hafm.stages.token_parts import fit_to_parts
+    from hafm.train.checkpoint import CHECKPOINTS_FOLDER
     from hafm.train.recipe_file import open_recipe
 
     recipe = open_recipe(request.recipe, request.stage, request.overrides or ())
     training = Shards.open(request.data, "train")
     recipe = replace(recipe, spec=fit_to_parts(recipe.spec, training.parts_folder()))
+    if recipe.spec.guide is not None:
+        known, tracks = training.num_sheets(), training.index.counts["train"]["tracks"]
+        begins = request.init is None and not (request.run_folder / CHECKPOINTS_FOLDER).exists()
+        if begins and not known:
+            raise UsageError(
+                f"the {recipe.spec.name} stage of this recipe learns to follow lead sheets, and no track of "
+                f"'{request.data}' has one; prepare it with --guide, or train without: --set spec.guide=null"
+            )
+        if known < tracks:
+            listener.note(f"{known:,} of {tracks:,} tracks have a lead sheet; of the others none is followed")
     if "valid" not in training.index.counts:
         listener.note(
             "the shards have no split 'valid': nothing is evaluated, and the newest weights count as best"

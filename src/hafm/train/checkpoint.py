@@ -31,7 +31,10 @@ from torch import Tensor
 
 from hafm.errors import CheckpointDamaged, OutputError
 
-__all__ = ["Checkpoint", "Checkpoints"]
+__all__ = ["CHECKPOINTS_FOLDER", "Checkpoint", "Checkpoints"]
+
+CHECKPOINTS_FOLDER = "checkpoints"
+"""In the folder of a run."""
 
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 _FORMAT = 1
@@ -69,7 +72,7 @@ class Checkpoints:
     """
 
     def __init__(self, run: Path) -> None:
-        self.folder = run / "checkpoints"
+        self.folder = run / CHECKPOINTS_FOLDER
 
     def steps(self) -> list[int]:
         """Those that stand, damaged ones included, in order."""

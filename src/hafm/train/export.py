@@ -15,12 +15,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from hafm.data.shards.index import Index
 from hafm.errors import BundleMismatch, UsageError
+from hafm.guide.analyser import Analyser
+from hafm.stages.analysers import AnalyserName
 from hafm.stages.bundle_config import STAGES
 from hafm.stages.bundle_writer import Ingredients
 from hafm.stages.model_card import model_card
@@ -48,7 +51,20 @@ class TrainedRuns:
     index: Index
     figures: Mapping[str, Mapping[str, Any]]
 
-    def ingredients(self, *, name: str, version: str, licence: str, storage: Storage) -> Ingredients:
+    @property
+    def follows_sheets(self) -> bool:
+        """Whether a stage was trained with lead sheets."""
+        return any(stage.recipe.spec.guide is not None for stage in self.stages.values())
+
+    def ingredients(
+        self,
+        *,
+        name: str,
+        version: str,
+        licence: str,
+        storage: Storage,
+        analysers: Mapping[AnalyserName, Analyser] = MappingProxyType({}),
+    ) -> Ingredients:
         """What a bundle of these runs is made of; see `Ingredients` for the arguments."""
         parts = TokenParts.load(read_data(self.runs["semantic"]).parts_folder)
         data = _data_figures(self.index)
@@ -64,6 +80,7 @@ class TrainedRuns:
             stages={stage: _model(trained) for stage, trained in self.stages.items()},
             storage=storage,
             measured={"stages": self.figures, "data": data, "storage": {"kind": storage}},
+            analysers=analysers,
             vocal_noise_sigma=float(self.index.made_by.get("noise_sigma", NOISE_SIGMA)),
             card=model_card,
         )

@@ -185,12 +185,23 @@ def require_same_run(
     now = asdict(identity)
     if set(saved) != set(now):
         raise UsageError(f"'{where}' was made by another version of hafm; use that, or another run folder")
+    then, wanted = saved["recipe"]["spec"], now["recipe"]["spec"]
+    if then["name"] != wanted["name"]:
+        raise UsageError(
+            f"'{where}' holds a run of the {then['name']} stage, and this is {wanted['name']}; use another "
+            "run folder"
+        )
     allowed = []
     for name, values in now.items():
         differing = _differences(saved[name], values, FREE_FIELDS if name == "recipe" else frozenset())
         if not differing:
             continue
         what = f"{name}: " + ", ".join(differing)
+        if differing and all(line.startswith(("spec.sources", "spec.target.")) for line in differing):
+            raise UsageError(
+                f"'{where}' was begun on shards whose tokens have other ids than these; use those, or "
+                "another run folder"
+            )
         if any(line.startswith("spec.") for line in differing) and name == "recipe":
             raise UsageError(f"'{where}' holds another stage ({what}); use another run folder")
         if name not in allow:

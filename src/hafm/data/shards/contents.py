@@ -38,12 +38,14 @@ Row: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contents:
-    """What a folder of shards holds: every codebook's use by stream, and the rows of `read_rows`."""
+    """What a folder of shards holds: use of codebooks by stream, tracks with a lead sheet by split, and the
+    rows of `read_rows`."""
 
     folder: ShardFolder
     index: Index
     tracks: Sequence[TrackEntry]
     use: Mapping[str, Sequence[TokenUse]]
+    sheets: Mapping[str, int]
     ledger: Sequence[Row] | None
 
     def levels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +77,7 @@ def look_at(place: str) -> Contents:
         index=index,
         tracks=tracks,
         use={stream.name: count_tokens(splits, stream) for stream in _streams(splits)},
+        sheets={shards.split: shards.num_sheets() for shards in splits},
         ledger=read_rows(folder),
     )
 
@@ -149,16 +152,17 @@ def _streams(splits: Sequence[Shards]) -> list[TokenStream]:
 
 def _split(contents: Contents, split: str) -> dict[str, Any]:
     counts = contents.index.counts[split]
-    files = [entry.bytes for name, entry in contents.index.files.items() if name.startswith(f"{split}-")]
+    files = {name: each.bytes for name, each in contents.index.files.items() if name.startswith(f"{split}-")}
     return {
         "songs": len({track.song_id for track in contents.tracks if track.split == split}),
         **{name: counts[name] for name in ("tracks", "kept_tracks", "clips")},
+        "tracks_with_sheet": contents.sheets[split],
         "kept_clips": counts["clips"] - sum(counts["dropped_clips"].values()),
         "dropped_clips": counts["dropped_clips"],
         "hours": counts["seconds"] / 3600,
         "kept_hours": counts["kept_seconds"] / 3600,
-        "shards": len(files),
-        "bytes": sum(files),
+        "shards": sum(name.endswith(".safetensors") for name in files),
+        "bytes": sum(files.values()),
     }
 
 

@@ -81,9 +81,17 @@ class ShardSheets:
             )
         self._edges = [0, *(ends + 1).tolist()]
 
+    @property
+    def num_known(self) -> int:
+        """Tracks that have one."""
+        return sum(self._line(row) != _NO_SHEET for row in range(len(self._edges) - 1))
+
+    def _line(self, row: int) -> bytes:
+        return self._text[self._edges[row] : self._edges[row + 1] - 1]
+
     def __getitem__(self, row: int) -> LeadSheet | None:
         """The sheet of a track by its place in the shard; None where it has none."""
-        line = self._text[self._edges[row] : self._edges[row + 1] - 1]
+        line = self._line(row)
         if line == _NO_SHEET:
             return None
         try:

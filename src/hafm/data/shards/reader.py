@@ -121,6 +121,11 @@ class Shards:
         # Pickled, a mapping would become a copy of the whole shard.
         return {**self.__dict__, "_open": {}, "_open_sheets": {}, "_guides": GuideCache()}
 
+    def num_sheets(self) -> int:
+        """Tracks with a lead sheet; reads those of all shards."""
+        found = map(self._sheets, self._num_tracks)
+        return sum(sheets.num_known for sheets in found if sheets is not None)
+
     def num_views(self) -> int:
         return self.index.views
 
