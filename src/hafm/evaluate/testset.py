@@ -177,6 +177,7 @@ def clip_id(track: str, index: int) -> str:
     return f"{plain}.{index}.{sha256(track.encode()).hexdigest()[:4]}"
 
 
+@typing.runtime_checkable
 class _OfSong(typing.Protocol):
     @property
     def song(self) -> str: ...

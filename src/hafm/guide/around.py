@@ -65,7 +65,8 @@ def with_intro(sheet: LeadSheet, seconds: float) -> LeadSheet:
         before, begins = sung_over, seconds
     else:  # what is before the song's first bar is before its repetition, too
         begins = seconds + downbeat
-        before = spans_between(sheet.chords, seconds, begins, later=-seconds)
+        moved = spans_between(sheet.chords, seconds, begins, later=-seconds)
+        before = spans_between(moved, 0.0, downbeat)  # a moved end may have lost its last bit
     chords = (
         *before,
         *spans_between(sheet.chords, downbeat, begins),
