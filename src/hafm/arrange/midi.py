@@ -48,8 +48,7 @@ def arrangement_to_midi(sheet: LeadSheet, parts: Sequence[Part]) -> bytes:
     score, clock, _ = midi_frame(_with_beats(sheet))
     for part in parts:
         score.tracks.append(_track(part, clock, sheet.duration_seconds))
-    data: bytes = score.dumps_midi()
-    return data
+    return bytes(score.dumps_midi())
 
 
 def _with_beats(sheet: LeadSheet) -> LeadSheet:

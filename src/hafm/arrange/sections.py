@@ -13,7 +13,6 @@ sheet says who plays, and that was given, they play.
                                   + melody
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -24,7 +23,7 @@ from hafm.arrange.plan import FILLS, Bar, PlannedBar, Section
 from hafm.arrange.styles import STYLES
 from hafm.arrange.voice import Voice
 from hafm.guide.bars import bars_of
-from hafm.guide.lead_sheet import PLAYERS, LeadSheet, Player, PlayingSpan
+from hafm.guide.lead_sheet import PLAYERS, LeadSheet, Player, PlayingSpan, span_at
 
 __all__ = ["Planned", "line_up", "plan_song"]
 
@@ -202,7 +201,7 @@ def _roles(bar: Bar, sheet: LeadSheet, section: Section) -> frozenset[str]:
     """Who plays in a bar: whom somebody named, or whom the energy asks for."""
     if sheet.origin("arrangement").source == "estimated":
         return section.roles
-    span = _playing(sheet.arrangement, 0.5 * (max(bar.start_seconds, 0.0) + bar.end_seconds))
+    span = span_at(sheet.arrangement, 0.5 * (max(bar.start_seconds, 0.0) + bar.end_seconds))
     if span is None:
         return section.roles
     named = {
@@ -212,8 +211,3 @@ def _roles(bar: Bar, sheet: LeadSheet, section: Section) -> frozenset[str]:
         "melody": ("bridge",),
     }
     return frozenset(role for player in span.players for role in named[player])
-
-
-def _playing(arrangement: Sequence[PlayingSpan], seconds: float) -> PlayingSpan | None:
-    index = bisect_right([span.start_seconds for span in arrangement], seconds) - 1
-    return arrangement[index] if index >= 0 and seconds < arrangement[index].end_seconds else None

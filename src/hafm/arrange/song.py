@@ -13,7 +13,6 @@ A sheet without beats has none here; then the chords are its time.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +22,11 @@ from hafm.arrange.plan import DOUBLE, HALF, NORMAL, TRIPLET_SWING, Bar, Feel
 from hafm.arrange.styles import STYLES
 from hafm.errors import LeadSheetError
 from hafm.guide.bars import continued_beats
-from hafm.guide.lead_sheet import LeadSheet, MeterChange
+from hafm.guide.lead_sheet import LeadSheet
 
 __all__ = ["Song"]
 
 _SLOW_BPM, _FAST_BPM = 60.0, 150.0
-_AFTER_BARS = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +87,7 @@ class Song:
 
     def _feel(self, style: str, seconds: float) -> Feel:
         """How a style's patterns lie on the beats of the meter there."""
-        meter = _meter_at(self.sheet, seconds)
+        meter = self.sheet.meter_at(max(seconds, 0.0))
         tempo = self.sheet.tempo_bpm or 0.0
         patterns = STYLES[style]
         if meter.is_compound:
@@ -106,21 +104,17 @@ class Song:
         )
 
 
-def _meter_at(sheet: LeadSheet, seconds: float) -> MeterChange:
-    return next(meter for meter in reversed(sheet.meters) if meter.start_seconds <= max(seconds, 0.0))
-
-
 def _around(sheet: LeadSheet) -> tuple[NDArray[np.float64], list[int]]:
     """Beats from the downbeat before the sound to that after it, and which are downbeats."""
     known = continued_beats(sheet)
-    period = median(after.seconds - before.seconds for before, after in pairwise(sheet.beats))
+    period = sheet.period_seconds
     times, positions = [beat.seconds for beat in known], [beat.position for beat in known]
     first, last = sheet.meters[0].beats_per_bar, sheet.meters[-1].beats_per_bar
     while times[0] > 0.0 or positions[0] != 1:
         times.insert(0, times[0] - period)
         positions.insert(0, positions[0] - 1 if positions[0] > 1 else first)
     bars_after = 0
-    while bars_after <= _AFTER_BARS:
+    while bars_after < 2:
         times.append(times[-1] + period)
         positions.append(positions[-1] % last + 1 if positions[-1] <= last else 1)
         bars_after += positions[-1] == 1 and times[-1] >= sheet.duration_seconds

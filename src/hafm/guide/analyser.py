@@ -20,10 +20,8 @@ no beat (free time), beats stay unknown, and chords may change once per second. 
 another bands: they differ in features and weights.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import median
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -431,10 +429,7 @@ def _known_tempo(known: LeadSheet, corrections: Corrections, tempo_bpm: float | 
     """The tempo that somebody said: exact, by beats that are known, or about."""
     if corrections.bpm is not None:
         return corrections.bpm
-    if len(known.beats) > 1:
-        times = [beat.seconds for beat in known.beats]
-        return 60 / median(np.diff(times).tolist())
-    return tempo_bpm
+    return tempo_bpm if known.tempo_bpm is None else known.tempo_bpm
 
 
 def _excerpts(features: Float[Tensor, "F D"]) -> list[Float[Tensor, "E D"]]:
@@ -532,14 +527,10 @@ def _borders(sheet: LeadSheet) -> list[float]:
     if not sheet.beats:
         inner = np.arange(_FREE_SEGMENT_SECONDS, duration, _FREE_SEGMENT_SECONDS).tolist()
     else:
-        starts = [meter.start_seconds for meter in sheet.meters]
         inner = [
             beat.seconds
             for beat in sheet.beats
-            if beat.position == 1
-            or (
-                beat.position == 3 and sheet.meters[bisect_right(starts, beat.seconds) - 1].beats_per_bar == 4
-            )
+            if beat.position == 1 or (beat.position == 3 and sheet.meter_at(beat.seconds).beats_per_bar == 4)
         ]
     least = _SHORTEST_SEGMENT_SECONDS
     inner = [time for time in inner if least < time < duration - least]

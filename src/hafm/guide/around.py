@@ -16,8 +16,6 @@ the whole band does.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import pairwise
-from statistics import median
 from typing import TypeVar
 
 from hafm.errors import LeadSheetError
@@ -126,14 +124,11 @@ def with_ending(sheet: LeadSheet, seconds: float) -> LeadSheet:
     last, _ = _ending(sheet)
     duration = sheet.duration_seconds + seconds
     longer = replace(sheet, duration_seconds=duration, beats=continued_beats(sheet))
-    label = f"{sheet.keys[-1].tonic}:{sheet.keys[-1].mode}" if sheet.keys else None
-    if label is None and sheet.chords:
-        label = sheet.chords[-1].label
     chords = list(sheet.chords)
+    labels = [span.label for span in chords] + [key.label for key in sheet.keys]
     if chords and sheet.duration_seconds - chords[-1].end_seconds < _LAST_BIT:
         chords[-1] = replace(chords[-1], end_seconds=last)
-    if label is not None:
-        chords.append(ChordSpan(last, duration, label))
+    chords += [ChordSpan(last, duration, label) for label in labels[-1:]]
     arrangement = sheet.arrangement
     if arrangement and sheet.duration_seconds - arrangement[-1].end_seconds < _SLIVER_SECONDS:
         beyond = _beyond(sheet, arrangement[-1], arrangement[-1].end_seconds, duration)
@@ -144,7 +139,7 @@ def with_ending(sheet: LeadSheet, seconds: float) -> LeadSheet:
 def _ending(sheet: LeadSheet) -> tuple[float, float]:
     """When the bar after the last begins and ends."""
     bar = _bars(sheet, "an ending")[-1]
-    period = median(after.seconds - before.seconds for before, after in pairwise(sheet.beats))
+    period = sheet.period_seconds
     begin = bar.beats[-1] + (bar.num_beats - len(bar.beats) + 1) * period
     return begin, begin + sheet.meters[-1].beats_per_bar * period
 

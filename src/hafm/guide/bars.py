@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 
 from hafm.errors import LeadSheetError
 from hafm.guide.lead_sheet import Beat, LeadSheet, MeterChange
@@ -54,7 +53,7 @@ def continued_beats(sheet: LeadSheet) -> tuple[Beat, ...]:
     if len(sheet.beats) < 2:
         raise LeadSheetError("a lead sheet without beats has no bars; give its tempo, or beats")
     beats = list(sheet.beats)
-    period = median(after.seconds - before.seconds for before, after in pairwise(beats))
+    period = sheet.period_seconds
     start, beats_per_bar = beats[-1].seconds, sheet.meters[-1].beats_per_bar
     for number in range(1, int((sheet.duration_seconds - _LAST_BIT - start) / period) + 1):
         beats.append(Beat(start + number * period, beats[-1].position % beats_per_bar + 1))

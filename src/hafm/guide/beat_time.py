@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hafm.guide.network import SAMPLES_PER_TICK, TICKS_PER_BEAT
 from hafm.rates import SEMANTIC_RATE
 
-__all__ = ["at_rate", "beginnings", "sample_ticks", "smoothed", "tick_seconds"]
+__all__ = ["at_rate", "beginnings", "log_softmax", "sample_ticks", "smoothed", "tick_seconds"]
 
 Floats = NDArray[np.floating]
 
@@ -68,7 +68,7 @@ def beginnings(logits: Float[np.ndarray, "N P"]) -> Float[np.ndarray, " N"]:
     Args:
         logits: how many ticks ago it began; P is how many it lasts.
     """
-    phases = _log_softmax(_SHARPNESS * _pooled(logits))
+    phases = log_softmax(_SHARPNESS * _pooled(logits))
     ticks = np.arange(len(logits))
     return np.asarray(np.exp(phases[ticks, -ticks % logits.shape[1]]))
 
@@ -92,7 +92,7 @@ def _pooled(logits: Float[np.ndarray, "N P"]) -> Float[np.ndarray, "N P"]:
     """Mean log-probability of each phase, of tick 0 as it were, over the beats around each tick."""
     num_ticks, period = logits.shape
     ticks = np.arange(num_ticks)[:, None]
-    aligned = _log_softmax(logits.astype(np.float64))[ticks, (np.arange(period) + ticks) % period]
+    aligned = log_softmax(logits.astype(np.float64))[ticks, (np.arange(period) + ticks) % period]
     reach = max(_REACH_BEATS * TICKS_PER_BEAT, _REACH_BARS * period * (period > TICKS_PER_BEAT))
     window = np.hanning(2 * reach + 1)[1:-1]
     weight = smoothed(np.ones((num_ticks, 1)), window)
@@ -129,6 +129,7 @@ def smoothed(values: Float[np.ndarray, "N P"], window: Float[np.ndarray, " W"]) 
     return out
 
 
-def _log_softmax(logits: Floats) -> Floats:
+def log_softmax(logits: Floats) -> Floats:
+    """Logits as logs of chances, along the last axis."""
     shifted: Floats = logits - logits.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

@@ -15,7 +15,6 @@ end of the sound; a longer one is refused.
 
 import math
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, pairwise
@@ -24,7 +23,7 @@ from typing import TypeAlias
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chord_symbol import parse_symbol, symbol_of
-from hafm.guide.lead_sheet import ChordSpan, LeadSheet, MeterChange, Origin, Player, SectionSpan
+from hafm.guide.lead_sheet import ChordSpan, LeadSheet, MeterChange, Origin, Player, SectionSpan, span_at
 
 __all__ = [
     "Chart",
@@ -119,10 +118,8 @@ def parse_chart(text: str) -> Chart:
             opened = len(bars)
         elif bar_line.startswith(":|"):
             first = opened or 0
-            repeated, inside = (
-                bars[first:],
-                {at - first: name for at, name in sections.items() if at >= first},
-            )
+            repeated = bars[first:]
+            inside = {at - first: name for at, name in sections.items() if at >= first}
             for _ in range(min(int(re.sub(r"\D", "", bar_line) or 2) - 1, MOST_BARS)):
                 if len(inside) > 1:  # of one alone it is a repeat
                     sections |= {len(bars) + at: name for at, name in inside.items()}
@@ -138,13 +135,12 @@ def parse_chart(text: str) -> Chart:
     return Chart(bars=tuple(bars), sections=tuple(found))
 
 
-def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> LeadSheet:
+def put_on(sheet: LeadSheet, chart: Chart) -> LeadSheet:
     """The sheet with the chords of a chart, from the first downbeat to the end of the sound.
 
     Args:
         sheet: with beats; its chords are replaced, and its sections if the chart has any.
         chart: repeated if it is shorter.
-        origin: of the chords; None for given.
 
     Raises:
         LeadSheetError: the sheet has no beats, or fewer bars than the chart, or a bar more chords than its
@@ -156,10 +152,9 @@ def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> L
             f"the chart has {len(chart.bars)} bars and the sound {len(bars)}; give a shorter chart, or check "
             "the tempo"
         )
-    meters, meter_starts = sheet.meters, [meter.start_seconds for meter in sheet.meters]
     for number, bar in enumerate(bars):
-        meter = meters[bisect_right(meter_starts, bar.beats[0] + _LAST_BIT) - 1]
-        _require_beats(number % len(chart.bars) + 1, chart.bars[number % len(chart.bars)], meter)
+        written = number % len(chart.bars)
+        _require_beats(written + 1, chart.bars[written], sheet.meter_at(bar.beats[0] + _LAST_BIT))
     changes = [
         (start, label)
         for bar, slots in zip(bars, cycle(chart.bars), strict=False)
@@ -187,7 +182,7 @@ def put_on(sheet: LeadSheet, chart: Chart, *, origin: Origin | None = None) -> L
             for (start, label), end in zip(changes, ends, strict=True)
             if label != _UNKNOWN
         ),
-        origins={**sheet.origins, "chords": origin or Origin()},
+        origins={**sheet.origins, "chords": Origin()},
     )
 
 
@@ -248,11 +243,8 @@ def is_line_of_bars(line: str) -> bool:
 
 def players_of_bar(sheet: LeadSheet, bar: Bar) -> tuple[Player, ...] | None:
     """Who plays in the middle of a bar; None where that is left to the band."""
-    middle = (bar.beats[0] + bar.end_seconds) / 2
-    for span in sheet.arrangement:
-        if span.start_seconds <= middle < span.end_seconds:
-            return span.players
-    return None
+    span = span_at(sheet.arrangement, (bar.beats[0] + bar.end_seconds) / 2)
+    return None if span is None else span.players
 
 
 def bars_as_text(sheet: LeadSheet) -> list[str]:
@@ -261,16 +253,14 @@ def bars_as_text(sheet: LeadSheet) -> list[str]:
     Raises:
         LeadSheetError: the sheet has no beats.
     """
-    starts = [span.start_seconds for span in sheet.chords]
     bars = []
     for bar in bars_of(sheet):
         labels = []
         for beat in range(len(bar.beats)):
             sounding = bar.seconds(beat + _INTO_BEAT)
             assert sounding is not None, "the beat is there"
-            number = bisect_right(starts, sounding) - 1
-            is_known = number >= 0 and sounding < sheet.chords[number].end_seconds
-            labels.append(sheet.chords[number].label if is_known else _UNKNOWN)
+            span = span_at(sheet.chords, sounding)
+            labels.append(_UNKNOWN if span is None else span.label)
         bars.append(_written(labels, bar.num_beats))
     return bars
 

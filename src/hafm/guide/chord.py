@@ -27,6 +27,7 @@ from functools import lru_cache
 from hafm.errors import ChordError
 
 __all__ = [
+    "MAJOR_SCALE",
     "NOTE_NAMES",
     "NO_CHORD",
     "QUALITIES",
@@ -73,7 +74,7 @@ QUALITIES = {
 """What each quality consists of."""
 
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
+MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 _NOTE = "[A-G](?:b*|#*)"
 _DEGREE = "(?:b*|#*)(?:1[0-3]|[1-9])"
 _NUMBER_OR_SIGN = re.compile(r"[#b+-]*\d+|[^a-z0-9]")
@@ -211,4 +212,4 @@ def _edited(intervals: Iterable[int], degrees: str | None, label: str) -> set[in
 def _semitones(degree: str) -> int:
     """Semitones above the root, within an octave."""
     number = int(degree.lstrip("#b"))
-    return (_MAJOR_SCALE[(number - 1) % 7] + degree.count("#") - degree.count("b")) % 12
+    return (MAJOR_SCALE[(number - 1) % 7] + degree.count("#") - degree.count("b")) % 12

@@ -14,7 +14,15 @@ A label that no symbol says exactly is its own symbol, so that nothing is lost o
 import re
 
 from hafm.errors import ChordError
-from hafm.guide.chord import NO_CHORD, NOTE_NAMES, QUALITIES, nearest_quality, parse_chord, parse_note
+from hafm.guide.chord import (
+    MAJOR_SCALE,
+    NO_CHORD,
+    NOTE_NAMES,
+    QUALITIES,
+    nearest_quality,
+    parse_chord,
+    parse_note,
+)
 
 __all__ = ["bass_degree", "parse_label", "parse_symbol", "symbol_of"]
 
@@ -125,7 +133,6 @@ _NO_CHORDS = {"N", "N.C.", "N.C", "NC", "n.c.", "nc", "NC."}
 _NOTE = "[A-Ga-g](?:##|bb|[#b])?"
 _SYMBOL = re.compile(rf"(?=[A-G])(?P<root>{_NOTE})(?P<quality>.*?)(?:/(?P<bass>{_NOTE}))?")
 _LETTERS = "CDEFGAB"
-_MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 _BASS_DEGREES = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "b6", "6", "b7", "7")
 
 
@@ -263,7 +270,7 @@ def _degree(root: str, bass: str) -> str:
     """The bass as a degree above the root, by their letters."""
     number = (_LETTERS.index(bass[0]) - _LETTERS.index(root[0])) % 7
     interval = (parse_note(bass) - parse_note(root)) % 12
-    accidentals = (interval - _MAJOR_SCALE[number] + 6) % 12 - 6
+    accidentals = (interval - MAJOR_SCALE[number] + 6) % 12 - 6
     if abs(accidentals) > 2:
         return bass_degree(0, interval)
     return ("#" * accidentals if accidentals > 0 else "b" * -accidentals) + str(number + 1)
@@ -273,7 +280,7 @@ def _bass_note(root: str, degree: str) -> str:
     """The note that a degree above the root is, by its letter."""
     number = (int(degree.lstrip("#b")) - 1) % 7
     letter = _LETTERS[(_LETTERS.index(root[0]) + number) % 7]
-    pitch = (parse_note(root) + _MAJOR_SCALE[number] + degree.count("#") - degree.count("b")) % 12
+    pitch = (parse_note(root) + MAJOR_SCALE[number] + degree.count("#") - degree.count("b")) % 12
     accidentals = (pitch - parse_note(letter) + 6) % 12 - 6
     if abs(accidentals) > 2:
         return NOTE_NAMES[pitch]

@@ -18,12 +18,12 @@ melodies" (2008).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+from hafm.guide.beat_time import log_softmax
 from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord, parse_note
 from hafm.guide.lead_sheet import ChordSpan, KeyChange
 from hafm.guide.network import CHORD_STATES
@@ -114,7 +114,7 @@ def find_harmony(
     stay = stay_cost * np.eye(CHORD_STATES)
     relative = [_relative_to(transitions, _key_at(keys, start)) - stay for start in starts]
     path = _viterbi(states, relative[1:])
-    posterior = np.exp(_log_softmax(states))
+    posterior = np.exp(log_softmax(states))
     confidence = float(np.average(posterior[np.arange(len(path)), path], weights=ends - starts))
     chords: list[ChordSpan] = []
     first = 0
@@ -145,7 +145,7 @@ def segment_states(
             guessed.
         borders_seconds: see `find_harmony`.
     """
-    log_root, sung = _log_softmax(root), melody @ _TRIADS
+    log_root, sung = log_softmax(root), melody @ _TRIADS
     return SEGMENT_WEIGHT * np.stack(
         [
             _state_scores(log_root[span], pitch_classes[span]) + sung[span].mean(axis=0)
@@ -170,7 +170,7 @@ def state_of(label: str) -> int:
 def _find_keys(logits: Floats) -> tuple[tuple[KeyChange, ...], float]:
     size = round(_KEY_SECONDS * HARMONY_RATE)
     starts = range(0, max(1, len(logits) - size // 2), size)
-    blocks = np.stack([_log_softmax(logits[start : start + size].mean(axis=0)) for start in starts])
+    blocks = np.stack([log_softmax(logits[start : start + size].mean(axis=0)) for start in starts])
     change = np.full((24, 24), -KEY_CHANGE)
     np.fill_diagonal(change, 0.0)
     path = _viterbi(blocks, [change] * (len(blocks) - 1))
@@ -227,13 +227,10 @@ def mean_of_segments(
 
 
 def _segments(borders_seconds: Sequence[float], num_frames: int) -> list[slice]:
-    return [_frames_of(start, end, num_frames) for start, end in pairwise(borders_seconds)]
-
-
-def _frames_of(start_seconds: float, end_seconds: float, num_frames: int) -> slice:
-    """The slow frames of a stretch, at least one."""
-    start = min(round(start_seconds * HARMONY_RATE), num_frames - 1)
-    return slice(start, max(start + 1, min(round(end_seconds * HARMONY_RATE), num_frames)))
+    """The slow frames of each segment, at least one."""
+    borders = [min(round(border * HARMONY_RATE), num_frames) for border in borders_seconds]
+    starts = [min(border, num_frames - 1) for border in borders]
+    return [slice(start, max(start + 1, end)) for start, end in zip(starts, borders[1:], strict=False)]
 
 
 def _viterbi(scores: Float[np.ndarray, "N S"], transitions: Sequence[Floats]) -> Int[np.ndarray, " N"]:
@@ -248,8 +245,3 @@ def _viterbi(scores: Float[np.ndarray, "N S"], transitions: Sequence[Floats]) ->
     for link in reversed(links):
         path.append(int(link[path[-1]]))
     return np.array(path[::-1])
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    shifted: Floats = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

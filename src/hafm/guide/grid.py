@@ -19,21 +19,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from statistics import median
-from typing import TypeVar
 
 import numpy as np
 
 from hafm.errors import LeadSheetError
 from hafm.guide.bars import continued_beats
 from hafm.guide.lead_sheet import (
+    LEAST_APART_SECONDS,
     Beat,
-    ChordSpan,
-    KeyChange,
+    Change,
     LeadSheet,
     MeterChange,
-    PlayingSpan,
-    SectionSpan,
+    Span,
+    placed_spans,
 )
 
 __all__ = [
@@ -164,14 +162,11 @@ def with_first_beat(sheet: LeadSheet, seconds: float, *, moves_chords: bool = Tr
             place = float(np.interp(time, times, np.arange(len(times))))
         return _at(place + turn, times, period) + later
 
-    def kept(time: float) -> float:
-        return time
-
     meters = tuple(
         replace(meter, start_seconds=warped(meter.start_seconds) if number else 0.0)
         for number, meter in enumerate(sheet.meters)
     )
-    return _moved(sheet, tuple(moved), meters, warped if moves_chords else kept)
+    return _moved(sheet, tuple(moved), meters, warped if moves_chords else float)
 
 
 def with_meters(sheet: LeadSheet, changes: Sequence[tuple[int, MeterChange]]) -> LeadSheet:
@@ -232,7 +227,7 @@ def at_double_time(sheet: LeadSheet) -> LeadSheet:
     """
     _require_one_meter(sheet, "double time")
     beats = [beat.seconds for beat in sheet.beats]
-    half = median(after - before for before, after in pairwise(beats)) / 2
+    half = sheet.period_seconds / 2
     times = [beats[0]]
     for before, after in pairwise(beats):
         times += [(before + after) / 2, after]
@@ -266,10 +261,8 @@ def _require_one_meter(sheet: LeadSheet, what: str) -> None:
 
 def _first_downbeat(sheet: LeadSheet) -> int:
     """Number of the first downbeat; without any, the beat after all, from which positions count back."""
-    for number, beat in enumerate(sheet.beats):
-        if beat.position == 1:
-            return number
-    return len(sheet.beats)
+    positions = [beat.position for beat in sheet.beats]
+    return positions.index(1) if 1 in positions else len(positions)
 
 
 def _renumbered(sheet: LeadSheet, times: Sequence[float], first: int, meter: MeterChange) -> LeadSheet:
@@ -299,14 +292,12 @@ def _position(beats: Sequence[Beat], number: int, size_before: int, size_after: 
     return beats[number].position
 
 
-_Span = TypeVar("_Span", ChordSpan, PlayingSpan, SectionSpan)
-
-
 def moved_spans(
-    spans: Sequence[_Span], place: Callable[[float], float], duration_seconds: float
-) -> tuple[_Span, ...]:
+    spans: Sequence[Span], place: Callable[[float], float], duration_seconds: float
+) -> tuple[Span, ...]:
     """Spans whose borders are elsewhere; one that reaches an end of the sound still does, an empty one goes.
 
+    >>> from hafm.guide.lead_sheet import ChordSpan
     >>> moved_spans([ChordSpan(0.0, 1.0, "N"), ChordSpan(1.0, 2.0, "C")], lambda time: time + 0.5, 2.0)
     (ChordSpan(start_seconds=0.0, end_seconds=1.5, label='N'), ChordSpan(start_seconds=1.5, ...
     """
@@ -316,11 +307,7 @@ def moved_spans(
             return time
         return min(max(place(time), 0.0), duration_seconds)
 
-    moved = (
-        replace(span, start_seconds=at(span.start_seconds), end_seconds=at(span.end_seconds))
-        for span in spans
-    )
-    return tuple(span for span in moved if span.start_seconds < span.end_seconds)
+    return placed_spans(spans, at)
 
 
 def _moved(
@@ -345,18 +332,13 @@ def _moved(
     )
 
 
-_Change = TypeVar("_Change", MeterChange, KeyChange)
-_LEAST_APART_SECONDS = 0.001
-
-
-def _in_order(changes: Sequence[_Change], duration_seconds: float) -> tuple[_Change, ...]:
+def _in_order(changes: Sequence[Change], duration_seconds: float) -> tuple[Change, ...]:
     """Changes within the sound; of two at one place the later holds."""
-    kept: list[_Change] = []
+    kept: list[Change] = []
     for change in changes:
         if change.start_seconds >= duration_seconds:
             break
-        while len(kept) and change.start_seconds < kept[-1].start_seconds + _LEAST_APART_SECONDS:
-            start = kept.pop().start_seconds
-            change = replace(change, start_seconds=start)
+        while kept and change.start_seconds < kept[-1].start_seconds + LEAST_APART_SECONDS:
+            change = replace(change, start_seconds=kept.pop().start_seconds)
         kept.append(change)
     return tuple(kept)

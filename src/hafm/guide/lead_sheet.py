@@ -19,7 +19,7 @@ tempo is stored, so none is ever rounded. A part that is empty is unknown; where
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -33,10 +33,12 @@ from hafm.guide.chord_symbol import parse_label
 from hafm.jsonfile import unknown_name
 
 __all__ = [
+    "LEAST_APART_SECONDS",
     "PARTS",
     "PLAYERS",
     "STYLES",
     "Beat",
+    "Change",
     "ChordSpan",
     "KeyChange",
     "LeadSheet",
@@ -46,7 +48,10 @@ __all__ = [
     "Player",
     "PlayingSpan",
     "SectionSpan",
+    "Span",
     "parse_meter",
+    "placed_spans",
+    "span_at",
 ]
 
 STYLES = (
@@ -77,7 +82,7 @@ MOST_BEATS_PER_BAR = 32
 _MOST_PER_SECOND, _MOST_ANYWAY = 10, 100
 _LONGEST_NAME = 40
 _NOT_IN_NAMES = "[]|"  # which a chart puts around them
-_LEAST_APART_SECONDS = 0.001
+LEAST_APART_SECONDS = 0.001
 _LAST_BIT = 1e-9
 
 
@@ -309,9 +314,16 @@ class LeadSheet:
     @property
     def tempo_bpm(self) -> float | None:
         """Beats per minute, from the median distance of two beats; None without two beats."""
-        if len(self.beats) < 2:
-            return None
-        return 60 / median(after.seconds - before.seconds for before, after in pairwise(self.beats))
+        return None if len(self.beats) < 2 else 60 / self.period_seconds
+
+    @property
+    def period_seconds(self) -> float:
+        """The median distance of two beats, of which there must be two."""
+        return median(after.seconds - before.seconds for before, after in pairwise(self.beats))
+
+    def meter_at(self, seconds: float) -> MeterChange:
+        """The meter that holds at a time; there must be one."""
+        return self.meters[bisect_right(self.meters, seconds, key=lambda each: each.start_seconds) - 1]
 
     @property
     def downbeats(self) -> tuple[float, ...]:
@@ -351,6 +363,10 @@ class LeadSheet:
 
     def _moved(self, seconds: float, *, duration_seconds: float) -> Self:
         """Everything `seconds` later; what falls outside of the new duration is cut off."""
+
+        def at(time: float) -> float:
+            return min(max(time + seconds, 0.0), duration_seconds)
+
         # A beat at the cut may have lost its last bit.
         beats = [
             Beat(max(beat.seconds + seconds, 0.0), beat.position)
@@ -363,38 +379,40 @@ class LeadSheet:
             beats=tuple(beats),
             meters=_moved_changes(self.meters, seconds, duration_seconds),
             keys=_moved_changes(self.keys, seconds, duration_seconds),
-            chords=_moved_spans(self.chords, seconds, duration_seconds),
-            arrangement=_moved_spans(self.arrangement, seconds, duration_seconds),
-            sections=_moved_spans(self.sections, seconds, duration_seconds),
+            chords=placed_spans(self.chords, at),
+            arrangement=placed_spans(self.arrangement, at),
+            sections=placed_spans(self.sections, at),
         )
 
 
-_Change = TypeVar("_Change", MeterChange, KeyChange)
-_Span = TypeVar("_Span", ChordSpan, PlayingSpan, SectionSpan)
+Change = TypeVar("Change", MeterChange, KeyChange)
+Span = TypeVar("Span", ChordSpan, PlayingSpan, SectionSpan)
+
+
+def span_at(spans: Sequence[Span], seconds: float) -> Span | None:
+    """The span that a time is in; None where none is."""
+    number = bisect_right(spans, seconds, key=lambda span: span.start_seconds) - 1
+    return spans[number] if number >= 0 and seconds < spans[number].end_seconds else None
+
+
+def placed_spans(spans: Sequence[Span], place: Callable[[float], float]) -> tuple[Span, ...]:
+    """Spans whose borders are elsewhere; an empty one goes."""
+    placed = (
+        replace(span, start_seconds=place(span.start_seconds), end_seconds=place(span.end_seconds))
+        for span in spans
+    )
+    return tuple(span for span in placed if span.start_seconds < span.end_seconds)
 
 
 def _moved_changes(
-    changes: tuple[_Change, ...], seconds: float, duration_seconds: float
-) -> tuple[_Change, ...]:
+    changes: tuple[Change, ...], seconds: float, duration_seconds: float
+) -> tuple[Change, ...]:
     """The change that holds at 0, from 0, and those that come later."""
     moved = [replace(change, start_seconds=change.start_seconds + seconds) for change in changes]
-    num_past = sum(change.start_seconds < _LEAST_APART_SECONDS for change in moved)
+    num_past = sum(change.start_seconds < LEAST_APART_SECONDS for change in moved)
     kept = [change for change in moved[max(0, num_past - 1) :] if change.start_seconds < duration_seconds]
     kept[:1] = [replace(change, start_seconds=0.0) for change in kept[:1]]
     return tuple(kept)
-
-
-def _moved_spans(spans: tuple[_Span, ...], seconds: float, duration_seconds: float) -> tuple[_Span, ...]:
-    """The spans, or what of them is inside."""
-    moved = (
-        replace(
-            span,
-            start_seconds=max(span.start_seconds + seconds, 0.0),
-            end_seconds=min(span.end_seconds + seconds, duration_seconds),
-        )
-        for span in spans
-    )
-    return tuple(span for span in moved if span.start_seconds < span.end_seconds)
 
 
 # ---- what holds of every sheet
@@ -425,7 +443,7 @@ def _check(sheet: LeadSheet) -> None:
             raise LeadSheetError(f"key {number} is {key.label}; its mode must be maj or min, as in A:min")
         with _naming(f"key {number}"):
             parse_note(key.tonic)
-    _check_beats(sheet.beats, sheet.meters, duration)
+    _check_beats(sheet)
     _check_spans("chord", sheet.chords, duration)
     for number, span in enumerate(sheet.chords, 1):
         with _naming(f"chord {number} at {span.start_seconds:.3f} s"):
@@ -447,25 +465,24 @@ def _check_changes(name: str, changes: Sequence[MeterChange | KeyChange], durati
         if number == 1:
             if start != 0:
                 raise LeadSheetError(f"{name} 1 begins at {start} s; the first begins at 0")
-        elif not changes[number - 2].start_seconds + _LEAST_APART_SECONDS <= start < duration_seconds:
+        elif not changes[number - 2].start_seconds + LEAST_APART_SECONDS <= start < duration_seconds:
             raise LeadSheetError(
                 f"{name} {number} begins at {start} s, which is not between {name} {number - 1} and the end "
                 f"at {duration_seconds:g} s; put it in order, or leave it out"
             )
 
 
-def _check_beats(beats: Sequence[Beat], meters: Sequence[MeterChange], duration_seconds: float) -> None:
-    if beats and not meters:
+def _check_beats(sheet: LeadSheet) -> None:
+    if sheet.beats and not sheet.meters:
         raise LeadSheetError("there are beats and no meter; give one, as in 4/4")
-    starts = [meter.start_seconds for meter in meters]
     earliest, position = 0.0, 0
-    for number, beat in enumerate(beats, 1):
-        if not earliest <= beat.seconds < duration_seconds:
+    for number, beat in enumerate(sheet.beats, 1):
+        if not earliest <= beat.seconds < sheet.duration_seconds:
             raise LeadSheetError(
                 f"beat {number} is at {beat.seconds} s, which is not between {earliest:g} s and the end at "
-                f"{duration_seconds:g} s; put the beats in order, or leave it out"
+                f"{sheet.duration_seconds:g} s; put the beats in order, or leave it out"
             )
-        meter = meters[bisect_right(starts, beat.seconds) - 1]
+        meter = sheet.meter_at(beat.seconds)
         if not 1 <= beat.position <= meter.beats_per_bar:
             raise LeadSheetError(
                 f"beat {number} at {beat.seconds:.3f} s has position {beat.position} in a bar of "
@@ -476,7 +493,7 @@ def _check_beats(beats: Sequence[Beat], meters: Sequence[MeterChange], duration_
                 f"beat {number} at {beat.seconds:.3f} s has position {beat.position} after {position}; write "
                 f"{position + 1}, or 1 where a bar begins"
             )
-        earliest, position = beat.seconds + _LEAST_APART_SECONDS, beat.position
+        earliest, position = beat.seconds + LEAST_APART_SECONDS, beat.position
 
 
 def _check_spans(

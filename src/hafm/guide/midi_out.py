@@ -19,7 +19,6 @@ less than a sample at 44.1 kHz. Style, arrangement and origins have no place in 
 `hafm.guide.midi_in` reads it, and files of other programs.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
@@ -98,8 +97,7 @@ def lead_sheet_to_midi(sheet: LeadSheet) -> bytes:
     score, clock, beat_ticks = midi_frame(sheet)
     for track in _tracks(sheet, clock, beat_ticks):
         score.tracks.append(track)
-    data: bytes = score.dumps_midi()
-    return data
+    return bytes(score.dumps_midi())
 
 
 def midi_frame(sheet: LeadSheet) -> "tuple[Score, Clock, list[int]]":
@@ -154,9 +152,8 @@ def _layout(sheet: LeadSheet) -> tuple[list[tuple[int, MeterChange]], list[int]]
         signatures.append((tick + rest * _beat_ticks(meter), meter))
     ticks = [tick + (num_lead + number) * _beat_ticks(meter) for number in range(num_early)]
     tick += (num_lead + num_early) * _beat_ticks(meter)
-    starts = [change.start_seconds for change in sheet.meters]
     for begin, end in pairwise([*downbeats, len(beats)]):
-        meter = sheet.meters[bisect_right(starts, beats[begin].seconds) - 1]
+        meter = sheet.meter_at(beats[begin].seconds)
         size = end - begin if end < len(beats) else max(meter.beats_per_bar, end - begin)
         signatures.append((tick, _meter_of(size, like=meter)))
         ticks += [tick + number * _beat_ticks(meter) for number in range(end - begin)]

@@ -19,9 +19,7 @@ last beat.
 import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 from hafm.errors import LeadSheetError
 from hafm.files import write_whole
@@ -159,9 +157,8 @@ def _own_seconds(sheet: LeadSheet) -> float:
     """How long a sheet is by what is in it."""
     end = sheet.chords[-1].end_seconds if sheet.chords else 0.0
     if sheet.beats:
-        times = [beat.seconds for beat in sheet.beats]
-        period = median(after - before for before, after in pairwise(times)) if len(times) > 1 else 1.0
-        end = max(end, times[-1] + period)
+        period = sheet.period_seconds if len(sheet.beats) > 1 else 1.0
+        end = max(end, sheet.beats[-1].seconds + period)
     return min(end, sheet.duration_seconds)
 
 

@@ -61,7 +61,11 @@ def headline(sheet: LeadSheet) -> str:
     >>> headline(sheet)
     '120 bpm, 3/4, A minor, first downbeat 0.50 s; a guess: key (26 %: --key)'
     """
-    parts = [tempo_words(sheet), *_meters(sheet), *_keys(sheet)]
+    parts = [tempo_words(sheet)]
+    if sheet.beats:
+        parts.append(_in_turn([meter.label for meter in sheet.meters]))
+    if sheet.keys:
+        parts.append(_in_turn([key_words(key) for key in sheet.keys]))
     if sheet.downbeats:
         parts.append(f"first downbeat {sheet.downbeats[0]:.2f} s")
     doubts = unsure(sheet)
@@ -97,24 +101,11 @@ def tempo_words(sheet: LeadSheet) -> str:
     """
     if sheet.tempo_bpm is None:
         return "free time (no steady beat; --bpm gives one)"
-    return f"{_number(sheet.tempo_bpm)} bpm"
+    return f"{sheet.tempo_bpm:.1f}".removesuffix(".0") + " bpm"
 
 
-def _number(value: float) -> str:
-    """To a tenth, without a zero behind the point."""
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _meters(sheet: LeadSheet) -> Sequence[str]:
-    if not sheet.beats:
-        return []
-    labels = [meter.label for meter in sheet.meters]
-    return [" then ".join(labels) if len(labels) < 4 else f"{labels[0]} and others"]
-
-
-def _keys(sheet: LeadSheet) -> Sequence[str]:
-    names = [key_words(key) for key in sheet.keys]
-    return [" then ".join(names)] if 0 < len(names) < 4 else [f"{names[0]} and others"] if names else []
+def _in_turn(names: Sequence[str]) -> str:
+    return " then ".join(names) if len(names) < 4 else f"{names[0]} and others"
 
 
 def key_words(key: KeyChange) -> str:
@@ -211,9 +202,8 @@ def _changes(line_ups: Sequence[tuple[Player, ...] | None], row: range) -> str:
     for number in row:
         players = line_ups[number]
         if players != line_ups[number - 1] if number else players not in (None, PLAYERS):
-            who = "as the band likes" if players is None else ", ".join(players) or "nobody"
-            if players == PLAYERS:
-                who = "all"
+            named = {None: "as the band likes", (): "nobody", PLAYERS: "all"}
+            who = named.get(players) or ", ".join(players or ())
             words.append(who if number == row.start else f"from bar {number + 1} {who}")
     return f"  # {'; '.join(words)}" if words else ""
 
