@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ __all__ = [
     "atomic_file",
     "cache_folder",
     "check_output_folder",
+    "hashes",
     "is_unused",
     "replaced_folder",
     "scratch_file",
@@ -123,6 +124,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
 def write_json(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
     """Writes a file of JSON values, two spaces per level, whole or not at all; see `atomic_file`."""
     write_whole(path, json.dumps(values, indent=2) + "\n")
+
+
+def hashes(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files, by their names in a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
+    }
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,18 @@ import difflib
 import functools
 import hashlib
 import json
+import os
 import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from hafm.errors import HafmError
+from hafm.errors import HafmError, UsageError
 
-__all__ = ["JsonFile", "Mismatch", "as_type", "digest", "unknown_name"]
+__all__ = ["JsonFile", "Mismatch", "as_type", "digest", "record_text", "unknown_name"]
 
 T = TypeVar("T")
 
@@ -109,6 +111,19 @@ class JsonFile:
     def refused(self, where: str, reason: str) -> HafmError:
         """The error for a file that is something else."""
         return self.error(f"{where} is not {self.what}: {reason}; {self.fix}")
+
+
+def record_text(path: str | os.PathLike[str], *, fix: str) -> str:
+    """The text of a record's file.
+
+    Raises:
+        UsageError: it cannot be read, or is no text; what to do about it is `fix`.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"the record '{path}' cannot be read ({reason}); {fix}") from error
 
 
 def digest(values: Mapping[str, Any]) -> str:

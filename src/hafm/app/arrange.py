@@ -227,10 +227,10 @@ class Arrange(SheetCommand):
     def _make(self, job: Job, folder: "StagedFolder", shown: "Display", began: float) -> ArrangeOutcome:
         """All that is done once the output folder is ours."""
         from hafm.arrange.arranger import arrange_sheet
-        from hafm.arrange.files import hashes, write_arrangement
+        from hafm.arrange.files import write_arrangement
         from hafm.arrange.record import RECORD_FILE
         from hafm.device import one_thread
-        from hafm.files import write_whole
+        from hafm.files import hashes, write_whole
 
         ready = time.monotonic()
         settings = job.record.settings
@@ -263,7 +263,7 @@ class Arrange(SheetCommand):
             )
             record = replace(
                 job.record, lead_sheet=sheet, settings=replace(settings, style=arrangement.style)
-            ).written(levels=levels, files=hashes(folder.staging, paths))
+            ).written(levels=levels, files=hashes(folder.staging, paths.values()))
             paths["record"] = folder.staging / RECORD_FILE
             write_whole(paths["record"], record.to_json())
         written = time.monotonic()

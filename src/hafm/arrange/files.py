@@ -11,7 +11,6 @@ In: an arrangement, its sound, and the vocal if there is one. Out: files in a fo
 All sounds are 24 bit, so the sum of four stems is the accompaniment to within two steps of 24 bits.
 """
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -21,10 +20,10 @@ from hafm.audio.io import write_audio
 from hafm.audio.mixdown import BALANCE_DB, LOUDNESS_LUFS, mixdown
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
-from hafm.files import atomic_file
+from hafm.files import write_whole
 from hafm.guide.sheet_json import lead_sheet_to_json
 
-__all__ = ["hashes", "rate_for", "write_arrangement"]
+__all__ = ["rate_for", "write_arrangement"]
 
 
 def rate_for(vocal_rate: int) -> int:
@@ -67,12 +66,8 @@ def write_arrangement(
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {"sheet": folder / "lead-sheet.json", "midi": folder / "arrangement.mid"}
-    for path, data in (
-        (paths["sheet"], lead_sheet_to_json(arrangement.sheet).encode()),
-        (paths["midi"], arrangement.midi()),
-    ):
-        with atomic_file(path) as file:
-            file.write(data)
+    write_whole(paths["sheet"], lead_sheet_to_json(arrangement.sheet))
+    write_whole(paths["midi"], arrangement.midi())
     accompaniment = rendering.accompaniment
     sounds = {"accompaniment": accompaniment}
     levels: dict[str, float | None] = {}
@@ -93,11 +88,3 @@ def write_arrangement(
         paths[name] = folder / f"{name}.{format}"
         write_audio(paths[name], sound, rendering.sample_rate, format=format)
     return paths, levels
-
-
-def hashes(folder: Path, paths: dict[str, Path]) -> dict[str, str]:
-    """SHA-256 of files, by their names in a folder."""
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths.values()
-    }

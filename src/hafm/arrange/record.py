@@ -23,7 +23,7 @@ from typing import Any, Literal
 from hafm.errors import UsageError
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
-from hafm.jsonfile import JsonFile
+from hafm.jsonfile import JsonFile, record_text
 from hafm.version import __version__
 
 __all__ = ["RECORD_FILE", "ArrangementRecord", "Inputs", "Settings", "here"]
@@ -113,15 +113,8 @@ class ArrangementRecord:
             UsageError: it cannot be read, or is no record.
             LeadSheetError: its lead sheet is not one.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise UsageError(
-                f"the record '{path}' cannot be read ({reason}); give an {RECORD_FILE}"
-            ) from error
         where = f"'{path}'"
-        values = _FILE.values(text, where=where)
+        values = _FILE.values(record_text(path, fix=f"give an {RECORD_FILE}"), where=where)
         sheet = values.pop("lead_sheet", None)
         if sheet is None:
             raise _FILE.refused(where, "it lacks 'lead_sheet'")

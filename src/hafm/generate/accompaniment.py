@@ -14,13 +14,12 @@ Conventions: the files are written beside the folder under another name and take
 still those.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -32,7 +31,7 @@ from hafm.audio.sound import Audio
 from hafm.audio.write_blocks import Encoding, write_blocks
 from hafm.device import one_thread
 from hafm.errors import OutputError, UsageError
-from hafm.files import atomic_file, check_output_folder, is_unused, scratch_file, staged_folder
+from hafm.files import atomic_file, check_output_folder, hashes, is_unused, scratch_file, staged_folder
 from hafm.generate.record import GenerationRecord, Output
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_files import write_sheet_files
@@ -61,6 +60,11 @@ class Tokens:
     vocal_semantic: Int[Tensor, " F50"]
     instrumental_semantic: Int[Tensor, " F50"]
     codes: Int[Tensor, "K F75"]
+
+    @classmethod
+    def of(cls, heard: Int[Tensor, "1 F50"], made: Int[Tensor, "1 F50"], codes: Int[Tensor, "K F75"]) -> Self:
+        """Those of one take, wherever they are."""
+        return cls(vocal_semantic=heard[0].cpu(), instrumental_semantic=made[0].cpu(), codes=codes.cpu())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,14 +219,12 @@ class Accompaniment:
             peak = float(sung.abs().max())
             paths["vocal"] = folder / _file_name("vocal", peak, format)
             _write_unscaled(paths["vocal"], [sung], rate, sung.shape, peak)
-            output = replace(output, files={**output.files, **_hash(paths["vocal"], folder)})
+            output = replace(output, files={**output.files, **hashes(folder, [paths["vocal"]])})
         if stems:
             written, fingerprint = write_stems(folder, self.waveform, self.sample_rate, format=format)
             paths |= written
-            hashes = {
-                name: digest for path in written.values() for name, digest in _hash(path, folder).items()
-            }
-            output = replace(output, files={**output.files, **hashes}, stems=fingerprint)
+            files = {**output.files, **hashes(folder, written.values())}
+            output = replace(output, files=files, stems=fingerprint)
         paths["record"] = folder / RECORD_FILE
         with atomic_file(paths["record"]) as file:
             file.write(replace(self.record, output=output).to_json().encode())
@@ -266,7 +268,7 @@ def write_mixed(
         balance_db=balance_db,
         loudness_lufs=loudness_lufs,
         levels=asdict(levels),
-        files={name: digest for path in paths.values() for name, digest in _hash(path, folder).items()},
+        files=hashes(folder, paths.values()),
     )
     return paths, output
 
@@ -321,7 +323,3 @@ def _write_unscaled(
 ) -> None:
     encoding: Encoding = "flac" if path.suffix == ".flac" else "wav-float" if peak > 1.0 else "wav"
     write_blocks(path, blocks, sample_rate, num_channels=shape[0], num_samples=shape[1], encoding=encoding)
-
-
-def _hash(path: Path, folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()}

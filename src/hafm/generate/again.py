@@ -33,7 +33,7 @@ from hafm.generate.accompaniment import Accompaniment
 from hafm.generate.around import with_room
 from hafm.generate.engine import EngineName
 from hafm.generate.pipeline import OpenBundle, accompany
-from hafm.generate.record import GenerationRecord, InputUsed, MadeAgain, SeparationUsed, Settings
+from hafm.generate.record import GenerationRecord, InputUsed, MadeAgain, Settings
 from hafm.generate.region import Region, make_again
 from hafm.generate.steps import follows_sheets, sheets_for
 from hafm.generate.vocal import read_vocal, take_vocal, with_notes
@@ -74,12 +74,8 @@ class Kept:
                 one channel.
             AudioError: the accompaniment is not there, or cannot be read.
         """
-        record = GenerationRecord.read(path)
-        return cls._of(record, Path(path).absolute().parent)
-
-    @classmethod
-    def _of(cls, record: GenerationRecord, folder: Path) -> "Kept":
-        names = [] if record.output is None else [*record.output.files]
+        record, folder = GenerationRecord.read(path), Path(path).absolute().parent
+        names = () if record.output is None else record.output.files
         found = [name for name in names if name in ("accompaniment.wav", "accompaniment.flac")]
         if not found:
             raise UsageError(
@@ -252,7 +248,14 @@ def regenerated(
             [corrected] = sheets_for(bundle, [guide], [vocal], corrections=corrections)
             guide = _changed_in(region, guide, corrected)
         guide = guide if follows_sheets(bundle) else None
-        environment = model.environment()
+        again = MadeAgain(
+            start_seconds=region.start_seconds,
+            end_seconds=region.end_seconds,
+            path=kept.path,
+            sha256=kept.sha256,
+            of=kept.record,
+        )
+        record = model.record(used, settings, lead_sheet=guide, separator=separator, again=again)
     waveform, tokens = make_again(
         bundle,
         vocal=vocal,
@@ -270,22 +273,7 @@ def regenerated(
         sample_rate=vocal.sample_rate,
         tokens=tokens,
         vocal=vocal,
-        record=GenerationRecord(
-            environment=environment,
-            bundle=model.used,
-            input=used,
-            settings=settings,
-            separation=None if separator is None else SeparationUsed.of(separator),
-            lead_sheet=guide,
-            again=MadeAgain(
-                start_seconds=region.start_seconds,
-                end_seconds=region.end_seconds,
-                path=kept.path,
-                sha256=kept.sha256,
-                of=kept.record,
-            ),
-            output=None,
-        ),
+        record=record,
         notes=vocal.notes,
     )
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -26,11 +27,11 @@ from hafm.engine.session import StageSession
 from hafm.generate.guidance import Guidance
 from hafm.generate.plan import Window, conditions_of, guide_of
 from hafm.generate.sampling import SamplingSettings
-from hafm.generate.steps import OnStage, codec_frames, hear, play, sheets_for, show
+from hafm.generate.steps import codec_frames, hear, play, sheets_for, show
 from hafm.stages.bundle import Bundle
 from hafm.stages.stage_model import StageModel
 
-__all__ = ["StageGraph", "graph_of", "make_graphs", "tested_graphs"]
+__all__ = ["StageGraph", "make_graphs", "tested_graphs"]
 
 _VOCAL = Path(__file__).parent.parent / "assets" / "demo_vocal.flac"
 _SECONDS = 2.5
@@ -56,15 +57,7 @@ class StageGraph:
 
 def make_graphs(bundle: Bundle) -> dict[str, StageGraph]:
     """The graph of every stage, by name."""
-    made: dict[str, StageGraph] = {}
-
-    def on_stage(
-        model: StageModel, conditions: tuple[Tensor, ...], guide: Tensor | None, codes: Tensor
-    ) -> None:
-        made[model.spec.name] = graph_of(model, conditions, guide=guide, codes=codes)
-
-    _play_demo(bundle, takes=range(2), on_stage=on_stage)
-    return made
+    return _of_demo(bundle, _graph_of, takes=range(2))
 
 
 def tested_graphs(bundle: Bundle, contents: Mapping[str, bytes]) -> dict[str, StageGraph]:
@@ -78,33 +71,31 @@ def tested_graphs(bundle: Bundle, contents: Mapping[str, bytes]) -> dict[str, St
         UsageError: this version of onnxruntime cannot run one.
         BundleError: the logits of one are not finite.
     """
-    tested: dict[str, StageGraph] = {}
 
-    def on_stage(
+    def tested(
         model: StageModel, conditions: tuple[Tensor, ...], guide: Tensor | None, codes: Tensor
-    ) -> None:
-        content = contents[model.spec.name]
-        x = _first_window(model, conditions, guide=guide, codes=codes, take=0)
-        error = _error_of(model, StageSession(content, model), x)
-        tested[model.spec.name] = StageGraph(content=content, logits_error=error)
+    ) -> StageGraph:
+        x = _first_window(model, conditions, guide, codes, take=0)
+        return _tested(contents[model.spec.name], model, x)
 
-    _play_demo(
-        bundle,
-        takes=range(1),
-        on_stage=on_stage,
-        session=lambda stage, model: StageSession(contents[stage], model),
+    return _of_demo(
+        bundle, tested, takes=range(1), session=lambda stage, model: StageSession(contents[stage], model)
     )
-    return tested
 
 
-def _play_demo(
+def _of_demo(
     bundle: Bundle,
+    graph_of: Callable[[StageModel, tuple[Tensor, ...], Tensor | None, Tensor], StageGraph],
     *,
     takes: Sequence[int],
-    on_stage: OnStage,
     session: Callable[[str, StageModel], StageSession] | None = None,
-) -> None:
-    device = torch.device("cpu")
+) -> dict[str, StageGraph]:
+    """The graph of each stage, from its conditions, its guide and its codes of the demo vocal."""
+    device, graphs = torch.device("cpu"), dict[str, StageGraph]()
+
+    def on_stage(model: StageModel, *seen: Any) -> None:
+        graphs[model.spec.name] = graph_of(model, *seen)
+
     with one_thread():
         vocal = read_audio(_VOCAL, seconds=_SECONDS)
         play(
@@ -120,37 +111,29 @@ def _play_demo(
             session=session,
             on_stage=on_stage,
         )
+    return graphs
 
 
-def graph_of(
+def _graph_of(
     model: StageModel,
     conditions: tuple[Int[Tensor, "2 _K _F"], ...],
-    *,
-    guide: Float[Tensor, "2 _F G"] | None = None,
+    guide: Float[Tensor, "2 _F G"] | None,
     codes: Int[Tensor, "2 K F"],
 ) -> StageGraph:
-    """The graph of one stage.
-
-    Args:
-        model: the stage, on the CPU, in evaluation mode.
-        conditions, guide: of two takes, as for `hafm.generate.windows.generate_long`.
-        codes: what the stage made of them; the first is measured, the second is tested with.
-    """
-    measured, tested = (
-        _first_window(model, conditions, guide=guide, codes=codes, take=take) for take in range(2)
-    )
+    """The graph of one stage: the first of two takes is measured, the second is tested with."""
+    measured, other = (_first_window(model, conditions, guide, codes, take=take) for take in range(2))
     with torch.inference_mode():
         ranges = None if model.spec.pattern == "parallel" else _ranges(model, measured)
         content = stage_graph(model, ranges)
-    return StageGraph(content=content, logits_error=_error_of(model, StageSession(content, model), tested))
+    return _tested(content, model, other)
 
 
 def _first_window(
     model: StageModel,
     conditions: tuple[Int[Tensor, "B _K _F"], ...],
-    *,
     guide: Float[Tensor, "B _F G"] | None,
     codes: Int[Tensor, "B K F"],
+    *,
     take: int,
 ) -> Float[Tensor, "2 S D"]:
     """The Transformer's inputs in the first window of a take."""
@@ -164,12 +147,12 @@ def _first_window(
     )
 
 
-def _error_of(model: StageModel, session: StageSession, x: Float[Tensor, "2 S D"]) -> float:
-    """Distance of the session's logits from PyTorch's, over the size of those; infinite if not finite."""
+def _tested(content: bytes, model: StageModel, x: Float[Tensor, "2 S D"]) -> StageGraph:
+    """A graph with its error, which is infinite if its logits are not finite."""
     with torch.inference_mode():
-        found, expected = _both_logits(model, session, x)
+        found, expected = _both_logits(model, StageSession(content, model), x)
         error = float((found - expected).norm() / expected.norm())
-    return error if math.isfinite(error) else math.inf
+    return StageGraph(content=content, logits_error=error if math.isfinite(error) else math.inf)
 
 
 def _inputs(

@@ -142,7 +142,9 @@ def open_engine(choice: EngineChoice, bundle: Bundle, device: torch.device) -> E
     if checked_choice(choice) == "torch":
         return Engine(name="torch", why="it was asked for")
     try:
-        return _open_onnx(bundle, device)
+        folder = _graph_folder(bundle, device)
+        tested = _read(folder) or _keep(_shipped(bundle) or _made(bundle), folder)
+        return _engine_of(tested, folder)
     except (UsageError, OutputError) as error:
         if choice == "onnx":
             raise
@@ -170,22 +172,13 @@ def foreseen_engine(bundle: Bundle, device: torch.device) -> tuple[EngineName, s
     return engine.name, engine.why
 
 
-def _open_onnx(bundle: Bundle, device: torch.device) -> Engine:
-    folder = _graph_folder(bundle, device)
-    tested = _read(folder)
-    if tested is None:
-        tested = _keep(_shipped(bundle) or _made(bundle), folder)
-    return _engine_of(tested, folder)
-
-
 def graph_files(bundle: Bundle) -> dict[str, bytes]:
     """The graphs of all stages, as a bundle that comes with them has them: by their path in it.
 
     Raises:
         UsageError: onnxruntime or onnx is not installed, or their logits are too far from PyTorch's.
     """
-    require_onnx()
-    made = make_graphs(bundle)
+    made = _made(bundle)
     _require_near({stage: graph.logits_error for stage, graph in made.items()})
     return {_name_in_bundle(stage): made[stage].content for stage in STAGES}
 

@@ -24,6 +24,7 @@ from hafm.generate.record import (
     Environment,
     GenerationRecord,
     InputUsed,
+    MadeAgain,
     SeparationUsed,
     Settings,
 )
@@ -59,9 +60,26 @@ class OpenBundle:
     device: torch.device
     engine: Engine
 
-    def environment(self) -> Environment:
-        """What a record says of here and now."""
-        return Environment.here(str(self.device), engine=self.engine.name)
+    def record(
+        self,
+        used: InputUsed,
+        settings: Settings,
+        *,
+        lead_sheet: LeadSheet | None,
+        separator: Separator | None = None,
+        again: MadeAgain | None = None,
+    ) -> GenerationRecord:
+        """The record of what is made here and now, with the threads that it is made with."""
+        return GenerationRecord(
+            environment=Environment.here(str(self.device), engine=self.engine.name),
+            bundle=self.used,
+            input=used,
+            settings=settings,
+            separation=None if separator is None else SeparationUsed.of(separator),
+            lead_sheet=lead_sheet,
+            output=None,
+            again=again,
+        )
 
 
 def accompany(
@@ -122,7 +140,10 @@ def accompany(
         if on_sheet is not None:
             for sheet in guides:
                 on_sheet(sheet)
-        environment = model.environment()
+        records = [
+            model.record(each, settings, lead_sheet=sheet, separator=separator)
+            for each, sheet in zip(used, guides, strict=True)
+        ]
         heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
         semantic, codes = play(
             bundle,
@@ -147,34 +168,17 @@ def accompany(
                 [died_away(each, vocal.sample_rate, sheet) for each in takes_of if sheet is not None]
                 for takes_of, vocal, sheet in zip(waveforms, vocals, guides, strict=True)
             ]
-    record = GenerationRecord(
-        environment=environment,
-        bundle=model.used,
-        input=used[0],
-        settings=settings,
-        separation=None if separator is None else SeparationUsed.of(separator),
-        lead_sheet=None,
-        output=None,
-    )
     return [
         [
             Accompaniment(
                 waveform=waveforms[number][index],
                 sample_rate=vocal.sample_rate,
-                tokens=Tokens(
-                    vocal_semantic=heard[number, 0].cpu(),
-                    instrumental_semantic=semantic[number * len(takes) + index, 0].cpu(),
-                    codes=codes[number * len(takes) + index].cpu(),
-                ),
+                tokens=Tokens.of(heard[number], semantic[row + index], codes[row + index]),
                 vocal=vocal,
-                record=replace(
-                    record,
-                    input=used[number],
-                    settings=replace(settings, take=take),
-                    lead_sheet=guides[number],
-                ),
+                record=replace(records[number], settings=replace(settings, take=take)),
                 notes=(*vocal.notes, *_longer(settings, vocal.sample_rate)),
             )
+            for row in [number * len(takes)]
             for index, take in enumerate(takes)
         ]
         for number, vocal in enumerate(vocals)
@@ -188,6 +192,5 @@ def _longer(settings: Settings, sample_rate: int) -> list[str]:
         for samples, where in ((settings.intro_samples, "before"), (settings.ending_samples, "after"))
         if samples
     ]
-    return (
-        [f"the band plays {' and '.join(parts)}: accompaniment and mix are longer by that"] if parts else []
-    )
+    played = " and ".join(parts)
+    return [f"the band plays {played}: accompaniment and mix are longer by that"] if parts else []

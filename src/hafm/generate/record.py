@@ -24,9 +24,8 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from torch import get_num_threads
@@ -36,7 +35,7 @@ from hafm.errors import AudioContentError, BundleMismatch, UsageError
 from hafm.generate.sampling import SamplingSettings
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
-from hafm.jsonfile import JsonFile
+from hafm.jsonfile import JsonFile, record_text
 from hafm.separate.network import onnxruntime_version
 from hafm.separate.separator import Separator
 from hafm.version import __version__
@@ -93,7 +92,7 @@ class Environment:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; without onnxruntime where it did not run the stages."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return _written(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,14 +185,7 @@ class Settings:
     @property
     def sampling(self) -> SamplingSettings:
         """How the semantic stage draws, and the coarse one where it has no guidance of its own."""
-        return SamplingSettings(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            guidance=self.guidance,
-            guide_guidance=self.guide_guidance,
-            style_guidance=self.style_guidance,
-            players_guidance=self.players_guidance,
-        )
+        return SamplingSettings(**{each.name: getattr(self, each.name) for each in fields(SamplingSettings)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,34 +240,12 @@ class GenerationRecord:
     settings: Settings
     separation: SeparationUsed | None = None
     lead_sheet: LeadSheet | None = None
-    again: MadeAgain | None = None
     output: Output | None
+    again: MadeAgain | None = None
 
     def to_json(self) -> str:
         """The text of `generation.json`."""
-        values = asdict(replace(self, lead_sheet=None, again=None))
-        del values["again"]
-        if self.separation is None:
-            del values["separation"]
-        for name in ("intro_samples", "ending_samples"):
-            if not values["settings"][name]:
-                del values["settings"][name]
-        own = ("guide_guidance", "coarse_guidance", "style_guidance", "players_guidance")
-        for name, default in (*((name, None) for name in own), ("engine", "torch")):
-            if values["settings"][name] == default:  # as records were written that knew of none
-                del values["settings"][name]
-        if self.output is not None and self.output.stems is None:
-            del values["output"]["stems"]
-        values["environment"] = self.environment.to_json()
-        if self.lead_sheet is None:
-            del values["lead_sheet"]
-        else:
-            values["lead_sheet"] = json.loads(lead_sheet_to_json(self.lead_sheet))
-        if self.again is not None:
-            kept = {"path": self.again.path, "sha256": self.again.sha256}
-            stretch = {"start_seconds": self.again.start_seconds, "end_seconds": self.again.end_seconds}
-            values["again"] = {**stretch, **kept, "of": json.loads(self.again.of.to_json())}
-        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
+        return json.dumps(_written(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "generation.json") -> Self:
@@ -314,14 +284,7 @@ class GenerationRecord:
         Raises:
             UsageError: it cannot be read, or is no record.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise UsageError(
-                f"the record '{path}' cannot be read ({reason}); give a generation.json"
-            ) from error
-        return cls.from_json(text, where=f"'{path}'")
+        return cls.from_json(record_text(path, fix="give a generation.json"), where=f"'{path}'")
 
     def save_options(self) -> dict[str, Any]:
         """What `Accompaniment.save` was called with, to be given to it again."""
@@ -373,16 +336,15 @@ class GenerationRecord:
                 )
             return
         if separator is None:
-            raise UsageError(
-                f"the vocal of the record was taken out of a song by a separator with fingerprint "
-                f"{then.fingerprint}; give that one ({then.model})"
-            )
-        if separator.fingerprint() != then.fingerprint:
-            raise UsageError(
-                f"the vocal of the record was taken out of a song by a separator with fingerprint "
-                f"{then.fingerprint}, and '{separator.path}' has {separator.fingerprint()}; give the same "
-                f"one ({then.model})"
-            )
+            differs = "; give that one"
+        elif separator.fingerprint() != then.fingerprint:
+            differs = f", and '{separator.path}' has {separator.fingerprint()}; give the same one"
+        else:
+            return
+        raise UsageError(
+            f"the vocal of the record was taken out of a song by a separator with fingerprint "
+            f"{then.fingerprint}{differs} ({then.model})"
+        )
 
     def differences(
         self, environment: Environment, separation: SeparationUsed | None = None
@@ -400,6 +362,21 @@ class GenerationRecord:
             for name, value in then.items()
             if value != now[name]
         )
+
+
+def _written(values: Any) -> dict[str, Any]:
+    """JSON values. A field that has its default is left out, as by versions that did not know it."""
+    written: dict[str, Any] = {"format": FORMAT} if isinstance(values, GenerationRecord) else {}
+    for each in fields(values):
+        value = getattr(values, each.name)
+        if value == each.default:
+            continue
+        if isinstance(value, LeadSheet):
+            value = json.loads(lead_sheet_to_json(value))
+        elif is_dataclass(value):
+            value = _written(value)
+        written[each.name] = dict(value) if isinstance(value, Mapping) else value
+    return written
 
 
 _FILE = JsonFile(

@@ -149,9 +149,7 @@ def make_again(
     new = limit_peaks(_levelled(new, old, first - begin, last - begin), rate)
     if ending is not None:
         new = died_away(pad(new, (begin, total - end)), rate, ending)[:, begin:end]
-    tokens = Tokens(
-        vocal_semantic=heard[0, 0].cpu(), instrumental_semantic=semantic[0, 0].cpu(), codes=codes[0].cpu()
-    )
+    tokens = Tokens.of(heard[0], semantic[0], codes[0])
     fade = round(_FADE_SECONDS * rate)
     return _joined(accompaniment, new, first=first, last=last, begin=begin, fade=fade), tokens
 

@@ -55,6 +55,7 @@ __all__ = [
     "follows_sheets",
     "hear",
     "play",
+    "require_finite",
     "require_guide",
     "sheets_for",
     "show",
@@ -345,15 +346,24 @@ def sound(
     for row in codes.to(exact).split(1):  # one by one: a take's bytes do not depend on its companions
         # One name for all of them: ten minutes of each are many.
         waveform = codec.decode(row)[0].cpu()
-        if not waveform.isfinite().all():
-            raise BundleError(
-                "the codec gave samples that are not finite: its weights are damaged or do not fit; "
-                "get the bundle again"
-            )
+        require_finite(waveform)
         waveform = resample(waveform, codec.sample_rate, vocal.sample_rate, vocal.num_samples)
         waveform, _ = normalise_loudness(waveform, vocal.sample_rate, level_lufs)
         waveforms.append(limit_peaks(waveform, vocal.sample_rate))
     return waveforms
+
+
+def require_finite(decoded: Float[Tensor, "..."]) -> None:
+    """Refuses sound of a damaged codec.
+
+    Raises:
+        BundleError: a sample is not finite.
+    """
+    if not decoded.isfinite().all():
+        raise BundleError(
+            "the codec gave samples that are not finite: its weights are damaged or do not fit; get the "
+            "bundle again"
+        )
 
 
 def codec_frames(bundle: Bundle, vocal: Audio) -> int:

@@ -22,6 +22,7 @@ preview has been given. The accompaniment at the end is the same.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
@@ -34,15 +35,23 @@ from hafm.audio.loudness import normalise_loudness
 from hafm.audio.resample_blocks import resample_blocks
 from hafm.audio.sound import Audio
 from hafm.device import device_errors, exact_device, one_thread
-from hafm.errors import BundleError
 from hafm.generate.accompaniment import Accompaniment, Tokens
 from hafm.generate.engine import Engine
 from hafm.generate.pipeline import OnSheet, OpenBundle
 from hafm.generate.plan import Window
-from hafm.generate.record import GenerationRecord, InputUsed, Settings
+from hafm.generate.record import InputUsed, Settings
 from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
-from hafm.generate.steps import coarse_sampling, codec_frames, fit_frames, hear, sheets_for, show, sound
+from hafm.generate.steps import (
+    coarse_sampling,
+    codec_frames,
+    fit_frames,
+    hear,
+    require_finite,
+    sheets_for,
+    show,
+    sound,
+)
 from hafm.generate.vocal import with_notes
 from hafm.generate.windows import generate_windows
 from hafm.guide.corrections import Corrections
@@ -218,12 +227,8 @@ def stream(
 
     drawn = settings.sampling
     semantic = made("semantic", heard, frames=heard.shape[2], drawn=drawn)
-    coarse = made(
-        "coarse",
-        *(heard, semantic),
-        frames=num_frames,
-        drawn=coarse_sampling(drawn, settings.coarse_guidance),
-    )
+    drawn_coarse = coarse_sampling(drawn, settings.coarse_guidance)
+    coarse = made("coarse", heard, semantic, frames=num_frames, drawn=drawn_coarse)
     stages = [coarse]
     if not settings.skip_fine:
         stages.append(made("fine", coarse, frames=num_frames, drawn=drawn))
@@ -255,20 +260,9 @@ def stream(
     accompaniment = Accompaniment(
         waveform=waveform,
         sample_rate=vocal.sample_rate,
-        tokens=Tokens(
-            vocal_semantic=heard[0, 0].cpu(),
-            instrumental_semantic=semantic.codes[0, 0].cpu(),
-            codes=codes.codes[0].cpu(),
-        ),
+        tokens=Tokens.of(heard[0], semantic.codes[0], codes.codes[0]),
         vocal=vocal,
-        record=GenerationRecord(
-            environment=model.environment(),
-            bundle=model.used,
-            input=used,
-            settings=settings,
-            lead_sheet=sheet,
-            output=None,
-        ),
+        record=model.record(used, settings, lead_sheet=sheet),
         notes=vocal.notes,
     )
     yield replace(part, accompaniment=accompaniment)
@@ -277,26 +271,22 @@ def stream(
 def _decoded(codec: Codec, codes: _Stacked) -> Iterator[Float[Tensor, "1 T"]]:
     """The codec's sound, in pieces if it can."""
     if isinstance(codec, DecodesInPieces):
-        ends = _ends(codec, codes)
-        pieces = codec.decode_pieces(codes.codes, ends)
+        pieces = codec.decode_pieces(
+            codes.codes, _ends(codes, frame_rate=codec.frame_rate, lookahead_frames=codec.lookahead_frames)
+        )
     else:
         codes.require(codes.num_frames)
         pieces = iter([codec.decode(codes.codes)])
     for piece in pieces:
-        if not piece.isfinite().all():
-            raise BundleError(
-                "the codec gave samples that are not finite: its weights are damaged or do not fit; "
-                "get the bundle again"
-            )
+        require_finite(piece)
         yield piece[0].cpu()
 
 
-def _ends(codec: Codec, codes: _Stacked) -> Iterator[int]:
+def _ends(codes: _Stacked, *, frame_rate: Fraction, lookahead_frames: int) -> Iterator[int]:
     """Where pieces end; codes are there up to what the codec looks at when one is given."""
-    assert isinstance(codec, DecodesInPieces), "checked before"
-    length, last = round(_FIRST_SECONDS * codec.frame_rate), 0
+    length, last = round(_FIRST_SECONDS * frame_rate), 0
     while last < codes.num_frames:
         last = min(last + length, codes.num_frames)
-        codes.require(last + codec.lookahead_frames)
+        codes.require(last + lookahead_frames)
         yield last
-        length = min(2 * length, round(_LONGEST_SECONDS * codec.frame_rate))
+        length = min(2 * length, round(_LONGEST_SECONDS * frame_rate))

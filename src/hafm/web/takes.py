@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hafm.estimate import Estimator
-from hafm.files import staged_folder, write_whole
+from hafm.files import hashes, staged_folder, write_whole
 from hafm.guide.sheet_json import lead_sheet_from_json
 from hafm.web.tasks import Play, Report, Sketch
 
@@ -139,7 +139,7 @@ def sketch(task: Sketch, report: Report) -> dict[str, Any]:
         AudioError, OutputError: a file cannot be read or written.
     """
     from hafm.arrange.arranger import Rendering, arrange_sheet
-    from hafm.arrange.files import hashes, rate_for, write_arrangement
+    from hafm.arrange.files import rate_for, write_arrangement
     from hafm.arrange.record import RECORD_FILE, ArrangementRecord, Inputs, Settings, here
     from hafm.arrange.soundfont import SHIPPED
     from hafm.audio.io import read_audio
@@ -186,7 +186,7 @@ def sketch(task: Sketch, report: Report) -> dict[str, Any]:
         paths, levels = write_arrangement(
             folder, arrangement, rendering, vocal=vocal, stems=True, balance_db=task.balance_db
         )
-        record = record.written(levels=levels, files=hashes(folder, paths))
+        record = record.written(levels=levels, files=hashes(folder, paths.values()))
         write_whole(folder / RECORD_FILE, record.to_json())
         about = {"players": "samples", "style": arrangement.style}
         write_take(folder, task, task.first_number, levels=levels, about=about)
