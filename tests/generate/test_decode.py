@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hafm.errors import BundleError
-from hafm.generate.decode import Stepper, decode
+from hafm.generate.decode import Stepper
 from hafm.generate.guidance import Guidance
 from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import Progress
@@ -15,6 +15,7 @@ from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.pattern import Pattern
 from tests.crossed import crossed
+from tests.generate.decoding import decode
 from tests.stages.small_stages import (
     CONDITIONINGS,
     STAGES,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hafm.errors import UsageError
 from hafm.generate import windows as windows_module
-from hafm.generate.decode import decode, decode_frames
+from hafm.generate.decode import decode_frames
 from hafm.generate.plan import frames_between_starts, plan_windows
 from hafm.generate.sampling import SamplingSettings
 from hafm.generate.windows import OVERLAP, generate_long
@@ -23,6 +23,7 @@ from hafm.stages.spec import COARSE, FINE, SEMANTIC, Conditioning, StageSpec
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.pattern import Pattern
 from tests.crossed import crossed
+from tests.generate.decoding import decode
 from tests.stages.small_stages import (
     CONDITIONINGS,
     STAGES,

@@ -42,16 +42,7 @@ def answers(
     hand: Hand,
     rng: np.random.Generator,
 ) -> list[Event]:
-    """The notes of the answers.
-
-    Args:
-        planned: who plays when.
-        rests: when the voice is silent, in seconds.
-        sheet: its keys.
-        chord_at: the chord at a time.
-        hand: of the player.
-        rng: source of motifs and turns.
-    """
+    """The notes of the answers."""
     places = [
         (plan, plan.bar.seconds(beat))
         for plan in planned

@@ -58,7 +58,6 @@ class Rendering:
 
     Args:
         stems: of drums, bass, harmony and melody, silent where nobody plays; each within full scale.
-        sample_rate: in hertz.
     """
 
     stems: Mapping[Player, Float[Tensor, "2 T"]]
@@ -74,14 +73,7 @@ class Rendering:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrangement:
-    """An arrangement. Made by `arrange_sheet`.
-
-    Args:
-        sheet: what it plays.
-        style: one of the twelve.
-        seed: that decided the rest.
-        parts: the instruments.
-    """
+    """An arrangement. Made by `arrange_sheet`."""
 
     sheet: LeadSheet
     style: str

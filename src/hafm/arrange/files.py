@@ -50,10 +50,7 @@ def write_arrangement(
 
     Args:
         folder: where to; made if it is not there.
-        arrangement, rendering: what it is.
         vocal: what it accompanies; None for no mix.
-        format: of the sounds.
-        stems: whether to write them, too.
         balance_db, loudness_lufs: of the mix; see `hafm.audio.mixdown`.
 
     Returns:

@@ -74,9 +74,6 @@ def mixed(
     """The stems of a band, silent where nobody plays; they add up to a finished accompaniment.
 
     Args:
-        parts: the band.
-        soundfont: its instruments.
-        sample_rate: in hertz.
         num_samples: T, 1 or more.
         on_part: gets how many parts are done; what it raises stops the work.
     """
@@ -160,7 +157,6 @@ def gain_to(level_db: float, waveform: NDArray[np.float32], sample_rate: int) ->
     Args:
         level_db: RMS, in dB full scale.
         waveform: Shape [T], or [C, T], whose power is the mean of its channels'.
-        sample_rate: in hertz.
 
     >>> tone = np.sin(np.arange(24_000) / 10).astype(np.float32)
     >>> both = np.concatenate([tone, np.zeros(48_000, np.float32)])

@@ -73,7 +73,6 @@ class Hand:
     """A player's small inaccuracies.
 
     Args:
-        rng: where they come from.
         sigma_seconds: standard deviation of the timing.
     """
 

@@ -129,9 +129,7 @@ class Section:
         energy: 0..1; moves loudness and the choice of cymbals.
         roles: keys of `styles.ROLES` that play.
         drums: index of a pattern, to be taken modulo their number; so are `bass` and `comp`.
-        bass: index of a pattern.
         bass_line: "pattern", "approach" (a step into the next chord) or "walking" (crotchets).
-        comp: index of a pattern.
         arpeggio: the chordal instrument breaks its chords.
     """
 
@@ -149,8 +147,6 @@ class PlannedBar:
     """A bar and what happens in it.
 
     Args:
-        bar: where it lies.
-        section: what it belongs to.
         roles: who plays; nobody before a count-in.
         fill: of the drums at its end, an entry of `FILLS`.
         break_beat: where all fall silent until the bar ends, in beats of the song; None for no break.

@@ -37,9 +37,7 @@ class Inputs:
     """What was given.
 
     Args:
-        kind: whether it was a vocal or a lead sheet.
         path: absolute.
-        sha256: of its bytes.
         start_seconds, seconds: the part of a vocal that was asked for, if one was.
     """
 
@@ -55,11 +53,7 @@ class Settings:
     """What decides the files, given input and lead sheet.
 
     Args:
-        style, seed: see `hafm.arrange.arranger`.
         excerpt: whether the song goes on where the sound ends.
-        sample_rate: of the sounds, in hertz.
-        stems: whether they are written.
-        format: of the sounds.
         balance_db, loudness_lufs: of the mix, as asked for; None without a vocal.
     """
 
@@ -78,11 +72,7 @@ class ArrangementRecord:
     """One arrangement.
 
     Args:
-        environment: versions, by name.
-        input: what was given.
-        settings: what decides the files.
         soundfont: its name and its hash; its path if it is not the shipped one.
-        lead_sheet: that was played.
         levels: of the mix, as `hafm.audio.mixdown` reports them; empty without a vocal.
         files: SHA-256 by name.
     """

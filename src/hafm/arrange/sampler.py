@@ -46,12 +46,7 @@ _ALIASES = 1.05  # as many samples per sample, and more
 
 
 class Sampler:
-    """Plays the presets of a SoundFont.
-
-    Args:
-        soundfont: the instruments.
-        sample_rate: of the sound, in hertz.
-    """
+    """Plays the presets of a SoundFont."""
 
     def __init__(self, soundfont: Soundfont, sample_rate: int) -> None:
         self.soundfont, self.sample_rate = soundfont, sample_rate
@@ -62,7 +57,6 @@ class Sampler:
         Args:
             events: in any order; what lies outside of the sound is cut off.
             bank, program: the preset; see `Soundfont.zones`.
-            num_samples: T.
 
         Returns:
             Shape [2, T], left and right.

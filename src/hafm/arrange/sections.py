@@ -48,7 +48,6 @@ class Planned:
     """A plan.
 
     Args:
-        bars: what happens in each.
         last: the bar of which the first beat ends the song, if one does.
     """
 
@@ -64,7 +63,6 @@ def line_up(sheet: LeadSheet, voice: Voice) -> tuple[PlayingSpan, ...]:
 
     Args:
         sheet: with bars, or nobody is named.
-        voice: that it belongs to.
     """
     if len(sheet.beats) < 2:
         return ()
@@ -90,11 +88,7 @@ def plan_song(
     """Plan sections and bars.
 
     Args:
-        bars: of the whole song.
-        sheet: what it says of who plays.
-        voice: what is followed; None for none.
         excerpt: whether it is a stretch of a song, which neither begins nor ends here.
-        rng: source of patterns and fills.
     """
     entry = 0.0 if voice is None else voice.entry_seconds
     entry_bar = next((bar.number for bar in bars if bar.end_seconds > entry + 0.3), 0)

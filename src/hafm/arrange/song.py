@@ -34,10 +34,8 @@ class Song:
     """What a band plays from.
 
     Args:
-        sheet: what it says.
         beat_seconds: all beats, around the sound. Shape [N]; empty in free time.
         downbeats: which of them begin a bar; the last ends the last bar.
-        chord_at: the chord at a time.
     """
 
     sheet: LeadSheet

@@ -122,10 +122,6 @@ class _Sample:
 class Soundfont:
     """A SoundFont.
 
-    Args:
-        data: of the file.
-        where: what messages call it.
-
     Raises:
         SoundfontError: it is not a soundfont, or a damaged one.
     """

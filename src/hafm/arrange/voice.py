@@ -26,7 +26,6 @@ class Voice:
 
     Args:
         waveform: mono, one sample or more.
-        sample_rate: in hertz.
     """
 
     def __init__(self, waveform: Float[Tensor, " T"], sample_rate: int) -> None:

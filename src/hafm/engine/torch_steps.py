@@ -33,9 +33,6 @@ class TorchSteps:
     """The logits after some positions, and the keys and values of those.
 
     Args:
-        model: the stage, in evaluation mode.
-        batch: rows B.
-        capacity: positions at most.
         together: how many neighbouring rows share a product, see `hafm.model.linear`.
     """
 

@@ -195,10 +195,6 @@ class Accompaniment:
     ) -> tuple[dict[str, Path], Output]:
         """Writes what `save` writes, but for the lead sheet, one by one into a folder that nobody reads yet.
 
-        Args:
-            folder: where to; made if it is not there.
-            format, stems, balance_db, loudness_lufs: see `save`.
-
         Returns:
             The files as `save` returns them, and what the record says of them.
 
@@ -244,7 +240,6 @@ def write_mixed(
 
     Args:
         folder: where to; made if it is not there.
-        vocal: what it accompanies.
         accompaniment: mono, as long as the vocal and at its rate.
         format, balance_db, loudness_lufs: see `Accompaniment.save`.
 

@@ -48,14 +48,7 @@ __all__ = ["Kept", "regenerated", "replayed", "vocal_of"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kept:
-    """A take that is kept, but for a stretch.
-
-    Args:
-        record: of it.
-        waveform: its accompaniment.
-        path: of that, absolute.
-        sha256: of its bytes.
-    """
+    """A take that is kept, but for a stretch; path (absolute) and hash are those of its accompaniment."""
 
     record: GenerationRecord
     waveform: Float[Tensor, "1 T"]
@@ -126,9 +119,7 @@ def vocal_of(
     """The vocal, or the song, that a record was made from.
 
     Args:
-        record: of a take.
         vocal, sample_rate: where it is now; None for where it was then.
-        separator: the one that is used now.
 
     Raises:
         UsageError: the record was made from an array, and none was given; or with another separator.
@@ -161,9 +152,6 @@ def replayed(
 
     Args:
         open_bundle: the bundle, run by an engine.
-        record: of a take.
-        vocal: see `vocal_of`.
-        separator: the one that was used, if one was.
         on_progress: called after every frame of every stage of the last step of a chain.
 
     Raises:
@@ -220,15 +208,11 @@ def regenerated(
 
     Args:
         model: that made what is kept, or could have made it.
-        kept: the take.
-        vocal: that it accompanies; a song, if there is a separator.
         region: what is made again, in seconds from the beginning of the accompaniment on.
         settings: of the stretch; the engine is set here.
         guide: the lead sheet of the whole take, changed or not; None for none.
         corrections: of the guide, see `hafm.generate.steps.sheets_for`. Chords and who plays change in the
             region alone, unless the beats are others, too.
-        separator: takes the vocal out of a song.
-        on_progress: called after every frame of every stage.
 
     Raises:
         UsageError: the region is not in the sound, or vocal and accompaniment differ in length or rate.

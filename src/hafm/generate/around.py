@@ -89,7 +89,6 @@ def died_away(band: Float[Tensor, "1 T"], sample_rate: int, sheet: LeadSheet) ->
 
     Args:
         band: as long as the sheet.
-        sample_rate: in hertz.
         sheet: with an ending.
     """
     start = min(round(last_downbeat(sheet) * sample_rate), band.shape[1])

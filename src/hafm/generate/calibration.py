@@ -64,7 +64,6 @@ def tested_graphs(bundle: Bundle, contents: Mapping[str, bytes]) -> dict[str, St
     """Graphs of all stages that were made elsewhere, tested here.
 
     Args:
-        bundle: theirs.
         contents: by stage, the bytes of an `.onnx`.
 
     Raises:

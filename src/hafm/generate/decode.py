@@ -37,69 +37,7 @@ from hafm.generate.sampling import SamplingSettings, sample
 from hafm.progress import OnProgress, Progress
 from hafm.stages.stage_model import Conditioned, StageModel, StepEmbedding
 
-__all__ = ["Stepper", "decode", "decode_frames"]
-
-
-def decode(
-    model: StageModel,
-    conditions: tuple[Int[Tensor, "B _K _F"], ...],
-    *,
-    target_frames: int,
-    settings: SamplingSettings,
-    generators: list[torch.Generator],
-    guide: Float[Tensor, "B _F G"] | None = None,
-    prompt: Int[Tensor, "B K P"] | None = None,
-    session: StageSession | None = None,
-    on_step: OnProgress | None = None,
-) -> Int[Tensor, "B K F"]:
-    """Generates ``target_frames`` frames of codes, the prompt's included.
-
-    Args:
-        model: the stage, in evaluation mode.
-        conditions: one tensor a source, F as ``model.spec.source_frames(target_frames)`` says.
-        target_frames: frames of the result, 1 or more.
-        settings: how tokens are drawn.
-        generators: one a take, on the CPU; each moves on by one number a generated token.
-        guide: of every take, for a guided stage; None where nothing is known.
-        prompt: the first P frames, where they are known already.
-        session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
-        on_step: called after every frame; what it raises stops the run.
-
-    Returns:
-        Codes of every take, on the model's device.
-
-    Raises:
-        BundleError: the model's logits are not finite.
-
-    >>> from dataclasses import replace
-    >>> from hafm.stages.spec import SEMANTIC
-    >>> model = StageModel(replace(SEMANTIC, width=32, num_heads=2, num_layers=1)).eval()
-    >>> vocal = torch.zeros(2, 1, 10, dtype=torch.long)
-    >>> takes = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
-    >>> decode(model, (vocal,), target_frames=10, settings=SamplingSettings(), generators=takes).shape
-    torch.Size([2, 1, 10])
-    """
-    P = 0 if prompt is None else prompt.shape[2]
-    codes = torch.full(
-        (len(generators), model.spec.target.num_codebooks, target_frames),
-        model.target_embedding.bos,
-        device=model.heads.device,
-    )
-    if prompt is not None:
-        codes[:, :, :P] = prompt
-    for _ in decode_frames(
-        model,
-        conditions,
-        codes=codes,
-        known=P,
-        settings=settings,
-        generators=generators,
-        guide=guide,
-        session=session,
-        on_step=on_step,
-    ):
-        pass
-    return codes
+__all__ = ["Stepper", "decode_frames"]
 
 
 def decode_frames(
@@ -114,13 +52,35 @@ def decode_frames(
     session: StageSession | None = None,
     on_step: OnProgress | None = None,
 ) -> Iterator[int]:
-    """The same into memory of the caller, a frame whenever the caller asks for the next.
+    """Generates codes into memory of the caller, a frame whenever the caller asks for the next.
 
     Args:
+        model: the stage, in evaluation mode.
+        conditions: one tensor a source, F as ``model.spec.source_frames`` says of the frames of the codes.
         codes: the first ``known`` frames are the prompt; the others are filled in.
+        known: how many are, 0 or more.
+        settings: how tokens are drawn.
+        generators: one a take, on the CPU; each moves on by one number a generated token.
+        guide: of every take, for a guided stage; None where nothing is known.
+        session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
+        on_step: called after every frame; what it raises stops the run.
 
     Yields:
         How many frames there are, the prompt's included.
+
+    Raises:
+        BundleError: the model's logits are not finite.
+
+    >>> from dataclasses import replace
+    >>> from hafm.stages.spec import SEMANTIC
+    >>> model = StageModel(replace(SEMANTIC, width=32, num_heads=2, num_layers=1)).eval()
+    >>> vocal, codes = torch.zeros(2, 1, 10, dtype=torch.long), torch.zeros(2, 1, 10, dtype=torch.long)
+    >>> takes = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    >>> made = decode_frames(
+    ...     model, (vocal,), codes=codes, known=0, settings=SamplingSettings(), generators=takes
+    ... )
+    >>> list(made), codes.shape
+    ([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], torch.Size([2, 1, 10]))
     """
     assert not model.training, "decode() needs model.eval(): in training mode rows influence each other"
     B, K, F = codes.shape
@@ -171,11 +131,7 @@ class Stepper:
     """The guided logits after some target inputs, and what is kept from one step to the next.
 
     Args:
-        model: the stage, in evaluation mode.
-        conditions: one tensor a source, as in :func:`decode`.
-        target_frames: frames of the window.
         guidance: which rows there are, and how they join.
-        guide, session: as in :func:`decode`.
     """
 
     def __init__(

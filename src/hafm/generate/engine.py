@@ -85,7 +85,6 @@ class Engine:
     """What runs the stages.
 
     Args:
-        name: of the engine.
         why: it is that one; a clause.
         graphs: the file of each stage, if they run in ONNX Runtime.
         logits_error: of each stage, as in `Tested`.

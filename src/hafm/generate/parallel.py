@@ -53,17 +53,13 @@ def generate_parallel(
     before: Callable[[Window], None] | None = None,
     on_step: OnProgress | None = None,
 ) -> Iterator[int]:
-    """Generates the codes of all windows.
+    """Generates the codes of all windows; see `hafm.generate.decode.decode_frames`.
 
     Args:
-        model: the stage, in evaluation mode, of pattern ``parallel``.
         conditions: one tensor a source, F as ``model.spec.source_frames`` says for all frames; what goes with
             a window is looked at when its first pass is made.
         windows: of :func:`hafm.generate.plan.plan_windows`, at least one.
-        codes: to be filled.
-        settings: how tokens are drawn.
         generators: one a take, on the CPU; each moves on by one number a token.
-        session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
         before: called before the first pass of a window.
         on_step: called after every window of every pass; what it raises stops the run.
 

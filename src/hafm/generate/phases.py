@@ -15,10 +15,6 @@ __all__ = ["phases"]
 def phases(specs: Sequence[StageSpec], seconds: float) -> list[Phase]:
     """What a job consists of, for its estimate: a frame costs its steps times the work of one.
 
-    Args:
-        specs: the stages that will run, in order.
-        seconds: of vocal.
-
     >>> from hafm.stages.spec import COARSE, SEMANTIC
     >>> [(phase.name, phase.frames, phase.cost) for phase in phases([SEMANTIC, COARSE], 10.0)]
     [('semantic', 500, 24.0), ('coarse', 750, 96.0)]

@@ -46,14 +46,7 @@ _NOTHING_AROUND = Around()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenBundle:
-    """A bundle that is ready to run.
-
-    Args:
-        bundle: the model.
-        used: what a record says of it.
-        device: where to compute.
-        engine: what runs the stages.
-    """
+    """A bundle that is ready to run; `used` is what a record says of it."""
 
     bundle: Bundle
     used: BundleUsed
@@ -99,15 +92,11 @@ def accompany(
     """The takes of each vocal.
 
     Args:
-        model: that makes them.
         vocals: one or more, of one length and rate; songs, if there is a separator.
         used: of each vocal, for its record.
         settings: of all; take and engine are set here.
         guides: the lead sheet of each vocal, or None for all of them: then the bundle's analyser hears them,
             if it has one and its stages follow them.
-        takes: their numbers.
-        separator: takes the vocals out of songs.
-        on_progress: called after every frame of every stage.
         corrections: of the lead sheets; see `hafm.generate.steps.sheets_for`.
         on_sheet: gets the lead sheet of each vocal, before the stages run.
         around: an intro and an ending of one vocal.

@@ -60,9 +60,6 @@ class Environment:
     """What the result may depend on besides the arguments.
 
     Args:
-        hafm, torch, numpy, python: versions.
-        platform: operating system and processor.
-        device: what it ran on.
         threads: of torch; sums are taken in another order with another number.
         onnxruntime: version, where it ran the stages; else None.
     """
@@ -145,8 +142,6 @@ class SeparationUsed:
 
     Args:
         model: the separator's `.onnx`, absolute.
-        fingerprint: the separator's.
-        onnxruntime: version.
     """
 
     model: str
@@ -193,9 +188,6 @@ class Output:
     """What was written.
 
     Args:
-        format: of the sound files.
-        balance_db: accompaniment against vocal in the mix.
-        loudness_lufs: of the mix, as asked for.
         levels: what came out of it (`hafm.audio.mixdown.Levels`).
         files: SHA-256 by name, beside the record.
         stems: fingerprint of the net that parted the accompaniment into stems; None without them.
@@ -217,7 +209,6 @@ class MadeAgain:
         start_seconds, end_seconds: the stretch, from the beginning of the accompaniment on.
         path: of the accompaniment that was kept, absolute.
         sha256: of its bytes.
-        of: its record.
     """
 
     start_seconds: float

@@ -84,16 +84,11 @@ def make_again(
     """The accompaniment with the region made again.
 
     Args:
-        bundle: that made, or could have made, the accompaniment.
-        vocal: that it accompanies.
         accompaniment: as long as the vocal and at its rate.
         region: what is made again; it ends with the sound at the latest.
         guide: the lead sheet of the whole vocal, changed or not; None for none.
         settings: with another seed, or the region may be as it was.
-        device: where to compute.
-        engine: what runs the stages.
         ending: in whose last bar the accompaniment dies away; None if it does not.
-        on_progress: called after every frame of every stage; what it raises stops the work.
 
     Returns:
         The accompaniment, and the tokens of what the stages saw and made: from 4 s before the region to 1 s

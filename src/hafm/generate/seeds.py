@@ -18,11 +18,6 @@ __all__ = ["generator_for"]
 def generator_for(*, seed: int, take: int, name: str) -> torch.Generator:
     """The generator of one take for one purpose, on the CPU.
 
-    Args:
-        seed: any whole number.
-        take: number of the take, from 0.
-        name: what draws from it, such as `"coarse"`.
-
     >>> generator_for(seed=1, take=0, name="coarse").initial_seed()
     1065871478065938105
     """

@@ -77,7 +77,6 @@ def hear(bundle: Bundle, vocal: Audio, *, seed: int, device: torch.device) -> In
     """The vocal's semantic tokens.
 
     Args:
-        bundle: the model.
         vocal: any rate and level.
         seed: decides the noise that covers what a separator left in the vocal; all takes hear the same.
         device: where the stages run, and features are computed, unless it is an Apple GPU. Their ids are
@@ -103,14 +102,10 @@ def analyse(
     tempo_bpm: float | None = None,
     corrections: Corrections | None = None,
 ) -> LeadSheet:
-    """What the bundle's analyser hears in a vocal.
+    """What the bundle's analyser hears in a vocal; see `hafm.guide.analyser.Analyser.analyse`.
 
     Args:
-        bundle: the model.
         vocal: any rate and level.
-        given: what is known already; it is kept.
-        tempo_bpm: about how fast it goes, if that is known and no beats are.
-        corrections: what is known better.
 
     Raises:
         UsageError: the bundle has no analyser of vocals.
@@ -126,13 +121,7 @@ def analyse(
 
 
 def with_line_up(sheet: LeadSheet, vocal: Float[Tensor, " T"], sample_rate: int) -> LeadSheet:
-    """The sheet with who plays, estimated, if it does not say so and has bars.
-
-    Args:
-        sheet: of the vocal.
-        vocal: one sample or more.
-        sample_rate: in hertz.
-    """
+    """The sheet with who plays, estimated, if it does not say so and has bars."""
     spans = () if sheet.arrangement else line_up(sheet, Voice(vocal, sample_rate))
     if not spans:
         return sheet
@@ -150,9 +139,7 @@ def sheets_for(
     """The lead sheet of each vocal: the one given; or else an estimate, if the bundle can make and use one.
 
     Args:
-        bundle: the model.
         given: one per vocal; None for none. A sheet that knows nothing is one too, and is kept.
-        vocals: what is accompanied.
         corrections: what is known better; then what a given sheet leaves open is estimated, too, if the
             bundle has an analyser.
 
@@ -201,10 +188,8 @@ def show(
     otherwise leave players out at random.
 
     Args:
-        bundle: the model.
         sheets: one a vocal, or None for all of them.
         vocal: one of the vocals, which are of one length.
-        device: where the stages run.
 
     Raises:
         UsageError: no stage of the bundle has a guide, or some vocals have a sheet and others have none.
@@ -262,21 +247,16 @@ def play(
     """Instrumental semantic tokens and codes: the three stages in turn.
 
     Args:
-        bundle: the model.
-        heard: the vocals' semantic tokens.
         guide: of the vocals' lead sheets, for the stages that have one; None where there are none.
         num_frames: F75, frames of codes to make.
         sampling: how tokens are drawn, where they are: a parallel stage takes the likeliest (`LIKELIEST`).
         coarse_guidance: scale of the coarse stage, for all that it sees but the style; None for that of the
             sampling.
-        seed: of all takes.
         takes: their numbers; one row each for every vocal.
         skip_fine: stop after the coarse codes.
         known: the semantic tokens and the coarse codes that a take begins with, if it goes on from something.
-        device: where the stages run.
         session: what runs a stage of that name; None, or what gives None, for PyTorch.
         on_stage: called after every stage, with what it was given and made.
-        on_progress: called after every frame of every stage.
     """
 
     def run(
@@ -331,7 +311,6 @@ def sound(
     """The waveforms of codes, at the vocal's rate and of its length.
 
     Args:
-        bundle: the model.
         codes: one row a take.
         vocal: whose rate and length they get.
         level_lufs: loudness they are brought to; peaks stay under -1 dBTP.

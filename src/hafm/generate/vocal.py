@@ -88,8 +88,6 @@ def take_vocal(song: Audio, separator: Separator, *, on_progress: OnProgress | N
     """Takes the vocal out of a song.
 
     Args:
-        song: the mix.
-        separator: what takes it out.
         on_progress: gets a stage `SEPARATION`, one frame per second.
 
     Returns:

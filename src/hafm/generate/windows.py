@@ -52,18 +52,14 @@ def generate_long(
     session: StageSession | None = None,
     on_step: OnProgress | None = None,
 ) -> Int[Tensor, "B K F"]:
-    """Generates codes of any length, window by window.
+    """Generates codes of any length, window by window; see `hafm.generate.decode.decode_frames`.
 
     Args:
-        model: the stage, in evaluation mode.
         conditions: one tensor a source, F as ``model.spec.source_frames(target_frames)`` says.
         target_frames: frames of the result, 1 or more.
-        settings: how tokens are drawn.
-        generators: one a take, on the CPU.
         guide: of every take, as long as the sources, for a guided stage; None where nothing is known.
         known: the first P frames of every take, if it goes on from something; not of a parallel stage.
         overlap: share of a window that its neighbours share, at least 0 and below 1.
-        session: runs the stage's Transformer in ONNX Runtime; None for PyTorch.
         on_step: called after every frame; what it raises stops the run.
 
     Returns:

@@ -218,10 +218,6 @@ class Analyser:
     def with_harmoniser(self, config: HarmoniserConfig, weights: Mapping[str, Tensor]) -> "Analyser":
         """This analyser with another harmoniser, or its first.
 
-        Args:
-            config: of the harmoniser.
-            weights: of `HarmoniserNetwork`, by name.
-
         Raises:
             UsageError: the weights do not fit.
         """
@@ -247,8 +243,6 @@ class Analyser:
         """The lead sheet of a sound.
 
         Args:
-            waveform: one sample or more.
-            sample_rate: in hertz.
             given: what is known already. Its key, chords, arrangement and style are kept; its beats are kept,
                 and more are found where it has none.
             tempo_bpm: about how fast it goes, if that is known and no beats are.
@@ -333,23 +327,14 @@ class Analyser:
         return HarmonyLogits(*(field[0] for field in found))
 
     def features(self, waveform: Float[Tensor, " T"], sample_rate: int) -> Float[Tensor, "F D"]:
-        """What the network sees of a sound.
-
-        Args:
-            waveform: one sample or more.
-            sample_rate: in hertz.
-        """
+        """What the network sees of a sound."""
         from hafm.audio.resample import resample  # what trains stages needs no audio packages
 
         sound = resample(waveform[None].float(), sample_rate, self._features.sample_rate)
         return self._features.extract(sound)[0]
 
     def tempo(self, features: Float[Tensor, "F D"]) -> tuple[float, float]:
-        """The likeliest tempo of a sound, in beats per minute, and its chance among those worth a try.
-
-        Args:
-            features: see `features`.
-        """
+        """The likeliest tempo of a sound, in beats per minute, and its chance among those worth a try."""
         tempi = possible_tempi(features[:, _VOWEL_ONSETS].numpy())
         if not tempi:
             return _MIDDLING_BPM, 0.0
@@ -358,22 +343,12 @@ class Analyser:
         return list(tempi)[chances.argmax()], float(chances.max())
 
     def tempo_score(self, features: Float[Tensor, "F D"], bpm: float) -> float:
-        """The network's log-odds that a tempo is that of the beat; comparable between tempi of one sound.
-
-        Args:
-            features: see `features`.
-            bpm: beats per minute.
-        """
+        """The network's log-odds that a tempo is that of the beat; comparable between tempi of one sound."""
         said = [float(self.activations(excerpt, bpm).tempo.mean()) for excerpt in _excerpts(features)]
         return float(np.mean(said))
 
     def hear(self, features: Float[Tensor, "F D"], bpm: float) -> Heard:
-        """What the network says of a sound at a tempo.
-
-        Args:
-            features: see `features`.
-            bpm: beats per minute.
-        """
+        """What the network says of a sound at a tempo."""
         ticks = self.activations(features, bpm)
         seconds = tick_seconds(bpm, len(features) / _RATE)[: len(ticks.tempo)]
 
@@ -401,12 +376,7 @@ class Analyser:
 
     @torch.inference_mode()
     def activations(self, features: Float[Tensor, "F D"], bpm: float) -> Activations:
-        """The network's logits of the ticks of a tempo that lie in the sound, without `B`.
-
-        Args:
-            features: see `features`.
-            bpm: beats per minute.
-        """
+        """The network's logits of the ticks of a tempo that lie in the sound, without `B`."""
         seconds = tick_seconds(bpm, len(features) / _RATE)
         num_ticks = max(1, int((seconds < len(features) / _RATE).sum()))
         samples, inside = (
@@ -466,9 +436,6 @@ def _with_beats(
     """The sheet with its beats and bars: those that are known and those that are found, corrected.
 
     Args:
-        known: what is given.
-        heard: at the tempo that is known or found.
-        corrections: see `Analyser.analyse`.
         is_known: whether somebody said how fast it goes.
         tempo_chance: how likely the tempo is that was found.
     """

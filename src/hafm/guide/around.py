@@ -42,7 +42,6 @@ def with_intro(sheet: LeadSheet, seconds: float) -> LeadSheet:
     """The sheet with an intro in front of it.
 
     Args:
-        sheet: with bars.
         seconds: of the intro: what `intro_seconds` says, to the sample.
 
     Raises:
@@ -82,8 +81,6 @@ def spans_between(
     """What of spans lies between two times, without slivers.
 
     Args:
-        spans: chords, or who plays, in order.
-        start_seconds, end_seconds: the times.
         later: by how many seconds what is found is moved.
     """
     cut = (
@@ -115,7 +112,6 @@ def with_ending(sheet: LeadSheet, seconds: float) -> LeadSheet:
     """The sheet with an ending behind it.
 
     Args:
-        sheet: with bars.
         seconds: of the ending: what `ending_seconds` says, to the sample.
 
     Raises:

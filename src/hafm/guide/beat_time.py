@@ -77,8 +77,6 @@ def at_rate(values: Floats, seconds: Float[np.ndarray, " N"], *, size: int, rate
     """Values of ticks at the centres of frames, by interpolation. Shape: [N, ...] -> [size, ...].
 
     Args:
-        values: of each tick.
-        seconds: of the ticks.
         size, rate: of the frames: how many, and how many per second.
     """
     places = np.interp((np.arange(size) + 0.5) / rate, seconds, np.arange(len(seconds)))
@@ -106,7 +104,6 @@ def smoothed(values: Float[np.ndarray, "N P"], window: Float[np.ndarray, " W"]) 
     compiled without fused products. Its import takes as long as all else that the analyser does with 10 s.
 
     Args:
-        values: of each tick.
         window: odd in length, and the same from both ends.
 
     >>> smoothed(np.array([[1.0], [0.0], [0.0], [4.0]]), np.array([0.5, 1.0, 0.5])).ravel().tolist()

@@ -225,11 +225,7 @@ def track_bars(
 
 
 def downbeat_share(beat: Float[np.ndarray, " F"], downbeat: Float[np.ndarray, " F"]) -> Floats:
-    """The chance that a beat of each frame is a downbeat; neither that nor the opposite is ever ruled out.
-
-    Args:
-        beat, downbeat: the chance of each.
-    """
+    """The chance that a beat of each frame is a downbeat; neither that nor the opposite is ever ruled out."""
     return np.asarray(np.clip(downbeat / np.maximum(beat, _LEAST), _LEAST_SHARE, 1 - _LEAST_SHARE))
 
 
@@ -240,13 +236,7 @@ def confidences(
     *,
     tempo_chance: float = KNOWN_TEMPO_CHANCE,
 ) -> tuple[float, float]:
-    """The chance that beats are right, and that bars begin where they say.
-
-    Args:
-        beat, downbeat: the chance of each at 50 Hz.
-        beats: that were found.
-        tempo_chance: how likely their tempo is.
-    """
+    """The chance that beats are right, and that bars begin where they say."""
     times = np.array([each.seconds for each in beats])
     begins = times[[each.position == 1 for each in beats]]
     tempo = float(np.clip(tempo_chance, 1 - _SUREST_TEMPO, _SUREST_TEMPO))

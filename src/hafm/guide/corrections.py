@@ -283,7 +283,6 @@ def corrected(sheet: LeadSheet, corrections: Corrections) -> LeadSheet:
 
     Args:
         sheet: any. Its chords move with their bars.
-        corrections: what is known better.
 
     Raises:
         LeadSheetError: they do not fit the sheet; the message says which.

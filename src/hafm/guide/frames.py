@@ -58,7 +58,6 @@ def guide_frames(sheet: LeadSheet, *, num_frames: int) -> Float[np.ndarray, "F 6
     """The guide of a sheet.
 
     Args:
-        sheet: what is known.
         num_frames: F, 0 or more; usually `frames_for` the sound.
 
     Returns:

@@ -56,10 +56,7 @@ def steady_beats(
     """Beats of an even tempo.
 
     Args:
-        bpm: beats per minute, above 0.
         downbeat_seconds: when the first bar begins, within the sound.
-        beats_per_bar: 1 or more.
-        duration_seconds: of the sound.
 
     Returns:
         Beat n of the first bar on is at `downbeat_seconds + 60 n / bpm`, to the last bit; before it come
@@ -173,7 +170,6 @@ def with_meters(sheet: LeadSheet, changes: Sequence[tuple[int, MeterChange]]) ->
     """The sheet in other meters: the same beats, counted from the first downbeat on.
 
     Args:
-        sheet: with beats.
         changes: the bar from which each meter holds, counted from 1, and the meter; the first from bar 1.
 
     Raises:

@@ -220,8 +220,6 @@ class PlayingSpan:
     """Who plays from start to end, usually a bar.
 
     Args:
-        start_seconds: its first instant.
-        end_seconds: the first instant after it.
         drums, bass, harmony, melody: whether they play.
     """
 
@@ -248,8 +246,6 @@ class SectionSpan:
     """A part of the song, such as a verse, from start to end.
 
     Args:
-        start_seconds: its first instant.
-        end_seconds: the first instant after it.
         name: 1 to 40 characters on one line, without `[`, `]` and `|`.
 
     Raises:

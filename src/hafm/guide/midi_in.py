@@ -54,12 +54,7 @@ class _Stroke:
 
 
 def lead_sheet_from_midi(data: bytes, *, duration_seconds: float, where: str) -> LeadSheet:
-    """The lead sheet that a MIDI file says.
-
-    Args:
-        data: of the file.
-        duration_seconds: of the sound that it belongs to.
-        where: what messages call the file.
+    """The lead sheet that a MIDI file says; `where` is what messages call it.
 
     Raises:
         LeadSheetError: it is no MIDI file, has no tempo, or a chord after the end of the sound.
@@ -86,10 +81,6 @@ def lead_sheet_from_midi(data: bytes, *, duration_seconds: float, where: str) ->
 
 def midi_seconds(data: bytes, *, where: str) -> float:
     """When the last note or marker of a MIDI file ends, in seconds.
-
-    Args:
-        data: of the file.
-        where: what messages call the file.
 
     Raises:
         LeadSheetError: it is no MIDI file, or lasts not a second or more than an hour.

@@ -60,7 +60,6 @@ def lead_sheet_to_json(sheet: LeadSheet, *, compact: bool = False) -> str:
     """The text of a sheet.
 
     Args:
-        sheet: any.
         compact: one line without spaces; otherwise one line per beat, chord and bar, for people who edit it.
 
     >>> lead_sheet_to_json(LeadSheet(duration_seconds=1.5, style="folk"), compact=True)
@@ -91,10 +90,6 @@ def lead_sheet_to_json(sheet: LeadSheet, *, compact: bool = False) -> str:
 
 def lead_sheet_from_json(text: str | bytes, *, where: str) -> LeadSheet:
     """The sheet that a text holds.
-
-    Args:
-        text: of the file.
-        where: what messages call the file.
 
     Raises:
         LeadSheetError: it is no lead sheet, is of another version, or contradicts itself.

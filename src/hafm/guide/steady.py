@@ -43,8 +43,6 @@ def find_steady_beats(
 
     Args:
         beat, downbeat: the chance of each at 50 Hz; frame f is centred on (f + 1/2) / 50 s.
-        bpm: beats per minute, above 0.
-        duration_seconds: of the sound.
         first_beat: when the first bar begins, where that is known.
         meters: beats per bar that are possible, and how often each is expected.
 

@@ -172,7 +172,6 @@ def printed_chart(sheet: LeadSheet, *, most_rows: int | None = None) -> str:
     chords and sections of such a chart, and passes over its numbers and remarks.
 
     Args:
-        sheet: any.
         most_rows: after which the rest is only counted; None for all.
     """
     if len(sheet.beats) < 2:

@@ -52,11 +52,6 @@ def chords_to_lab(sheet: LeadSheet) -> str:
 def chords_from_lab(text: str, *, duration_seconds: float, where: str) -> LeadSheet:
     """The chords of a `.lab` file.
 
-    Args:
-        text: of the file.
-        duration_seconds: of the sound that it belongs to.
-        where: what messages call the file.
-
     Raises:
         LeadSheetError: a line is not understood, overlaps the one before, or is after the end of the sound.
         ChordError: a chord is not understood.
@@ -105,11 +100,6 @@ def beats_to_text(sheet: LeadSheet) -> str:
 
 def beats_from_text(text: str, *, duration_seconds: float, where: str) -> LeadSheet:
     """The beats of a text file, with the meters that follow from their positions.
-
-    Args:
-        text: of the file.
-        duration_seconds: of the sound that it belongs to.
-        where: what messages call the file.
 
     Raises:
         LeadSheetError: a line is not understood or not in order, or after the end of the sound.
