@@ -73,7 +73,14 @@ class Rendering:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrangement:
-    """An arrangement. Made by `arrange_sheet`."""
+    """An arrangement. Made by `arrange_sheet`.
+
+    Args:
+        sheet: what it plays.
+        style: one of the twelve.
+        seed: that decided the rest.
+        parts: the instruments.
+    """
 
     sheet: LeadSheet
     style: str

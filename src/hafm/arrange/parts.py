@@ -7,6 +7,7 @@ be heard. Timing and velocity wander a little, by hand.
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -179,13 +180,20 @@ def keys(planned: Sequence[PlannedBar], chord_at: ChordAt, hand: Hand) -> list[E
     for plan in planned:
         if "keys" not in plan.roles:
             continue
-        if plan.section.arpeggio or ("comp" not in plan.roles and plan.section.energy < _MANY):
+        energy, changes = plan.section.energy, _changes(plan.bar, chord_at)
+        if plan.section.arpeggio or ("comp" not in plan.roles and energy < _MANY):
             patterned.append(plan)
         else:
-            struck, voicing = _held(plan, chord_at, hand, voicing)
-            events += struck
+            for start, end, chord in changes:
+                voicing = voiced(chord, voicing, low=_RIGHT[0], high=_RIGHT[1])
+                velocity = 76 if start == plan.bar.seconds(0) else 66
+                for pitch in voicing:
+                    onset = start + 0.6 * hand.late()
+                    events.append((onset, end, pitch, hand.velocity(velocity, energy)))
         if "bass" not in plan.roles:
-            events += _left_hand(plan.bar, chord_at, hand, plan.section.energy)
+            for start, end, chord in changes:
+                pitch = _LEFT_LOW + (chord.bass - _LEFT_LOW) % 12
+                events.append((start + hand.late(), end, pitch, hand.velocity(74, energy)))
     # Broken where the section says so, else in the pattern of the style.
     events += chords(
         [replace(plan, roles=frozenset({"keys"})) for plan in patterned], chord_at, hand, role="keys"
@@ -193,44 +201,15 @@ def keys(planned: Sequence[PlannedBar], chord_at: ChordAt, hand: Hand) -> list[E
     return events
 
 
-def _changes(bar: Bar, chord_at: ChordAt) -> list[tuple[float, float]]:
-    """The beats of a bar from which and to which one chord sounds; two bars' halves are struck again."""
+def _changes(bar: Bar, chord_at: ChordAt) -> list[tuple[float, float, Harmony]]:
+    """The chords of a bar, and from when to when each is held; two bars' halves are struck again."""
     edges = [0.0]
     for beat in range(1, bar.beats):
         changed = chord_at(bar.seconds(beat)) != chord_at(bar.seconds(edges[-1]))
         if changed or (beat * 2 == bar.beats and bar.beats >= 4):
             edges.append(float(beat))
-    return list(zip(edges, [*edges[1:], float(bar.beats)], strict=True))
-
-
-def _held(
-    plan: PlannedBar, chord_at: ChordAt, hand: Hand, voicing: list[int]
-) -> tuple[list[Event], list[int]]:
-    bar, (low, high) = plan.bar, _RIGHT
-    events: list[Event] = []
-    for start, end in _changes(bar, chord_at):
-        harmony = chord_at(bar.seconds(start))
-        if harmony is None:
-            continue
-        voicing = voiced(harmony, voicing, low=low, high=high)
-        velocity = 76 if start == 0 else 66
-        for pitch in voicing:
-            onset = bar.seconds(start) + 0.6 * hand.late()
-            events.append(
-                (onset, bar.seconds(end) - 0.03, pitch, hand.velocity(velocity, plan.section.energy))
-            )
-    return events, voicing
-
-
-def _left_hand(bar: Bar, chord_at: ChordAt, hand: Hand, energy: float) -> list[Event]:
-    events: list[Event] = []
-    for start, end in _changes(bar, chord_at):
-        harmony = chord_at(bar.seconds(start))
-        if harmony is not None:
-            pitch = _LEFT_LOW + (harmony.bass - _LEFT_LOW) % 12
-            onset = bar.seconds(start) + hand.late()
-            events.append((onset, bar.seconds(end) - 0.03, pitch, hand.velocity(74, energy)))
-    return events
+    spans = [(bar.seconds(start), bar.seconds(end) - 0.03) for start, end in pairwise([*edges, bar.beats])]
+    return [(start, end, chord) for start, end in spans if (chord := chord_at(start)) is not None]
 
 
 def pad(changes: Sequence[tuple[float, float, Harmony]]) -> list[Event]:

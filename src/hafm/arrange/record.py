@@ -68,7 +68,17 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArrangementRecord:
+class _WithoutSheet:
+    environment: Mapping[str, str]
+    input: Inputs
+    settings: Settings
+    soundfont: Mapping[str, str]
+    levels: Mapping[str, float | None] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrangementRecord(_WithoutSheet):
     """One arrangement.
 
     Args:
@@ -77,13 +87,7 @@ class ArrangementRecord:
         files: SHA-256 by name.
     """
 
-    environment: Mapping[str, str]
-    input: Inputs
-    settings: Settings
-    soundfont: Mapping[str, str]
     lead_sheet: LeadSheet
-    levels: Mapping[str, float | None] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The text of the file."""
@@ -116,16 +120,6 @@ class ArrangementRecord:
     def written(self, *, levels: Mapping[str, float | None], files: Mapping[str, str]) -> "ArrangementRecord":
         """The record with what came of it."""
         return replace(self, levels=levels, files=files)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _WithoutSheet:
-    environment: Mapping[str, str]
-    input: Inputs
-    settings: Settings
-    soundfont: Mapping[str, str]
-    levels: Mapping[str, float | None] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def here() -> dict[str, str]:

@@ -33,7 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.model.rotary import rotation_of
-from hafm.model.transformer import Block, Transformer
+from hafm.model.transformer import Block
 from hafm.stages.stage_model import StageModel
 
 __all__ = ["GRAPH_VERSION", "KeyValueRange", "stage_graph"]
@@ -76,6 +76,9 @@ def stage_graph(model: StageModel, ranges: KeyValueRange | None) -> bytes:
 
 class _Writer:
     def __init__(self, model: StageModel, ranges: KeyValueRange | None) -> None:
+        import onnx  # only what makes graphs needs it
+
+        self.onnx: Any = onnx
         self.model, self.transformer, self.ranges = model, model.transformer, ranges
         self.width, self.num_heads = self.transformer.width, self.transformer.num_heads
         self.head_width = self.width // self.num_heads
@@ -85,8 +88,7 @@ class _Writer:
         self.outputs: list[Any] = []
 
     def write(self) -> bytes:
-        from onnx import TensorProto, helper
-
+        helper, TensorProto = self.onnx.helper, self.onnx.TensorProto
         D, H, E = self.width, self.num_heads, self.head_width
         rotary = self.transformer.bias is None
         self._input("x", TensorProto.FLOAT, ["B", "S", D])
@@ -120,9 +122,8 @@ class _Writer:
             self._constant("last", np.array(-1, dtype=np.int64))
             newest = self._node("Gather", [normed, "last"], ["newest"], axis=1)
             self._linear(newest, self.model.heads.permute(1, 0, 2).flatten(1), "logits")
-            self._output(
-                "logits", TensorProto.FLOAT, ["B", self.model.heads.shape[0] * self.model.heads.shape[2]]
-            )
+            num_codebooks, _, cardinality = self.model.heads.shape
+            self._output("logits", TensorProto.FLOAT, ["B", num_codebooks * cardinality])
         graph = helper.make_graph(self.nodes, "stage", self.inputs, self.outputs, self.initializers)
         made = helper.make_model(
             graph,
@@ -130,8 +131,7 @@ class _Writer:
             ir_version=_IR,
             producer_name="hafm",
         )
-        content: bytes = made.SerializeToString(deterministic=True)
-        return content
+        return bytes(made.SerializeToString(deterministic=True))
 
     # ---- layers
 
@@ -154,13 +154,10 @@ class _Writer:
         return self._linear(attended, attention.out.weight, f"out_{layer}")
 
     def _attend_to_past(self, layer: int, ranges: KeyValueRange) -> str:
-        from onnx import TensorProto
-
         shape = ["B", self.num_heads, "C", self.head_width]
-        for what in ("key", "value"):
-            self._input(f"past_{what}_{layer}", TensorProto.INT8, shape)
-            self._output(f"present_{what}_{layer}", TensorProto.INT8, shape)
         for what, largest in (("key", ranges.keys[layer]), ("value", ranges.values[layer])):
+            self._input(f"past_{what}_{layer}", self.onnx.TensorProto.INT8, shape)
+            self._output(f"present_{what}_{layer}", self.onnx.TensorProto.INT8, shape)
             scale = (largest / _LARGEST).clamp_min(1e-6)[None, :, None]
             self._constant(f"{what}_scale_{layer}", scale.float().numpy())
         rotary = self.transformer.bias is None
@@ -184,8 +181,7 @@ class _Writer:
         )
 
     def _attend_to_all(self, layer: int) -> str:
-        q, k = f"q_{layer}", f"k_{layer}"
-        bias = "bias"
+        q, k, bias = f"q_{layer}", f"k_{layer}", "bias"
         if self.transformer.bias is None:
             bias = ""
             q, k = (
@@ -222,13 +218,9 @@ class _Writer:
 
     def _norm(self, x: str, weight: Tensor | None, name: str) -> str:
         scale = "ones" if weight is None else self._constant(f"{name}_weight", weight.numpy())
+        epsilon = self.transformer.norm.eps
         return self._node(
-            "SimplifiedLayerNormalization",
-            [x, scale],
-            [name],
-            axis=-1,
-            epsilon=_epsilon(self.transformer),
-            stash_type=1,
+            "SimplifiedLayerNormalization", [x, scale], [name], axis=-1, epsilon=epsilon, stash_type=1
         )
 
     def _add_and_norm(self, x: str, more: str, weight: Tensor, name: str) -> tuple[str, str]:
@@ -237,7 +229,7 @@ class _Writer:
             [x, more, self._constant(f"{name}_weight", weight.numpy())],
             [f"{name}_normed", "", "", f"{name}_sum"],
             domain=_MICROSOFT,
-            epsilon=_epsilon(self.transformer),
+            epsilon=self.transformer.norm.eps,
         )
         return f"{name}_normed", f"{name}_sum"
 
@@ -269,31 +261,20 @@ class _Writer:
     def _node(
         self, kind: str, inputs: list[str], outputs: list[str], *, domain: str = "", **values: Any
     ) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], domain=domain, **values))
+        make_node = self.onnx.helper.make_node
+        self.nodes.append(make_node(kind, inputs, outputs, name=outputs[0], domain=domain, **values))
         return outputs[0]
 
     def _constant(self, name: str, values: npt.NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
         if name not in {each.name for each in self.initializers}:
-            self.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
+            self.initializers.append(self.onnx.numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 
     def _input(self, name: str, kind: int, shape: list[Any]) -> None:
-        from onnx import helper
-
-        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        self.inputs.append(self.onnx.helper.make_tensor_value_info(name, kind, shape))
 
     def _output(self, name: str, kind: int, shape: list[Any]) -> None:
-        from onnx import helper
-
-        self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
-
-
-def _epsilon(transformer: Transformer) -> float:
-    return transformer.norm.eps
+        self.outputs.append(self.onnx.helper.make_tensor_value_info(name, kind, shape))
 
 
 def _blocks(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
