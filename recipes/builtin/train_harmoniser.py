@@ -23,7 +23,7 @@ run would. One thread.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -278,7 +278,7 @@ class Training(SmallTraining):
             seed=seed,
             warm_up=WARM_UP,
             weight_decay=0.03,
-            shared={**config.to_dict(), "init": None if init is None else init.fingerprint()},
+            shared={**asdict(config), "init": None if init is None else init.fingerprint()},
         )
 
     def draw_losses(self, rng: np.random.Generator) -> dict[str, Tensor]:

@@ -197,10 +197,6 @@ class Accompaniment:
 
         Returns:
             The files as `save` returns them, and what the record says of them.
-
-        Raises:
-            UsageError: a level is outside its range.
-            OutputError: the disk is full, or there is no permission.
         """
         paths, output = write_mixed(
             folder,
@@ -213,8 +209,7 @@ class Accompaniment:
         if self.record.separation is not None:
             sung, rate = self.vocal.waveform, self.sample_rate
             peak = float(sung.abs().max())
-            paths["vocal"] = folder / _file_name("vocal", peak, format)
-            _write_unscaled(paths["vocal"], [sung], rate, sung.shape, peak)
+            paths["vocal"] = _write_unscaled(folder, "vocal", [sung], rate, sung.shape, peak, format)
             output = replace(output, files={**output.files, **hashes(folder, [paths["vocal"]])})
         if stems:
             written, fingerprint = write_stems(folder, self.waveform, self.sample_rate, format=format)
@@ -296,10 +291,9 @@ def write_stems(
                 file.write(stem.T.contiguous().numpy().tobytes())
         paths = {}
         for name, file, peak in zip(STEMS, floats, peaks.tolist(), strict=True):
-            what = f"stems/{name}"
-            paths[what] = folder / _file_name(what, peak, format)
             file.seek(0)
-            _write_unscaled(paths[what], _read_floats(file, len(band)), sample_rate, band.shape, peak)
+            what, blocks = f"stems/{name}", _read_floats(file, len(band))
+            paths[what] = _write_unscaled(folder, what, blocks, sample_rate, band.shape, peak, format)
     return paths, separator_fingerprint(separator)
 
 
@@ -308,13 +302,17 @@ def _read_floats(file: BinaryIO, channels: int) -> Iterator[Float[Tensor, "C _"]
         yield torch.frombuffer(bytearray(read), dtype=torch.float32).view(-1, channels).T
 
 
-def _file_name(what: str, peak: float, format: Literal["wav", "flac"]) -> str:
-    """Of a sound that keeps its own level: WAV with floats where 24 bits would clip it."""
-    return f"{what}.{format if peak <= 1.0 else 'wav'}"
-
-
 def _write_unscaled(
-    path: Path, blocks: Iterable[Float[Tensor, "C _"]], sample_rate: int, shape: Sequence[int], peak: float
-) -> None:
-    encoding: Encoding = "flac" if path.suffix == ".flac" else "wav-float" if peak > 1.0 else "wav"
+    folder: Path,
+    what: str,
+    blocks: Iterable[Float[Tensor, "C _"]],
+    sample_rate: int,
+    shape: Sequence[int],
+    peak: float,
+    format: Literal["wav", "flac"],
+) -> Path:
+    """The file of a sound that keeps its own level: WAV with floats where 24 bits would clip it."""
+    encoding: Encoding = format if peak <= 1.0 else "wav-float"
+    path = folder / f"{what}.{encoding.removesuffix('-float')}"
     write_blocks(path, blocks, sample_rate, num_channels=shape[0], num_samples=shape[1], encoding=encoding)
+    return path

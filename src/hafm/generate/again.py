@@ -97,11 +97,7 @@ def _find_kept(again: MadeAgain) -> Kept | None:
 
 
 def _written(made: Accompaniment, again: MadeAgain) -> Kept:
-    """What was kept then, made again and written as it was.
-
-    Raises:
-        AudioContentError: it has other bytes now: it was edited, or made by other versions.
-    """
+    """What was kept then, made again and written as it was."""
     with tempfile.TemporaryDirectory() as folder:
         paths, _ = made.write(Path(folder), **again.of.save_options())
         kept = Kept._file(again.of, paths["accompaniment"])

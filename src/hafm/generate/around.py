@@ -37,9 +37,6 @@ class Around:
     Args:
         intro_bars: before it, 0 or more.
         ending: whether the band rings out after it.
-
-    Raises:
-        UsageError: bars that are not whole, or fewer than none.
     """
 
     intro_bars: int = 0

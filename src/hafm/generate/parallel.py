@@ -65,9 +65,6 @@ def generate_parallel(
 
     Yields:
         How many frames have all their codes, whenever there are more.
-
-    Raises:
-        BundleError: the model's logits are not finite.
     """
     assert not model.training, "generation needs model.eval(): in training mode rows influence each other"
     B, K, F = codes.shape

@@ -12,7 +12,6 @@ a second, at every second and every third frame.
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 from jaxtyping import Float
 from torch import Tensor
@@ -36,20 +35,15 @@ class Window:
 def frames_between_starts(spec: StageSpec) -> int:
     """Target frames from one common start of a frame of all the stage's streams to the next.
 
-    All rates are whole multiples of their greatest common divisor, and of no greater rate; so that is how
-    often a second all of them start a frame together.
+    A source starts a frame with every n-th target frame, n being the denominator of its rate over the
+    target's.
 
     >>> from hafm.stages.spec import COARSE, FINE
     >>> frames_between_starts(COARSE), frames_between_starts(FINE)     # 50 and 75 Hz; 75 Hz alone
     (3, 1)
     """
-    common = spec.target.frame_rate
-    for source in spec.sources:
-        a, b = common, source.frame_rate
-        common = Fraction(
-            math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
-        )
-    return int(spec.target.frame_rate / common)
+    target = spec.target.frame_rate
+    return math.lcm(*((source.frame_rate / target).denominator for source in spec.sources))
 
 
 def plan_windows(
@@ -103,9 +97,9 @@ def guide_of(window: Window, guide: Float[Tensor, "B F G"], *, spec: StageSpec) 
 
 def conditions_of(window: Window, conditions: tuple[Tensor, ...], *, spec: StageSpec) -> tuple[Tensor, ...]:
     """The frames of every source that go with a window. Starts lie on the grid, so they convert exactly."""
-    slices = []
-    lengths = spec.source_frames(window.stop - window.start)
-    for ids, source, length in zip(conditions, spec.sources, lengths, strict=True):
-        start = convert_frames(window.start, spec.target.frame_rate, source.frame_rate)
-        slices.append(ids[:, :, start : start + length])
-    return tuple(slices)
+    rate, lengths = spec.target.frame_rate, spec.source_frames(window.stop - window.start)
+    starts = (convert_frames(window.start, rate, source.frame_rate) for source in spec.sources)
+    return tuple(
+        ids[:, :, start : start + length]
+        for ids, start, length in zip(conditions, starts, lengths, strict=True)
+    )

@@ -261,11 +261,7 @@ class GenerationRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """A record within a record.
-
-        Raises:
-            UsageError, LeadSheetError: as for `from_json`.
-        """
+        """A record within a record."""
         return cls.from_json(json.dumps(values), where="the record of what was kept")
 
     @classmethod

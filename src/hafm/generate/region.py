@@ -52,9 +52,6 @@ class Region:
     Args:
         start_seconds: its first instant, 0 or more.
         end_seconds: the first instant after it.
-
-    Raises:
-        UsageError: it is empty, or shorter than its fades.
     """
 
     start_seconds: float

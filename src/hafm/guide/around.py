@@ -11,7 +11,7 @@ chords of the song's first N bars, and before them those of the pick-up, or else
 ending fills up the bar in which the voice ends, and adds one with the tonic of the key, or else the last
 chord; in it the band dies away. It goes on at the median period, as bars do after the last beat
 (`hafm.guide.bars`). Who was said to play at an end of the song plays beyond it, too; if that was estimated,
-the whole band does.
+the whole band does. A sheet without bars is refused (`LeadSheetError`).
 """
 
 from collections.abc import Iterable
@@ -30,11 +30,7 @@ _SLIVER_SECONDS = 1e-3
 
 
 def intro_seconds(sheet: LeadSheet, num_bars: int) -> float:
-    """How long a number of bars are, at the tempo and in the meter of the beginning.
-
-    Raises:
-        LeadSheetError: the sheet has no bars.
-    """
+    """How long a number of bars are, at the tempo and in the meter of the beginning."""
     return num_bars * _bar_seconds(_bars(sheet, "an intro")[0])
 
 
@@ -43,9 +39,6 @@ def with_intro(sheet: LeadSheet, seconds: float) -> LeadSheet:
 
     Args:
         seconds: of the intro: what `intro_seconds` says, to the sample.
-
-    Raises:
-        LeadSheetError: the sheet has no bars.
     """
     first = _bars(sheet, "an intro")[0]
     later = sheet.shifted(seconds)
@@ -100,11 +93,7 @@ def _beyond(sheet: LeadSheet, nearest: PlayingSpan, start_seconds: float, end_se
 
 
 def ending_seconds(sheet: LeadSheet) -> float:
-    """How much longer a sound gets by an ending: to the end of its last bar, and a bar more.
-
-    Raises:
-        LeadSheetError: the sheet has no bars.
-    """
+    """How much longer a sound gets by an ending: to the end of its last bar, and a bar more."""
     return _ending(sheet)[1] - sheet.duration_seconds
 
 
@@ -113,9 +102,6 @@ def with_ending(sheet: LeadSheet, seconds: float) -> LeadSheet:
 
     Args:
         seconds: of the ending: what `ending_seconds` says, to the sample.
-
-    Raises:
-        LeadSheetError: the sheet has no bars.
     """
     last, _ = _ending(sheet)
     duration = sheet.duration_seconds + seconds
@@ -141,11 +127,7 @@ def _ending(sheet: LeadSheet) -> tuple[float, float]:
 
 
 def last_downbeat(sheet: LeadSheet) -> float:
-    """When the last bar begins.
-
-    Raises:
-        LeadSheetError: the sheet has no bars.
-    """
+    """When the last bar begins."""
     return _bars(sheet, "an ending")[-1].beats[0]
 
 

@@ -1,7 +1,8 @@
 """The bars of a lead sheet, and the meters that beats are in.
 
 In: a sheet with beats. Out: its bars, from the first downbeat to the end of the sound. After the last beat
-they go on at the median period in the last meter, as in the guide; the last bar may be cut off.
+they go on at the median period in the last meter, as in the guide; the last bar may be cut off. A sheet of
+fewer than two beats has no bars and is refused (`LeadSheetError`).
 
     beats      |   3   1   2   3   1   2   |.........      |
     bars           |           |           |           |   |
@@ -45,11 +46,7 @@ class Bar:
 
 
 def continued_beats(sheet: LeadSheet) -> tuple[Beat, ...]:
-    """The beats, and those that would follow until the sound ends.
-
-    Raises:
-        LeadSheetError: there are not two beats.
-    """
+    """The beats, and those that would follow until the sound ends."""
     if len(sheet.beats) < 2:
         raise LeadSheetError("a lead sheet without beats has no bars; give its tempo, or beats")
     beats = list(sheet.beats)
@@ -62,9 +59,6 @@ def continued_beats(sheet: LeadSheet) -> tuple[Beat, ...]:
 
 def bars_of(sheet: LeadSheet) -> tuple[Bar, ...]:
     """All bars of a sheet.
-
-    Raises:
-        LeadSheetError: there are not two beats.
 
     >>> beats = (Beat(0.5, 2), Beat(1.0, 1), Beat(1.5, 2))
     >>> bars = bars_of(LeadSheet(duration_seconds=2.5, beats=beats, meters=(MeterChange(0.0, 2, 4),)))

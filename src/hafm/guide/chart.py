@@ -10,7 +10,7 @@ In: text. Out: bars of chords, which `put_on` lays over the bars of a lead sheet
 
 A bar's chords share its beats evenly; if that leaves beats over, the first chord has them; more chords than
 beats are refused. A chart begins at the first downbeat. One that is shorter than its sheet is repeated to the
-end of the sound; a longer one is refused.
+end of the sound; a longer one is refused, and so is a sheet without beats (`LeadSheetError`).
 """
 
 import math
@@ -191,9 +191,6 @@ def chart_of(sheet: LeadSheet) -> str:
 
     Chords are written on the beat on which they sound, so that one that comes a little early is on its beat.
 
-    Raises:
-        LeadSheetError: the sheet has no beats.
-
     >>> from hafm.guide.lead_sheet import Beat, MeterChange
     >>> beats = tuple(Beat(number / 2, number % 4 + 1) for number in range(8))
     >>> sheet = LeadSheet(duration_seconds=8.0, beats=beats, meters=(MeterChange(0.0, 4, 4),))
@@ -213,11 +210,7 @@ def chart_of(sheet: LeadSheet) -> str:
 
 
 def lines_of_bars(sheet: LeadSheet) -> list[tuple[str | None, range]]:
-    """The lines of a chart: the section that begins there, if one does, and the bars, four at most, from 0.
-
-    Raises:
-        LeadSheetError: the sheet has no beats.
-    """
+    """The lines of a chart: the section that begins there, or None, and its bars, from 0, four at most."""
     starts = [bar.beats[0] for bar in bars_of(sheet)]
     names = {
         min(range(len(starts)), key=lambda number: abs(starts[number] - section.start_seconds)): section.name
@@ -248,11 +241,7 @@ def players_of_bar(sheet: LeadSheet, bar: Bar) -> tuple[Player, ...] | None:
 
 
 def bars_as_text(sheet: LeadSheet) -> list[str]:
-    """What `chart_of` writes between its bar lines.
-
-    Raises:
-        LeadSheetError: the sheet has no beats.
-    """
+    """What `chart_of` writes between its bar lines."""
     bars = []
     for bar in bars_of(sheet):
         labels = []

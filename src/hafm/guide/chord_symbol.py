@@ -270,10 +270,8 @@ def _degree(root: str, bass: str) -> str:
     """The bass as a degree above the root, by their letters."""
     number = (_LETTERS.index(bass[0]) - _LETTERS.index(root[0])) % 7
     interval = (parse_note(bass) - parse_note(root)) % 12
-    accidentals = (interval - MAJOR_SCALE[number] + 6) % 12 - 6
-    if abs(accidentals) > 2:
-        return bass_degree(0, interval)
-    return ("#" * accidentals if accidentals > 0 else "b" * -accidentals) + str(number + 1)
+    sign = _accidentals(interval - MAJOR_SCALE[number])
+    return bass_degree(0, interval) if sign is None else f"{sign}{number + 1}"
 
 
 def _bass_note(root: str, degree: str) -> str:
@@ -281,10 +279,14 @@ def _bass_note(root: str, degree: str) -> str:
     number = (int(degree.lstrip("#b")) - 1) % 7
     letter = _LETTERS[(_LETTERS.index(root[0]) + number) % 7]
     pitch = (parse_note(root) + MAJOR_SCALE[number] + degree.count("#") - degree.count("b")) % 12
-    accidentals = (pitch - parse_note(letter) + 6) % 12 - 6
-    if abs(accidentals) > 2:
-        return NOTE_NAMES[pitch]
-    return letter + ("#" * accidentals if accidentals > 0 else "b" * -accidentals)
+    sign = _accidentals(pitch - parse_note(letter))
+    return NOTE_NAMES[pitch] if sign is None else letter + sign
+
+
+def _accidentals(semitones: int) -> str | None:
+    """The sharps or flats that move a note; None where that takes more than two."""
+    sharps = (semitones + 6) % 12 - 6
+    return None if abs(sharps) > 2 else "#" * sharps + "b" * -sharps
 
 
 def _hint(text: str) -> str:

@@ -20,8 +20,8 @@ Source: ours; recurrent networks from melody to chords after Lim, Rhyu and Lee, 
 symbolic melody using BLSTM networks" (2017).
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -74,10 +74,6 @@ class HarmoniserConfig:
             raise UsageError(f"HarmoniserConfig: channels must be 1 or more, got {self.channels}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"HarmoniserConfig: dropout must be from 0 to below 1, got {self.dropout}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values; `HarmoniserConfig(**config.to_dict()) == config`."""
-        return asdict(self)
 
 
 class HarmonyLogits(NamedTuple):

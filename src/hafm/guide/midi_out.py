@@ -89,11 +89,7 @@ def _at(place: float, places: NDArray[np.float64], values: NDArray[np.float64]) 
 
 
 def lead_sheet_to_midi(sheet: LeadSheet) -> bytes:
-    """The bytes of a MIDI file.
-
-    Raises:
-        LeadSheetError: the sheet has no beats, or some that are too far apart for MIDI's tempi.
-    """
+    """The bytes of a MIDI file; refuses what `midi_frame` does."""
     score, clock, beat_ticks = midi_frame(sheet)
     for track in _tracks(sheet, clock, beat_ticks):
         score.tracks.append(track)

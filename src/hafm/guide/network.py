@@ -18,8 +18,8 @@ musical audio beat tracking" (2019); phases as classes after Oyama et al., "Phas
 downbeat estimation based on periodicity of metrical structure" (2021).
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -68,10 +68,6 @@ class NetworkConfig:
                 raise UsageError(f"NetworkConfig: {name} must be 1 or more, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"NetworkConfig: dropout must be from 0 to below 1, got {self.dropout}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values; `NetworkConfig(**config.to_dict()) == config`."""
-        return asdict(self)
 
 
 class Activations(NamedTuple):

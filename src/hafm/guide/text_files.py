@@ -151,11 +151,7 @@ def _number(field: str, line: str) -> float:
 
 
 def _ending(seconds: float, duration_seconds: float, line: str) -> float:
-    """A time within the sound; one a little after its end is moved to it.
-
-    Raises:
-        LeadSheetError: it is more than a little.
-    """
+    """A time within the sound; one a little after its end is moved to it."""
     if seconds > duration_seconds + TOLERANCE_SECONDS:
         raise LeadSheetError(
             f"{line}: {seconds:g} s is after the end of the sound, {duration_seconds:g} s; is it the file of "
