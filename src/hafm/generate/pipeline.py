@@ -112,7 +112,6 @@ def accompany(
     if separator is not None:
         vocals = [take_vocal(vocal, separator, on_progress=on_progress) for vocal in vocals]
     vocals = [with_notes(vocal) for vocal in vocals]
-    seed = settings.seed
     with device_errors(device), one_thread():
         guides = sheets_for(bundle, guides, vocals, corrections=corrections)
         if around:
@@ -133,17 +132,14 @@ def accompany(
             model.record(each, settings, lead_sheet=sheet, separator=separator)
             for each, sheet in zip(used, guides, strict=True)
         ]
-        heard = torch.cat([hear(bundle, vocal, seed=seed, device=device) for vocal in vocals])
+        heard = torch.cat([hear(bundle, vocal, seed=settings.seed, device=device) for vocal in vocals])
         semantic, codes = play(
             bundle,
             heard,
             guide=show(bundle, guides, vocals[0], device=device),
             num_frames=codec_frames(bundle, vocals[0]),
-            sampling=settings.sampling,
-            coarse_guidance=settings.coarse_guidance,
-            seed=seed,
+            settings=settings,
             takes=takes,
-            skip_fine=settings.skip_fine,
             device=device,
             session=model.engine.session,
             on_progress=on_progress,

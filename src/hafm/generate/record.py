@@ -179,8 +179,15 @@ class Settings:
 
     @property
     def sampling(self) -> SamplingSettings:
-        """How the semantic stage draws, and the coarse one where it has no guidance of its own."""
+        """How the semantic stage draws."""
         return SamplingSettings(**{each.name: getattr(self, each.name) for each in fields(SamplingSettings)})
+
+    @property
+    def coarse_sampling(self) -> SamplingSettings:
+        """How the coarse stage draws: as the semantic one, unless it has a guidance of its own."""
+        if self.coarse_guidance is None:
+            return self.sampling
+        return replace(self.sampling, guidance=self.coarse_guidance, guide_guidance=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ from hafm.audio.sound import Audio
 from hafm.device import exact_device
 from hafm.engine.session import StageSession
 from hafm.errors import BundleError, LeadSheetError, UsageError
+from hafm.generate.record import Settings
 from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.windows import generate_long
@@ -49,7 +50,6 @@ from hafm.tokens.level import prepare_vocal
 __all__ = [
     "OnStage",
     "analyse",
-    "coarse_sampling",
     "codec_frames",
     "fit_frames",
     "follows_sheets",
@@ -233,11 +233,8 @@ def play(
     *,
     guide: Float[Tensor, "V F50 G"] | None = None,
     num_frames: int,
-    sampling: SamplingSettings,
-    coarse_guidance: float | None = None,
-    seed: int,
+    settings: Settings,
     takes: Sequence[int],
-    skip_fine: bool,
     known: tuple[Int[Tensor, "N 1 _P"], Int[Tensor, "N _K _Q"]] | None = None,
     device: torch.device,
     session: Callable[[str, StageModel], StageSession | None] | None = None,
@@ -249,11 +246,8 @@ def play(
     Args:
         guide: of the vocals' lead sheets, for the stages that have one; None where there are none.
         num_frames: F75, frames of codes to make.
-        sampling: how tokens are drawn, where they are: a parallel stage takes the likeliest (`LIKELIEST`).
-        coarse_guidance: scale of the coarse stage, for all that it sees but the style; None for that of the
-            sampling.
+        settings: how tokens are drawn, where they are: a parallel stage takes the likeliest (`LIKELIEST`).
         takes: their numbers; one row each for every vocal.
-        skip_fine: stop after the coarse codes.
         known: the semantic tokens and the coarse codes that a take begins with, if it goes on from something.
         session: what runs a stage of that name; None, or what gives None, for PyTorch.
         on_stage: called after every stage, with what it was given and made.
@@ -263,7 +257,7 @@ def play(
         name: str,
         *conditions: Int[Tensor, "N _K _F"],
         frames: int,
-        settings: SamplingSettings = sampling,
+        sampling: SamplingSettings = settings.sampling,
         begins: Int[Tensor, "N _K _P"] | None = None,
     ) -> Int[Tensor, "N K F"]:
         # The stage lives as long as this call: three of them are never in memory together.
@@ -278,8 +272,10 @@ def play(
             fitted,
             guide=shown,
             target_frames=frames,
-            settings=LIKELIEST if model.spec.pattern == "parallel" else settings,
-            generators=[generator_for(seed=seed, take=take, name=name) for _ in heard for take in takes],
+            settings=LIKELIEST if model.spec.pattern == "parallel" else sampling,
+            generators=[
+                generator_for(seed=settings.seed, take=take, name=name) for _ in heard for take in takes
+            ],
             known=begins,
             session=None if session is None else session(name, model),
             on_step=on_progress,
@@ -291,18 +287,11 @@ def play(
     vocal = heard.repeat_interleave(len(takes), dim=0)
     known_semantic, known_codes = (None, None) if known is None else known
     semantic = run("semantic", vocal, frames=heard.shape[2], begins=known_semantic)
-    coarse = coarse_sampling(sampling, coarse_guidance)
-    codes = run("coarse", vocal, semantic, frames=num_frames, settings=coarse, begins=known_codes)
-    if not skip_fine:
+    coarse = settings.coarse_sampling
+    codes = run("coarse", vocal, semantic, frames=num_frames, sampling=coarse, begins=known_codes)
+    if not settings.skip_fine:
         codes = torch.cat([codes, run("fine", codes, frames=num_frames)], dim=1)
     return semantic, codes
-
-
-def coarse_sampling(sampling: SamplingSettings, coarse_guidance: float | None) -> SamplingSettings:
-    """How the coarse stage draws: as the semantic one, unless it has a guidance of its own."""
-    if coarse_guidance is None:
-        return sampling
-    return replace(sampling, guidance=coarse_guidance, guide_guidance=None)
 
 
 def sound(

@@ -43,7 +43,6 @@ from hafm.generate.record import InputUsed, Settings
 from hafm.generate.sampling import LIKELIEST, SamplingSettings
 from hafm.generate.seeds import generator_for
 from hafm.generate.steps import (
-    coarse_sampling,
     codec_frames,
     fit_frames,
     hear,
@@ -212,7 +211,9 @@ def stream(
     shown = show(bundle, [sheet], vocal, device=device)
     num_frames = codec_frames(bundle, vocal)
 
-    def made(name: str, *sources: "Tensor | _Made", frames: int, drawn: SamplingSettings) -> _Made:
+    def made(
+        name: str, *sources: "Tensor | _Made", frames: int, drawn: SamplingSettings = settings.sampling
+    ) -> _Made:
         stage = bundle.load_stage(name, device=device)
         return _Made(
             stage,
@@ -225,13 +226,11 @@ def stream(
             on_progress=on_progress,
         )
 
-    drawn = settings.sampling
-    semantic = made("semantic", heard, frames=heard.shape[2], drawn=drawn)
-    drawn_coarse = coarse_sampling(drawn, settings.coarse_guidance)
-    coarse = made("coarse", heard, semantic, frames=num_frames, drawn=drawn_coarse)
+    semantic = made("semantic", heard, frames=heard.shape[2])
+    coarse = made("coarse", heard, semantic, frames=num_frames, drawn=settings.coarse_sampling)
     stages = [coarse]
     if not settings.skip_fine:
-        stages.append(made("fine", coarse, frames=num_frames, drawn=drawn))
+        stages.append(made("fine", coarse, frames=num_frames))
     codes = _Stacked(stages)
     given = _Stacked([coarse]) if preview else codes
     codec = bundle.load_codec().to(exact_device(device))
