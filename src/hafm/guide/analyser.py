@@ -268,7 +268,7 @@ class Analyser:
         bpm, tempo_chance = self.tempo(features) if bpm is None else (bpm, KNOWN_TEMPO_CHANCE)
         heard = self.hear(features, bpm)
         known = _with_beats(known, heard, corrections, is_known=is_known, tempo_chance=tempo_chance)
-        known = corrections.with_chart(corrections.with_keys(known))
+        known = corrections.with_harmony(known)
         find = self._heard_harmony if self._harmoniser is None else self._melody_harmony
         return corrections.finished(_with_harmony(known, find(known, features, heard)))
 

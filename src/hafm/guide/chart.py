@@ -23,7 +23,16 @@ from typing import TypeAlias
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chord_symbol import parse_symbol, symbol_of
-from hafm.guide.lead_sheet import ChordSpan, LeadSheet, MeterChange, Origin, Player, SectionSpan, span_at
+from hafm.guide.lead_sheet import (
+    ChordSpan,
+    LeadSheet,
+    MeterChange,
+    Origin,
+    Player,
+    SectionSpan,
+    naming,
+    span_at,
+)
 
 __all__ = [
     "Chart",
@@ -296,10 +305,8 @@ def _bar(symbols: Sequence[str], before: Sequence[Slots]) -> Slots:
         elif symbol == _UNKNOWN:
             slots.append(symbol)
         else:
-            try:
+            with naming(f"bar {number} of the chart", ChordError):
                 slots.append(parse_symbol(symbol))
-            except ChordError as error:
-                raise ChordError(f"bar {number} of the chart: {error}") from error
     return tuple(slots)
 
 

@@ -226,24 +226,16 @@ class Corrections:
         origins = {**sheet.origins, "beats": Origin()}
         return with_meters(replace(sheet, beats=beats, meters=(meters[0][1],), origins=origins), meters)
 
-    def with_keys(self, sheet: LeadSheet) -> LeadSheet:
-        """The sheet with the keys that are given.
+    def with_harmony(self, sheet: LeadSheet) -> LeadSheet:
+        """The sheet with the keys and chords that are given.
 
         Raises:
-            LeadSheetError: a key changes at a bar that the sheet does not have.
+            LeadSheetError: a key changes at a bar that the sheet does not have, or the chart has more bars.
         """
-        if not self.keys:
-            return sheet
-        starts = self._starts("key changes", [bar for bar, _ in self.keys], sheet)
-        keys = (replace(key, start_seconds=start) for start, (_, key) in zip(starts, self.keys, strict=True))
-        return replace(sheet, keys=tuple(keys), origins={**sheet.origins, "key": Origin()})
-
-    def with_chart(self, sheet: LeadSheet) -> LeadSheet:
-        """The sheet with the chords that are given.
-
-        Raises:
-            LeadSheetError: it has no bars, or fewer than the chart.
-        """
+        if self.keys:
+            starts = self._starts("key changes", [bar for bar, _ in self.keys], sheet)
+            keys = (replace(key, start_seconds=at) for at, (_, key) in zip(starts, self.keys, strict=True))
+            sheet = replace(sheet, keys=tuple(keys), origins={**sheet.origins, "key": Origin()})
         return sheet if self.chart is None else put_on(sheet, self.chart)
 
     def finished(self, sheet: LeadSheet) -> LeadSheet:
@@ -299,7 +291,7 @@ def corrected(sheet: LeadSheet, corrections: Corrections) -> LeadSheet:
         sheet = corrections.on_beats(at_tempo(sheet, corrections.bpm))
     else:
         sheet = corrections.on_steady_beats(sheet)
-    return corrections.finished(corrections.with_chart(corrections.with_keys(sheet)))
+    return corrections.finished(corrections.with_harmony(sheet))
 
 
 def parse_key(text: str) -> KeyChange:

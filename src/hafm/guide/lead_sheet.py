@@ -49,6 +49,7 @@ __all__ = [
     "PlayingSpan",
     "SectionSpan",
     "Span",
+    "naming",
     "parse_meter",
     "placed_spans",
     "span_at",
@@ -411,6 +412,15 @@ def _moved_changes(
     return tuple(kept)
 
 
+@contextmanager
+def naming(what: str, error: type[LeadSheetError] = LeadSheetError) -> Iterator[None]:
+    """Says what an error of this kind is about: a file, or an item of one."""
+    try:
+        yield
+    except error as found:
+        raise error(f"{what}: {found}") from found
+
+
 # ---- what holds of every sheet
 
 
@@ -437,12 +447,12 @@ def _check(sheet: LeadSheet) -> None:
     for number, key in enumerate(sheet.keys, 1):
         if key.mode not in ("maj", "min"):
             raise LeadSheetError(f"key {number} is {key.label}; its mode must be maj or min, as in A:min")
-        with _naming(f"key {number}"):
+        with naming(f"key {number}", ChordError):
             parse_note(key.tonic)
     _check_beats(sheet)
     _check_spans("chord", sheet.chords, duration)
     for number, span in enumerate(sheet.chords, 1):
-        with _naming(f"chord {number} at {span.start_seconds:.3f} s"):
+        with naming(f"chord {number} at {span.start_seconds:.3f} s", ChordError):
             parse_label(span.label)
     _check_spans("bar of the arrangement", sheet.arrangement, duration)
     _check_spans("section", sheet.sections, duration)
@@ -511,12 +521,3 @@ def _check_spans(
                 "leave it out"
             )
         before = end
-
-
-@contextmanager
-def _naming(what: str) -> Iterator[None]:
-    """Says which item of the sheet has a chord or note that is not understood."""
-    try:
-        yield
-    except ChordError as error:
-        raise ChordError(f"{what}: {error}") from error

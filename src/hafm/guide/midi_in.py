@@ -26,7 +26,7 @@ from hafm.guide.bars import Bar, bars_of
 from hafm.guide.chart import Chart, put_on
 from hafm.guide.chord import NO_CHORD, NOTE_NAMES, parse_chord
 from hafm.guide.chord_symbol import bass_degree, parse_symbol
-from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange
+from hafm.guide.lead_sheet import Beat, ChordSpan, KeyChange, LeadSheet, MeterChange, naming
 from hafm.guide.midi_out import CLICK_TRACK, DOWNBEAT_PITCH, MICROSECONDS, UNKNOWN_CHORD, Clock
 from hafm.guide.text_files import TOLERANCE_SECONDS
 
@@ -64,7 +64,7 @@ def lead_sheet_from_midi(data: bytes, *, duration_seconds: float, where: str) ->
         raise LeadSheetError(
             f"{where} has no tempo; export it with its tempo map, or give its chords as a chart, with --bpm"
         )
-    try:
+    with naming(where):
         clock = _clock(score)
         beats, meters = _beats(_strokes(score, clock, duration_seconds), clock)
         sheet = LeadSheet(
@@ -75,8 +75,6 @@ def lead_sheet_from_midi(data: bytes, *, duration_seconds: float, where: str) ->
         )
         chords = tuple(_marked(score, clock, duration_seconds)) or tuple(_heard(score, clock, sheet))
         return replace(sheet, chords=chords)
-    except LeadSheetError as error:
-        raise LeadSheetError(f"{where}: {error}") from error
 
 
 def midi_seconds(data: bytes, *, where: str) -> float:

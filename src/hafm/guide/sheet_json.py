@@ -16,7 +16,7 @@ Conventions: what is unknown is left out. Unknown fields and other versions are 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hafm.errors import LeadSheetError
@@ -30,6 +30,7 @@ from hafm.guide.lead_sheet import (
     Player,
     PlayingSpan,
     SectionSpan,
+    naming,
     parse_meter,
 )
 from hafm.jsonfile import JsonFile
@@ -76,10 +77,7 @@ def lead_sheet_to_json(sheet: LeadSheet, *, compact: bool = False) -> str:
         ],
         "style": sheet.style,
         "sections": [[span.start_seconds, span.end_seconds, span.name] for span in sheet.sections],
-        "origins": {
-            part: {"source": origin.source, "confidence": origin.confidence}
-            for part, origin in sheet.origins.items()
-        },
+        "origins": {part: asdict(origin) for part, origin in sheet.origins.items()},
     }
     known = {name: value for name, value in values.items() if value not in ([], {}, None)}
     known = {"format": FORMAT, "version": VERSION, **known}
@@ -108,7 +106,7 @@ def lead_sheet_from_json(text: str | bytes, *, where: str) -> LeadSheet:
             "hafm"
         )
     read = _FILE.build(_Fields, values, where=where)
-    try:
+    with naming(where):
         return LeadSheet(
             duration_seconds=read.duration_seconds,
             beats=tuple(Beat(seconds, position) for seconds, position in read.beats),
@@ -122,8 +120,6 @@ def lead_sheet_from_json(text: str | bytes, *, where: str) -> LeadSheet:
             sections=tuple(SectionSpan(*section) for section in read.sections),
             origins=read.origins,  # type: ignore[arg-type]  # the names are checked by the sheet
         )
-    except LeadSheetError as error:
-        raise LeadSheetError(f"{where}: {error}") from error
 
 
 def _pretty(value: Any) -> str:

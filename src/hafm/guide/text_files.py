@@ -15,13 +15,12 @@ symbols such as Am7 are chords too. Meters follow from the positions, in quarter
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from hafm.errors import ChordError, LeadSheetError
 from hafm.guide.bars import meters_of
 from hafm.guide.chord import parse_chord
 from hafm.guide.chord_symbol import parse_symbol
-from hafm.guide.lead_sheet import MOST_BEATS_PER_BAR, Beat, ChordSpan, LeadSheet
+from hafm.guide.lead_sheet import MOST_BEATS_PER_BAR, Beat, ChordSpan, LeadSheet, naming
 
 __all__ = ["TOLERANCE_SECONDS", "beats_from_text", "beats_to_text", "chords_from_lab", "chords_to_lab"]
 
@@ -71,13 +70,12 @@ def chords_from_lab(text: str, *, duration_seconds: float, where: str) -> LeadSh
         reached = end
         if symbol == _UNKNOWN:
             continue
-        try:
+        with naming(line, ChordError):
             chords.append(ChordSpan(start, end, _label(symbol)))
-        except ChordError as error:
-            raise ChordError(f"{line}: {error}") from error
     if not chords:
         raise LeadSheetError(f"{where} has no chord; write lines as in 0.0 1.5 A:min")
-    return _named(where, duration_seconds=duration_seconds, chords=tuple(chords))
+    with naming(where):
+        return LeadSheet(duration_seconds=duration_seconds, chords=tuple(chords))
 
 
 def _label(symbol: str) -> str:
@@ -122,7 +120,8 @@ def beats_from_text(text: str, *, duration_seconds: float, where: str) -> LeadSh
         beats.append(Beat(seconds, int(position)))
     if not beats:
         raise LeadSheetError(f"{where} has no beat; write lines as in 1.37 1")
-    return _named(where, duration_seconds=duration_seconds, beats=tuple(beats), meters=meters_of(beats))
+    with naming(where):
+        return LeadSheet(duration_seconds=duration_seconds, beats=tuple(beats), meters=meters_of(beats))
 
 
 def _lines(text: str, where: str, fields: str, example: str) -> Iterator[tuple[str, list[str]]]:
@@ -158,11 +157,3 @@ def _ending(seconds: float, duration_seconds: float, line: str) -> float:
             "this sound?"
         )
     return min(seconds, duration_seconds)
-
-
-def _named(where: str, **parts: Any) -> LeadSheet:
-    """A sheet, whose errors name the file."""
-    try:
-        return LeadSheet(**parts)
-    except LeadSheetError as error:
-        raise LeadSheetError(f"{where}: {error}") from error
