@@ -36,7 +36,7 @@ from hafm.arrange.mixing import mixed
 from hafm.arrange.parts import Hand, Part, chords, drums, heard, keys, pad, spans_of
 from hafm.arrange.plan import Bar, PlannedBar
 from hafm.arrange.sampler import Event
-from hafm.arrange.sections import Planned, plan_song
+from hafm.arrange.sections import plan_song
 from hafm.arrange.song import Song
 from hafm.arrange.soundfont import SHIPPED, Soundfont, open_soundfont
 from hafm.arrange.style_choice import POP, check_style, style_for
@@ -193,23 +193,21 @@ def _in_time(
 ) -> dict[str, list[Event]]:
     """What each role plays on the beats."""
     bars = song.bars(style)
-    plan = plan_song(bars, song.sheet, voice=voice, excerpt=excerpt, rng=rng)
+    planned, last = plan_song(bars, song.sheet, voice=voice, excerpt=excerpt, rng=rng)
     events: dict[str, list[Event]] = {
-        "drums": drums(plan.bars, hand),
+        "drums": drums(planned, hand),
         "bass": [
             (start + hand.late(), end, pitch, hand.velocity(95, energy))
-            for (start, end, pitch), energy in bass_line(plan.bars, song.chord_at, rng)
+            for (start, end, pitch), energy in bass_line(planned, song.chord_at, rng)
         ],
-        "keys": keys(plan.bars, song.chord_at, hand),
-        "comp": chords(plan.bars, song.chord_at, hand),
+        "keys": keys(planned, song.chord_at, hand),
+        "comp": chords(planned, song.chord_at, hand),
         "pad": pad(song.held_chords()),
-        "bridge": answers(
-            plan.bars, _rests(song.sheet, voice, plan.bars), song.sheet, song.chord_at, hand, rng
-        ),
+        "bridge": answers(planned, _rests(song.sheet, voice, planned), song.sheet, song.chord_at, hand, rng),
     }
-    cut = {role: heard(played, spans_of(plan.bars, role), role=role) for role, played in events.items()}
-    if plan.last is not None:
-        for role, ending in _ending(bars[plan.last], plan, song).items():
+    cut = {role: heard(played, spans_of(planned, role), role=role) for role, played in events.items()}
+    if last is not None:
+        for role, ending in _ending(bars[last], planned, song).items():
             cut[role] += ending
     return cut
 
@@ -227,10 +225,10 @@ def _rests(
     ]
 
 
-def _ending(bar: Bar, plan: Planned, song: Song) -> dict[str, list[Event]]:
+def _ending(bar: Bar, planned: Sequence[PlannedBar], song: Song) -> dict[str, list[Event]]:
     """The last chord, struck by all who played before it, and left to ring."""
     start, end = bar.start_seconds, song.sheet.duration_seconds
-    before = next(each for each in reversed(plan.bars) if each.bar.number < bar.number)
+    before = next(each for each in reversed(planned) if each.bar.number < bar.number)
     harmony = song.chord_at(start)
     events: dict[str, list[Event]] = {role: [] for role in ROLES}
     if "drums" in before.roles and STYLES[bar.feel.style].drums:

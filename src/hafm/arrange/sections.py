@@ -14,7 +14,7 @@ sheet says who plays, and that was given, they play.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +25,7 @@ from hafm.arrange.voice import Voice
 from hafm.guide.bars import bars_of
 from hafm.guide.lead_sheet import PLAYERS, LeadSheet, Player, PlayingSpan, span_at
 
-__all__ = ["Planned", "line_up", "plan_song"]
+__all__ = ["line_up", "plan_song"]
 
 _INTRO, _INTERLUDE = 0.42, 0.66
 _WITHOUT_VOICE = (0.5, 0.6, 0.8, 0.55, 0.65, 0.85, 0.6, 0.9)
@@ -41,18 +41,6 @@ _LINE_UP_BARS = 4
 _JOINS: Mapping[Player, float] = {"harmony": 0.0, "bass": 0.42, "drums": 0.5, "melody": 0.61}
 """How full a voice sings where a player joins: quantiles .12, .25, .55 of 794 stretches of 10 s of training
 vocals."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """A plan.
-
-    Args:
-        last: the bar of which the first beat ends the song, if one does.
-    """
-
-    bars: tuple[PlannedBar, ...]
-    last: int | None
 
 
 def line_up(sheet: LeadSheet, voice: Voice) -> tuple[PlayingSpan, ...]:
@@ -84,8 +72,8 @@ def _players(voice: Voice, start_seconds: float, end_seconds: float) -> list[Pla
 
 def plan_song(
     bars: Sequence[Bar], sheet: LeadSheet, *, voice: Voice | None, excerpt: bool, rng: np.random.Generator
-) -> Planned:
-    """Plan sections and bars.
+) -> tuple[list[PlannedBar], int | None]:
+    """What happens in each bar, and the bar of which the first beat ends the song, if one does.
 
     Args:
         excerpt: whether it is a stretch of a song, which neither begins nor ends here.
@@ -96,7 +84,7 @@ def plan_song(
     energies = _energies(bars, sheet, voice, entry_bar, length)
     last = None if excerpt else _last(bars, sheet.duration_seconds)
     drawn: dict[int, Section] = {}
-    planned = []
+    planned: list[PlannedBar] = []
     for bar in bars:
         ordinal, position = divmod(bar.number - entry_bar, length)
         if ordinal not in drawn:
@@ -122,7 +110,7 @@ def plan_song(
                 count_in=False,
             )
         )
-    return Planned(bars=tuple(planned), last=last)
+    return planned, last
 
 
 def _pick_up(bar: Bar, roles: frozenset[str]) -> frozenset[str]:

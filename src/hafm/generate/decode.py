@@ -193,10 +193,8 @@ def _condition(
     first: dict[tuple[bytes, ...], int] = {}
     place = []
     for row, dropped in enumerate(drop.tolist()):
-        seen = [ids[row] for ids in conditions if not dropped] + [
-            each[row] for each in (guide,) if each is not None
-        ]
-        key = tuple(each.cpu().numpy().tobytes() for each in seen)
+        seen = (() if dropped else conditions) + (() if guide is None else (guide,))
+        key = tuple(each[row].cpu().numpy().tobytes() for each in seen)
         place.append(first.setdefault((bytes([dropped]), *key), row))
     rows = sorted(set(place))
     conditioned = model.condition(
