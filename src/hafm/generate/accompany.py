@@ -46,7 +46,7 @@ from hafm.generate.record import BundleUsed, GenerationRecord, InputUsed, Settin
 from hafm.generate.region import Region
 from hafm.generate.sampling import Sampling, require_scale
 from hafm.generate.steps import analyse
-from hafm.generate.stream import Part, stream
+from hafm.generate.stream import Part, in_turns, stream
 from hafm.generate.vocal import read_vocal
 from hafm.guide.corrections import Corrections
 from hafm.guide.lead_sheet import LeadSheet
@@ -315,7 +315,7 @@ class Accompanist:
         audio = read_vocal(vocal, sample_rate=sample_rate, start_seconds=start_seconds, seconds=seconds)
         if corrections is not None:
             corrections.require_duration(audio.seconds)
-        return stream(
+        parts = stream(
             self._open(),
             audio,
             InputUsed.of(audio, start_seconds=start_seconds, seconds=seconds),
@@ -326,6 +326,7 @@ class Accompanist:
             on_sheet=on_sheet,
             preview=preview,
         )
+        return in_turns(parts, self.device)
 
     def generate_takes(
         self,

@@ -20,11 +20,9 @@ A preview is the sound of the coarse codes alone, which need not wait for the fi
 preview has been given. The accompaniment at the end is the same.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import wraps
-from typing import Concatenate, ParamSpec
 
 import torch
 from jaxtyping import Float, Int
@@ -60,10 +58,9 @@ from hafm.rates import convert_frames
 from hafm.stages.stage_model import StageModel
 from hafm.tokens.base import Codec, DecodesInPieces
 
-__all__ = ["Part", "stream"]
+__all__ = ["Part", "in_turns", "stream"]
 
 _FIRST_SECONDS, _LONGEST_SECONDS = 1, 8
-P = ParamSpec("P")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,25 +162,16 @@ class _Stacked:
             row += rows
 
 
-def _in_turns(
-    make: "Callable[Concatenate[OpenBundle, P], Iterator[Part]]",
-) -> "Callable[Concatenate[OpenBundle, P], Iterator[Part]]":
+def in_turns(parts: Iterator[Part], device: torch.device) -> Iterator[Part]:
     """Threads and errors of the device are ours while a part is made, not while the caller has its turn."""
-
-    @wraps(make)
-    def turns(model: OpenBundle, /, *args: P.args, **named: P.kwargs) -> Iterator[Part]:
-        parts = make(model, *args, **named)
-        while True:
-            with device_errors(model.device), one_thread():
-                part = next(parts, None)
-            if part is None:
-                return
-            yield part
-
-    return turns
+    while True:
+        with device_errors(device), one_thread():
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
 
 
-@_in_turns
 def stream(
     model: OpenBundle,
     vocal: Audio,
@@ -196,7 +184,7 @@ def stream(
     on_sheet: OnSheet | None = None,
     preview: bool = False,
 ) -> Iterator[Part]:
-    """The parts.
+    """The parts, for `in_turns`.
 
     Args:
         preview: parts sound as the coarse codes do, and the one with the accompaniment is empty.
