@@ -262,8 +262,12 @@ class Arrange(SheetCommand):
                 **options.levels(settings.balance_db, settings.loudness_lufs),
             )
             record = replace(
-                job.record, lead_sheet=sheet, settings=replace(settings, style=arrangement.style)
-            ).written(levels=levels, files=hashes(folder.staging, paths.values()))
+                job.record,
+                lead_sheet=sheet,
+                settings=replace(settings, style=arrangement.style),
+                levels=levels,
+                files=hashes(folder.staging, paths.values()),
+            )
             paths["record"] = folder.staging / RECORD_FILE
             write_whole(paths["record"], record.to_json())
         written = time.monotonic()

@@ -71,11 +71,7 @@ class Part:
 
 
 class Hand:
-    """A player's small inaccuracies.
-
-    Args:
-        sigma_seconds: standard deviation of the timing.
-    """
+    """A player's small inaccuracies; `sigma_seconds` is the standard deviation of the timing."""
 
     def __init__(self, rng: np.random.Generator, sigma_seconds: float) -> None:
         self._rng = rng

@@ -15,7 +15,7 @@ The record is written last, when the files that it names lie complete beside it.
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -34,12 +34,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What was given.
-
-    Args:
-        path: absolute.
-        start_seconds, seconds: the part of a vocal that was asked for, if one was.
-    """
+    """What was given: its absolute path, and the part of a vocal that was asked for, if one was."""
 
     kind: Literal["vocal", "sheet"]
     path: str
@@ -116,10 +111,6 @@ class ArrangementRecord(_WithoutSheet):
         read = _FILE.build(_WithoutSheet, values, where=where)
         kept = lead_sheet_from_json(json.dumps(sheet), where=f"the lead sheet in {where}")
         return cls(lead_sheet=kept, **vars(read))
-
-    def written(self, *, levels: Mapping[str, float | None], files: Mapping[str, str]) -> "ArrangementRecord":
-        """The record with what came of it."""
-        return replace(self, levels=levels, files=files)
 
 
 def here() -> dict[str, str]:

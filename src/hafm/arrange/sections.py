@@ -48,9 +48,7 @@ def line_up(sheet: LeadSheet, voice: Voice) -> tuple[PlayingSpan, ...]:
 
     A section has four bars. Harmony always plays, then bass, drums and melody join it: each in as large a
     share of the sections as in the bands that the built-in model learned from. Where the voice rests, all do.
-
-    Args:
-        sheet: with bars, or nobody is named.
+    Without bars nobody is named.
     """
     if len(sheet.beats) < 2:
         return ()

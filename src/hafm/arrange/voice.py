@@ -22,11 +22,7 @@ _BREATH_SECONDS = 0.3
 
 
 class Voice:
-    """A voice, listened to.
-
-    Args:
-        waveform: mono, one sample or more.
-    """
+    """A voice, mono, of one sample or more, listened to."""
 
     def __init__(self, waveform: Float[Tensor, " T"], sample_rate: int) -> None:
         samples = waveform.detach().cpu().double().numpy()

@@ -82,12 +82,7 @@ def with_room(vocal: Audio, *, intro_samples: int, ending_samples: int) -> Audio
 
 
 def died_away(band: Float[Tensor, "1 T"], sample_rate: int, sheet: LeadSheet) -> Float[Tensor, "1 T"]:
-    """The band, falling from the last downbeat on to nothing at the end.
-
-    Args:
-        band: as long as the sheet.
-        sheet: with an ending.
-    """
+    """The band, as long as a sheet with an ending, falling from the last downbeat on to nothing."""
     start = min(round(last_downbeat(sheet) * sample_rate), band.shape[1])
     share = torch.linspace(0, 1, band.shape[1] - start)
     faded = band.clone()

@@ -62,10 +62,7 @@ def make_graphs(bundle: Bundle) -> dict[str, StageGraph]:
 
 
 def tested_graphs(bundle: Bundle, contents: Mapping[str, bytes]) -> dict[str, StageGraph]:
-    """Graphs of all stages that were made elsewhere, tested here.
-
-    Args:
-        contents: by stage, the bytes of an `.onnx`.
+    """Graphs of all stages (the bytes of an `.onnx` each) that were made elsewhere, tested here.
 
     Raises:
         UsageError: this version of onnxruntime cannot run one.

@@ -69,12 +69,7 @@ _FILE = "tested.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Tested:
-    """What was found out about the graphs of a bundle.
-
-    Args:
-        sha256: of every stage's graph.
-        logits_error: of every stage: distance of its logits from PyTorch's, over the size of those.
-    """
+    """What was found out about the graphs of a bundle, by stage; see `StageGraph`."""
 
     sha256: Mapping[str, str]
     logits_error: Mapping[str, float]
@@ -87,7 +82,7 @@ class Engine:
     Args:
         why: it is that one; a clause.
         graphs: the file of each stage, if they run in ONNX Runtime.
-        logits_error: of each stage, as in `Tested`.
+        logits_error: of each stage, as in `StageGraph`.
     """
 
     name: EngineName

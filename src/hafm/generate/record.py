@@ -138,11 +138,7 @@ class InputUsed:
 
 @dataclass(frozen=True, kw_only=True)
 class SeparationUsed:
-    """What took the vocal out of the input.
-
-    Args:
-        model: the separator's `.onnx`, absolute.
-    """
+    """What took the vocal out of the input; `model` is the separator's `.onnx`, absolute."""
 
     model: str
     fingerprint: str

@@ -104,9 +104,6 @@ def analyse(
 ) -> LeadSheet:
     """What the bundle's analyser hears in a vocal; see `hafm.guide.analyser.Analyser.analyse`.
 
-    Args:
-        vocal: any rate and level.
-
     Raises:
         UsageError: the bundle has no analyser of vocals.
         LeadSheetError: no lead sheet of the vocal's length can have the given beats, or the corrections do

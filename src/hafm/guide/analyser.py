@@ -263,7 +263,7 @@ class Analyser:
         if corrections.bpm is not None and known.beats:
             raise LeadSheetError("the lead sheet has beats, and --bpm says others; leave one out")
         features = self.features(waveform, sample_rate)
-        bpm = _known_tempo(known, corrections, tempo_bpm)
+        bpm = corrections.bpm or known.tempo_bpm or tempo_bpm  # exact, by beats that are known, or about
         is_known = bpm is not None
         bpm, tempo_chance = self.tempo(features) if bpm is None else (bpm, KNOWN_TEMPO_CHANCE)
         heard = self.hear(features, bpm)
@@ -393,13 +393,6 @@ class Analyser:
             found.append(self._network(rows, theirs, torch.full((len(part),), float(bpm))))
         fields = (torch.cat(field) for field in zip(*found, strict=True))
         return Activations(*(_overlapped(field, starts) for field in fields))
-
-
-def _known_tempo(known: LeadSheet, corrections: Corrections, tempo_bpm: float | None) -> float | None:
-    """The tempo that somebody said: exact, by beats that are known, or about."""
-    if corrections.bpm is not None:
-        return corrections.bpm
-    return tempo_bpm if known.tempo_bpm is None else known.tempo_bpm
 
 
 def _excerpts(features: Float[Tensor, "F D"]) -> list[Float[Tensor, "E D"]]:

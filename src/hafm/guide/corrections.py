@@ -271,10 +271,7 @@ class Corrections:
 
 
 def corrected(sheet: LeadSheet, corrections: Corrections) -> LeadSheet:
-    """A sheet with corrections, from what it says itself.
-
-    Args:
-        sheet: any. Its chords move with their bars.
+    """A sheet with corrections, from what it says itself; its chords move with their bars.
 
     Raises:
         LeadSheetError: they do not fit the sheet; the message says which.

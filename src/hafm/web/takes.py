@@ -17,6 +17,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +187,7 @@ def sketch(task: Sketch, report: Report) -> dict[str, Any]:
         paths, levels = write_arrangement(
             folder, arrangement, rendering, vocal=vocal, stems=True, balance_db=task.balance_db
         )
-        record = record.written(levels=levels, files=hashes(folder, paths.values()))
+        record = replace(record, levels=levels, files=hashes(folder, paths.values()))
         write_whole(folder / RECORD_FILE, record.to_json())
         about = {"players": "samples", "style": arrangement.style}
         write_take(folder, task, task.first_number, levels=levels, about=about)
