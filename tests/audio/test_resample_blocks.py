@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hafm.audio.resample import resample
-from hafm.audio.resample_blocks import resample_blocks
+from hafm.audio.resample import resample, resample_blocks
 
 
 @pytest.mark.parametrize(

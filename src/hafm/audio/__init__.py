@@ -12,7 +12,7 @@
 | `ffmpeg.py` | m4a, mp4, webm, aac and others, through the ffmpeg program |
 | `layout.py`, `layout_*.py` | where the sound lies in a file, whatever its header says |
 | `read_blocks.py`, `write_blocks.py`, `spool.py` | sounds that need not fit into memory |
-| `resample.py`, `resample_blocks.py` | another sample rate, with an exact number of samples |
+| `resample.py` | another sample rate, with an exact number of samples |
 | `loudness.py` | loudness in LUFS |
 | `true_peak.py` | peaks between the samples, in dBTP |
 | `limiter.py` | a look-ahead limiter that keeps the length |

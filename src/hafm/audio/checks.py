@@ -120,14 +120,8 @@ def clarity(mono: Float[Tensor, " T"], sample_rate: int) -> tuple[Float[Tensor, 
         The clarity of each frame, at most 1, and its level in dBFS.
     """
     frames = pitch_frames(mono, sample_rate)
-    found = [_clarity(part) for part in frames.split(_FRAMES_AT_ONCE)]
+    found = [normalised_autocorrelation(part).amax(dim=1) for part in frames.split(_FRAMES_AT_ONCE)]
     return torch.cat(found), level_of(frames)
-
-
-def _clarity(frames: Float[Tensor, "F N"]) -> Float[Tensor, " F"]:
-    """The best peak of the normalised autocorrelation behind its first zero."""
-    best: Tensor = normalised_autocorrelation(frames).amax(dim=1)
-    return best
 
 
 def _clipped_share(waveform: Float[Tensor, "C T"]) -> float:

@@ -74,9 +74,9 @@ class Layout:
     damage: tuple[str, ...] = ()
 
     @classmethod
-    def whole(cls, num_bytes: int, *, damage: tuple[str, ...] = ()) -> "Layout":
-        """The file as it is."""
-        return cls(links=(Link(pieces=((0, num_bytes),)),), damage=damage)
+    def whole(cls, start: int, end: int, *, damage: tuple[str, ...] = ()) -> "Layout":
+        """One range of the file, as it is."""
+        return cls(links=(Link(pieces=((start, end),)),), damage=damage)
 
 
 def _copy(source: IO[bytes], target: IO[bytes], start: int, end: int) -> None:

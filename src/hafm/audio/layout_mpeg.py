@@ -234,12 +234,12 @@ def mpeg_layout(data: mmap.mmap) -> Layout:
     begin = skip_tags(data, filled.start() if filled else 0)
     first = find_frames(data, begin, end=begin + _SEARCHED_BYTES)
     if first is None:  # another layer, or free bit rates
-        return Layout.whole(len(data))
+        return Layout.whole(0, len(data))
     runs, junk_bytes = _runs(data, first)
     if not runs:  # an index, and no sound behind it
-        return Layout.whole(len(data))
+        return Layout.whole(0, len(data))
     if len(runs) == 1 and _is_healthy(runs[0], first == skip_tags(data, 0)):
-        return Layout.whole(len(data))
+        return Layout.whole(0, len(data))
     notes = tuple(
         f"its header counts {clock(run.frame.seconds(run.claimed))} of sound and {clock(run.seconds)} are "
         "there; all of it was taken"
@@ -285,8 +285,7 @@ def _runs(data: mmap.mmap, first: int) -> tuple[list[_Run], int]:
             continue
         is_index = _place_of_claim(data[place : place + frame.num_bytes], frame) is not None
         if not runs or is_index or not frame.follows(runs[-1].frame):
-            believed = not runs or is_index or _is_believed(data, place)
-            if not believed:
+            if runs and not is_index and not _is_believed(data, place):
                 found = _resynchronised(data, place + 1, runs[-1].frame)
                 if found is None:
                     break
@@ -315,9 +314,7 @@ def _resynchronised(data: mmap.mmap, place: int, frame: _Frame) -> int | None:
     place = skip_tags(data, place)
     while (found := find_frames(data, place)) is not None:
         following = _Frame.at(data, found)
-        if following is not None and following.follows(frame):
-            return found
-        if _is_believed(data, found):
+        if (following is not None and following.follows(frame)) or _is_believed(data, found):
             return found
         place = found + 1
     return None

@@ -45,7 +45,8 @@ def ogg_layout(data: mmap.mmap, start: int) -> Layout:
     while place is not None:
         page = _page(data, place)
         if page is None:
-            place = _resynchronised(data, place)
+            found = data.find(b"OggS\0", place + 1)
+            place = found if found >= 0 else None
             continue
         end, flags = page
         if flags & _FIRST and not first_in_a_row:
@@ -54,7 +55,7 @@ def ogg_layout(data: mmap.mmap, start: int) -> Layout:
         place = end if end < len(data) else None
     damage = () if flags & _LAST and end <= len(data) else (END_MISSING,)
     if len(begins) < 2:
-        return Layout(links=(Link(pieces=((start, len(data)),)),), damage=damage)
+        return Layout.whole(start, len(data), damage=damage)
     ends = [*begins[1:], len(data)]
     return Layout(links=tuple(Link(pieces=(span,)) for span in zip(begins, ends, strict=True)), damage=damage)
 
@@ -66,11 +67,6 @@ def _page(data: mmap.mmap, place: int) -> tuple[int, int] | None:
         return None
     lengths = data[place + _PAGE_HEAD_BYTES : place + _PAGE_HEAD_BYTES + head[26]]
     return place + _PAGE_HEAD_BYTES + len(lengths) + sum(lengths), head[5]
-
-
-def _resynchronised(data: mmap.mmap, place: int) -> int | None:
-    found = data.find(b"OggS\0", place + 1)
-    return found if found >= 0 else None
 
 
 def flac_layout(data: mmap.mmap, start: int) -> Layout:

@@ -19,8 +19,10 @@ Apple, AIFF 1.3 and CAF 1.0.
 
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Literal
 
 from hafm.audio.layout import END_MISSING, Layout, Link, Piece
 from hafm.words import clock
@@ -118,7 +120,7 @@ class _Chunks:
 
     name_bytes: int = 4
     size_bytes: int = 4
-    byteorder: str = "little"
+    byteorder: Literal["little", "big"] = "little"
     unset_from: int = _UNSET_FROM
     alignment: int = 2
     size_includes_head: bool = False
@@ -132,7 +134,7 @@ class _Chunks:
         head = data[place : min(place + self.head_bytes, end)]
         if len(head) < self.head_bytes or not _is_name(head[: self.name_bytes]):
             return None
-        size = int.from_bytes(head[self.name_bytes :], "big" if self.byteorder == "big" else "little")
+        size = int.from_bytes(head[self.name_bytes :], self.byteorder)
         return head[:4], max(0, size - self.head_bytes) if self.size_includes_head else size
 
     def after(self, data: mmap.mmap, body: int, size: int, origin: int, end: int) -> int:
@@ -143,14 +145,21 @@ class _Chunks:
             return place
         return padded
 
+    def walk(
+        self, data: mmap.mmap, place: int, origin: int, end: int
+    ) -> Iterator[tuple[bytes, int, int, int]]:
+        """Of each chunk from a place on: name, place, first byte of the body, size of the body."""
+        while (chunk := self.at(data, place, end)) is not None:
+            name, size = chunk
+            body = place + self.head_bytes
+            yield name, place, body, size
+            place = self.after(data, body, size, origin, end)
+
     def fill(self, data: mmap.mmap, place: int, origin: int, end: int) -> bool:
         """Whether chunks fill everything from a place on."""
-        while place < end:
-            chunk = self.at(data, place, end)
-            if chunk is None:
-                return False
-            place = self.after(data, place + self.head_bytes, chunk[1], origin, end)
-        return True
+        for _, _, body, size in self.walk(data, place, origin, end):
+            place = self.after(data, body, size, origin, end)
+        return place >= end
 
 
 _RIFF = _Chunks()
@@ -243,17 +252,15 @@ def _rewritten_wav(layout: bytes, samples: _Samples) -> Link:
 
 def aiff_layout(data: mmap.mmap, start: int) -> Layout:
     """The layout of an AIFF or AIFF-C that begins at a byte."""
-    end, place = len(data), start + 12
-    whole = Layout(links=(Link(pieces=((start, end),)),))
+    end = len(data)
+    whole = Layout.whole(start, end)
     common = None
-    while (chunk := _AIFF.at(data, place, end)) is not None:
-        name, size = chunk
-        body = place + 8
+    for chunk in _AIFF.walk(data, start + 12, start, end):
+        name, place, body, size = chunk
         if name == b"COMM":
             common = body
         if name == b"SSND":
             break
-        place = _AIFF.after(data, body, size, start, end)
     else:
         return whole
     if common is None or end - common < _COMMON_BYTES:  # it may follow; libsndfile reads either order
@@ -292,7 +299,7 @@ def _aiff_rate(data: mmap.mmap, common: int) -> int:
 def au_layout(data: mmap.mmap, start: int) -> Layout:
     """The layout of an AU that begins at a byte."""
     end = len(data)
-    whole = Layout(links=(Link(pieces=((start, end),)),))
+    whole = Layout.whole(start, end)
     if end - start < 24:
         return whole
     offset, size, encoding, rate, channels = struct.unpack_from(">5I", data, start + 4)
@@ -314,11 +321,9 @@ def au_layout(data: mmap.mmap, start: int) -> Layout:
 
 def caf_layout(data: mmap.mmap, start: int) -> Layout:
     """The layout of a CAF that begins at a byte."""
-    end, place = len(data), start + 8
-    whole = Layout(links=(Link(pieces=((start, end),)),))
-    while (chunk := _CAF.at(data, place, end)) is not None:
-        name, size = chunk
-        body = place + 12
+    end = len(data)
+    whole = Layout.whole(start, end)
+    for name, place, body, size in _CAF.walk(data, start + 8, start, end):
         if name == b"data":
             # Four bytes before the samples count the edits; -1 is the format's own "to the end".
             counted = max(size - 4, 0) if size < _UNSET_64_FROM else size
@@ -331,7 +336,6 @@ def caf_layout(data: mmap.mmap, start: int) -> Layout:
             head: tuple[Piece, ...] = ((start, place + 4), struct.pack(">q", samples.size + 4))
             link = Link(pieces=(*head, (body, samples.end)))
             return Layout(links=(link,), notes=mended, damage=damage)
-        place = _CAF.after(data, body, size, start, end)
     return whole
 
 
@@ -342,11 +346,9 @@ def caf_span(data: mmap.mmap, start: int) -> tuple[Fraction, Fraction] | None:
     Returns:
         First second, and number of seconds; None if the packet table does not say, or contradicts itself.
     """
-    end, place = len(data), start + 8
+    end = len(data)
     description: tuple[float, int] | None = None
-    while (chunk := _CAF.at(data, place, end)) is not None:
-        name, size = chunk
-        body = place + 12
+    for name, _, body, _ in _CAF.walk(data, start + 8, start, end):
         if name == b"desc" and end - body >= 32:
             rate, _, _, _, per_packet = struct.unpack_from(">d4sIII", data, body)
             description = rate, per_packet
@@ -358,5 +360,4 @@ def caf_span(data: mmap.mmap, start: int) -> tuple[Fraction, Fraction] | None:
             if before + valid + behind != packets * per_packet:
                 return None
             return before / Fraction(rate), valid / Fraction(rate)
-        place = _CAF.after(data, body, size, start, end)
     return None

@@ -100,7 +100,7 @@ def open_libsndfile(
             start_frame=start,
             blocks=blocks if seeks or not start else without_first(blocks, start),
             complaint=lambda: "; ".join(complaints),
-            damage=lambda: tuple(damage),
+            missing=lambda: tuple(damage),
             holes=holes,
             is_impatient=kind is MP3,
         )

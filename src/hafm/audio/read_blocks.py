@@ -20,13 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hafm.audio.opening import open_sound
-from hafm.audio.sound import (
-    SCALED_ABOVE,
-    SILENCE_DBFS,
-    fold_channels,
-    fold_note,
-    too_long,
-)
+from hafm.audio.sound import fold_channels, fold_note, refuse_silence, scale_of, too_long
 from hafm.audio.spool import Spool
 from hafm.audio.stream import DecodedStream
 from hafm.errors import AudioContentError, AudioReadError
@@ -86,15 +80,8 @@ def survey(path: str | os.PathLike[str]) -> Survey:
         if not extent.samples:
             why = "".join(f" ({note})" for note in notes)
             raise AudioContentError(f"{name} holds no sound that can be decoded{why}; export it again")
-        if extent.loudest <= 10 ** (SILENCE_DBFS / 20):
-            raise AudioContentError(
-                f"{name} is silent (nothing above {SILENCE_DBFS:g} dBFS); check that the right track was "
-                "exported"
-            )
-        scale = 1.0
-        if extent.peak > SCALED_ABOVE:
-            scale = 1 / extent.peak
-            notes += (f"samples reach {extent.peak:.4g} times full scale; scaled down to full scale",)
+        refuse_silence(extent.loudest, name)
+        scale, scaled = scale_of(extent.peak)
         file.seek(0)
         return Survey(
             path=path,
@@ -103,7 +90,7 @@ def survey(path: str | os.PathLike[str]) -> Survey:
             num_channels=extent.num_channels,
             num_samples=extent.samples,
             scale=scale,
-            notes=notes,
+            notes=notes + scaled,
         )
 
 

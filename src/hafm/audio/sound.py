@@ -41,6 +41,8 @@ __all__ = [
     "check_format",
     "fold_channels",
     "fold_note",
+    "refuse_silence",
+    "scale_of",
     "to_mono",
     "too_long",
 ]
@@ -216,18 +218,15 @@ def admit(
         raise too_long(name, samples / sample_rate, max_seconds)
     _check_finite(waveform, sample_rate, name)
 
-    scale = 1.0
     peak = float(torch.maximum(waveform.amax(), -waveform.amin()))
-    if peak > SCALED_ABOVE:
-        scale = 1 / peak
+    scale, scaled = scale_of(peak)
+    notes += scaled
+    if scale != 1.0:
         waveform = waveform / peak
-        notes += (f"samples reach {peak:.4g} times full scale; scaled down to full scale",)
     offset = waveform.mean(dim=-1)
     loudest = float(torch.maximum(waveform.amax(dim=-1) - offset, offset - waveform.amin(dim=-1)).max())
-    if loudest <= 10 ** (SILENCE_DBFS / 20) and not allow_silence:
-        raise AudioContentError(
-            f"{name} is silent (nothing above {SILENCE_DBFS:g} dBFS); check that the right track was exported"
-        )
+    if not allow_silence:
+        refuse_silence(loudest, name)
     power = float(waveform.square().mean()) - float(offset.square().mean())
     if (largest := float(offset.abs().max())) > max(_LEAST_OFFSET, _OFFSET_SHARE * max(power, 0.0) ** 0.5):
         waveform = waveform - offset[:, None]
@@ -245,6 +244,21 @@ def admit(
         scale=scale,
         notes=notes,
     )
+
+
+def scale_of(peak: float) -> tuple[float, tuple[str, ...]]:
+    """What samples of that peak are multiplied by, and notes on it."""
+    if peak <= SCALED_ABOVE:
+        return 1.0, ()
+    return 1 / peak, (f"samples reach {peak:.4g} times full scale; scaled down to full scale",)
+
+
+def refuse_silence(loudest: float, name: str) -> None:
+    """Refuses a sound whose largest sample, apart from a constant offset, is hardly one."""
+    if loudest <= 10 ** (SILENCE_DBFS / 20):
+        raise AudioContentError(
+            f"{name} is silent (nothing above {SILENCE_DBFS:g} dBFS); check that the right track was exported"
+        )
 
 
 def too_long(name: str, seconds: float, max_seconds: float) -> AudioContentError:

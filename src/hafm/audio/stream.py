@@ -6,6 +6,7 @@ file claims, and at their end what is missing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ __all__ = ["DecodedStream", "without_first"]
 _SHORTFALL_SECONDS = 0.05  # lossy formats claim up to a few frames more than they hold
 
 
+@dataclass(eq=False, kw_only=True)
 class DecodedStream:
     """Sound that is being decoded.
 
@@ -26,38 +28,28 @@ class DecodedStream:
         claimed_frames: samples per channel of the whole file, as it claims; None if it does not. Never to be
             trusted.
         start_frame: of the whole file's, the first that the blocks hold.
-        blocks: the samples, float32 `[frames, C]` each. They end early where decoding fails.
+        blocks: the samples, float32 `[frames, C]` each, to be taken once. They end early where decoding
+            fails.
         complaint: what the decoder had to say, once the blocks are used up; empty if nothing.
-        damage: what else is known to be missing, once the blocks are used up.
+        missing: what else is known to be, once the blocks are used up.
         holes: first sample and end of what cannot be decoded and is silent in the blocks; grows with them.
         is_impatient: the blocks must be taken without delay: the decoder is ended when it takes too long, or
             keeps standard error closed while it works.
     """
 
-    def __init__(
-        self,
-        *,
-        sample_rate: int,
-        num_channels: int,
-        claimed_frames: int | None,
-        start_frame: int,
-        blocks: Iterator[npt.NDArray[np.float32]],
-        complaint: Callable[[], str],
-        damage: Callable[[], tuple[str, ...]] = tuple,
-        holes: Sequence[tuple[int, int]] = (),
-        is_impatient: bool = False,
-    ) -> None:
-        self.sample_rate = sample_rate
-        self.num_channels = num_channels
-        self.claimed_frames = claimed_frames
-        self.is_impatient = is_impatient
-        self._start = self._end = start_frame
-        self._is_exhausted = False
-        self._complaint = complaint
-        self._damage = damage
-        self._holes = holes
-        self.blocks = self._counted(blocks)
-        """The samples, to be taken once."""
+    sample_rate: int
+    num_channels: int
+    claimed_frames: int | None = None
+    start_frame: int
+    blocks: Iterator[npt.NDArray[np.float32]]
+    complaint: Callable[[], str]
+    missing: Callable[[], tuple[str, ...]] = tuple
+    holes: Sequence[tuple[int, int]] = ()
+    is_impatient: bool = False
+
+    def __post_init__(self) -> None:
+        self._end, self._is_exhausted = self.start_frame, False
+        self.blocks = self._counted(self.blocks)
 
     def _counted(self, blocks: Iterator[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
         for block in blocks:
@@ -71,21 +63,21 @@ class DecodedStream:
             return self._silent()
         end = clock(self._end / self.sample_rate)
         claimed = self.claimed_frames
-        complaint = self._complaint()
+        complaint = self.complaint()
         if claimed is not None and claimed - self._end > _SHORTFALL_SECONDS * self.sample_rate:
             claim = clock(claimed / self.sample_rate)
             short = f"the file is damaged or cut short: it claims {claim} and decodes up to {end}"
             return (*self._silent(), short)
         if complaint:
             return (*self._silent(), f"the file is damaged or cut short: it decodes up to {end}")
-        return (*self._silent(), *self._damage())
+        return (*self._silent(), *self.missing())
 
     def _silent(self) -> tuple[str, ...]:
         """The holes in what was taken."""
         holes = [
-            (max(begin, self._start), min(end, self._end))
-            for begin, end in self._holes
-            if end > self._start and begin < self._end
+            (max(begin, self.start_frame), min(end, self._end))
+            for begin, end in self.holes
+            if end > self.start_frame and begin < self._end
         ]
         if not holes:
             return ()

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from hafm.audio.limiter import limit_peaks
 from hafm.audio.loudness import normalise_loudness
-from hafm.audio.resample_blocks import resample_blocks
+from hafm.audio.resample import resample_blocks
 from hafm.audio.sound import Audio
 from hafm.device import device_errors, exact_device, one_thread
 from hafm.generate.accompaniment import Accompaniment, Tokens

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hafm.audio.resample_blocks import resample_blocks
+from hafm.audio.resample import resample_blocks
 from hafm.errors import UsageError
 from hafm.separate.config import ZEROED_BINS, SeparatorConfig
 from hafm.separate.network import Network

@@ -34,7 +34,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d, pad, relu
 
-from hafm.audio.resample_blocks import resample_blocks
+from hafm.audio.resample import resample_blocks
 from hafm.errors import UsageError
 
 __all__ = ["STEMS", "StemConfig", "StemNetwork", "StemSeparator", "scaled", "spectrogram"]
