@@ -68,14 +68,8 @@ class GenerationDefaults:
     coarse_guidance: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("temperature", 0),
-            ("top_k", 1),
-            ("guidance", 0),
-            ("guide_guidance", 0),
-            ("coarse_guidance", 0),
-        ):
-            value = getattr(self, name)
+        for name in ("temperature", "top_k", "guidance", "guide_guidance", "coarse_guidance"):
+            value, least = getattr(self, name), 1 if name == "top_k" else 0
             if value is not None and not least <= value < float("inf"):
                 raise UsageError(f"{name}={value!r}: must be {least} or more")
         if not -60 <= self.level_lufs <= 0:

@@ -23,7 +23,7 @@ Source: paper 3.2; what the built-in parts put in place of HuBERT and EnCodec is
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,15 +98,8 @@ class FeatureParts:
         Raises:
             BundleMismatch: a k-means was fitted on other features.
         """
-        return TokenParts(
-            vocal_features=self.vocal_features,
-            vocal_kmeans=vocal,
-            instrumental_features=self.instrumental_features,
-            instrumental_kmeans=instrumental,
-            codec=self.codec,
-            instrumental_rms=self.instrumental_rms,
-            pinned=self.pinned,
-        )
+        own = {each.name: getattr(self, each.name) for each in fields(FeatureParts)}
+        return TokenParts(**own, vocal_kmeans=vocal, instrumental_kmeans=instrumental)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes a folder, whole or not at all. One that holds these parts already is left as it is.

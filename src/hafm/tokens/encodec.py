@@ -75,6 +75,11 @@ class EncodecCodec:
         self._model: Any = model.requires_grad_(False)
         self._model.train(False)
         self._fingerprint: str | None = None
+        self.sample_rate = int(config.sampling_rate)
+        self.hop_samples = int(config.hop_length)
+        self.frame_rate = Fraction(self.sample_rate, self.hop_samples)
+        self.num_codebooks = int(self._model.quantizer.get_num_quantizers_for_bandwidth(bandwidth_kbps))
+        self.cardinality = int(config.codebook_size)
         layers = list(self._model.encoder.layers)
         cut = next(number for number, layer in enumerate(layers) if hasattr(layer, "lstm"))
         self._convolutions, self._rest = layers[:cut], layers[cut:]
@@ -97,36 +102,10 @@ class EncodecCodec:
         """
         from transformers import EncodecModel
 
-        def load() -> EncodecModel:
-            return EncodecModel.from_pretrained(repo, revision=revision)
-
-        model = load_pinned(load, repo=repo, revision=revision)
+        model = load_pinned(
+            lambda: EncodecModel.from_pretrained(repo, revision=revision), repo=repo, revision=revision
+        )
         return cls(model=model, bandwidth_kbps=bandwidth_kbps)
-
-    @property
-    def sample_rate(self) -> int:
-        """24 000 samples per second."""
-        return int(self._model.config.sampling_rate)
-
-    @property
-    def hop_samples(self) -> int:
-        """320 samples per frame."""
-        return int(self._model.config.hop_length)
-
-    @property
-    def frame_rate(self) -> Fraction:
-        """75 frames per second."""
-        return Fraction(self.sample_rate, self.hop_samples)
-
-    @property
-    def num_codebooks(self) -> int:
-        """K: 8 at 6.0 kbps."""
-        return int(self._model.quantizer.get_num_quantizers_for_bandwidth(self.bandwidth_kbps))
-
-    @property
-    def cardinality(self) -> int:
-        """1024 entries per codebook."""
-        return int(self._model.config.codebook_size)
 
     @torch.no_grad()
     def encode(self, waveform: Float[Tensor, "B 1 T"]) -> Int[Tensor, "B K F"]:

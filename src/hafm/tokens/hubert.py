@@ -75,6 +75,8 @@ class HubertFeatures:
             )
         model.encoder.layers = layers[:layer]
         self.layer = layer
+        self.sample_rate, self.frame_rate = SAMPLE_RATE, Fraction(SAMPLE_RATE, HOP_SAMPLES)
+        self.dim = int(model.config.hidden_size)
         # Any: the annotations in transformers do not fit the way its models are called.
         self._model: Any = model.requires_grad_(False)
         self._model.train(False)
@@ -101,21 +103,6 @@ class HubertFeatures:
 
         model = load_pinned(load, repo=repo, revision=revision)
         return cls(model=model, layer=layer)
-
-    @property
-    def sample_rate(self) -> int:
-        """16 000 samples per second."""
-        return SAMPLE_RATE
-
-    @property
-    def frame_rate(self) -> Fraction:
-        """50 frames per second."""
-        return Fraction(SAMPLE_RATE, HOP_SAMPLES)
-
-    @property
-    def dim(self) -> int:
-        """D, the model's width: 1024 for HuBERT-Large."""
-        return int(self._model.config.hidden_size)
 
     @torch.no_grad()
     def extract(self, waveform: Float[Tensor, "B T"]) -> Float[Tensor, "B F D"]:

@@ -46,9 +46,7 @@ from hafm.tokens.spectrum import band_powers, mel_filters
 __all__ = ["INSTRUMENTAL", "VOCAL", "SpectralConfig", "SpectralFeatures"]
 
 REFERENCE_RMS = 0.1
-REGISTER_STEP = (
-    6  # semitones between register bands; each is 9 wide, so that a note on a border counts in both
-)
+REGISTER_STEP = 6  # semitones between register bands; a note on a border counts in both
 REGISTER_SPAN = 9
 
 
@@ -192,6 +190,8 @@ class SpectralFeatures:
 
     def __init__(self, config: SpectralConfig = VOCAL) -> None:
         self.config = config
+        self.sample_rate, self.frame_rate = config.sample_rate, Fraction(config.sample_rate, config.hop)
+        self.dim = sum(config.group_sizes.values())
         self._semitones = semitone_filters(
             size=config.pitch_window,
             sample_rate=config.sample_rate,
@@ -212,21 +212,6 @@ class SpectralFeatures:
             ],
             dim=1,
         )
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second of the input."""
-        return self.config.sample_rate
-
-    @property
-    def frame_rate(self) -> Fraction:
-        """Frames a second, exact."""
-        return Fraction(self.config.sample_rate, self.config.hop)
-
-    @property
-    def dim(self) -> int:
-        """D, length of one feature vector."""
-        return sum(self.config.group_sizes.values())
 
     @torch.no_grad()
     def extract(self, waveform: Float[Tensor, "B T"]) -> Float[Tensor, "B F D"]:

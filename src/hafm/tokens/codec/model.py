@@ -17,7 +17,6 @@ phases themselves.
 """
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,6 +115,8 @@ class SpectralCodec(nn.Module):
     def __init__(self, *, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
+        self.sample_rate, self.frame_rate = config.sample_rate, config.frame_rate
+        self.num_codebooks, self.cardinality = config.num_codebooks, config.cardinality
         block = {"width": config.width, "hidden": config.hidden, "kernel_frames": config.kernel_frames}
         # Where a bin's level usually lies, measured before training: the networks see and predict
         # departures from it.
@@ -140,26 +141,6 @@ class SpectralCodec(nn.Module):
             nn.LayerNorm(config.width),
             nn.Linear(config.width, outputs),
         )
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples per second."""
-        return self.config.sample_rate
-
-    @property
-    def frame_rate(self) -> Fraction:
-        """Frames per second."""
-        return self.config.frame_rate
-
-    @property
-    def num_codebooks(self) -> int:
-        """K."""
-        return self.config.num_codebooks
-
-    @property
-    def cardinality(self) -> int:
-        """Entries per codebook."""
-        return self.config.cardinality
 
     @torch.no_grad()
     def encode(self, waveform: Float[Tensor, "B 1 T"], *, piece_frames: int = 3_000) -> Int[Tensor, "B K F"]:
