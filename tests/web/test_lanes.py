@@ -29,7 +29,7 @@ def put(lane: Lane, what: str, *, seconds: float = 120.0, project: str = "p") ->
     def done(result: dict[str, Any]) -> dict[str, Any]:
         return {**result, "seen": True}
 
-    return lane.submit(task, kind="play", project=project, seconds=seconds, done=done)
+    return lane.submit(Job(task=task, kind="play", project=project, seconds=seconds, done=done))
 
 
 def ended(job: Job) -> Job:

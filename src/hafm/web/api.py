@@ -27,7 +27,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi import Path as InPath
@@ -60,7 +60,7 @@ from hafm.web.schema import (
     SheetRequest,
     TakesRequest,
 )
-from hafm.web.store import ID_PATTERN, Project
+from hafm.web.store import ID_PATTERN, Project, file_name
 from hafm.web.view import view
 
 __all__ = ["make_app", "make_service"]
@@ -70,9 +70,6 @@ PAGE = FilePath(__file__).parent / "page"
 ProjectId: TypeAlias = Annotated[str, InPath(pattern=ID_PATTERN)]
 JobId: TypeAlias = Annotated[str, InPath(pattern=ID_PATTERN)]
 TakeId: TypeAlias = Annotated[int, InPath(ge=1, le=999)]
-TakeFile: TypeAlias = Literal[
-    "accompaniment", "mix", "generation.json", "arrangement.json", "arrangement.mid"
-]
 
 _EDITS: TypeAdapter[Any] = TypeAdapter(Edit)
 _LOOKS_APART_SECONDS = 0.1
@@ -341,8 +338,6 @@ def _add_takes(router: APIRouter, desk: Desk) -> None:
     @router.get("/projects/{project_id}/export.zip", response_class=FileResponse)
     def download(project_id: ProjectId) -> FileResponse:
         """The zip that was packed last."""
-        from hafm.web.names import file_name
-
         answer = _file(desk, project_id, desk.store.path(project_id) / "export.zip", "application/zip")
         name = file_name(desk.project(project_id).name)
         return FileResponse(answer.path, media_type="application/zip", filename=f"{name}.zip")

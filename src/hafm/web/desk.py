@@ -21,7 +21,7 @@ from hafm.guide.bars import bars_of
 from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_files import fitted
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
-from hafm.web.lane import Full, Job, Lane
+from hafm.web.lane import Job, Lane
 from hafm.web.limits import Limits
 from hafm.web.problem import Problem
 from hafm.web.schema import ProjectChange, TakesRequest
@@ -86,17 +86,11 @@ class Desk:
         Raises:
             Problem: there is none.
         """
-        project = self.store.find(project_id)
-        if project is None:
-            raise Problem(404, "NotFound", "there is no such project; it may have been deleted")
-        return project
+        return _there(self.store.find(project_id))
 
     def touch(self, project_id: str, **changes: Any) -> Project:
         """Changes a project, and notes that it was used."""
-        project = self.store.update(project_id, **changes)
-        if project is None:
-            raise Problem(404, "NotFound", "there is no such project; it may have been deleted")
-        return project
+        return _there(self.store.update(project_id, **changes))
 
     def changes_of(self, change: ProjectChange) -> dict[str, Any]:
         """The fields that a client wants to change."""
@@ -128,8 +122,7 @@ class Desk:
             self._uploads.release()
 
     def _check_room(self) -> None:
-        with _queue_problem():
-            self.ear.check_room()
+        self.ear.check_room()
         most = self.limits.upload_bytes
         free = shutil.disk_usage(self.store.folder).free
         if self.store.num_bytes() + most > self.limits.folder_bytes or free < 20 * most:
@@ -164,15 +157,10 @@ class Desk:
             with contextlib.suppress(HafmError):  # a full disk; the job knows, too
                 self.store.update(project.id, failure=Warning(code=error["kind"], message=error["message"]))
 
-        with _queue_problem():
-            return self.ear.submit(
-                task,
-                kind="listen",
-                project=project.id,
-                seconds=self.limits.listen_seconds,
-                done=done,
-                failed=failed,
-            )
+        seconds = self.limits.listen_seconds
+        return self.ear.submit(
+            Job(task=task, kind="listen", project=project.id, seconds=seconds, done=done, failed=failed)
+        )
 
     # ---- the sheet
 
@@ -258,14 +246,8 @@ class Desk:
                     again=self._region(project_id, sheet, wanted),
                     **wanted.model_dump(exclude={"watched", "again", "samples"}),
                 )
-            with _queue_problem():
-                job = lane.submit(
-                    task,
-                    kind="play",
-                    project=project_id,
-                    seconds=seconds,
-                    done=partial(self._used, project_id),
-                )
+            done = partial(self._used, project_id)
+            job = lane.submit(Job(task=task, kind="play", project=project_id, seconds=seconds, done=done))
         if wanted.watched:
             self._expect_watcher(job)
         return job
@@ -310,14 +292,8 @@ class Desk:
             take=take,
             format=format,
         )
-        with _queue_problem():
-            return self.ear.submit(
-                task,
-                kind="export",
-                project=project_id,
-                seconds=self.limits.listen_seconds,
-                done=partial(self._used, project_id),
-            )
+        seconds, done = self.limits.listen_seconds, partial(self._used, project_id)
+        return self.ear.submit(Job(task=task, kind="export", project=project_id, seconds=seconds, done=done))
 
     def take_path(self, project_id: str, number: int) -> Path:
         """The folder of a take.
@@ -409,11 +385,7 @@ class Desk:
             self.sweep()
 
 
-@contextlib.contextmanager
-def _queue_problem() -> Iterator[None]:
-    try:
-        yield
-    except Full as error:
-        raise Problem(
-            503, "Busy", "too many jobs wait already; try again", retry_seconds=error.retry_seconds
-        ) from error
+def _there(project: Project | None) -> Project:
+    if project is None:
+        raise Problem(404, "NotFound", "there is no such project; it may have been deleted")
+    return project

@@ -19,7 +19,7 @@ Bars and beats count from 1. What a singer changed is `given` from then on.
 """
 
 from dataclasses import replace
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,6 +37,7 @@ __all__ = ["Edit", "edited", "sheet_of_chart"]
 _LEAST_APART_SECONDS = 0.05
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Number: TypeAlias = Annotated[int, Field(ge=1, le=100_000)]
+Span = TypeVar("Span", ChordSpan, PlayingSpan)
 Chords: TypeAlias = Annotated[str, Field(max_length=20_000)]
 
 
@@ -214,8 +215,8 @@ def _with_bar(sheet: LeadSheet, number: int, chords: str) -> LeadSheet:
     return replace(sheet, chords=(*before, *inside, *after))
 
 
-def _between(spans: tuple[ChordSpan, ...], start: float, end: float) -> list[ChordSpan]:
-    """What of some chords lies between two times."""
+def _between(spans: tuple[Span, ...], start: float, end: float) -> list[Span]:
+    """What of some spans lies between two times."""
     cut = (
         replace(span, start_seconds=max(span.start_seconds, start), end_seconds=min(span.end_seconds, end))
         for span in spans
@@ -232,14 +233,9 @@ def _with_players(sheet: LeadSheet, edit: Players) -> LeadSheet:
     start, end = chosen[0].beats[0], chosen[-1].end_seconds
     players = [player for player in PLAYERS if player not in edit.without]
     new = [PlayingSpan.of(bar.beats[0], bar.end_seconds, players) for bar in chosen] if edit.without else []
-    kept = [
-        replace(span, start_seconds=max(span.start_seconds, low), end_seconds=min(span.end_seconds, high))
-        for span in sheet.arrangement
-        for low, high in ((0.0, start), (end, sheet.duration_seconds))
-        if span.start_seconds < high and span.end_seconds > low
-    ]
-    spans = sorted([*kept, *new], key=lambda span: span.start_seconds)
-    return replace(sheet, arrangement=tuple(spans))
+    before = _between(sheet.arrangement, 0.0, start)
+    after = _between(sheet.arrangement, end, sheet.duration_seconds)
+    return replace(sheet, arrangement=(*before, *new, *after))
 
 
 def _in_key(sheet: LeadSheet, text: str, *, moves_chords: bool) -> LeadSheet:

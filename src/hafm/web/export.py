@@ -33,7 +33,7 @@ from hafm.guide.lead_sheet import PLAYERS, LeadSheet
 from hafm.guide.midi_out import lead_sheet_to_midi
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.guide.text_files import chords_to_lab
-from hafm.web.names import file_name
+from hafm.web.store import file_name
 
 if TYPE_CHECKING:
     from hafm.web.tasks import Export, Report

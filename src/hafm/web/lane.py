@@ -23,6 +23,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Literal, TypeAlias
 
 from hafm.errors import HafmError
+from hafm.web.problem import Problem
 from hafm.web.tasks import Task
 from hafm.web.work import Studio
 from hafm.web.worker import Ended, Reported, serve_tasks
@@ -39,16 +40,11 @@ _LOOK_SECONDS = 0.05
 _REMEMBERED = 200
 
 
-class Full(RuntimeError):
-    """No job more can wait.
-
-    Args:
-        retry_seconds: when there may be room again.
-    """
+class Full(Problem):
+    """No job more can wait."""
 
     def __init__(self, retry_seconds: float) -> None:
-        super().__init__("the queue is full")
-        self.retry_seconds = retry_seconds
+        super().__init__(503, "Busy", "too many jobs wait already; try again", retry_seconds=retry_seconds)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -56,16 +52,13 @@ class Job:
     """A task and what becomes of it. Changed by its lane alone; `version` counts the changes.
 
     Args:
-        id: 16 hexadecimal digits.
-        kind: `listen`, `play` or `export`.
         project: its id.
-        task: for the worker.
         seconds: that it may run.
         done: called with the result in the lane's thread; what it returns is the job's result.
         failed: called with the error before the job has failed, if anybody wants to know.
     """
 
-    id: str
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
     kind: Kind
     project: str
     task: Task
@@ -156,30 +149,12 @@ class Lane:
             if len(self._queue) >= self._most_waiting:
                 raise Full(self._usual_seconds)
 
-    def submit(
-        self,
-        task: Task,
-        *,
-        kind: Kind,
-        project: str,
-        seconds: float,
-        done: Callable[[dict[str, Any]], dict[str, Any]],
-        failed: Callable[[dict[str, str]], None] | None = None,
-    ) -> Job:
+    def submit(self, job: Job) -> Job:
         """Puts a job into the queue.
 
         Raises:
             Full: as many jobs wait as may.
         """
-        job = Job(
-            id=secrets.token_hex(8),
-            kind=kind,
-            project=project,
-            task=task,
-            seconds=seconds,
-            done=done,
-            failed=failed,
-        )
         with self._changed:
             self.check_room()
             self._queue.append(job)

@@ -34,7 +34,7 @@ from hafm.guide.lead_sheet import LeadSheet
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.jsonfile import JsonFile
 
-__all__ = ["ID_PATTERN", "Project", "Store", "Vocal", "Warning", "clean_name"]
+__all__ = ["ID_PATTERN", "Project", "Store", "Vocal", "Warning", "clean_name", "file_name"]
 
 ID_PATTERN = r"^[0-9a-f]{16}$"
 NAME_LENGTH = 80
@@ -259,3 +259,13 @@ def clean_name(name: str) -> str:
     name = " ".join(_CONTROL.sub(" ", name).split())
     name = re.sub(r"\.(wav|wave|mp3|m4a|mp4|webm|flac|ogg|opus|aiff?|aac)$", "", name, flags=re.I)
     return name[:NAME_LENGTH].strip() or "Untitled"
+
+
+def file_name(name: str) -> str:
+    """A project's name as part of the names of files, on any system.
+
+    >>> file_name("../My song: take/2?"), file_name("...")
+    ('My song take 2', 'song')
+    """
+    kept = re.sub(r"[^\w \-+&'()]", " ", name)
+    return " ".join(kept.split())[:60].strip() or "song"

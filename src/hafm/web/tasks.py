@@ -15,18 +15,23 @@ Report: TypeAlias = Callable[[str, float, float | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listen:
+class _Task:
+    """Something to do in the folder of a project."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listen(_Task):
     """Hear a recording, or hear it again.
 
     Args:
-        folder: of the project.
         name: that messages call the recording.
         sound_seconds: that it may last.
         given: what is known already, as JSON; it is kept.
         tempo_bpm: about how fast it goes, if that is known and no beats are.
     """
 
-    folder: Path
     name: str
     sound_seconds: float
     given: str | None = None
@@ -34,66 +39,56 @@ class Listen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Play:
+class _Band(_Task):
+    """Takes to make.
+
+    Args:
+        sheet: the lead sheet, as JSON.
+        first_number: of the takes.
+        seed: another number, other takes.
+        balance_db: of the mix.
+    """
+
+    sheet: str
+    first_number: int
+    seed: int
+    balance_db: float = -3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play(_Band):
     """Make takes.
 
     Args:
-        folder: of the project.
-        sheet: the lead sheet, as JSON.
-        first_number: of the takes.
-        takes: how many.
-        seed: another number, other takes.
         temperature, guidance, guide_guidance: None for the bundle's.
         skip_fine: quicker and coarser.
-        balance_db: of the mix.
         again: what is made again: a take, its first and last bar, and when they begin and end; None for
             whole takes.
     """
 
-    folder: Path
-    sheet: str
-    first_number: int
     takes: int
-    seed: int
     temperature: float | None = None
     guidance: float | None = None
     guide_guidance: float | None = None
     skip_fine: bool = False
-    balance_db: float = -3.0
     again: tuple[int, tuple[int, int], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sketch:
-    """Make a take by a band of samples.
-
-    Args:
-        folder: of the project.
-        sheet: the lead sheet, as JSON.
-        first_number: of the take.
-        seed: another number, other patterns and instruments.
-        balance_db: of the mix.
-    """
-
-    folder: Path
-    sheet: str
-    first_number: int
-    seed: int
-    balance_db: float = -3.0
+class Sketch(_Band):
+    """Make a take by a band of samples; another seed, other patterns and instruments."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(_Task):
     """Pack a zip.
 
     Args:
-        folder: of the project.
         name: that its files begin with.
         take: its number; None for the vocal and the lead sheet alone.
         format: of the sounds, `wav` or `flac`.
     """
 
-    folder: Path
     name: str
     take: int | None
     format: str
