@@ -35,11 +35,7 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A part of a file that decodes by itself.
-
-    Args:
-        pieces: what it consists of, in order.
-    """
+    """A part of a file that decodes by itself."""
 
     pieces: tuple[Piece, ...]
 

@@ -36,9 +36,6 @@ class Survey:
     """What a file holds.
 
     Args:
-        path: of the file.
-        sha256: hex digest of its bytes.
-        sample_rate: samples a second.
         num_channels: 1 or 2, after folding.
         num_samples: samples a channel, counted.
         scale: what samples are multiplied with; 1.0 unless they reach far beyond full scale.
@@ -55,7 +52,6 @@ class Survey:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
         return self.num_samples / self.sample_rate
 
 
@@ -102,7 +98,6 @@ def read_blocks(surveyed: Survey, *, spool_folder: Path | None = None) -> Iterat
     first, in one go: 4 bytes a sample and channel.
 
     Args:
-        surveyed: what it saw.
         spool_folder: where that file may lie; None for the system's place.
 
     Yields:

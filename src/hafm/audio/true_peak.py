@@ -32,14 +32,8 @@ _MARGIN_SAMPLES = 1024
 def true_peak_dbtp(waveform: Float[Tensor, "C T"]) -> float | None:
     """The highest peak of the waveform at four times its rate.
 
-    Args:
-        waveform: finite samples.
-
     Returns:
         dBTP: 0 is full scale. None for a waveform that is zero throughout.
-
-    Raises:
-        ValueError: the waveform is not finite.
 
     Source: ITU-R BS.1770-4, annex 2, with another interpolation.
 

@@ -45,9 +45,7 @@ class WrittenStems:
 
     Args:
         files: names of the files by stem.
-        encoding: of both.
         peaks: largest sample by stem; full scale is 1.
-        notes: what a user should know.
     """
 
     files: dict[str, str]
@@ -66,8 +64,6 @@ def separate_song(
     """Separate a song.
 
     Args:
-        song: what `survey` said of it.
-        separator: what takes it apart.
         folder: where the files go; made if it is not there.
         format: of the files, where both stems stay within full scale.
 
@@ -132,11 +128,7 @@ class SongJob:
 
 
 class SongPreparer:
-    """Separates songs; what a worker process does.
-
-    Args:
-        separator: what takes them apart.
-    """
+    """Separates songs; what a worker process does."""
 
     def __init__(self, separator: Separator) -> None:
         self._separator = separator
@@ -150,17 +142,11 @@ class SongPreparer:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSongPreparer:
-    """Opens a preparer in the process that calls it.
-
-    Args:
-        model: the separator's `.onnx`.
-        threads: of the separator.
-    """
+    """Opens a preparer in the process that calls it."""
 
     model: Path
     threads: int
 
     def __call__(self) -> SongPreparer:
-        """The preparer."""
         torch.set_num_threads(1)
         return SongPreparer(Separator.open(self.model, threads=self.threads))

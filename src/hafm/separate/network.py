@@ -28,7 +28,6 @@ class Network:
     """An MDX-Net, ready to run.
 
     Args:
-        content: of the `.onnx` file.
         config: what its image should look like.
         name: what messages call the file.
 
@@ -81,11 +80,7 @@ class Network:
 
 
 def onnxruntime_version() -> str:
-    """The version of onnxruntime here.
-
-    Raises:
-        UsageError: it is not installed.
-    """
+    """The version of onnxruntime here."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

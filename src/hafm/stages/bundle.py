@@ -66,12 +66,7 @@ _PART_OF_STREAM = {
 
 
 class Bundle:
-    """A verified bundle in a folder. Made by `open` and `read`.
-
-    Args:
-        folder: where its files are.
-        config: what its `config.json` says.
-    """
+    """A verified bundle in a folder. Made by `open` and `read`."""
 
     def __init__(self, *, folder: Path, config: BundleConfig) -> None:
         self.folder = folder
@@ -167,7 +162,6 @@ class Bundle:
         return kmeans
 
     def load_codec(self) -> Codec:
-        """The codec."""
         folder = self.folder / CODEC_FOLDER
         codec = load_codec(self.config.codec, folder)
         self._require("codec", loaded_fingerprint(self.config.codec, codec, folder))

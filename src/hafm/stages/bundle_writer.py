@@ -54,12 +54,10 @@ class Ingredients:
         data: what it was trained on, one sentence.
         features: by side, `"vocal"` and `"instrumental"`.
         kmeans: by side, fitted on these features.
-        codec: the codec.
         pinned: where features and codec came from that a bundle names and does not hold: HuBERT under
             `"features"`, EnCodec under `"codec"`.
         stages: by name, trained on the ids of these k-means and this codec.
         storage: how the stages' weights are stored.
-        generation: defaults of generation.
         measured: figures that describe its quality; JSON values.
         vocal_noise_sigma: noise that vocals were given before tokenisation in training.
         analysers: what estimates lead sheets, by name; may be none. They are stored as int8.
@@ -120,7 +118,6 @@ def write_bundle(
 
     Args:
         folder: where to; its parent exists.
-        ingredients: what to write.
         overwrite: whether a bundle that is there may be replaced.
 
     Returns:
@@ -152,12 +149,6 @@ def copy_bundle(
         analysers: that take the place of the bundle's own, or come to them.
         version, card: see `Ingredients`; without them, those of the bundle.
         overwrite: whether a bundle that is there may be replaced.
-
-    Returns:
-        The copy, read back.
-
-    Raises:
-        OutputError: the folder is in use, or cannot be written.
     """
 
     def fill(staging: Path) -> None:
@@ -253,10 +244,6 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def check_bundle_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuses a place that a bundle must not take, before anything is read.
-
-    Args:
-        folder: of the bundle.
-        overwrite: whether another bundle may be replaced.
 
     Raises:
         OutputError: it is a file, holds a bundle without `overwrite`, or holds something else.

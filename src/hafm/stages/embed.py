@@ -45,11 +45,7 @@ class SourceEmbedding(nn.Module):
 
 
 class ConditionEmbedding(nn.Module):
-    """All sources, each with its segment embedding; some rows dropped.
-
-    Args:
-        spec: the stage.
-    """
+    """All sources, each with its segment embedding; some rows dropped."""
 
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()
@@ -77,11 +73,7 @@ class ConditionEmbedding(nn.Module):
 
 
 class TargetEmbedding(nn.Module):
-    """What is known of the target, to vectors.
-
-    Args:
-        spec: the stage.
-    """
+    """What is known of the target, to vectors."""
 
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()

@@ -18,11 +18,7 @@ _BUILTIN = Path(__file__).parents[1] / "assets" / "stems" / "stems.safetensors"
 
 
 def builtin_separator() -> StemSeparator:
-    """The separator that comes with hafm.
-
-    Raises:
-        BundleDamaged: its file is missing or changed.
-    """
+    """The separator that comes with hafm."""
     return read_separator(_BUILTIN)
 
 
@@ -32,12 +28,7 @@ def separator_fingerprint(separator: StemSeparator) -> str:
 
 
 def write_separator(path: Path, separator: StemSeparator, *, storage: Storage) -> None:
-    """Writes a separator, whole or not at all.
-
-    Raises:
-        ValueError: a weight is not finite.
-        OutputError: the file cannot be written.
-    """
+    """Writes a separator, whole or not at all."""
     weights = stored(separator.weights, storage)
     found = separator_fingerprint(StemSeparator(config=separator.config, weights=weights))
     metadata = {"stems": separator.config.to_dict(), "fingerprint": found}

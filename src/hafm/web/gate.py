@@ -68,9 +68,7 @@ class Gate:
     """The checks.
 
     Args:
-        app: what is behind them.
         limits: of bodies and their pace.
-        host: that the server listens on.
         password: that is asked for; None for none.
     """
 
