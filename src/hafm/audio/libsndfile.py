@@ -237,7 +237,9 @@ def _flac_blocks(
                 if again is not None:
                     decoder, singly = again, _BLOCK_FRAMES
                     continue
-                frames = _frames_of(decoder.name) if frames is None else frames
+                if frames is None:
+                    with mmap.mmap(decoder.name, 0, access=mmap.ACCESS_READ) as data:
+                        frames = flac_frames(data)
                 first = bisect_right(frames, place)
                 for behind in frames[first : first + _MOST_PASSED_OVER]:
                     again = _flac_from(decoder.name, behind, stack)
@@ -265,11 +267,6 @@ def _at(
     if there is not None:
         return there, True
     return _flac_from(decoder.name, 0, stack) or decoder, False
-
-
-def _frames_of(descriptor: int) -> list[int]:
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        return flac_frames(data)
 
 
 def _flac_from(descriptor: int, place: int, stack: contextlib.ExitStack) -> soundfile.SoundFile | None:

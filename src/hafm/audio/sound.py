@@ -149,8 +149,7 @@ def check_format(*, sample_rate: int, num_channels: int, name: str) -> None:
     if not MIN_SAMPLE_RATE_HZ <= sample_rate <= MAX_SAMPLE_RATE_HZ:
         raise AudioContentError(
             f"{name} has a sample rate of {sample_rate} Hz, outside {MIN_SAMPLE_RATE_HZ} to "
-            f"{MAX_SAMPLE_RATE_HZ} Hz; "
-            "export it at 44100 or 48000 Hz"
+            f"{MAX_SAMPLE_RATE_HZ} Hz; export it at 44100 or 48000 Hz"
         )
     if not 1 <= num_channels <= MAX_CHANNELS:
         raise AudioContentError(
@@ -251,8 +250,7 @@ def too_long(name: str, seconds: float, max_seconds: float) -> AudioContentError
     """The error for a sound over the limit, the same whether its header or its samples gave it away."""
     return AudioContentError(
         f"{name} lasts {clock(seconds)} or more, over the limit of {clock(max_seconds)}; choose a part with "
-        f"--start and "
-        "--seconds (start_seconds= and seconds= in Python)"
+        "--start and --seconds (start_seconds= and seconds= in Python)"
     )
 
 

@@ -37,17 +37,10 @@ class Codec(Protocol):
         cardinality: entries per codebook (1024); ids are ``0 .. cardinality - 1``.
     """
 
-    @property
-    def sample_rate(self) -> int: ...
-
-    @property
-    def frame_rate(self) -> Fraction: ...
-
-    @property
-    def num_codebooks(self) -> int: ...
-
-    @property
-    def cardinality(self) -> int: ...
+    sample_rate: int
+    frame_rate: Fraction
+    num_codebooks: int
+    cardinality: int
 
     def encode(self, waveform: Float[Tensor, "B 1 T"]) -> Int[Tensor, "B K F"]:
         """Codes of ``F = ceil(T * frame_rate / sample_rate)`` frames; the end is padded with zeros."""
@@ -92,14 +85,9 @@ class SemanticFeatures(Protocol):
         dim: D, length of one feature vector.
     """
 
-    @property
-    def sample_rate(self) -> int: ...
-
-    @property
-    def frame_rate(self) -> Fraction: ...
-
-    @property
-    def dim(self) -> int: ...
+    sample_rate: int
+    frame_rate: Fraction
+    dim: int
 
     def extract(self, waveform: Float[Tensor, "B T"]) -> Float[Tensor, "B F D"]:
         """Features of ``F = ceil(T * frame_rate / sample_rate)`` frames."""

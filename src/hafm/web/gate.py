@@ -20,18 +20,13 @@ import hmac
 import ipaddress
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hafm.web.limits import Limits
 
 __all__ = ["Gate", "TooLargeError", "TooSlowError", "is_loopback"]
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data: blob:; "
@@ -72,7 +67,7 @@ class Gate:
         password: that is asked for; None for none.
     """
 
-    def __init__(self, app: App, *, limits: Limits, host: str, password: str | None) -> None:
+    def __init__(self, app: ASGIApp, *, limits: Limits, host: str, password: str | None) -> None:
         self.app = app
         self.limits = limits
         self.host = host
@@ -92,7 +87,8 @@ class Gate:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
-                message["headers"] = [*message["headers"], *_header_bytes(_guards(nonce))]
+                guards = [*_HEADERS, ("content-security-policy", _POLICY.format(nonce=nonce))]
+                message["headers"] = [*message["headers"], *_header_bytes(guards)]
             await send(message)
 
         refusal = self._refusal(scope)
@@ -212,10 +208,6 @@ class _Reader:
 
 def _too_large(most: int) -> str:
     return f"the request has more than {most / 1e6:g} MB; give a shorter recording, or compress it"
-
-
-def _guards(nonce: str) -> Iterable[tuple[str, str]]:
-    return [*_HEADERS, ("content-security-policy", _POLICY.format(nonce=nonce))]
 
 
 def _header_bytes(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -105,7 +105,7 @@ class Lane:
         self._queue: deque[Job] = deque()
         self._running: Job | None = None
         self._jobs: dict[str, Job] = {}
-        self._closing = False
+        self._closing = threading.Event()
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
         self._usual_seconds = 20.0
@@ -118,7 +118,7 @@ class Lane:
     def close(self) -> None:
         """Ends the process and everything that it does."""
         with self._changed:
-            self._closing = True
+            self._closing.set()
             for job in [*self._queue, *([self._running] if self._running else [])]:
                 job.cancelled.set()
             self._changed.notify_all()
@@ -197,17 +197,13 @@ class Lane:
 
     # ---- the thread
 
-    def _is_closing(self) -> bool:
-        """Asked anew: another thread closes."""
-        return self._closing
-
     def _live(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             self._ensure_process()
             with self._changed:
-                while not self._queue and not self._closing and self._is_well():
+                while not self._queue and not self._closing.is_set() and self._is_well():
                     self._changed.wait(1.0)
-                if self._is_closing():
+                if self._closing.is_set():
                     return
                 if not self._queue:
                     continue  # the process died while it had nothing to do

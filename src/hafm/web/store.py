@@ -145,13 +145,7 @@ class Store:
 
     def delete(self, project_id: str) -> None:
         """Removes a project and all that is in it."""
-        with self._lock:
-            going = self.folder / f".{project_id}.part"
-            try:
-                self.path(project_id).rename(going)  # in one step: nobody sees half of it
-            except OSError:
-                return
-        shutil.rmtree(going, ignore_errors=True)
+        self._remove(self.path(project_id), f".{project_id}.part")
 
     def sweep(self, lifetime_seconds: float, *, busy: set[str]) -> list[str]:
         """Removes projects that nobody kept and nobody used for so long.
@@ -222,17 +216,21 @@ class Store:
 
     def delete_take(self, project_id: str, number: int) -> bool:
         """Removes a take; whether it was there."""
-        with self._lock:
-            place = self.path(project_id) / "takes" / f"{number:03d}"
-            going = self.folder / f".{project_id}-{number}.part"
-            try:
-                place.rename(going)
-            except OSError:
-                return False
-        shutil.rmtree(going, ignore_errors=True)
+        place = self.path(project_id) / "takes" / f"{number:03d}"
+        if not self._remove(place, f".{project_id}-{number}.part"):
+            return False
         project = self.find(project_id)
         if project is not None:
             self.update(project_id, best_take=None if project.best_take == number else project.best_take)
+        return True
+
+    def _remove(self, place: Path, going: str) -> bool:
+        with self._lock:
+            try:
+                gone = place.rename(self.folder / going)  # in one step: nobody sees half of it
+            except OSError:
+                return False
+        shutil.rmtree(gone, ignore_errors=True)
         return True
 
     def _folders(self) -> Iterator[Path]:

@@ -112,14 +112,11 @@ def _scores(takes: "list[Accompaniment]") -> list[dict[str, Any]]:
 
     if len(takes) == 1:
         return [{}]
-    ranking = pick_best(takes)
-    ranked = {take.index: (place, take) for place, take in enumerate(ranking.takes, 1)}
-    found = []
-    for index in range(len(takes)):
-        place, take = ranked[index]
+    found = {}
+    for place, take in enumerate(pick_best(takes).takes, 1):
         terms = {name: value if math.isfinite(value) else None for name, value in take.terms.items()}
-        found.append({"place": place, "of": len(takes), "score": take.score, "terms": terms})
-    return found
+        found[take.index] = {"place": place, "of": len(takes), "score": take.score, "terms": terms}
+    return [found[index] for index in range(len(takes))]
 
 
 def sketch(task: Sketch, report: Report) -> dict[str, Any]:

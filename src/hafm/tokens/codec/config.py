@@ -207,16 +207,13 @@ class CodecConfig(_Windows):
         Windows of R hops overlap up to R - 1 frames away, so each iteration (and the last overlap-add)
         reaches R - 1 frames further. The low path comes first and reaches as far again, by its own measure.
         """
-        short = (self.phase_iterations + 1) * (self.window_samples // self.hop_samples - 1)
+        reach = self.window_samples // self.hop_samples - 1
+        short = (self.phase_iterations + 1) * reach
         if self.lows is None:
             return short
+        low_reach = self.lows.window_samples // self.hop_samples - 1
         # The short window's look at the low sound reaches R - 1 frames further still.
-        look = self.window_samples // self.hop_samples - 1
-        return (
-            short
-            + look
-            + (self.lows.phase_iterations + 1) * (self.low_grid.window_samples // self.hop_samples - 1)
-        )
+        return short + reach + (self.lows.phase_iterations + 1) * low_reach
 
     @property
     def low_grid(self) -> Grid:
