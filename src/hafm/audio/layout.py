@@ -10,9 +10,6 @@ libsndfile decodes whole, and what there is to say about them.
 A link is a list of pieces: ranges of the file, and bytes that stand in for what is wrong there. A healthy
 file is a single piece and is decoded where it lies; any other link is copied to a temporary file without a
 name.
-
-Who finds the links: `layout_riff.py` (WAV, RF64, W64, AIFF, AU, CAF), `layout_mpeg.py` (MP3),
-`layout_pages.py` (Ogg, FLAC).
 """
 
 import contextlib

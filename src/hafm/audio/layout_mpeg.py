@@ -58,7 +58,6 @@ class _Frame:
     Args:
         version: 3 is MPEG-1, 2 is MPEG-2, 0 is 2.5.
         rate: number of the sample rate in its table.
-        mono: whether it has one channel.
         num_bytes: length of the frame, header included.
     """
 
@@ -171,7 +170,6 @@ class _Run:
         index: what the index frame holds; None without one.
         claimed: frames, as the index counts them; None where it does not.
         spans: ranges of frames that lie side by side, without the index.
-        count: frames, without the index.
     """
 
     frame: _Frame
@@ -226,8 +224,8 @@ class _Run:
         return Link(pieces=(index, *self.spans))
 
 
-def mpeg_layout(data: mmap.mmap) -> Layout:
-    """The layout of an MP3."""
+def mpeg_layout(data: mmap.mmap, start: int = 0) -> Layout:
+    """The layout of an MP3; zeros and tags may lie in front, wherever `sniff` says that it begins."""
     filled = re.search(rb"[^\0]", data)
     begin = skip_tags(data, filled.start() if filled else 0)
     first = find_frames(data, begin, end=begin + _SEARCHED_BYTES)

@@ -109,7 +109,6 @@ class _Chunks:
 
     Args:
         name_bytes, size_bytes: of the head of a chunk.
-        byteorder: of its size.
         unset_from: sizes that say nothing.
         alignment: chunks begin at multiples of it.
         size_includes_head: whether the size counts the head too.

@@ -6,9 +6,6 @@ mended.
     path, file --sniff--> kind, first byte --layout--> links --libsndfile--> blocks
                              |                                    | not decodable
                              +-- no libsndfile --ffmpeg--> blocks +-> ffmpeg, where it is installed
-
-Both `read_audio` (a sound that fits into memory) and `survey` and `read_blocks` (one that need not) begin
-here.
 """
 
 import contextlib
@@ -16,13 +13,11 @@ import functools
 import mmap
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import IO
+from typing import IO, TypeVar
 
 from hafm.audio.ffmpeg import open_ffmpeg
-from hafm.audio.layout import Layout
 from hafm.audio.layout_mpeg import mpeg_layout
 from hafm.audio.layout_pages import flac_layout, ogg_layout
 from hafm.audio.layout_riff import aiff_layout, au_layout, caf_layout, caf_span, wav_layout
@@ -43,7 +38,9 @@ _LAYOUTS = {
     CAF: caf_layout,
     FLAC: flac_layout,
     OGG: ogg_layout,
+    MP3: mpeg_layout,
 }
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +48,6 @@ class OpenSound:
     """A file that is being decoded.
 
     Args:
-        name: what messages call it.
         notes: what was mended so that all of the sound is taken.
     """
 
@@ -94,7 +90,7 @@ def open_sound(
         )
         notes: tuple[str, ...] = ()
         if kind.libsndfile:
-            layout = _layout(file, kind, begin)
+            layout = _mapped(file, _LAYOUTS[kind], begin)
             try:
                 stream = stack.enter_context(
                     open_libsndfile(file, layout, kind=kind, name=name, start_seconds=start_seconds)
@@ -107,7 +103,9 @@ def open_sound(
                 if shutil.which("ffmpeg") is None:
                     raise read_error from refusal
                 try:
-                    stream = stack.enter_context(ffmpeg(span=_span(file, kind, begin)))
+                    stream = stack.enter_context(
+                        ffmpeg(span=_mapped(file, caf_span, begin) if kind is CAF else None)
+                    )
                 except AudioError:
                     raise read_error from refusal
         else:
@@ -116,13 +114,6 @@ def open_sound(
         yield OpenSound(file=file, kind=kind, name=name, stream=stream, notes=notes)
 
 
-def _layout(file: IO[bytes], kind: Kind, begin: int) -> Layout:
+def _mapped(file: IO[bytes], look: Callable[[mmap.mmap, int], Found], begin: int) -> Found:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return mpeg_layout(data) if kind is MP3 else _LAYOUTS[kind](data, begin)
-
-
-def _span(file: IO[bytes], kind: Kind, begin: int) -> tuple[Fraction, Fraction] | None:
-    if kind is not CAF:
-        return None
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return caf_span(data, begin)
+        return look(data, begin)

@@ -36,7 +36,6 @@ class PitchCurve:
     """A voice's pitch over time.
 
     Args:
-        hop_seconds: from one value to the next.
         start_seconds: the middle of the first frame.
         hertz: of each frame; 0 where there is no pitch.
     """

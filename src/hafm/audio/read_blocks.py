@@ -37,7 +37,6 @@ class Survey:
 
     Args:
         num_channels: 1 or 2, after folding.
-        num_samples: samples a channel, counted.
         scale: what samples are multiplied with; 1.0 unless they reach far beyond full scale.
         notes: what a user should know, one line each.
     """

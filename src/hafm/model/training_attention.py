@@ -48,8 +48,6 @@ def choose_attention(
 
     Args:
         kind: ``auto``, or the one to use.
-        device: where training runs.
-        head_width: E, width of a head.
         biased: whether there is a bias at all; without one, PyTorch's own is the fastest everywhere.
 
     Raises:
@@ -84,7 +82,6 @@ def training_attention(bias: RelativeBias, *, num_positions: int, path: Attentio
 
     Args:
         bias: the shared bias; it also knows whether later keys are hidden.
-        path: what :func:`choose_attention` said.
     """
     if path == "tiles":
         tile = bias.tile(num_positions, num_queries=QUERIES_PER_TILE)

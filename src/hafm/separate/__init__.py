@@ -7,7 +7,8 @@
 | `spectrogram.py` | a chunk of sound as the net wants it, and back |
 | `network.py` | the net, run by onnxruntime |
 | `overlap.py` | chunks over a sound of any length, and back without seams |
-| `ahead.py` | a function over many items, some at a time, in order |
+| `files.py` | songs to two files each |
+| `stems.py` | a band into its players, by a net of ours |
 
 Source: paper 3.6; Kim et al., "KUIELab-MDX-Net" (2021), whose nets this layer runs.
 """

@@ -117,7 +117,6 @@ class SongJob:
     """A song, and where its stems go.
 
     Args:
-        number: of the song, which its results carry.
         song, folder, format: as `separate_song` takes them.
     """
 

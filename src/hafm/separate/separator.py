@@ -50,7 +50,6 @@ class Separator:
 
     Args:
         config: what the JSON beside it says.
-        fingerprint: of both files.
         threads: chunks that go through the net at the same time, 1 or more. Results do not depend on it;
             memory does.
 

@@ -45,20 +45,15 @@ __all__ = ["Ingredients", "check_bundle_folder", "copy_bundle", "write_bundle"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ingredients:
-    """What a bundle is made of.
+    """What a bundle is made of. For the others see `BundleConfig`.
 
     Args:
-        name: what people call it.
-        version: free text.
-        licence: of the weights, an SPDX identifier.
-        data: what it was trained on, one sentence.
         features: by side, `"vocal"` and `"instrumental"`.
         kmeans: by side, fitted on these features.
         pinned: where features and codec came from that a bundle names and does not hold: HuBERT under
             `"features"`, EnCodec under `"codec"`.
         stages: by name, trained on the ids of these k-means and this codec.
         storage: how the stages' weights are stored.
-        measured: figures that describe its quality; JSON values.
         vocal_noise_sigma: noise that vocals were given before tokenisation in training.
         analysers: what estimates lead sheets, by name; may be none. They are stored as int8.
         more: files that are made from the finished bundle, by their path in it; they become part of it.
@@ -118,7 +113,6 @@ def write_bundle(
 
     Args:
         folder: where to; its parent exists.
-        overwrite: whether a bundle that is there may be replaced.
 
     Returns:
         The bundle, read back.
@@ -148,7 +142,6 @@ def copy_bundle(
         folder: where to; its parent exists.
         analysers: that take the place of the bundle's own, or come to them.
         version, card: see `Ingredients`; without them, those of the bundle.
-        overwrite: whether a bundle that is there may be replaced.
     """
 
     def fill(staging: Path) -> None:

@@ -132,8 +132,6 @@ def save_codec(codec: Codec, folder: Path, pinned: Pinned | None = None) -> dict
     """Writes a codec to a bundle's `codec/` folder, and returns its description.
 
     Args:
-        codec: spectral, or EnCodec.
-        folder: made if it is not there.
         pinned: where EnCodec came from.
 
     Raises:
@@ -272,7 +270,6 @@ def require_same_parts(*, expected: Mapping[str, str], found: Mapping[str, str],
 
     Args:
         expected: fingerprints by name, such as those of a bundle's configuration.
-        found: such as those of shards.
         what: what is compared, for the message.
 
     Raises:

@@ -66,7 +66,6 @@ class StageSpec:
         clip_seconds: the trained length, which is also the window of long-form generation.
         num_heads: attention heads; divides ``width``.
         feedforward_multiplier: ``d_ff mult`` of 3.4; the inner width is 2/3 of ``width`` times it.
-        num_buckets: buckets of the relative position bias.
         conditioning: the layout, see the top of this file.
         encoder_layers: blocks of the two-way condition encoder; aligned only.
         dropped_condition: what a dropped condition is replaced with: the learned mask row of every

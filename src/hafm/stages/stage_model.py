@@ -179,7 +179,6 @@ class StageModel(nn.Module):
 
         Args:
             codes: only the codebooks below are looked at.
-            codebook: which one, of every row.
             together: see model/transformer.py.
             transformer: what runs in the place of the stage's own; None for that.
             attention: in training mode, see model/training_attention.py.

@@ -8,10 +8,6 @@ In: a name. Out: the parts, on the CPU, verified; and a folder that holds them.
     a folder of a codec         the built-in one, trained anew; with the built-in features, without k-means
     a bundle                    its folder or hub id
 
-    parts.json                              what they are (`hafm.stages.parts`)
-    codec/                                  the codec, or its name and pinned revision
-    kmeans_vocal|instrumental.safetensors   centroids; left out of `FeatureParts`
-
 `FeatureParts` are what a k-means is fitted on; `TokenParts` have the k-means too.
 
 Conventions: fingerprints have the names of `BundleConfig.fingerprints`. The built-in codec was trained on
@@ -213,7 +209,6 @@ def open_parts(name: str | os.PathLike[str], *, kmeans: Path | None = None) -> T
     """All parts of a name: see the top of this file.
 
     Args:
-        name: `"builtin"`, `"paper"`, a folder, or a bundle's hub id.
         kmeans: folder with the two k-means, in place of those that belong to the name; `"paper"` has none.
 
     Raises:

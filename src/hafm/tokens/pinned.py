@@ -22,7 +22,6 @@ def load_pinned(load: Callable[[], Model], *, repo: str, revision: str) -> Model
 
     Args:
         load: fetches `repo` at `revision` from the local cache or from the hub.
-        revision: 40 hex digits.
 
     Raises:
         UsageError: the revision is no commit hash.

@@ -59,7 +59,6 @@ class SpectralConfig:
         short_window: samples of the short window, even.
         low_note: MIDI number of the lowest fundamental looked for.
         chroma_low_note: lowest fundamental that counts for chroma, `low_note` or above.
-        high_note: highest fundamental.
         bass_high_note: highest fundamental that counts for bass.
         fold: how octaves fold in chroma, `"max"` (one voice) or `"sum"`.
         chroma_frames: odd length of the Hann average over time before the contrast; 1 for none.

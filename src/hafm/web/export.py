@@ -18,7 +18,7 @@ MIDI, without chords no `chords.lab`.
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +34,7 @@ from hafm.guide.midi_out import lead_sheet_to_midi
 from hafm.guide.sheet_json import lead_sheet_from_json, lead_sheet_to_json
 from hafm.guide.text_files import chords_to_lab
 from hafm.web.store import file_name
-
-if TYPE_CHECKING:
-    from hafm.web.tasks import Export, Report
+from hafm.web.tasks import Export, Report
 
 __all__ = ["click_track", "pack"]
 
@@ -45,7 +43,7 @@ _CLICK_HZ, _DOWNBEAT_HZ = 1000.0, 1500.0
 _CLICK_LEVEL = 0.5
 
 
-def pack(task: "Export", report: "Report") -> dict[str, Any]:
+def pack(task: Export, report: Report) -> dict[str, Any]:
     """Writes the zip.
 
     Returns:

@@ -63,7 +63,6 @@ class Gate:
     """The checks.
 
     Args:
-        limits: of bodies and their pace.
         password: that is asked for; None for none.
     """
 

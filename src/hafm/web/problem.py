@@ -20,7 +20,6 @@ class Problem(Exception):
     """A request that cannot be met.
 
     Args:
-        status: of HTTP.
         kind: for programs.
         message: for people.
         retry_seconds: when to come back; None for never.

@@ -54,7 +54,6 @@ def serve_tasks(connection: Connection, opener: "Callable[[], Studio]") -> None:
 
     Args:
         connection: to the lane. Tasks come from there, and None for the end of the one that runs.
-        opener: of what does them.
     """
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:

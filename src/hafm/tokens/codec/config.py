@@ -50,7 +50,6 @@ class LowsConfig:
         window_samples: length of the long window, a multiple of the hop.
         num_bins: frequencies of the long window that are coded, from 0 Hz.
         decimation: low sound is synthesised at `sample_rate / decimation`.
-        phase_iterations: Griffin-Lim iterations of the low path.
         crossover_low_bin: up to this bin of the *short* window, the sound is that of the low path.
         crossover_high_bin: from this bin on, it is that of the short window.
         envelope_share: how far the low path's loudness follows the short window's, 0 (not at all) to 1.
@@ -95,12 +94,7 @@ class CodecConfig(_Windows):
         hop_samples: samples per frame; `sample_rate / hop_samples` is the frame rate.
         window_samples: length of the analysis and synthesis window, a multiple (4 or more) of the hop.
         width: D, channels of the residual blocks.
-        hidden: channels inside a residual block.
         kernel_frames: odd length of a block's convolution in time.
-        encoder_blocks: residual blocks before the quantiser.
-        decoder_blocks: residual blocks after it.
-        num_codebooks: K, residual stages.
-        cardinality: entries per codebook.
         codebook_dim: dimensions in which an entry is a point of the unit sphere.
         phase_iterations: Griffin-Lim iterations of the decoder; part of the codec, since the sound depends
         on it.

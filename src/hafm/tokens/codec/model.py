@@ -3,10 +3,6 @@
 In:  waveform [B, 1, T] at 24 kHz, full scale 1.0, best at about -20 dBFS RMS (what it was trained on).
 Out: codes [B, 8, ceil(T / 320)] and, from codes, waveform [B, 1, F * 320].
 
-    waveform -> views (levels of a short window; levels and advances of a long one) -> encoder -> latent
-    latent -> quantiser -> codes
-    codes -> latent -> decoder -> level and direction of each window -> running phases -> sound
-
 Conventions: long inputs are worked through in pieces of `piece_frames` frames. The pieces overlap by the
 receptive fields of `CodecConfig`, and the running phase is handed on, so the result is that of one piece
 (to rounding) and memory does not grow with the input beyond the input itself and the result.
