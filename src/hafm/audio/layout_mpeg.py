@@ -224,8 +224,8 @@ class _Run:
         return Link(pieces=(index, *self.spans))
 
 
-def mpeg_layout(data: mmap.mmap, start: int = 0) -> Layout:
-    """The layout of an MP3; zeros and tags may lie in front, wherever `sniff` says that it begins."""
+def mpeg_layout(data: mmap.mmap) -> Layout:
+    """The layout of an MP3."""
     filled = re.search(rb"[^\0]", data)
     begin = skip_tags(data, filled.start() if filled else 0)
     first = find_frames(data, begin, end=begin + _SEARCHED_BYTES)

@@ -47,8 +47,6 @@ def integrated_lufs(waveform: Float[Tensor, "C T"], sample_rate: int) -> float |
     Returns:
         LUFS; None for a sound that counts as silent. For a sound under 0.4 s, `level_db` on the same scale.
 
-    Source: ITU-R BS.1770-4, annex 1.
-
     >>> import torch
     >>> sine = torch.sin(2 * torch.pi * 997 * torch.arange(48_000) / 48_000)[None]
     >>> abs(integrated_lufs(sine, 48_000) - -3.01) < 0.1  # a full-scale sine: the standard's own example

@@ -38,7 +38,7 @@ _LAYOUTS = {
     CAF: caf_layout,
     FLAC: flac_layout,
     OGG: ogg_layout,
-    MP3: mpeg_layout,
+    MP3: lambda data, _: mpeg_layout(data),  # it finds the first frame by itself
 }
 Found = TypeVar("Found")
 

@@ -35,8 +35,6 @@ def true_peak_dbtp(waveform: Float[Tensor, "C T"]) -> float | None:
     Returns:
         dBTP: 0 is full scale. None for a waveform that is zero throughout.
 
-    Source: ITU-R BS.1770-4, annex 2, with another interpolation.
-
     >>> sine = torch.sin(torch.pi / 2 * torch.arange(2000) + torch.pi / 4)  # its samples miss its peaks
     >>> faded = torch.hann_window(2000) * sine[None]
     >>> round(float(faded.abs().max()), 3), round(true_peak_dbtp(faded), 2)

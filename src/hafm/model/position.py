@@ -40,8 +40,6 @@ def bucket_of(
 
     Shape: ``[*N] -> [*N]``, values in ``[0, num_buckets)``.
 
-    Source: paper 3.4; T5's ``_relative_position_bucket``.
-
     >>> d = torch.tensor([0, 1, 15, 16, 127, 10_000])
     >>> bucket_of(d, num_buckets=32, max_distance=128, causal=True).tolist()
     [0, 1, 15, 16, 31, 31]

@@ -42,7 +42,6 @@ def active_rms(waveform: Float[Tensor, "B T"], *, sample_rate: int) -> Float[Ten
     Returns:
         The level, full scale = 1; 0 for digital silence.
 
-    >>> import torch
     >>> sound = torch.full((1, 24_000), 0.5)
     >>> active_rms(torch.cat([sound, torch.zeros(1, 48_000)], dim=1), sample_rate=24_000)
     tensor([0.5000])
@@ -66,7 +65,6 @@ def set_active_rms(waveform: Float[Tensor, "B T"], rms: float, *, sample_rate: i
     Returns:
         A scaled copy; digital silence stays silence, and below -100 dBFS nothing is raised to `rms`.
 
-    >>> import torch
     >>> set_active_rms(torch.full((1, 960), 0.5), 0.125, sample_rate=24_000)[0, :2]
     tensor([0.1250, 0.1250])
     """

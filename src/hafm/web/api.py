@@ -39,27 +39,12 @@ from starlette.requests import ClientDisconnect
 from hafm.errors import HafmError
 from hafm.guide.lead_sheet import PLAYERS, STYLES
 from hafm.version import __version__
+from hafm.web import schema
 from hafm.web.desk import Desk
 from hafm.web.edits import Edit, edited, sheet_of_chart
 from hafm.web.gate import Gate, TooSlowError
 from hafm.web.lane import Job
 from hafm.web.problem import Problem, add_errors, first_complaint
-from hafm.web.schema import (
-    About,
-    AnalyseRequest,
-    ChartBody,
-    ChartRequest,
-    EditRequest,
-    ErrorBody,
-    ErrorText,
-    ExportRequest,
-    JobBody,
-    ProjectBody,
-    ProjectChange,
-    SheetBody,
-    SheetRequest,
-    TakesRequest,
-)
 from hafm.web.store import ID_PATTERN, Project, file_name
 from hafm.web.view import view
 
@@ -75,7 +60,7 @@ _EDITS: TypeAdapter[Any] = TypeAdapter(Edit)
 _LOOKS_APART_SECONDS = 0.1
 _LOOKS_PER_NEWS = 10
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody} for status in (400, 401, 403, 404, 408, 409, 413, 422, 503, 507)
+    status: {"model": schema.ErrorBody} for status in (400, 401, 403, 404, 408, 409, 413, 422, 503, 507)
 }
 
 
@@ -123,24 +108,24 @@ def make_service(desk: Desk) -> FastAPI:
 
 
 def _add_projects(router: APIRouter, desk: Desk) -> None:
-    def values(project: Project, *, whole: bool = False) -> ProjectBody:
+    def values(project: Project, *, whole: bool = False) -> schema.ProjectBody:
         expires = None if project.is_kept else project.used + desk.limits.lifetime_seconds
-        body = ProjectBody(**asdict(project), expires=expires)
+        body = schema.ProjectBody(**asdict(project), expires=expires)
         if whole:
             body.takes = desk.store.takes(project.id)
             body.jobs = [job_body(desk, job) for job in desk.jobs_of(project.id)]
         return body
 
-    def arrived(project: Project, job: Job | None) -> ProjectBody:
+    def arrived(project: Project, job: Job | None) -> schema.ProjectBody:
         """With the job that hears it, though it may be over already."""
         body = values(project, whole=True)
         body.jobs = [] if job is None else [job_body(desk, job)]
         return body
 
     @router.get("")
-    def about() -> About:
+    def about() -> schema.About:
         """What this studio is and takes."""
-        return About(
+        return schema.About(
             hafm=__version__,
             bundle=desk.bundle,
             styles=list(STYLES),
@@ -150,7 +135,7 @@ def _add_projects(router: APIRouter, desk: Desk) -> None:
         )
 
     @router.get("/projects")
-    def list_projects() -> list[ProjectBody]:
+    def list_projects() -> list[schema.ProjectBody]:
         """All projects, the last used first."""
         return [values(project) for project in desk.store.all()]
 
@@ -166,7 +151,7 @@ def _add_projects(router: APIRouter, desk: Desk) -> None:
     )
     async def upload(
         request: Request, name: Annotated[str, Query(max_length=200)] = "", wait: bool = False
-    ) -> ProjectBody:
+    ) -> schema.ProjectBody:
         """A new project of a recording, which is the body of the request.
 
         It is heard at once, by a job of the project; with `wait`, only when its lead sheet or metronome is
@@ -183,18 +168,18 @@ def _add_projects(router: APIRouter, desk: Desk) -> None:
         return arrived(project, job)
 
     @router.post("/example", status_code=201)
-    def example() -> ProjectBody:
+    def example() -> schema.ProjectBody:
         """A new project of the recording that comes with hafm."""
         project, job = desk.add_example()
         return arrived(project, job)
 
     @router.get("/projects/{project_id}")
-    def show(project_id: ProjectId) -> ProjectBody:
+    def show(project_id: ProjectId) -> schema.ProjectBody:
         """A project with its takes and the jobs that are not over."""
         return values(desk.project(project_id), whole=True)
 
     @router.patch("/projects/{project_id}")
-    def change(project_id: ProjectId, change: ProjectChange) -> ProjectBody:
+    def change(project_id: ProjectId, change: schema.ProjectChange) -> schema.ProjectBody:
         """Renames or keeps a project, or chooses its best take."""
         desk.project(project_id)
         if change.best_take is not None:
@@ -217,7 +202,7 @@ def _add_projects(router: APIRouter, desk: Desk) -> None:
         return _file(desk, project_id, desk.store.path(project_id) / "hearing.json", "application/json")
 
     @router.post("/projects/{project_id}/analyse", status_code=202)
-    def analyse(project_id: ProjectId, wanted: AnalyseRequest) -> JobBody:
+    def analyse(project_id: ProjectId, wanted: schema.AnalyseRequest) -> schema.JobBody:
         """Hears the recording again, with what is known already."""
         project = desk.project(project_id)
         given = None if wanted.given is None else desk.read_sheet(project_id, wanted.given)
@@ -253,20 +238,20 @@ def _file(desk: Desk, project_id: str, path: FilePath, kind: str) -> FileRespons
 
 def _add_sheet(router: APIRouter, desk: Desk) -> None:
     @router.get("/projects/{project_id}/lead-sheet")
-    def sheet(project_id: ProjectId) -> SheetBody:
+    def sheet(project_id: ProjectId) -> schema.SheetBody:
         """The lead sheet as it is now, and as a page draws it."""
         revision, found = desk.sheet(project_id)
-        return SheetBody(revision=revision, **view(found))
+        return schema.SheetBody(revision=revision, **view(found))
 
     @router.put("/projects/{project_id}/lead-sheet")
-    def put_sheet(project_id: ProjectId, wanted: SheetRequest) -> SheetBody:
+    def put_sheet(project_id: ProjectId, wanted: schema.SheetRequest) -> schema.SheetBody:
         """Replaces the lead sheet by another of the same recording (`docs/lead-sheet.md`)."""
         new = desk.read_sheet(project_id, wanted.sheet)
         revision = desk.put_sheet(project_id, new, wanted.revision)
-        return SheetBody(revision=revision, **view(new))
+        return schema.SheetBody(revision=revision, **view(new))
 
     @router.post("/projects/{project_id}/lead-sheet/edits")
-    def edit_sheet(project_id: ProjectId, wanted: EditRequest) -> SheetBody:
+    def edit_sheet(project_id: ProjectId, wanted: schema.EditRequest) -> schema.SheetBody:
         """Corrects the lead sheet: tempo, first beat, a beat, meter, key, chords, players, style."""
         with desk.editing:
             revision, old = desk.sheet(project_id)
@@ -279,17 +264,17 @@ def _add_sheet(router: APIRouter, desk: Desk) -> None:
             revision = desk.put_sheet(
                 project_id, new, revision if wanted.revision is None else wanted.revision
             )
-        return SheetBody(revision=revision, **view(new))
+        return schema.SheetBody(revision=revision, **view(new))
 
     @router.post("/charts")
-    def chart(wanted: ChartRequest) -> ChartBody:
+    def chart(wanted: schema.ChartRequest) -> schema.ChartBody:
         """Chords with their notes, to sing to before there is a recording."""
         try:
             sheet = sheet_of_chart(wanted.chords, bpm=wanted.tempo_bpm, meter=wanted.meter)
         except HafmError as error:
             raise Problem.of(error) from error
         drawn = view(sheet)
-        return ChartBody(seconds=sheet.duration_seconds, sheet=drawn["sheet"], chords=drawn["chords"])
+        return schema.ChartBody(seconds=sheet.duration_seconds, sheet=drawn["sheet"], chords=drawn["chords"])
 
 
 # ---- takes
@@ -303,7 +288,7 @@ def _add_takes(router: APIRouter, desk: Desk) -> None:
         return desk.store.takes(project_id)
 
     @router.post("/projects/{project_id}/takes", status_code=202)
-    def play(project_id: ProjectId, wanted: TakesRequest) -> JobBody:
+    def play(project_id: ProjectId, wanted: schema.TakesRequest) -> schema.JobBody:
         """Makes takes from the lead sheet as it is now."""
         return job_body(desk, desk.play(project_id, wanted))
 
@@ -329,7 +314,7 @@ def _add_takes(router: APIRouter, desk: Desk) -> None:
         return _file(desk, project_id, path, kinds[FilePath(what).suffix])
 
     @router.post("/projects/{project_id}/exports", status_code=202)
-    def export(project_id: ProjectId, wanted: ExportRequest) -> JobBody:
+    def export(project_id: ProjectId, wanted: schema.ExportRequest) -> schema.JobBody:
         """Packs a zip; when the job is done it is at `export.zip`."""
         return job_body(desk, desk.export(project_id, wanted.take, wanted.format))
 
@@ -344,10 +329,10 @@ def _add_takes(router: APIRouter, desk: Desk) -> None:
 # ---- jobs
 
 
-def job_body(desk: Desk, job: Job) -> JobBody:
+def job_body(desk: Desk, job: Job) -> schema.JobBody:
     """A job as JSON."""
     _, lane = desk.job(job.id)
-    return JobBody(
+    return schema.JobBody(
         id=job.id,
         kind=job.kind,
         project=job.project,
@@ -357,19 +342,19 @@ def job_body(desk: Desk, job: Job) -> JobBody:
         seconds_left=job.seconds_left,
         position=lane.position(job),
         seconds_before=lane.seconds_before(job),
-        error=None if job.error is None else ErrorText(**job.error),
+        error=None if job.error is None else schema.ErrorText(**job.error),
         result=job.result,
     )
 
 
 def _add_jobs(router: APIRouter, desk: Desk) -> None:
     @router.get("/jobs/{job_id}")
-    def show(job_id: JobId) -> JobBody:
+    def show(job_id: JobId) -> schema.JobBody:
         """How far a job is."""
         return job_body(desk, desk.job(job_id)[0])
 
     @router.delete("/jobs/{job_id}", status_code=202)
-    def cancel(job_id: JobId) -> JobBody:
+    def cancel(job_id: JobId) -> schema.JobBody:
         """Ends a job within a second."""
         job, _ = desk.job(job_id)
         desk.cancel(job)
