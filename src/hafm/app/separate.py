@@ -17,6 +17,7 @@ As JSON:
 """
 
 import contextlib
+import functools
 import itertools
 import math
 import time
@@ -219,7 +220,7 @@ class Separate(Command):
         interrupts: Interrupts,
     ) -> "Iterator[tuple[int, int | WrittenStems]]":
         """What comes of the songs, in this process or in several, which end with `stack`."""
-        from hafm.separate.files import OpenSongPreparer, SongPreparer
+        from hafm.separate.files import SongPreparer, open_song_preparer
         from hafm.workers import Pool, SameProcess
 
         batches = [[job] for job in jobs]
@@ -235,7 +236,7 @@ class Separate(Command):
                 cleaning=interrupts.cleaning,
             )
             threads = options.separator_threads(workers)
-            results = pool.run(batches, OpenSongPreparer(model=separator.path, threads=threads))
+            results = pool.run(batches, functools.partial(open_song_preparer, separator.path, threads))
         stack.enter_context(contextlib.closing(results))
         return itertools.chain.from_iterable(results)
 

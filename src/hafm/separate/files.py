@@ -26,10 +26,10 @@ from hafm.separate.separator import Separator
 __all__ = [
     "DISK_BYTES_PER_SAMPLE",
     "STEMS",
-    "OpenSongPreparer",
     "SongJob",
     "SongPreparer",
     "WrittenStems",
+    "open_song_preparer",
     "separate_song",
 ]
 
@@ -139,13 +139,7 @@ class SongPreparer:
                 yield job.number, result
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenSongPreparer:
-    """Opens a preparer in the process that calls it."""
-
-    model: Path
-    threads: int
-
-    def __call__(self) -> SongPreparer:
-        torch.set_num_threads(1)
-        return SongPreparer(Separator.open(self.model, threads=self.threads))
+def open_song_preparer(model: Path, threads: int) -> SongPreparer:
+    """A preparer with the separator of an `.onnx`, in the process that calls this."""
+    torch.set_num_threads(1)
+    return SongPreparer(Separator.open(model, threads=threads))

@@ -87,14 +87,10 @@ def _what(bundle: Bundle) -> str:
             f"{figures['parameters'] / 1e6:.1f} M parameters, clips of {spec.clip_seconds} s"
         )
         rows.append([f"{name} stage", what, _size(bundle, stage_file(name))])
-    rows += [
-        [
-            f"k-means, {side}",
-            f"{_entries(bundle, side)} centroids of {bundle.config.features[side]['kind']} features",
-            _size(bundle, kmeans_file(side)),
-        ]
-        for side in SIDES
-    ]
+    semantic = bundle.spec("semantic")
+    for side, stream in zip(SIDES, (semantic.sources[0], semantic.target), strict=True):
+        what = f"{stream.cardinality} centroids of {bundle.config.features[side]['kind']} features"
+        rows.append([f"k-means, {side}", what, _size(bundle, kmeans_file(side))])
     rows.append(["codec", str(bundle.config.codec["kind"]), _size(bundle, "codec")])
     return f"""## What it is
 
@@ -102,11 +98,6 @@ Three transformers of the HAFM paper's design: vocal to semantic tokens of the b
 codes. The stages' weights are stored as {bundle.config.measured["storage"]["kind"]}.
 
 {markdown_table(["part", "what", "MB"], rows)}"""
-
-
-def _entries(bundle: Bundle, side: str) -> int:
-    spec = bundle.spec("semantic")
-    return (spec.sources[0] if side == "vocal" else spec.target).cardinality
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -127,26 +118,20 @@ Whose music it is, and by what right it was used: **to fill in**."""
 
 def _losses(stages: Mapping[str, Mapping[str, Any]]) -> str:
     header = ["stage", "held-out loss", "with a wrong vocal", "all conditions wrong", "training loss"]
-    rows = [
-        [
-            name,
-            stage["held_out_loss"],
-            "does not see it" if _deaf(stage) else stage["loss_with_wrong_vocal"],
-            stage["loss_with_wrong_conditions"],
-            stage["training_loss"],
-        ]
-        for name, stage in stages.items()
-    ]
+    rows = []
+    for name, stage in stages.items():
+        held_out, with_wrong_vocal = stage["held_out_loss"], stage["loss_with_wrong_vocal"]
+        if held_out is not None and with_wrong_vocal is None:
+            with_wrong_vocal = "does not see it"
+        rows.append(
+            [name, held_out, with_wrong_vocal, stage["loss_with_wrong_conditions"], stage["training_loss"]]
+        )
     return f"""## How well it predicts
 
 Nats a token, on songs that it was not trained on. With another song's vocal or conditions the loss must be
 higher: by that much it listens.
 
 {markdown_table(header, rows)}"""
-
-
-def _deaf(stage: Mapping[str, Any]) -> bool:
-    return stage["held_out_loss"] is not None and stage["loss_with_wrong_vocal"] is None
 
 
 def _by_codebook(stages: Mapping[str, Mapping[str, Any]]) -> str:

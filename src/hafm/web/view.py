@@ -47,7 +47,11 @@ def view(sheet: LeadSheet) -> dict[str, Any]:
         "key": sheet.keys[0].label if sheet.keys else None,
         "style": sheet.style,
         "chart": chart,
-        "unsure": _unsure(sheet),
+        "unsure": [  # what an analyser estimated without being sure
+            part
+            for part, origin in sheet.origins.items()
+            if origin.source == "estimated" and origin.confidence < _SURE
+        ],
         "chords": [
             {
                 "start": span.start_seconds,
@@ -69,15 +73,6 @@ def view(sheet: LeadSheet) -> dict[str, Any]:
             for bar, chords in zip(bars, filter(None, written), strict=True)
         ],
     }
-
-
-def _unsure(sheet: LeadSheet) -> list[str]:
-    """Parts that an analyser estimated without being sure."""
-    return [
-        part
-        for part, origin in sheet.origins.items()
-        if origin.source == "estimated" and origin.confidence < _SURE
-    ]
 
 
 def _notes(chord: Chord) -> list[int]:
