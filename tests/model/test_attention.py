@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from hafm.model.attention import Attention
-from hafm.model.feedforward import FeedForward
 from hafm.model.linear import Linear, by_rows
 from hafm.model.norm import RMSNorm
 from hafm.model.position import RelativeBias
 from hafm.model.training_attention import training_attention
+from hafm.model.transformer import FeedForward
 
 
 def naive_norm(x: Tensor, weight: Tensor) -> Tensor:

@@ -114,11 +114,7 @@ def read_audio(
 
 
 def audio_from_array(
-    waveform: Any,
-    sample_rate: int,
-    *,
-    min_seconds: float = MIN_SECONDS,
-    max_seconds: float = MAX_SECONDS,
+    waveform: Any, sample_rate: int, *, min_seconds: float = MIN_SECONDS, max_seconds: float = MAX_SECONDS
 ) -> Audio:
     """Take a sound from an array, under the same checks as a file.
 

@@ -9,12 +9,13 @@ queries and keys are turned (``rotary``). With a cache the S positions are the n
 equals the uncached run at these positions.
 """
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from hafm.model.attention import Attention
 from hafm.model.cache import KVCache
-from hafm.model.feedforward import FeedForward
+from hafm.model.linear import Linear, by_rows
 from hafm.model.norm import RMSNorm
 from hafm.model.position import Positions, RelativeBias, causal_mask
 from hafm.model.rotary import Rotation, rotation_of
@@ -25,6 +26,38 @@ from hafm.model.training_attention import (
     training_attention,
     unbiased_attention,
 )
+
+
+def inner_width(width: int, multiplier: float) -> int:
+    """The inner width: two thirds of ``width * multiplier``, rounded down (paper 3.4).
+
+    >>> inner_width(512, 4.0)
+    1365
+    """
+    return int(2 * width * multiplier / 3)
+
+
+class FeedForward(nn.Module):
+    """Gated GELU (paper eq. 4): ``(GELU(x W1) * x W2) W3``. Gate and value share one projection.
+
+    Shape: ``[B, S, D] -> [B, S, D]``.
+    """
+
+    def __init__(self, width: int, *, multiplier: float) -> None:
+        super().__init__()
+        inner = inner_width(width, multiplier)
+        self.into = Linear(width, 2 * inner)
+        self.out = Linear(inner, width)
+
+    def forward(self, x: Float[Tensor, "B S D"], *, together: int = 1) -> Float[Tensor, "B S D"]:
+        if self.training:
+            return self._gated(x)
+        return by_rows(lambda rows, _: self._gated(rows), x, together=together)
+
+    def _gated(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
+        gate, value = self.into(x).chunk(2, dim=-1)
+        out: Tensor = self.out(F.gelu(gate) * value)
+        return out
 
 
 class Block(nn.Module):

@@ -55,11 +55,7 @@ class WrittenStems:
 
 
 def separate_song(
-    song: Survey,
-    separator: Separator,
-    folder: Path,
-    *,
-    format: Literal["wav", "flac"],
+    song: Survey, separator: Separator, folder: Path, *, format: Literal["wav", "flac"]
 ) -> Iterator[int | WrittenStems]:
     """Separate a song.
 

@@ -58,13 +58,7 @@ class Separator:
     """
 
     def __init__(
-        self,
-        *,
-        network: Network,
-        config: SeparatorConfig,
-        fingerprint: str,
-        path: Path,
-        threads: int = 1,
+        self, *, network: Network, config: SeparatorConfig, fingerprint: str, path: Path, threads: int = 1
     ) -> None:
         if threads < 1:
             raise UsageError(f"threads is {threads}; give 1 or more")

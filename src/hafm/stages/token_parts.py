@@ -117,10 +117,7 @@ class FeatureParts:
         """
         described = PartsFile.read(folder)
         parts = _load_features(
-            described.features,
-            described.codec,
-            Path(folder) / CODEC_FOLDER,
-            rms=described.instrumental_rms,
+            described.features, described.codec, Path(folder) / CODEC_FOLDER, rms=described.instrumental_rms
         )
         return parts._checked(described.fingerprints, Path(folder))
 

@@ -250,10 +250,7 @@ class Desk:
         if take is not None:
             self.take_path(project_id, take)
         task = Export(
-            folder=self.store.path(project_id),
-            name=self.project(project_id).name,
-            take=take,
-            format=format,
+            folder=self.store.path(project_id), name=self.project(project_id).name, take=take, format=format
         )
         seconds, done = self.limits.listen_seconds, partial(self._used, project_id)
         return self.ear.submit(Job(task=task, kind="export", project=project_id, seconds=seconds, done=done))

@@ -120,10 +120,7 @@ class Gate:
             return 431, "the headers are too long"
         host = headers.get("host", "")
         if not self._is_own(host):
-            return (
-                403,
-                f"this studio does not answer to {host[:80]!r}; open it at the address that it says",
-            )
+            return (403, f"this studio does not answer to {host[:80]!r}; open it at the address that it says")
         origin = headers.get("origin")
         if origin is not None and origin.lower() != f"{scope.get('scheme', 'http')}://{host.lower()}":
             return 403, "a page of another origin may not use this studio"

@@ -302,10 +302,7 @@ def _about(failed: Failed) -> dict[str, str]:
     error = failed.error
     if isinstance(error, HafmError):
         return {"kind": type(error).__name__, "message": str(error)}
-    return {
-        "kind": "InternalError",
-        "message": f"{failed.what}; this is a mistake in hafm: please report it",
-    }
+    return {"kind": "InternalError", "message": f"{failed.what}; this is a mistake in hafm: please report it"}
 
 
 def _too_long(seconds: float) -> dict[str, str]:
