@@ -85,12 +85,7 @@ class Bundle:
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Self:
-        """The bundle in a folder, verified.
-
-        Raises:
-            BundleNotFound: the folder has no `config.json`.
-            BundleDamaged, BundleMismatch: as for `open`.
-        """
+        """The bundle in a folder, verified."""
         path = Path(folder) / CONFIG_FILE
         try:
             text = path.read_text(encoding="utf-8")
