@@ -58,6 +58,7 @@ def open_ffmpeg(
 
     Args:
         kind: its kind, from `sniff`.
+        name: what messages call it.
         audio_stream: which one, 0 or more; pictures and subtitles do not count.
         span: where the sound lies in what is decoded, first second and number of seconds, for containers of
             which ffmpeg does not know that; None for all of it.

@@ -59,6 +59,9 @@ def open_libsndfile(
         layout: where the sound lies in it.
         name: what messages call it.
 
+    Yields:
+        The stream, which ends with the context.
+
     Raises:
         NotDecodable: libsndfile does not accept the file.
         AudioReadError: it cannot find the start in it.

@@ -57,6 +57,11 @@ class Survey:
 def survey(path: str | os.PathLike[str]) -> Survey:
     """Decode a file from end to end, and check what it holds.
 
+    Raises:
+        AudioReadError: the file cannot be opened, is no audio, or cannot be decoded.
+        AudioContentError: it decodes, but holds no sample, is silent, not finite, too long, or outside the
+            limits of rate and channels.
+
     >>> survey("song.flac").seconds                                                 # doctest: +SKIP
     215.3
     """
@@ -93,6 +98,9 @@ def read_blocks(surveyed: Survey, *, spool_folder: Path | None = None) -> Iterat
 
     Args:
         spool_folder: where that file may lie; None for the system's place.
+
+    Yields:
+        Blocks `[C, n]`, `num_samples` samples in all.
 
     Raises:
         AudioReadError: the file is gone, or was changed since.

@@ -107,6 +107,9 @@ def sniff(file: IO[bytes], *, name: str) -> tuple[Kind, int]:
     Args:
         file: open for reading, with a descriptor; its position is moved.
         name: the file's name, for the message alone.
+
+    Returns:
+        Its kind, and the first byte that belongs to it.
     """
     num_bytes = file.seek(0, os.SEEK_END)
     if not num_bytes:

@@ -54,6 +54,9 @@ class SeparatorConfig:
         primary_stem: what the net gives: `"vocals"` or `"instrumental"`.
         sample_rate: of the sound that the net was trained on, in hertz.
 
+    Raises:
+        UsageError: a value is of the wrong type, out of range, or does not fit another.
+
     >>> config = SeparatorConfig(n_fft=6144, hop=1024, dim_f=2048, dim_t=256, compensate=1.035,
     ...                          primary_stem="vocals", sample_rate=44_100)
     >>> config.chunk_samples, config.margin_samples, config.fade_samples, config.step_samples

@@ -30,6 +30,10 @@ class Network:
     Args:
         config: what its image should look like.
         name: what messages call the file.
+
+    Raises:
+        UsageError: onnxruntime is not installed, the bytes are no net that it can run, or the net's input or
+            output has another shape than the configuration says.
     """
 
     def __init__(self, content: bytes, *, config: SeparatorConfig, name: str) -> None:

@@ -85,7 +85,12 @@ class Bundle:
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Self:
-        """The bundle in a folder, verified."""
+        """The bundle in a folder, verified.
+
+        Raises:
+            BundleNotFound: the folder has no `config.json`.
+            BundleDamaged, BundleMismatch: as for `open`.
+        """
         path = Path(folder) / CONFIG_FILE
         try:
             text = path.read_text(encoding="utf-8")

@@ -144,6 +144,10 @@ class BundleConfig:
     def from_json(cls, text: str, *, where: str = "config.json") -> Self:
         """Reads what `to_json` wrote.
 
+        Raises:
+            BundleDamaged: no JSON object, another format, unknown or missing keys, values out of range, or
+                another digest.
+
         >>> BundleConfig.from_json('{"format": 2}')
         Traceback (most recent call last):
         ...

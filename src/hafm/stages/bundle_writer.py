@@ -78,7 +78,12 @@ class Ingredients:
     card: Callable[[Bundle], str] | None = None
 
     def check(self) -> None:
-        """Refuses parts that cannot work together."""
+        """Refuses parts that cannot work together.
+
+        Raises:
+            BundleMismatch: a k-means was fitted on other features, or a stage has other cardinalities than
+                its parts.
+        """
         for side in SIDES:
             require_same(
                 expected=self.kmeans[side].feature_fingerprint,
@@ -104,10 +109,13 @@ class Ingredients:
 def write_bundle(
     folder: str | os.PathLike[str], ingredients: Ingredients, *, overwrite: bool = False
 ) -> Bundle:
-    """Writes a bundle, whole or not at all, and reads it back.
+    """Writes a bundle, whole or not at all.
 
     Args:
         folder: where to; its parent exists.
+
+    Returns:
+        The bundle, read back.
 
     Raises:
         BundleMismatch: the ingredients do not belong together.
@@ -228,7 +236,11 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def check_bundle_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuses a place that a bundle must not take, before anything is read."""
+    """Refuses a place that a bundle must not take, before anything is read.
+
+    Raises:
+        OutputError: it is a file, holds a bundle without `overwrite`, or holds something else.
+    """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"'{folder}' is a file; give another name for the bundle's folder")
     if folder.is_dir() and any(folder.iterdir()):

@@ -65,7 +65,14 @@ def bundle_folder(source: str | os.PathLike[str], *, revision: str | None = None
 
 
 def push_folder(folder: Path, repo_id: str, *, private: bool, revision: str | None) -> str:
-    """Uploads a bundle's folder, making the repository if it is not there; the address of the commit."""
+    """Uploads a bundle's folder, making the repository if it is not there.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        BundleError: the hub refused, or cannot be reached.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 

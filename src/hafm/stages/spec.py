@@ -200,6 +200,9 @@ class StageSpec:
     def from_dict(cls, values: dict[str, Any]) -> "StageSpec":
         """Reads what :meth:`to_dict` wrote.
 
+        Raises:
+            UsageError: a field is unknown, missing or out of range.
+
         >>> StageSpec.from_dict(FINE.to_dict()) == FINE
         True
         """

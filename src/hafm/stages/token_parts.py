@@ -94,6 +94,9 @@ class FeatureParts:
 
         Args:
             folder: missing or empty otherwise; its parent exists.
+
+        Raises:
+            OutputError: it holds something else, or cannot be written.
         """
         folder = Path(folder)
         if folder.is_dir() and any(folder.iterdir()):
@@ -139,6 +142,9 @@ class FeatureParts:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenParts(FeatureParts):
     """Features, k-means and codec: all that turns sound into ids.
+
+    Raises:
+        BundleMismatch: a k-means was fitted on other features.
 
     >>> parts = open_parts("builtin")                                               # doctest: +SKIP
     >>> parts.vocal_kmeans.cardinality, parts.codec.num_codebooks                   # doctest: +SKIP

@@ -46,6 +46,9 @@ class EncodecCodec:
         model: a mono `EncodecModel` that neither normalises nor chunks, as `facebook/encodec_24khz`; it is
             put into evaluation mode and frozen.
         bandwidth_kbps: one of the model's; decides the number of codebooks.
+
+    Raises:
+        UsageError: another kind of EnCodec, or a bandwidth that it does not have.
     """
 
     def __init__(self, *, model: "EncodecModel", bandwidth_kbps: float = 6.0) -> None:

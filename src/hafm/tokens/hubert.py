@@ -57,6 +57,9 @@ class HubertFeatures:
     Args:
         model: a `HubertModel`; it is cut after `layer`, put into evaluation mode and frozen.
         layer: 1 to the number of layers the model has.
+
+    Raises:
+        UsageError: the model has no such layer, or other rates than 16 kHz and 50 Hz.
     """
 
     def __init__(self, *, model: "HubertModel", layer: int = 9) -> None:

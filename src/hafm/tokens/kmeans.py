@@ -42,6 +42,9 @@ class KMeans:
         feature_fingerprint: of the features that they were fitted on.
         notes: what a reader should know of the fit (data, inertia, dead clusters, perplexity); JSON values.
 
+    Raises:
+        ValueError: centroids that are not `[V, D]` or not finite.
+
     >>> kmeans = KMeans(centroids=torch.tensor([[0.0, 0.0], [1.0, 1.0]]), feature_fingerprint="ab")
     >>> kmeans.predict(torch.tensor([[[0.1, 0.2], [0.9, 0.8], [0.5, 0.5]]]))
     tensor([[0, 1, 0]])

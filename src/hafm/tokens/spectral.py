@@ -68,6 +68,9 @@ class SpectralConfig:
         chroma_weight, bass_weight, register_weight, level_weight, timbre_weight, onset_weight: factor of each
             group, 0 leaves it out.
 
+    Raises:
+        UsageError: a value out of its range, or all weights 0.
+
     >>> SpectralConfig(fold="mean")
     Traceback (most recent call last):
     ...

@@ -44,7 +44,11 @@ _CLICK_LEVEL = 0.5
 
 
 def pack(task: Export, report: Report) -> dict[str, Any]:
-    """Writes the zip; its name for the browser, and its size."""
+    """Writes the zip.
+
+    Returns:
+        Its name for the browser, and its size.
+    """
     report("packing", 0.0, None)
     folder, name = task.folder, file_name(task.name)
     take = None if task.take is None else folder / "takes" / f"{task.take:03d}"

@@ -33,6 +33,9 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
     Args:
         port: 0 for a free one.
 
+    Raises:
+        UsageError: the address is none of this machine's, or the port is in use.
+
     >>> with listen("127.0.0.1", 0) as (_, address):
     ...     print(address)
     http://127.0.0.1:...

@@ -148,11 +148,14 @@ class Store:
         self._remove(self.path(project_id), f".{project_id}.part")
 
     def sweep(self, lifetime_seconds: float, *, busy: set[str]) -> list[str]:
-        """Removes projects that nobody kept and nobody used for so long; their ids.
+        """Removes projects that nobody kept and nobody used for so long.
 
         Args:
             lifetime_seconds: since their last use.
             busy: ids of those that a job works on.
+
+        Returns:
+            The ids of what was removed.
         """
         oldest = self._now() - lifetime_seconds
         gone = []

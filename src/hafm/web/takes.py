@@ -120,7 +120,12 @@ def _scores(takes: "list[Accompaniment]") -> list[dict[str, Any]]:
 
 
 def sketch(task: Sketch, report: Report) -> dict[str, Any]:
-    """A take by a band of samples, which needs no model: a sound seconds after the chart is there."""
+    """A take by a band of samples, which needs no model: a sound seconds after the chart is there.
+
+    Raises:
+        LeadSheetError: the sheet has neither beats nor chords.
+        AudioError, OutputError: a file cannot be read or written.
+    """
     from hafm.arrange.arranger import Rendering, arrange_sheet
     from hafm.arrange.files import rate_for, write_arrangement
     from hafm.arrange.record import RECORD_FILE, ArrangementRecord, Inputs, Settings, here

@@ -60,7 +60,11 @@ class Studio:
         self._accompanist: Accompanist = Accompanist.from_pretrained(bundle, device=device)
 
     def do(self, task: Task, report: Report) -> dict[str, Any]:
-        """Does a task; values for `project.json` and for whoever asked."""
+        """Does a task.
+
+        Returns:
+            Values for `project.json` and for whoever asked.
+        """
         if isinstance(task, Listen):
             return self._listen(task, report)
         if isinstance(task, Play):

@@ -101,6 +101,9 @@ class CodecConfig(_Windows):
         phase_momentum: their acceleration, 0 (plain) up to but not including 1.
         lows: the long-window path; None for codecs of the first version, which have only the one window.
 
+    Raises:
+        ValueError: a size is out of range; the message names it.
+
     >>> config = CodecConfig()
     >>> config.frame_rate, config.num_bins
     (Fraction(75, 1), 641)
@@ -236,6 +239,9 @@ class CodecConfig(_Windows):
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> "CodecConfig":
         """The config that `to_json` wrote.
+
+        Raises:
+            BundleDamaged: a field is unknown, missing, or out of range.
 
         >>> CodecConfig.from_json(CodecConfig(width=32).to_json()).width
         32
