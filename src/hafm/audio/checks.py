@@ -67,6 +67,7 @@ def vocal_notes(waveform: Float[Tensor, "C T"], sample_rate: int) -> tuple[str, 
 
     Args:
         waveform: one or two channels, their offset removed, not silent.
+        sample_rate: samples per second.
 
     >>> noise = torch.randn(1, 48_000, generator=torch.Generator().manual_seed(0))
     >>> vocal_notes(0.1 * noise, 24_000)[0][:28]

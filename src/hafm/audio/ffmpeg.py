@@ -57,14 +57,21 @@ def open_ffmpeg(
     """Decode a part of one audio stream of a file.
 
     Args:
+        path: the file.
         kind: its kind, from `sniff`.
         name: what messages call it.
         audio_stream: which one, 0 or more; pictures and subtitles do not count.
+        start_seconds: where to begin.
+        seconds: the most to decode.
         span: where the sound lies in what is decoded, first second and number of seconds, for containers of
             which ffmpeg does not know that; None for all of it.
 
     Yields:
         The stream. The process ends with the context, however that is left.
+
+    Raises:
+        AudioReadError: ffmpeg is not installed, hangs, or cannot decode the file.
+        AudioContentError: the file has no such audio stream.
     """
     program = shutil.which("ffmpeg")
     if program is None:

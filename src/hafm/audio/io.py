@@ -63,6 +63,8 @@ def read_audio(
             decoded.
         audio_stream: which of the audio streams of a container (a stem file holds several), from 0 on. Other
             files have stream 0 alone.
+        min_seconds: refuse anything shorter.
+        max_seconds: refuse anything longer.
         allow_silence: take a silent sound too; a part of a sum may be silent.
 
     Returns:
@@ -120,8 +122,15 @@ def audio_from_array(
 
     Args:
         waveform: a tensor or array of floats, full scale 1.0. It is copied.
+        sample_rate: samples a second.
+        min_seconds: refuse anything shorter.
+        max_seconds: refuse anything longer.
 
-    Shape: `[T]` or `[C, T]` -> `[C, T]`
+    Shape:
+        `[T]` or `[C, T]` -> `[C, T]`
+
+    Raises:
+        AudioContentError: the array has another shape or type, or fails the checks.
 
     >>> audio_from_array(torch.rand(2, 24_000) - 0.5, 24_000).seconds
     1.0
@@ -170,6 +179,7 @@ def write_audio(
     Args:
         path: where to; taken as it is, whatever its ending. An existing file is replaced.
         waveform: finite, within full scale.
+        sample_rate: samples a second.
         format: `"wav"` or `"flac"`; both hold the same samples.
 
     Raises:

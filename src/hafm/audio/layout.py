@@ -32,7 +32,11 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A part of a file that decodes by itself."""
+    """A part of a file that decodes by itself.
+
+    Args:
+        pieces: what it consists of, in order.
+    """
 
     pieces: tuple[Piece, ...]
 

@@ -141,6 +141,8 @@ def find_frames(data: Bytes, start: int, *, frames: int = 2, end: int | None = N
     """Where the next frame begins; it is believed if others follow.
 
     Args:
+        data: bytes of a file.
+        start: where to search from.
         frames: how many in a row are believed.
         end: where the search ends; None for the end of the data.
     """

@@ -44,9 +44,12 @@ class _Samples:
     """The samples of a file, and what its header says of them.
 
     Args:
+        start: first byte.
         claimed: bytes, as the header counts them; None where it does not say.
+        size: bytes that are there.
         is_crash: the header counts nothing at all, which a program that writes to a pipe does not leave.
         bytes_per_second: of the samples; 0 where unknown.
+        bytes_per_frame: likewise.
     """
 
     start: int

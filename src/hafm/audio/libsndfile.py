@@ -56,8 +56,11 @@ def open_libsndfile(
     """Decode a file from a given second on.
 
     Args:
+        file: a real file, open for reading.
         layout: where the sound lies in it.
+        kind: its kind, from `sniff`.
         name: what messages call it.
+        start_seconds: where to begin.
 
     Yields:
         The stream, which ends with the context.
@@ -106,7 +109,11 @@ def open_libsndfile(
 def _first_decoder(
     file: IO[bytes], layout: Layout, stack: contextlib.ExitStack, *, kind: Kind, name: str
 ) -> tuple[soundfile.SoundFile, tuple[Link, ...], list[str]]:
-    """The first link that decodes, the links behind it, and what is to be said of those before."""
+    """The first link that decodes, the links behind it, and what is to be said of those before.
+
+    Raises:
+        NotDecodable: none decodes; of the first link.
+    """
     refusal: NotDecodable | None = None
     for number, link in enumerate(layout.links):
         try:

@@ -55,10 +55,19 @@ def limit_peaks(
 ) -> Float[Tensor, "C T"]:
     """Keep the true peak of a sound at or under a ceiling.
 
-    Shape: `[C, T] -> [C, T]`
+    Args:
+        waveform: finite samples.
+        sample_rate: samples a second.
+        ceiling_dbtp: the ceiling, 0 or less.
+
+    Shape:
+        `[C, T] -> [C, T]`
 
     Returns:
         The limited sound; the same tensor if it lies under the ceiling already.
+
+    Raises:
+        ValueError: the waveform is not finite, or the ceiling is above 0.
 
     >>> loud = 2 * torch.sin(torch.arange(24_000) / 20)[None]
     >>> round(true_peak_dbtp(limit_peaks(loud, 24_000)), 2)
@@ -90,7 +99,9 @@ def reduced(
     """A sound that is turned down smoothly, by at least what is needed.
 
     Args:
+        waveform: samples.
         needed_db: reduction that each sample needs, 0 or more, in stretches that together are as long.
+        sample_rate: samples a second.
 
     Returns:
         The sound, and the most that it was turned down, in decibels.
@@ -121,6 +132,7 @@ def smooth_reduction(needed_db: Iterable[Decibels], sample_rate: int) -> Iterato
 
     Args:
         needed_db: reduction that each sample needs, 0 or more, in stretches of any length.
+        sample_rate: samples a second.
 
     Yields:
         Decibels of reduction, in stretches that together are as long: at least `needed_db`, at most its

@@ -43,6 +43,7 @@ def integrated_lufs(waveform: Float[Tensor, "C T"], sample_rate: int) -> float |
 
     Args:
         waveform: finite samples, one or two channels.
+        sample_rate: samples a second.
 
     Returns:
         LUFS; None for a sound that counts as silent. For a sound under 0.4 s, `level_db` on the same scale.
@@ -89,6 +90,8 @@ def normalise_loudness(
 
     Args:
         waveform: finite samples, one or two channels.
+        sample_rate: samples a second.
+        target_lufs: the loudness wanted.
 
     Returns:
         The waveform and the gain in dB. A sound that counts as silent comes back as it is, with a gain of 0

@@ -65,6 +65,8 @@ class Levels:
         vocal_gain_db: the constant gain of the vocal.
         accompaniment_gain_db: the constant gain of the accompaniment, before the limiter.
         limiter_reduction_db: the most that the limiter took off the accompaniment, 0 or more.
+        mix_lufs: loudness of the mix.
+        mix_true_peak_dbtp: true peak of the mix.
     """
 
     vocal_lufs: float | None
@@ -90,12 +92,17 @@ def mixdown(
     Args:
         vocal: one or two channels, finite.
         accompaniment: one or two channels, finite, as long as the vocal.
+        sample_rate: samples a second of both.
         balance_db: loudness of the accompaniment against the vocal's, from -60 to 60. Where one of them
             counts as silent, the accompaniment keeps its level beside the vocal.
         loudness_lufs: loudness of the mix, from -70 to 0, reached as far as the ceiling permits.
         ceiling_dbtp: true peak of the mix at most, from -40 to 0.
 
-    Shape: `[C1, T], [C2, T] -> [max(C1, C2), T]`
+    Shape:
+        `[C1, T], [C2, T] -> [max(C1, C2), T]`
+
+    Returns:
+        The mix, and the levels it was made with.
 
     Raises:
         UsageError: a level is outside its range.

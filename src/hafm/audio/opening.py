@@ -69,8 +69,14 @@ def open_sound(
     """Open a sound for decoding, and check its rate and channels.
 
     Args:
+        source: a path, or a binary file open for reading.
         audio_stream: which of the audio streams of a container, from 0 on.
+        start_seconds: where to begin.
         seconds: the most that is wanted.
+
+    Raises:
+        AudioReadError: the file cannot be opened, is no audio, or cannot be decoded.
+        AudioContentError: its rate or channels are outside the limits, or it has no such stream or start.
     """
     with open_source(source) as (file, path, name), contextlib.ExitStack() as stack:
         kind, begin = sniff(file, name=name)

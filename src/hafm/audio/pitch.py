@@ -50,6 +50,7 @@ def pitch_curve(mono: Float[Tensor, " T"], sample_rate: int) -> PitchCurve:
 
     Args:
         mono: its waveform, offset removed.
+        sample_rate: in hertz.
 
     >>> time = torch.arange(48_000) / 24_000
     >>> pitch_curve(torch.sin(2 * torch.pi * 220 * time), 24_000).hertz.median().round()

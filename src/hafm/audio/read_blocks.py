@@ -36,6 +36,9 @@ class Survey:
     """What a file holds.
 
     Args:
+        path: of the file.
+        sha256: hex digest of its bytes.
+        sample_rate: samples a second.
         num_channels: 1 or 2, after folding.
         scale: what samples are multiplied with; 1.0 unless they reach far beyond full scale.
         notes: what a user should know, one line each.
@@ -51,6 +54,7 @@ class Survey:
 
     @property
     def seconds(self) -> float:
+        """Duration."""
         return self.num_samples / self.sample_rate
 
 
@@ -97,6 +101,7 @@ def read_blocks(surveyed: Survey, *, spool_folder: Path | None = None) -> Iterat
     first, in one go: 4 bytes a sample and channel.
 
     Args:
+        surveyed: what it saw.
         spool_folder: where that file may lie; None for the system's place.
 
     Yields:

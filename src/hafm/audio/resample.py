@@ -28,13 +28,19 @@ def resample(
 
     Args:
         waveform: finite samples. No gradient flows through.
+        from_hz: its rate, above 0.
+        to_hz: the rate wanted, above 0.
         num_samples: the length wanted, to which the end is cut or padded with zeros; None for `ceil(T * to_hz
             / from_hz)`.
 
-    Shape: `[C, T] -> [C, T']` with T' = `num_samples`, or `ceil(T * to_hz / from_hz)`.
+    Shape:
+        `[C, T] -> [C, T']` with T' = `num_samples`, or `ceil(T * to_hz / from_hz)`.
 
     Returns:
         A float32 waveform on the CPU. At equal rates the samples are the same, bit by bit.
+
+    Raises:
+        ValueError: a rate is not positive, or the waveform is not `[C, T]` or not finite.
 
     >>> resample(torch.zeros(2, 24_000), 24_000, 44_100).shape
     torch.Size([2, 44100])
@@ -65,6 +71,9 @@ def resample_blocks(
 
     Args:
         blocks: finite float32 samples on the CPU.
+        from_hz: their rate, above 0.
+        to_hz: the rate wanted, above 0.
+        num_channels: C.
 
     Yields:
         `ceil(T * to_hz / from_hz)` samples in all. At equal rates the blocks themselves.

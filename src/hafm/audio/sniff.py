@@ -26,6 +26,7 @@ class Kind:
     """A kind of audio file.
 
     Args:
+        name: what people call it.
         libsndfile: the names that libsndfile gives it; empty if libsndfile cannot read it.
         demuxer: the demuxer that ffmpeg is given: for all files of the kind if libsndfile reads none, else
             for those whose encoding libsndfile does not know.
@@ -110,6 +111,9 @@ def sniff(file: IO[bytes], *, name: str) -> tuple[Kind, int]:
 
     Returns:
         Its kind, and the first byte that belongs to it.
+
+    Raises:
+        AudioReadError: the file is empty or is no audio that HAFM knows.
     """
     num_bytes = file.seek(0, os.SEEK_END)
     if not num_bytes:

@@ -69,6 +69,7 @@ class Audio:
 
     Args:
         waveform: float32 `[C, T]`, one or two channels, finite.
+        sample_rate: samples a second.
         path: where it came from; None for an array.
         sha256: hex digest of the file's bytes; for an array, of its samples as little-endian float32.
         start_seconds: where in the file it begins.
@@ -90,14 +91,17 @@ class Audio:
 
     @property
     def num_channels(self) -> int:
+        """Channels: 1 or 2."""
         return self.waveform.shape[0]
 
     @property
     def num_samples(self) -> int:
+        """Samples a channel."""
         return self.waveform.shape[1]
 
     @property
     def seconds(self) -> float:
+        """Duration."""
         return self.num_samples / self.sample_rate
 
     def mono(self) -> Float[Tensor, " T"]:
@@ -111,7 +115,11 @@ def to_mono(waveform: Float[Tensor, "C T"]) -> Float[Tensor, " T"]:
     Channels that are out of phase cancel in the mean. Where the mean keeps less than a tenth (-20 dB) of the
     loudest channel, that channel is taken instead.
 
-    Shape: `[C, T] -> [T]`
+    Args:
+        waveform: any number of channels.
+
+    Shape:
+        `[C, T] -> [T]`
 
     >>> side = torch.tensor([[0.5, -0.5, 0.5, -0.5]])
     >>> to_mono(torch.cat([side, -side]))
@@ -131,7 +139,8 @@ def to_mono(waveform: Float[Tensor, "C T"]) -> Float[Tensor, " T"]:
 def fold_channels(waveform: Float[Tensor, "C T"]) -> Float[Tensor, "C2 T"]:
     """Mono and stereo as they are; more channels averaged to mono.
 
-    Shape: `[C, T] -> [C, T]` for C of 1 and 2, `[1, T]` above.
+    Shape:
+        `[C, T] -> [C, T]` for C of 1 and 2, `[1, T]` above.
 
     >>> fold_channels(torch.ones(6, 100)).shape
     torch.Size([1, 100])
@@ -145,7 +154,11 @@ def fold_note(num_channels: int) -> tuple[str, ...]:
 
 
 def check_format(*, sample_rate: int, num_channels: int, name: str) -> None:
-    """Refuse a sample rate or a number of channels before anything is decoded."""
+    """Refuse a sample rate or a number of channels before anything is decoded.
+
+    Raises:
+        AudioContentError: the rate or the number of channels is outside the limits of this module.
+    """
     if not MIN_SAMPLE_RATE_HZ <= sample_rate <= MAX_SAMPLE_RATE_HZ:
         raise AudioContentError(
             f"{name} has a sample rate of {sample_rate} Hz, outside {MIN_SAMPLE_RATE_HZ} to "
@@ -179,6 +192,7 @@ def admit(
 
     Args:
         waveform: float32, one or two channels: see `fold_channels`.
+        sample_rate: samples a second, within the limits: see `check_format`.
         name: what messages call it.
         sha256, path, start_seconds, is_whole: kept in the result.
         file_channels: channels before they were folded; None for those of `waveform`.

@@ -44,6 +44,10 @@ def open_source(source: str | os.PathLike[str] | BinaryStream) -> Generator[tupl
 
     Yields:
         The file, open for reading; its path; what messages call it.
+
+    Raises:
+        AudioReadError: it is missing, a folder, a dangling link, a pipe or device, or may not be read.
+        AudioContentError: it is larger than `MAX_FILE_BYTES`.
     """
     with _opened_path(source) if isinstance(source, str | os.PathLike) else _copied(source) as opened:
         yield opened

@@ -25,6 +25,7 @@ class Spool:
     """A temporary file of samples.
 
     Args:
+        num_channels: of the blocks.
         folder: where the file lies; None for the system's place.
 
     >>> with Spool(2) as spool:
@@ -42,7 +43,11 @@ class Spool:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
 
     def write(self, block: Float[Tensor, "C _"]) -> None:
-        """Adds a block at the end."""
+        """Adds a block at the end.
+
+        Raises:
+            OutputError: the disk is full.
+        """
         with self._explained():
             self._file.write(block.T.contiguous().numpy().tobytes())
 

@@ -24,6 +24,7 @@ class DecodedStream:
 
     Args:
         sample_rate: samples per second, as the file claims.
+        num_channels: channels, as the file claims.
         claimed_frames: samples per channel of the whole file, as it claims; None if it does not. Never to be
             trusted.
         start_frame: of the whole file's, the first that the blocks hold.

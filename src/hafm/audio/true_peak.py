@@ -32,6 +32,9 @@ _MARGIN_SAMPLES = 1024
 def true_peak_dbtp(waveform: Float[Tensor, "C T"]) -> float | None:
     """The highest peak of the waveform at four times its rate.
 
+    Args:
+        waveform: finite samples.
+
     Returns:
         dBTP: 0 is full scale. None for a waveform that is zero throughout.
 

@@ -52,7 +52,10 @@ def write_blocks(
     Args:
         path: where to; taken as it is, whatever its ending. An existing file is replaced.
         blocks: finite; within full scale unless the encoding holds floats.
+        sample_rate: samples a second.
+        num_channels: C.
         num_samples: in all blocks together, 1 or more.
+        encoding: see the module.
 
     Raises:
         ValueError: the blocks are not what was announced, not finite, or exceed full scale.

@@ -26,6 +26,8 @@ class Attention(nn.Module):
     """One attention layer.
 
     Args:
+        width: model width D.
+        num_heads: heads H; divides D.
         layer: which layer this is, its place in the cache.
     """
 

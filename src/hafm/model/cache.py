@@ -49,6 +49,9 @@ class KVCache:
         """Writes S new positions of one layer; returns all ``L = length + S`` of them, as views.
 
         Every layer extends, and every batch row, before :meth:`advance` moves the end.
+
+        Args:
+            rows: which batch rows these are.
         """
         end = self.length + keys.shape[2]
         assert end <= self.capacity, f"cache of {self.capacity} positions asked for {end}"

@@ -64,6 +64,7 @@ class RelativeBias(nn.Module):
     """A learned score a bucket and head.
 
     Args:
+        num_heads: attention heads H.
         num_buckets: buckets, 32 in the paper.
         max_distance: where the logarithmic part ends; the trained sequence length.
         causal: whether keys after the query are hidden.

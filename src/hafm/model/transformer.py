@@ -90,8 +90,13 @@ class Transformer(nn.Module):
     """L blocks, one signal of position that they share, a final norm.
 
     Args:
+        num_layers: blocks L.
+        width: model width D.
+        num_heads: heads H; divides D.
         feedforward_multiplier: inner width over D before the two-thirds rule.
+        num_buckets: buckets of the relative bias.
         max_distance: where its logarithmic part ends.
+        causal: whether later positions are hidden.
         positions: ``t5``, a learned bias by distance, or ``rotary``, which learns nothing and uses neither
             ``num_buckets`` nor ``max_distance``.
 
@@ -136,6 +141,7 @@ class Transformer(nn.Module):
         return self.width // self.num_heads
 
     def new_cache(self, *, batch: int, capacity: int) -> KVCache:
+        """An empty cache that fits this model."""
         weight = self.norm.weight
         return KVCache(
             num_layers=len(self.blocks),

@@ -125,6 +125,13 @@ class SeparatorConfig:
     def from_json(cls, text: str, *, where: str) -> Self:
         """Reads the file.
 
+        Args:
+            text: its content.
+            where: what messages call it.
+
+        Raises:
+            UsageError: it is no JSON object, a key is unknown or missing, or a value is not allowed.
+
         >>> SeparatorConfig.from_json('{"n_fft": 6144, "hop_length": 1024}', where="net.json")
         Traceback (most recent call last):
         ...

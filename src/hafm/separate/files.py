@@ -45,7 +45,9 @@ class WrittenStems:
 
     Args:
         files: names of the files by stem.
+        encoding: of both.
         peaks: largest sample by stem; full scale is 1.
+        notes: what a user should know.
     """
 
     files: dict[str, str]
@@ -60,6 +62,8 @@ def separate_song(
     """Separate a song.
 
     Args:
+        song: what `survey` said of it.
+        separator: what takes it apart.
         folder: where the files go; made if it is not there.
         format: of the files, where both stems stay within full scale.
 
@@ -123,7 +127,11 @@ class SongJob:
 
 
 class SongPreparer:
-    """Separates songs; what a worker process does."""
+    """Separates songs; what a worker process does.
+
+    Args:
+        separator: what takes them apart.
+    """
 
     def __init__(self, separator: Separator) -> None:
         self._separator = separator

@@ -28,6 +28,7 @@ class Network:
     """An MDX-Net, ready to run.
 
     Args:
+        content: of the `.onnx` file.
         config: what its image should look like.
         name: what messages call the file.
 
@@ -80,7 +81,11 @@ class Network:
 
 
 def onnxruntime_version() -> str:
-    """The version of onnxruntime here."""
+    """The version of onnxruntime here.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -81,6 +81,7 @@ def overlap_add(
     """Transform a sound chunk by chunk.
 
     Args:
+        blocks: the sound, cut anywhere.
         transform: `[2, C] -> [2, C]`; a function of the chunk alone.
         chunk_samples: C.
         margin_samples: M, 0 or more.

@@ -49,6 +49,7 @@ class Separator:
     """An MDX-Net and what its numbers mean. Made by `Separator.open`.
 
     Args:
+        network: the net.
         config: what the JSON beside it says.
         threads: chunks that go through the net at the same time, 1 or more. Results do not depend on it;
             memory does.
@@ -72,6 +73,10 @@ class Separator:
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, threads: int = 1) -> Self:
         """Opens an `.onnx` file and the JSON beside it, which has the same name and ends in `.json`.
+
+        Args:
+            path: of the `.onnx`.
+            threads: see the class.
 
         Raises:
             UsageError: onnxruntime is not installed; a file is missing or cannot be read; the JSON is not
@@ -119,7 +124,8 @@ class Separator:
                 same only as far as the net treats its sides alike.
             sample_rate: of the mix, in hertz; None for the net's own.
 
-        Shape: `[C, T] -> [C, T], [C, T]`
+        Shape:
+            `[C, T] -> [C, T], [C, T]`
 
         Returns:
             Vocal and instrumental, at the mix's rate; their sum is the mix.
@@ -152,6 +158,9 @@ class Separator:
         Yields:
             Vocal and instrumental of the same stretch; one after the other they are what `separate` gives for
             the whole, bit for bit.
+
+        Raises:
+            UsageError, ValueError: as for `separate`.
         """
         rate, own = self.sample_rate if sample_rate is None else sample_rate, self.sample_rate
         mix = _Held(blocks)

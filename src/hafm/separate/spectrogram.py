@@ -25,6 +25,9 @@ __all__ = ["Spectrogram"]
 class Spectrogram:
     """Chunks to images and back, for one configuration.
 
+    Args:
+        config: window, hop and shape.
+
     >>> config = SeparatorConfig(n_fft=64, hop=16, dim_f=33, dim_t=17, compensate=1.0,
     ...                          primary_stem="vocals", sample_rate=8_000)
     >>> transform, chunk = Spectrogram(config), torch.rand(2, 256)
@@ -40,7 +43,8 @@ class Spectrogram:
     def analyse(self, chunk: Float[Tensor, "2 C"]) -> Float[Tensor, "1 4 dim_f dim_t"]:
         """The image of a chunk.
 
-        Shape: `[2, hop * (dim_t - 1)] -> [1, 4, dim_f, dim_t]`
+        Shape:
+            `[2, hop * (dim_t - 1)] -> [1, 4, dim_f, dim_t]`
         """
         config = self._config
         spectrum = torch.stft(
@@ -58,7 +62,8 @@ class Spectrogram:
     def synthesise(self, image: Float[Tensor, "1 4 dim_f dim_t"]) -> Float[Tensor, "2 C"]:
         """The chunk of an image.
 
-        Shape: `[1, 4, dim_f, dim_t] -> [2, hop * (dim_t - 1)]`
+        Shape:
+            `[1, 4, dim_f, dim_t] -> [2, hop * (dim_t - 1)]`
         """
         config = self._config
         parts = image.reshape(2, 2, config.dim_f, config.dim_t).permute(0, 2, 3, 1).contiguous()

@@ -170,7 +170,15 @@ def scaled(sound: Float[Tensor, "B T"]) -> tuple[Tensor, Tensor]:
 
 
 class StemSeparator:
-    """A trained net. `hafm.stages.separators` reads and writes them."""
+    """A trained net. `hafm.stages.separators` reads and writes them.
+
+    Args:
+        config: of the net.
+        weights: of the net, by name.
+
+    Raises:
+        UsageError: the weights do not fit.
+    """
 
     def __init__(self, *, config: StemConfig, weights: Mapping[str, Tensor]) -> None:
         self.config = config
@@ -189,7 +197,11 @@ class StemSeparator:
 
     @torch.inference_mode()
     def shares(self, mono: Float[Tensor, "1 T"]) -> Float[Tensor, "4 N F"]:
-        """How each point of the spectrogram is shared out among `STEMS`."""
+        """How each point of the spectrogram is shared out among `STEMS`.
+
+        Args:
+            mono: at 24 kHz.
+        """
         shares: Tensor = self._network(spectrogram(scaled(mono)[0]).abs())[0].softmax(dim=0)
         return shares
 
@@ -198,6 +210,7 @@ class StemSeparator:
 
         Args:
             sound: instruments only; a voice would be shared out among them.
+            sample_rate: in Hz.
 
         Returns:
             For each of `STEMS` a waveform like `sound`. Their sum is the sound up to rounding.
@@ -213,6 +226,9 @@ class StemSeparator:
 
         Args:
             sound, sample_rate: see `separate`.
+
+        Yields:
+            `STEMS` of consecutive pieces of the sound, some seconds each.
         """
         channels, num_samples = sound.shape
         pieces = (piece.mean(dim=0, keepdim=True) for piece in sound.split(_PIECE_FRAMES * HOP, dim=1))

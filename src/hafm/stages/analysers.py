@@ -26,7 +26,17 @@ def as_stored(analyser: Analyser, storage: Storage) -> Analyser:
 
 
 def write_analyser(path: Path, analyser: Analyser, *, storage: Storage) -> None:
-    """Writes an analyser, whole or not at all."""
+    """Writes an analyser, whole or not at all.
+
+    Args:
+        path: the file; its folder exists.
+        analyser: a trained one.
+        storage: of the weights.
+
+    Raises:
+        ValueError: a weight is not finite.
+        OutputError: the file cannot be written.
+    """
     metadata = {
         "analyser": analyser.config.to_dict(),
         "fingerprint": as_stored(analyser, storage).fingerprint(),

@@ -66,7 +66,12 @@ _PART_OF_STREAM = {
 
 
 class Bundle:
-    """A verified bundle in a folder. Made by `open` and `read`."""
+    """A verified bundle in a folder. Made by `open` and `read`.
+
+    Args:
+        folder: where its files are.
+        config: what its `config.json` says.
+    """
 
     def __init__(self, *, folder: Path, config: BundleConfig) -> None:
         self.folder = folder
@@ -162,6 +167,7 @@ class Bundle:
         return kmeans
 
     def load_codec(self) -> Codec:
+        """The codec."""
         folder = self.folder / CODEC_FOLDER
         codec = load_codec(self.config.codec, folder)
         self._require("codec", loaded_fingerprint(self.config.codec, codec, folder))

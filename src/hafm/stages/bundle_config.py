@@ -51,6 +51,9 @@ class GenerationDefaults:
         coarse_guidance: scale of the coarse stage; None for that of the semantic stage.
         level_lufs: loudness that accompaniments are brought to.
 
+    Raises:
+        UsageError: a value is out of range.
+
     >>> GenerationDefaults(temperature=-1.0)
     Traceback (most recent call last):
     ...
@@ -84,6 +87,9 @@ class BundleConfig:
         data: what it was trained on, one sentence.
         features: of each side, `{"kind": ..., ...}`: see `hafm.stages.parts`.
         vocal_noise_sigma: noise that vocals were given before tokenisation in training, and are given in use.
+        codec: `{"kind": ...}`.
+        stages: the three specs by name.
+        generation: defaults.
         measured: figures that describe its quality; JSON values, shown and not interpreted.
         fingerprints: of `features_vocal`, `features_instrumental`, `kmeans_vocal`, `kmeans_instrumental`,
             `codec`, of each stage, and `analyser_vocal`, `analyser_band` of the analysers.
@@ -143,6 +149,10 @@ class BundleConfig:
     @classmethod
     def from_json(cls, text: str, *, where: str = "config.json") -> Self:
         """Reads what `to_json` wrote.
+
+        Args:
+            text: of the file.
+            where: what messages call it.
 
         Raises:
             BundleDamaged: no JSON object, another format, unknown or missing keys, values out of range, or

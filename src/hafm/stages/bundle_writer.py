@@ -50,6 +50,7 @@ class Ingredients:
     Args:
         features: by side, `"vocal"` and `"instrumental"`.
         kmeans: by side, fitted on these features.
+        codec: the codec.
         pinned: where features and codec came from that a bundle names and does not hold: HuBERT under
             `"features"`, EnCodec under `"codec"`.
         stages: by name, trained on the ids of these k-means and this codec.
@@ -237,6 +238,10 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def check_bundle_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuses a place that a bundle must not take, before anything is read.
+
+    Args:
+        folder: of the bundle.
+        overwrite: whether another bundle may be replaced.
 
     Raises:
         OutputError: it is a file, holds a bundle without `overwrite`, or holds something else.

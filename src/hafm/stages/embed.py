@@ -45,7 +45,11 @@ class SourceEmbedding(nn.Module):
 
 
 class ConditionEmbedding(nn.Module):
-    """All sources, each with its segment embedding; some rows dropped."""
+    """All sources, each with its segment embedding; some rows dropped.
+
+    Args:
+        spec: the stage.
+    """
 
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()
@@ -73,7 +77,11 @@ class ConditionEmbedding(nn.Module):
 
 
 class TargetEmbedding(nn.Module):
-    """What is known of the target, to vectors."""
+    """What is known of the target, to vectors.
+
+    Args:
+        spec: the stage.
+    """
 
     def __init__(self, spec: StageSpec) -> None:
         super().__init__()

@@ -64,7 +64,12 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """Where HuBERT or EnCodec came from."""
+    """Where HuBERT or EnCodec came from.
+
+    Args:
+        repo: on the hub.
+        revision: commit, 40 hex digits.
+    """
 
     repo: str
     revision: str
@@ -95,6 +100,7 @@ def describe_features(features: SemanticFeatures, pinned: Pinned | None = None) 
     """The description that `load_features` makes these features of.
 
     Args:
+        features: spectral, or HuBERT.
         pinned: where HuBERT came from.
 
     Raises:
@@ -111,7 +117,12 @@ def describe_features(features: SemanticFeatures, pinned: Pinned | None = None) 
 
 
 def load_codec(description: Mapping[str, Any], folder: Path) -> Codec:
-    """The codec in a bundle's `codec/` folder."""
+    """The codec in a bundle's `codec/` folder.
+
+    Raises:
+        BundleDamaged: the kind is unknown, or a file is unreadable.
+        BundleNotFound: it comes from the hub, and neither it nor the cache has it.
+    """
     load = _known(_CODECS, description.get("kind"), "a codec")
     with torch.random.fork_rng(devices=[]):
         return load(folder)
@@ -152,15 +163,27 @@ def save_codec(codec: Codec, folder: Path, pinned: Pinned | None = None) -> dict
 
 
 def codec_fingerprint(folder: Path) -> str:
-    """The fingerprint that is recorded in a `codec/` folder; the weights are not read."""
+    """The fingerprint that is recorded in a `codec/` folder; the weights are not read.
+
+    Raises:
+        BundleDamaged: missing or unreadable.
+    """
     return str(read_config(folder)["fingerprint"])
 
 
 def read_pinned(features: Mapping[str, Any], codec: Mapping[str, Any], folder: Path) -> dict[str, Pinned]:
     """Where HuBERT and EnCodec came from, as `describe_features` and `save_codec` want to know it.
 
+    Args:
+        features: description of one side's features.
+        codec: description of the codec.
+        folder: the `codec/` folder.
+
     Returns:
         `"features"` for HuBERT, `"codec"` for EnCodec, nothing for parts that are stored whole.
+
+    Raises:
+        BundleDamaged: the codec's configuration is missing or unreadable.
 
     >>> read_pinned({"kind": "spectral"}, {"kind": "spectral"}, Path("codec"))
     {}
@@ -231,8 +254,13 @@ class PartsFile:
     """The contents of `parts.json`.
 
     Args:
+        features: description of each side's features.
+        codec: description of the codec.
         instrumental_rms: active RMS that instrumentals are brought to; None leaves them.
         fingerprints: of all parts in the folder, by `PART_NAMES`.
+
+    Raises:
+        ValueError: a side is missing.
     """
 
     features: Mapping[str, Mapping[str, Any]]
@@ -245,7 +273,11 @@ class PartsFile:
             raise ValueError(f"its features are not of {' and '.join(SIDES)}")
 
     def write(self, folder: Path) -> None:
-        """Writes the file, whole or not at all."""
+        """Writes the file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         write_json(folder / PARTS_FILE, {"format": _PARTS.format, **asdict(self)})
 
     @classmethod

@@ -18,7 +18,11 @@ _BUILTIN = Path(__file__).parents[1] / "assets" / "stems" / "stems.safetensors"
 
 
 def builtin_separator() -> StemSeparator:
-    """The separator that comes with hafm."""
+    """The separator that comes with hafm.
+
+    Raises:
+        BundleDamaged: its file is missing or changed.
+    """
     return read_separator(_BUILTIN)
 
 
@@ -28,7 +32,12 @@ def separator_fingerprint(separator: StemSeparator) -> str:
 
 
 def write_separator(path: Path, separator: StemSeparator, *, storage: Storage) -> None:
-    """Writes a separator, whole or not at all."""
+    """Writes a separator, whole or not at all.
+
+    Raises:
+        ValueError: a weight is not finite.
+        OutputError: the file cannot be written.
+    """
     weights = stored(separator.weights, storage)
     found = separator_fingerprint(StemSeparator(config=separator.config, weights=weights))
     metadata = {"stems": separator.config.to_dict(), "fingerprint": found}

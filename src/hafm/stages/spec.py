@@ -62,8 +62,12 @@ class StageSpec:
     """One stage.
 
     Args:
+        name: ``semantic``, ``coarse`` or ``fine``.
         sources: the streams it is conditioned on, in order.
+        target: the stream it predicts.
         clip_seconds: the trained length, which is also the window of long-form generation.
+        num_layers: Transformer blocks L.
+        width: model width D.
         num_heads: attention heads; divides ``width``.
         feedforward_multiplier: ``d_ff mult`` of 3.4; the inner width is 2/3 of ``width`` times it.
         conditioning: the layout, see the top of this file.
@@ -75,6 +79,9 @@ class StageSpec:
         positions: ``t5``, the paper's relative bias (3.4), or ``rotary`` (``hafm.model.rotary``).
         guide: how the guide is dropped in training; None is a stage without.
         pattern: the order of prediction, see the top of this file.
+
+    Raises:
+        UsageError: a field is out of range.
 
     >>> SEMANTIC.target_frames, SEMANTIC.sequence_length
     (500, 1000)

@@ -40,11 +40,15 @@ class Conditioned:
 
     @property
     def num_prefix(self) -> int:
+        """Positions before the target."""
         return 0 if self.prefix is None else self.prefix.shape[1]
 
 
 class StageModel(nn.Module):
     """One stage.
+
+    Args:
+        spec: its shapes.
 
     >>> from hafm.stages.spec import SEMANTIC, COARSE, FINE
     >>> with torch.device("meta"):
@@ -150,7 +154,9 @@ class StageModel(nn.Module):
         """Inputs of the target steps `start ... start + S - 1`, from the tokens before them.
 
         Args:
+            shifted: the tokens.
             conditioned: of N = B * rows rows.
+            start: the first step.
             rows: how many neighbouring rows of the condition share a row of tokens.
         """
         x: Tensor = self.target_embedding(shifted, start=start)[:, None]

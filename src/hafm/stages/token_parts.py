@@ -58,7 +58,9 @@ class FeatureParts:
     """Semantic features of both sides, and a codec.
 
     Args:
+        vocal_features: of vocals.
         instrumental_features: of instrumentals; may be the same object.
+        codec: of instrumentals.
         instrumental_rms: active RMS that instrumentals are brought to, full scale = 1; None leaves them.
         pinned: where HuBERT (`"features"`) and EnCodec (`"codec"`) came from.
     """
@@ -71,9 +73,11 @@ class FeatureParts:
 
     @property
     def features(self) -> dict[str, SemanticFeatures]:
+        """By side."""
         return {"vocal": self.vocal_features, "instrumental": self.instrumental_features}
 
     def to(self, device: torch.device | str) -> Self:
+        """These parts, on `device`."""
         self.codec.to(device)
         for features in self.features.values():
             features.to(device)
@@ -85,7 +89,11 @@ class FeatureParts:
         return {**prints, "codec": self.codec.fingerprint()}
 
     def with_kmeans(self, *, vocal: KMeans, instrumental: KMeans) -> "TokenParts":
-        """Whole parts of these and two k-means."""
+        """Whole parts of these and two k-means.
+
+        Raises:
+            BundleMismatch: a k-means was fitted on other features.
+        """
         own = {each.name: getattr(self, each.name) for each in fields(FeatureParts)}
         return TokenParts(**own, vocal_kmeans=vocal, instrumental_kmeans=instrumental)
 
@@ -143,6 +151,10 @@ class FeatureParts:
 class TokenParts(FeatureParts):
     """Features, k-means and codec: all that turns sound into ids.
 
+    Args:
+        vocal_kmeans: fitted on `vocal_features`.
+        instrumental_kmeans: fitted on `instrumental_features`.
+
     Raises:
         BundleMismatch: a k-means was fitted on other features.
 
@@ -164,6 +176,7 @@ class TokenParts(FeatureParts):
 
     @property
     def kmeans(self) -> dict[str, KMeans]:
+        """By side."""
         return {"vocal": self.vocal_kmeans, "instrumental": self.instrumental_kmeans}
 
     def to(self, device: torch.device | str) -> Self:
@@ -181,7 +194,12 @@ class TokenParts(FeatureParts):
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "TokenParts":
-        """The parts that `save` wrote, on the CPU."""
+        """The parts that `save` wrote, on the CPU.
+
+        Raises:
+            BundleNotFound, BundleDamaged, BundleMismatch: as for `FeatureParts.load`; also where there are no
+                k-means.
+        """
         parts = FeatureParts.load(folder).with_kmeans(**_load_kmeans(Path(folder)))
         return parts._checked(PartsFile.read(folder).fingerprints, Path(folder))
 
@@ -192,7 +210,11 @@ class TokenParts(FeatureParts):
 
 
 def open_features(name: str | os.PathLike[str]) -> FeatureParts:
-    """Features and codec of a name: see the top of this file."""
+    """Features and codec of a name: see the top of this file.
+
+    Raises:
+        BundleError: there is nothing of that name, or it is damaged.
+    """
     if os.fspath(name) == PAPER:
         return _paper()
     if (Path(name) / PARTS_FILE).is_file():
@@ -241,6 +263,13 @@ def fit_to_parts(spec: StageSpec, folder: Path) -> StageSpec:
 
     The paper has 500 clusters and 1024 codes, and so have its recipes; k-means of other sizes may be fitted.
     Only the files that say the sizes are read, so that no codec is fetched.
+
+    Args:
+        spec: of a stage.
+        folder: of the parts.
+
+    Raises:
+        BundleNotFound, BundleDamaged: a file of the parts is missing or unreadable.
     """
     sizes = {f"{side}_semantic": kmeans.cardinality for side, kmeans in _load_kmeans(folder).items()}
     codes = read_config(folder / CODEC_FOLDER).get("cardinality")

@@ -45,6 +45,7 @@ def write_weights(
     """Writes weights, whole or not at all.
 
     Args:
+        path: the file; its folder exists.
         weights: finite floating-point tensors by name.
         storage: see the top of this file.
         metadata: JSON values that travel with them.
@@ -72,7 +73,11 @@ def read_weights(path: Path) -> dict[str, Float[Tensor, "..."]]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a file, and its `storage`; the weights are not read."""
+    """The metadata of a file, and its `storage`; the weights are not read.
+
+    Raises:
+        BundleDamaged: missing, or not a file of ours.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[_METADATA_KEY])

@@ -41,7 +41,10 @@ def semitone_filters(
     """One triangle per semitone, two semitones wide at its foot but never narrower than two bins.
 
     Args:
+        size: samples in the window.
+        sample_rate: in hertz.
         low_note: MIDI number of the lowest semitone (69 = A4 = 440 Hz).
+        high_note: MIDI number of the highest.
 
     Returns:
         `[size / 2 + 1, high_note - low_note + 1]`, peak weight 1.

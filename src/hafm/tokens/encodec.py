@@ -94,6 +94,11 @@ class EncodecCodec:
         Args:
             repo: on the Hugging Face hub, or a local folder.
             revision: commit, 40 hex digits. Codes of another commit may mean something else.
+            bandwidth_kbps: decides the number of codebooks.
+
+        Raises:
+            UsageError: the revision is no commit hash.
+            BundleNotFound: neither the cache nor the hub has it.
         """
         from transformers import EncodecModel
 
@@ -106,7 +111,13 @@ class EncodecCodec:
     def encode(self, waveform: Float[Tensor, "B 1 T"]) -> Int[Tensor, "B K F"]:
         """Codes of `F = ceil(T / 320)` frames; the end is padded with zeros.
 
+        Args:
+            waveform: one sound per row, T >= 1.
+
         Shape: `[B, 1, T] -> [B, K, ceil(T / 320)]`
+
+        Raises:
+            ValueError: there is not a single sample.
         """
         num_samples = waveform.shape[-1]
         if num_samples == 0:
@@ -141,7 +152,13 @@ class EncodecCodec:
     def decode(self, codes: Int[Tensor, "B k F"]) -> Float[Tensor, "B 1 samples"]:
         """The waveform of the first k codebooks.
 
+        Args:
+            codes: ids below `cardinality`, 1 <= k <= K.
+
         Shape: `[B, k, F] -> [B, 1, 320 F]`
+
+        Raises:
+            ValueError: no codebook or more than K, no frame, or ids out of range.
         """
         _, num_given, num_frames = codes.shape
         if not 1 <= num_given <= self.num_codebooks or num_frames == 0:
@@ -164,6 +181,7 @@ class EncodecCodec:
         return self._fingerprint
 
     def to(self, device: torch.device | str) -> Self:
+        """The codec on `device`."""
         self._model.to(device)
         return self
 

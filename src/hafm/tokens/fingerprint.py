@@ -38,6 +38,9 @@ def fingerprint(
         config: a mapping of JSON values, or a dataclass of them. `Fraction` and tuples are allowed.
         tensors: weights by name, e.g. a state dict, on any device; none for a part without weights.
 
+    Returns:
+        64 hex digits.
+
     Raises:
         TypeError: the configuration holds something that JSON cannot.
 

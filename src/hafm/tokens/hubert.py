@@ -91,6 +91,10 @@ class HubertFeatures:
             revision: commit, 40 hex digits. A branch may change under a model that was trained on its
                 features.
             layer: which hidden state; later layers are not loaded.
+
+        Raises:
+            UsageError: the revision is no commit hash.
+            BundleNotFound: neither the cache nor the hub has it.
         """
         from transformers import HubertModel
 
@@ -104,7 +108,13 @@ class HubertFeatures:
     def extract(self, waveform: Float[Tensor, "B T"]) -> Float[Tensor, "B F D"]:
         """Hidden states of `F = ceil(T / 320)` frames.
 
+        Args:
+            waveform: one sound per row at 16 kHz, T >= 1.
+
         Shape: `[B, T] -> [B, F, D]`
+
+        Raises:
+            ValueError: there is not a single sample.
         """
         num_samples = waveform.shape[1]
         if num_samples == 0:
@@ -133,6 +143,7 @@ class HubertFeatures:
         return self._fingerprint
 
     def to(self, device: torch.device | str) -> Self:
+        """These features, with the model on `device`."""
         self._model.to(device)
         return self
 

@@ -30,7 +30,13 @@ Position = TypeVar("Position", int, Tensor)
 def interleave(codes: Num[Tensor, "B K T"]) -> Num[Tensor, "B T*K"]:
     """The flat sequence of the codes, frame by frame.
 
+    Args:
+        codes: ids, codebook 0 first.
+
     Shape: `[B, K, T] -> [B, T*K]`
+
+    Raises:
+        ValueError: the codes do not have three dimensions.
 
     >>> import torch
     >>> interleave(torch.tensor([[[11, 12, 13], [21, 22, 23]]])).tolist()
@@ -49,6 +55,9 @@ def deinterleave(sequence: Int[Tensor, "B S"], *, num_codebooks: int) -> Int[Ten
         num_codebooks: K, 1 or more.
 
     Shape: `[B, T*K] -> [B, K, T]`
+
+    Raises:
+        ValueError: the sequence is not `[B, S]`, or S does not hold whole frames.
 
     >>> import torch
     >>> deinterleave(torch.tensor([[11, 21, 12, 22, 13, 23]]), num_codebooks=2).tolist()

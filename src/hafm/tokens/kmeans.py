@@ -78,6 +78,9 @@ class KMeans:
             features: finite, D as in the centroids, on the same device.
 
         Shape: `[B, F, D] -> [B, F]`
+
+        Raises:
+            ValueError: another D, or features that are not finite.
         """
         num_rows, num_frames, dim = features.shape
         if dim != self.centroids.shape[1]:
@@ -94,6 +97,7 @@ class KMeans:
         return torch.cat(ids).view(num_rows, num_frames)
 
     def to(self, device: torch.device | str) -> Self:
+        """This quantiser on `device`."""
         self.centroids = self.centroids.to(device)
         return self
 
@@ -104,7 +108,14 @@ class KMeans:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes one safetensors file, whole or not at all."""
+        """Writes one safetensors file, whole or not at all.
+
+        Args:
+            path: the file; an older one is replaced.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         header = {
             "feature_fingerprint": self.feature_fingerprint,
             "fingerprint": self.fingerprint(),
@@ -120,6 +131,7 @@ class KMeans:
         """Reads what `save` wrote, and checks that it belongs to the features in use.
 
         Args:
+            path: the file.
             feature_fingerprint: of the features in use; None skips that check (to look at a file).
 
         Raises:

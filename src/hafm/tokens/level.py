@@ -36,6 +36,7 @@ def active_rms(waveform: Float[Tensor, "B T"], *, sample_rate: int) -> Float[Ten
 
     Args:
         waveform: one sound per row, at least one sample.
+        sample_rate: in hertz.
 
     Shape: `[B, T] -> [B]`
 
@@ -58,7 +59,9 @@ def set_active_rms(waveform: Float[Tensor, "B T"], rms: float, *, sample_rate: i
     """The waveforms with their active RMS set to `rms`.
 
     Args:
+        waveform: one sound per row.
         rms: the level wanted, full scale = 1, above 0.
+        sample_rate: in hertz.
 
     Shape: `[B, T] -> [B, T]`
 
@@ -87,8 +90,12 @@ def add_noise(
     """The waveform plus white Gaussian noise.
 
     Args:
+        waveform: any shape.
         sigma: standard deviation of the noise, full scale = 1, 0 or more.
         generator: on the CPU; the noise does not depend on the waveform's device.
+
+    Raises:
+        ValueError: sigma is negative.
 
     >>> noisy = add_noise(torch.zeros(50_000), sigma=0.01, generator=torch.Generator().manual_seed(1))
     >>> noisy.std().round(decimals=4)
@@ -110,6 +117,9 @@ def prepare_vocal(
     """The vocal as the semantic features get it: levelled, then noisy.
 
     Args:
+        waveform: one vocal per row.
+        sample_rate: in hertz.
+        generator: on the CPU.
         sigma: of the noise; 0 leaves it out.
 
     Shape: `[B, T] -> [B, T]`

@@ -159,12 +159,15 @@ class Delay:
         )
 
     def codebooks_of(self, step: int, *, num_frames: int, known: int) -> range:
+        """The codebooks of a column's codes that lie behind the first `known` frames."""
         return range(max(0, step - num_frames + 1), max(0, min(self.num_codebooks, step - known + 1)))
 
     def rows_of(self, codebooks: range) -> slice:
+        """The rows of a column that hold codes of neighbouring codebooks."""
         return slice(codebooks.start, codebooks.stop)
 
     def frame_of_code(self, step: int, *, codebook: int) -> int:
+        """The frame of a column's code of that codebook."""
         return step - codebook
 
     def frame_of(self, step: Int[Tensor, " S"], *, num_frames: int) -> Int[Tensor, " S"]:

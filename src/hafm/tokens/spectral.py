@@ -55,6 +55,8 @@ class SpectralConfig:
     """How the features are made.
 
     Args:
+        sample_rate: in hertz.
+        hop: samples per frame.
         pitch_window: samples of the long window, even.
         short_window: samples of the short window, even.
         low_note: MIDI number of the lowest fundamental looked for.
@@ -65,6 +67,7 @@ class SpectralConfig:
         bass_frames: the same for bass.
         floor: salience at which chroma has faded by half (a sine at the clip's RMS has 0.14).
         chroma_exponent: above 1 sharpens chroma towards one class.
+        num_mel_bands: bands of the timbre.
         chroma_weight, bass_weight, register_weight, level_weight, timbre_weight, onset_weight: factor of each
             group, 0 leaves it out.
 
@@ -213,7 +216,13 @@ class SpectralFeatures:
     def extract(self, waveform: Float[Tensor, "B T"]) -> Float[Tensor, "B F D"]:
         """Features of `F = ceil(T * frame_rate / sample_rate)` frames.
 
+        Args:
+            waveform: one sound per row at `sample_rate`, T >= 1.
+
         Shape: `[B, T] -> [B, F, D]`
+
+        Raises:
+            ValueError: not `[B, T]` with T >= 1.
         """
         if waveform.ndim != 2 or waveform.shape[1] == 0:
             raise ValueError(
@@ -229,6 +238,7 @@ class SpectralFeatures:
         return fingerprint({"kind": "spectral", "version": 1, **self.config.to_dict()})
 
     def to(self, device: torch.device | str) -> Self:
+        """These features, with their filters on `device`."""
         self._semitones, self._mel = self._semitones.to(device), self._mel.to(device)
         return self
 

@@ -39,6 +39,7 @@ def band_powers(
         waveform: one sound per row, at least one sample.
         filters: weights of the lowest `bins` FFT bins per band; the window has `2 * (rows - 1)` samples where
             all bins are given (`mel_filters` and `semitone_filters` make them).
+        hop: samples per frame.
 
     Shape: `[B, T] -> [B, ceil(T / hop), N]`
 
@@ -76,6 +77,10 @@ def mel_filters(
     """Triangles that overlap by half, evenly spaced on the mel scale `2595 log10(1 + f / 700)`.
 
     Args:
+        size: samples in the window.
+        sample_rate: in hertz.
+        num_bands: N.
+        low_hz: lower end of the lowest band.
         high_hz: upper end of the highest band, at most half the sample rate.
 
     Returns:

@@ -69,6 +69,8 @@ def make_app(desk: Desk, *, host: str = "127.0.0.1", password: str | None = None
 
     Args:
         desk: not started yet; it starts and ends with the application.
+        host: that the server listens on.
+        password: that is asked for.
     """
     return Gate(make_service(desk), limits=desk.limits, host=host, password=password)
 

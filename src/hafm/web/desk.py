@@ -39,6 +39,8 @@ class Desk:
     """The studio without its HTTP.
 
     Args:
+        store: of projects.
+        limits: of everything.
         bundle, device: of the model.
         opener: of what the workers do; None for a `Studio` of the bundle.
     """
@@ -65,11 +67,13 @@ class Desk:
         self._watching = threading.Lock()
 
     def start(self) -> None:
+        """Starts the workers and the sweeper."""
         self.ear.start()
         self.band.start()
         threading.Thread(target=self._sweep_now_and_then, name="hafm-sweeper", daemon=True).start()
 
     def close(self) -> None:
+        """Ends all work."""
         self._closed.set()
         self.ear.close()
         self.band.close()
@@ -77,6 +81,11 @@ class Desk:
     # ---- projects
 
     def project(self, project_id: str) -> Project:
+        """A project.
+
+        Raises:
+            Problem: there is none.
+        """
         return _there(self.store.find(project_id))
 
     def touch(self, project_id: str, **changes: Any) -> Project:
@@ -99,7 +108,11 @@ class Desk:
 
     @contextlib.contextmanager
     def upload(self) -> Iterator[None]:
-        """Room for one recording that comes in."""
+        """Room for one recording that comes in.
+
+        Raises:
+            Problem: too many come in or wait, or the folder is full.
+        """
         if not self._uploads.acquire(blocking=False):
             raise Problem(503, "Busy", "too many recordings come in at once; try again", retry_seconds=2.0)
         try:
@@ -124,6 +137,7 @@ class Desk:
             return project, self.listen(project)
 
     def listen(self, project: Project, *, given: LeadSheet | None = None, bpm: float | None = None) -> Job:
+        """Hears a recording."""
         text = None if given is None else lead_sheet_to_json(given, compact=True)
         task = Listen(
             folder=self.store.path(project.id),
@@ -151,7 +165,11 @@ class Desk:
     # ---- the sheet
 
     def sheet(self, project_id: str) -> tuple[int, LeadSheet]:
-        """The lead sheet and its revision."""
+        """The lead sheet and its revision.
+
+        Raises:
+            Problem: the recording was not heard yet, or cannot be.
+        """
         project = self.project(project_id)
         sheet = self.store.sheet(project_id)
         if sheet is None or project.vocal is None:
@@ -163,7 +181,11 @@ class Desk:
         return project.revision, sheet
 
     def read_sheet(self, project_id: str, values: dict[str, Any]) -> LeadSheet:
-        """The lead sheet that a client sent, fitted to the recording."""
+        """The lead sheet that a client sent, fitted to the recording.
+
+        Raises:
+            Problem: it is not one, or not of this recording.
+        """
         vocal = self.project(project_id).vocal
         try:
             sheet = lead_sheet_from_json(json.dumps(values), where="the lead sheet")
@@ -172,6 +194,11 @@ class Desk:
             raise Problem.of(error) from error
 
     def put_sheet(self, project_id: str, sheet: LeadSheet, revision: int | None) -> int:
+        """Replaces the sheet; its new revision.
+
+        Raises:
+            Problem: it was changed meanwhile, or the recording was not heard yet.
+        """
         self.sheet(project_id)
         project = self.store.put_sheet(project_id, sheet, revision=revision)
         if project is None:
@@ -181,6 +208,11 @@ class Desk:
     # ---- takes
 
     def play(self, project_id: str, wanted: TakesRequest) -> Job:
+        """Makes takes.
+
+        Raises:
+            Problem: too many are asked for or kept, or too many jobs wait.
+        """
         _, sheet = self.sheet(project_id)
         if wanted.takes > self.limits.takes:
             raise Problem(422, "UsageError", f"at most {self.limits.takes} takes are made at once")
@@ -246,6 +278,11 @@ class Desk:
         return again.take, (again.first_bar, again.last_bar), seconds
 
     def export(self, project_id: str, take: int | None, format: str) -> Job:
+        """Packs a zip.
+
+        Raises:
+            Problem: there is no such take, or too many jobs wait.
+        """
         self.sheet(project_id)
         if take is not None:
             self.take_path(project_id, take)
@@ -256,6 +293,11 @@ class Desk:
         return self.ear.submit(Job(task=task, kind="export", project=project_id, seconds=seconds, done=done))
 
     def take_path(self, project_id: str, number: int) -> Path:
+        """The folder of a take.
+
+        Raises:
+            Problem: there is no such take.
+        """
         path = self.store.path(project_id) / "takes" / f"{number:03d}"
         if not (path / "take.json").is_file():
             raise Problem(404, "NotFound", f"there is no take {number}")
@@ -268,6 +310,11 @@ class Desk:
     # ---- jobs
 
     def job(self, job_id: str) -> tuple[Job, Lane]:
+        """A job and its lane.
+
+        Raises:
+            Problem: there is none.
+        """
         for lane in (self.ear, self.band):
             job = lane.job(job_id)
             if job is not None:

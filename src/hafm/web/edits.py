@@ -165,6 +165,9 @@ def edited(sheet: LeadSheet, edit: Edit) -> LeadSheet:
 def sheet_of_chart(chords: str, *, bpm: float, meter: str) -> LeadSheet:
     """A chart once through, from 0 s on.
 
+    Raises:
+        UsageError, LeadSheetError: the chart or the meter is not understood, or lasts too long.
+
     >>> sheet = sheet_of_chart("| Am | F  C |", bpm=120, meter="4/4")
     >>> [(span.end_seconds, span.label) for span in sheet.chords]
     [(2.0, 'A:min'), (3.0, 'F:maj'), (4.0, 'C:maj')]

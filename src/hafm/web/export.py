@@ -48,6 +48,9 @@ def pack(task: Export, report: Report) -> dict[str, Any]:
 
     Returns:
         Its name for the browser, and its size.
+
+    Raises:
+        AudioError, LeadSheetError, OutputError: a file of the project was changed, or the disk is full.
     """
     report("packing", 0.0, None)
     folder, name = task.folder, file_name(task.name)

@@ -52,6 +52,7 @@ class Job:
     """A task and what becomes of it. Changed by its lane alone; `version` counts the changes.
 
     Args:
+        project: its id.
         seconds: that it may run.
         done: called with the result in the lane's thread; what it returns is the job's result.
         failed: called with the error before the job has failed, if anybody wants to know.
@@ -93,6 +94,7 @@ class Lane:
     """One worker process, and the jobs for it.
 
     Args:
+        name: of the process.
         opener: called in the process; gives what does the tasks. It can be pickled.
         waiting: jobs that may wait, 1 or more.
     """
@@ -134,10 +136,15 @@ class Lane:
 
     @property
     def num_waiting(self) -> int:
+        """Jobs that wait."""
         return len(self._queue)
 
     def check_room(self) -> None:
-        """Refuses what could only wait in vain."""
+        """Refuses what could only wait in vain.
+
+        Raises:
+            Full: as many jobs wait as may.
+        """
         with self._changed:
             if len(self._queue) >= self._most_waiting:
                 raise Full(self._usual_seconds)

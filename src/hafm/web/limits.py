@@ -25,9 +25,14 @@ class Limits:
         waiting: jobs that wait, per worker; others are asked to come back.
         listen_seconds: that hearing a recording may take.
         generate_seconds: that a generation may take.
+        takes: per generation.
+        takes_kept: per project.
         lifetime_seconds: that a project lives after its last use, if it is not kept.
         folder_bytes: of all projects.
         closed_page_seconds: that a job goes on when the page that watches it has gone.
+
+    Raises:
+        UsageError: one is not above 0.
 
     >>> Limits(uploads=0)
     Traceback (most recent call last):

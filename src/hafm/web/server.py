@@ -31,6 +31,7 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
     """A socket that listens, and the address for a browser.
 
     Args:
+        host: an address of this machine.
         port: 0 for a free one.
 
     Raises:
@@ -76,7 +77,12 @@ def serve(
     """Serves the studio; ends with an exception of a signal's handler.
 
     Args:
+        listening: of `listen`.
+        folder: of the projects.
+        limits: of everything.
         bundle, device: of the model.
+        host: that is listened on.
+        password: that browsers must give.
     """
     desk = Desk(Store(folder), limits=limits, bundle=bundle, device=device)
     config = uvicorn.Config(

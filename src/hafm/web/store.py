@@ -75,7 +75,9 @@ class Project:
         name: for people.
         created, used: seconds since 1970.
         is_kept: it has no lifetime.
+        vocal: None until it was heard.
         failure: why it could not be heard; `code` is the kind of the error.
+        warnings: about the recording.
         revision: counts the changes of the sheet.
         best_take: the take that the singer keeps.
     """
@@ -114,6 +116,7 @@ class Store:
         return self.folder / project_id
 
     def create(self, name: str) -> Project:
+        """An empty project."""
         now = self._now()
         project = Project(id=secrets.token_hex(8), name=clean_name(name), created=now, used=now)
         self.path(project.id).mkdir()
@@ -168,6 +171,7 @@ class Store:
         return gone
 
     def num_bytes(self) -> int:
+        """Of all files of all projects."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     # ---- the sheet
@@ -184,6 +188,7 @@ class Store:
         """Replaces the lead sheet.
 
         Args:
+            project_id: of a project that was heard.
             sheet: as long as its vocal.
             revision: of the sheet that it was made from; None to replace any.
 

@@ -37,7 +37,14 @@ _AROUND_SECONDS = 5.0  # beside a region, that the stages see: hafm.generate.reg
 
 
 def play(accompanist: "Accompanist", task: Play, report: Report) -> dict[str, Any]:
-    """Takes by the model."""
+    """Takes by the model.
+
+    Returns:
+        Their numbers.
+
+    Raises:
+        HafmError: they cannot be made.
+    """
     from hafm.audio.io import read_audio
     from hafm.generate.accompaniment import RECORD_FILE
     from hafm.generate.guidance import asked_in
@@ -121,6 +128,9 @@ def _scores(takes: "list[Accompaniment]") -> list[dict[str, Any]]:
 
 def sketch(task: Sketch, report: Report) -> dict[str, Any]:
     """A take by a band of samples, which needs no model: a sound seconds after the chart is there.
+
+    Returns:
+        Its number, as for other takes.
 
     Raises:
         LeadSheetError: the sheet has neither beats nor chords.
@@ -210,6 +220,8 @@ def write_take(
 
     Args:
         folder: of the take; nobody reads it yet.
+        task: that it was made by.
+        number: of the take.
         levels: of its mix, as `hafm.audio.mixdown.Levels` has them.
         about: its place among the takes that were made with it, and why; or that samples play.
     """

@@ -61,6 +61,7 @@ class Play(_Band):
 
     Args:
         temperature, guidance, guide_guidance: None for the bundle's.
+        skip_fine: quicker and coarser.
         again: what is made again: a take, its first and last bar, and when they begin and end; None for
             whole takes.
     """
@@ -84,6 +85,7 @@ class Export(_Task):
 
     Args:
         name: that its files begin with.
+        take: its number; None for the vocal and the lead sheet alone.
         format: of the sounds, `wav` or `flac`.
     """
 

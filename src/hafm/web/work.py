@@ -52,6 +52,7 @@ class Studio:
 
     Args:
         bundle: its name, folder or hub id.
+        device: where to compute.
     """
 
     def __init__(self, bundle: str, device: str) -> None:
@@ -64,6 +65,9 @@ class Studio:
 
         Returns:
             Values for `project.json` and for whoever asked.
+
+        Raises:
+            HafmError: it cannot be done; the message says why.
         """
         if isinstance(task, Listen):
             return self._listen(task, report)

@@ -91,6 +91,7 @@ class CodecConfig(_Windows):
     """Everything that decides a codec except its weights.
 
     Args:
+        sample_rate: hertz.
         hop_samples: samples per frame; `sample_rate / hop_samples` is the frame rate.
         window_samples: length of the analysis and synthesis window, a multiple (4 or more) of the hop.
         width: D, channels of the residual blocks.
@@ -183,6 +184,7 @@ class CodecConfig(_Windows):
 
     @property
     def frame_rate(self) -> Fraction:
+        """Frames a second, exact."""
         return Fraction(self.sample_rate, self.hop_samples)
 
     @property

@@ -68,7 +68,8 @@ class ConvBlock(nn.Module):
         hidden: channels between the two linear layers.
         kernel_frames: odd length of the convolution; the block sees `kernel_frames // 2` frames on each side.
 
-    Shape: [B, F, D] -> [B, F, D]
+    Shape:
+        [B, F, D] -> [B, F, D]
 
     >>> ConvBlock(width=8, hidden=16, kernel_frames=7)(torch.zeros(2, 5, 8)).shape
     torch.Size([2, 5, 8])
@@ -94,6 +95,9 @@ class ConvBlock(nn.Module):
 
 class SpectralCodec(nn.Module):
     """The built-in codec. Untrained when built; `load` gives a trained one.
+
+    Args:
+        config: sizes.
 
     >>> codec = SpectralCodec(config=CodecConfig(width=16, hidden=16, phase_iterations=2))
     >>> codes = codec.encode(torch.zeros(1, 1, 24_001))
@@ -143,7 +147,11 @@ class SpectralCodec(nn.Module):
             piece_frames: frames that are worked on at a time; changes memory, not the codes (but for
                 entries that are equally near to rounding).
 
-        Shape: [B, 1, T] -> [B, K, ceil(T / 320)]
+        Shape:
+            [B, 1, T] -> [B, K, ceil(T / 320)]
+
+        Raises:
+            UsageError: the shape is another, or there are no samples.
         """
         if waveform.ndim != 3 or waveform.shape[1] != 1 or waveform.shape[2] == 0:
             raise UsageError(
@@ -169,7 +177,8 @@ class SpectralCodec(nn.Module):
             codes: [B, k, F], F >= 1: the first k codebooks, 1 <= k <= K. Fewer sound coarser.
             piece_frames: frames that are worked on at a time; changes memory, not the sound.
 
-        Shape: [B, k, F] -> [B, 1, F * 320]
+        Shape:
+            [B, k, F] -> [B, 1, F * 320]
 
         Raises:
             UsageError: the shape is another, or an id is not in 0 .. cardinality - 1.
@@ -199,6 +208,9 @@ class SpectralCodec(nn.Module):
             codes: as for `decode`. When an end has come, they must be there up to `lookahead_frames` behind
                 it; what lies further on is not looked at.
             ends: the frame that each piece ends before, rising, the last one F.
+
+        Raises:
+            UsageError: as for `decode`.
         """
         hop, context = self.config.hop_samples, self.config.phase_context_frames
         num_frames, first = codes.shape[2], 0
@@ -223,7 +235,8 @@ class SpectralCodec(nn.Module):
     def resynthesise(self, waveform: Float[Tensor, "B 1 T"]) -> Float[Tensor, "B 1 T"]:
         """A waveform from its own levels and advances, past all networks: what the last steps cost.
 
-        Shape: [B, 1, T] -> [B, 1, ceil(T / 320) * 320]
+        Shape:
+            [B, 1, T] -> [B, 1, ceil(T / 320) * 320]
         """
         views = self.views(waveform[:, 0])
         turn = nn.functional.pad(advances(views.spectrum, self.config), (0, 0, 1, 0))

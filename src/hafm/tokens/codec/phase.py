@@ -46,8 +46,10 @@ def accumulate(
     Args:
         advance: radians from the frame before, relative to the bin's centre frequency.
         start: the phase of the frame before the first one (zeros at the beginning of a sound).
+        config: gives hop and window.
 
-    Shape: [B, F, bins], [B, bins] -> [B, F, bins]
+    Shape:
+        [B, F, bins], [B, bins] -> [B, F, bins]
 
     >>> turn = torch.full((1, 3, 641), 0.5)
     >>> accumulate(turn, torch.zeros(1, 641), CodecConfig())[0, :, 4]
@@ -78,7 +80,8 @@ def make_consistent(
 ) -> Complex[Tensor, "B F bins"]:
     """The spectrum with this magnitude whose phase `phase_iterations` iterations made consistent.
 
-    Shape: [B, F, bins], [B, F, bins] -> [B, F, bins]
+    Shape:
+        [B, F, bins], [B, F, bins] -> [B, F, bins]
     """
 
     return iterate(
@@ -114,6 +117,9 @@ def iterate(
     """Griffin-Lim iterations from a spectrum, which may lack its highest bins (they count as zeros).
 
     Args:
+        spectrum: where to start.
+        grid: hop and window.
+        iterations: how many, 0 or more.
         momentum: how far each goes beyond the consistent spectrum that it found.
         keep: puts back, after each iteration, what is known of the spectrum, which it may write over.
     """

@@ -42,6 +42,7 @@ class ResidualQuantizer(nn.Module):
 
     Args:
         width: D, channels of the latent.
+        num_codebooks: K.
         cardinality: V, entries per codebook.
         codebook_dim: C, dimensions of an entry.
 
@@ -67,6 +68,7 @@ class ResidualQuantizer(nn.Module):
         """Quantise.
 
         Args:
+            latent: [B, F, D].
             active: how many codebooks of each row add to `latent` in the result; None is all. Every
                 codebook is looked up in any case, so that all of them learn from every row.
         """
@@ -89,7 +91,8 @@ class ResidualQuantizer(nn.Module):
     def latent_of(self, codes: Int[Tensor, "B k F"]) -> Float[Tensor, "B F D"]:
         """The latent that the first k codebooks' codes stand for.
 
-        Shape: [B, k, F] -> [B, F, D], 1 <= k <= K
+        Shape:
+            [B, k, F] -> [B, F, D], 1 <= k <= K
         """
         parts = (
             project_out(self.codebooks[k][codes[:, k]])

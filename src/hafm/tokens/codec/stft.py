@@ -34,8 +34,10 @@ def analyse(waveform: Float[Tensor, "B T"], config: CodecConfig | Grid) -> Compl
 
     Args:
         waveform: [B, T]; T need not be whole frames, the rest of the last one is zeros.
+        config: gives hop and window.
 
-    Shape: [B, T] -> [B, ceil(T / hop), bins]
+    Shape:
+        [B, T] -> [B, ceil(T / hop), bins]
 
     >>> analyse(torch.zeros(1, 321), CodecConfig()).shape
     torch.Size([1, 2, 641])
@@ -48,7 +50,8 @@ def analyse(waveform: Float[Tensor, "B T"], config: CodecConfig | Grid) -> Compl
 def analyse_padded(waveform: Float[Tensor, "B T"], config: CodecConfig | Grid) -> Complex[Tensor, "B F bins"]:
     """Like `analyse`, for a waveform that brings `margin_samples` of true sound (or zeros) on each side.
 
-    Shape: [B, F*hop + 2*margin] -> [B, F, bins]
+    Shape:
+        [B, F*hop + 2*margin] -> [B, F, bins]
 
     >>> analyse_padded(torch.zeros(2, 10 * 320 + 960), CodecConfig()).shape
     torch.Size([2, 10, 641])
@@ -63,7 +66,8 @@ def analyse_padded(waveform: Float[Tensor, "B T"], config: CodecConfig | Grid) -
 def overlap_add(spectrum: Complex[Tensor, "B F bins"], config: CodecConfig | Grid) -> Float[Tensor, "B T"]:
     """The waveform whose spectrum is nearest (in squares) to the one given.
 
-    Shape: [B, F, bins] -> [B, F*hop]
+    Shape:
+        [B, F, bins] -> [B, F*hop]
 
     >>> sound = torch.rand(1, 960)
     >>> torch.allclose(overlap_add(analyse(sound, CodecConfig()), CodecConfig()), sound, atol=1e-5)

@@ -31,7 +31,13 @@ def write_codec(folder: Path, config: CodecConfig, weights: Mapping[str, Tensor]
 
     Args:
         folder: made if it is not there.
+        config: of the codec.
         weights: of the codec, as float16 holds them.
+        fingerprint: of both.
+
+    Raises:
+        ValueError: a weight is not finite as float16.
+        OutputError: a file cannot be written.
     """
     halves = {name: tensor.detach().cpu().half().contiguous() for name, tensor in weights.items()}
     broken = sorted(name for name, tensor in halves.items() if not bool(torch.isfinite(tensor).all()))
@@ -45,7 +51,12 @@ def write_codec(folder: Path, config: CodecConfig, weights: Mapping[str, Tensor]
 
 
 def read_codec(folder: Path) -> tuple[CodecConfig, dict[str, Tensor], str]:
-    """What `write_codec` wrote: configuration, weights in float32 on the CPU, and fingerprint."""
+    """What `write_codec` wrote: configuration, weights in float32 on the CPU, and fingerprint.
+
+    Raises:
+        BundleNotFound: there is no codec in the folder.
+        BundleDamaged: a file is unreadable.
+    """
     if not (folder / CONFIG_FILE).is_file():
         raise BundleNotFound(f"no codec in '{folder}': it has no {CONFIG_FILE}")
     values = read_config(folder)
@@ -70,7 +81,11 @@ def holds_codec(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a codec, of any kind; it has a `fingerprint`."""
+    """The `config.json` of a codec, of any kind; it has a `fingerprint`.
+
+    Raises:
+        BundleDamaged: missing or unreadable.
+    """
     path = folder / CONFIG_FILE
     try:
         values = _CONFIG.values(path.read_bytes(), where=f"'{path}'")
