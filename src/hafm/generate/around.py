@@ -46,7 +46,7 @@ class Around:
         whole_number("intro_bars", self.intro_bars)
 
     def __bool__(self) -> bool:
-        return self.intro_bars > 0 or self.ending
+        return bool(self.intro_bars > 0 or self.ending)
 
     def samples(self, sheet: LeadSheet | None, sample_rate: int) -> tuple[int, int]:
         """Samples of the intro and of the ending.
