@@ -10,7 +10,7 @@ import numpy as np
 
 from hafm.errors import UsageError
 
-__all__ = ["READ_SHEET", "require_type", "whole_number"]
+__all__ = ["READ_SHEET", "require_type", "seconds_of", "whole_number"]
 
 READ_SHEET = "give a LeadSheet; hafm.guide.sheet_files.read_lead_sheet reads one from a file"
 
@@ -31,6 +31,18 @@ def whole_number(name: str, value: Any, *, least: int = 0, most: int | None = No
         span = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise UsageError(f"{name} is {value!r}; give a whole number {span}")
     return int(value)
+
+
+def seconds_of(name: str, value: Any) -> float | None:
+    """A time as a number of Python, also from one of NumPy; None stays.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    found = value.item() if isinstance(value, np.generic) else value
+    if found is not None and (isinstance(found, bool) or not isinstance(found, int | float)):
+        raise UsageError(f"{name} is {value!r}; give a number of seconds")
+    return found
 
 
 def require_type(name: str, value: object, kind: type | UnionType, fix: str) -> None:

@@ -30,7 +30,8 @@ __all__ = ["Delivery", "put_best", "save_sheet"]
 
 _RANKING_FILE = "ranking.json"
 _OF_A_TAKE = ("accompaniment.*", "mix.*", "plot.png", "generation.json", "stems", "stems/*.*")
-_RESULTS = ("lead-sheet.*", _RANKING_FILE, "take-*", *_OF_A_TAKE, *(f"take-*/{name}" for name in _OF_A_TAKE))
+_TAKE = "take-[0-9]*"
+_RESULTS = ("lead-sheet.*", _RANKING_FILE, _TAKE, *_OF_A_TAKE, *(f"{_TAKE}/{name}" for name in _OF_A_TAKE))
 _FORMAT = 1
 _BYTES_PER_SAMPLE = 3
 _BYTES_BESIDE = 2 << 20  # the record and the picture of a take, generously

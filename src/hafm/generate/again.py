@@ -39,7 +39,7 @@ from hafm.generate.steps import follows_sheets, sheets_for
 from hafm.generate.vocal import read_vocal, take_vocal, with_notes
 from hafm.guide.around import Span, spans_between
 from hafm.guide.corrections import Corrections
-from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.lead_sheet import LeadSheet, PartName
 from hafm.progress import OnProgress
 from hafm.separate.separator import Separator
 
@@ -262,8 +262,13 @@ def _changed_in(region: Region, then: LeadSheet | None, now: LeadSheet | None) -
     """The sheet as it is now in the region and was then elsewhere; as it is now where its beats moved."""
     if then is None or now is None or then.beats != now.beats:
         return now
-    chords = _spliced(region, then.chords, now.chords)
-    return replace(now, chords=chords, arrangement=_spliced(region, then.arrangement, now.arrangement))
+    of_most: tuple[PartName, ...] = ("chords", "arrangement")
+    return replace(
+        now,
+        chords=_spliced(region, then.chords, now.chords),
+        arrangement=_spliced(region, then.arrangement, now.arrangement),
+        origins={**now.origins, **{part: then.origins[part] for part in of_most if part in then.origins}},
+    )
 
 
 def _spliced(region: Region, then: Sequence[Span], now: Sequence[Span]) -> tuple[Span, ...]:

@@ -30,6 +30,7 @@ from typing import Any, Literal, Self
 
 from torch import get_num_threads
 
+from hafm.arguments import seconds_of
 from hafm.audio.sound import Audio
 from hafm.errors import AudioContentError, BundleMismatch, UsageError
 from hafm.generate.sampling import SamplingSettings
@@ -128,8 +129,8 @@ class InputUsed:
         return cls(
             path=None if vocal.path is None else os.path.abspath(vocal.path),
             sha256=vocal.sha256,
-            start_seconds=start_seconds,
-            seconds=seconds,
+            start_seconds=seconds_of("start_seconds", start_seconds),
+            seconds=seconds_of("seconds", seconds),
             sample_rate=vocal.sample_rate,
             num_samples=vocal.num_samples,
             num_channels=vocal.num_channels,

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hafm.arguments import seconds_of
 from hafm.audio.limiter import limit_peaks
 from hafm.audio.resample import resample
 from hafm.audio.sound import Audio
@@ -58,6 +59,8 @@ class Region:
     end_seconds: float
 
     def __post_init__(self) -> None:
+        for name in ("start_seconds", "end_seconds"):
+            object.__setattr__(self, name, seconds_of(name, getattr(self, name)))
         if not (self.start_seconds >= 0 and self.start_seconds + 4 * _FADE_SECONDS < self.end_seconds):
             raise UsageError(
                 f"the region from {self.start_seconds:g} to {self.end_seconds:g} s is too short; give a "

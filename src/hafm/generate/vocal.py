@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from hafm.arguments import seconds_of
 from hafm.audio.checks import vocal_notes
 from hafm.audio.io import audio_from_array, read_audio
 from hafm.audio.sound import SILENCE_DBFS, Audio, admit
@@ -49,6 +50,7 @@ def read_vocal(
     >>> read_vocal(torch.rand(48_000) - 0.5, sample_rate=24_000, start_seconds=0.5, seconds=1.0).num_samples
     24000
     """
+    start_seconds, seconds = seconds_of("start_seconds", start_seconds), seconds_of("seconds", seconds)
     if isinstance(vocal, str | os.PathLike) or hasattr(vocal, "read"):
         if sample_rate is not None:
             raise UsageError(

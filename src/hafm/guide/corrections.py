@@ -105,8 +105,10 @@ class Corrections:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            if hasattr(value, "item"):  # of NumPy
+                object.__setattr__(self, each.name, value := value.item())
             try:
-                as_type(value.item() if hasattr(value, "item") else value, each.type, name=each.name)
+                as_type(value, each.type, name=each.name)
             except Mismatch as error:
                 raise UsageError(str(error).replace("or null,", "or None,")) from error
         for value, name, low, high in (

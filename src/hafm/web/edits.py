@@ -144,7 +144,7 @@ def edited(sheet: LeadSheet, edit: Edit) -> LeadSheet:
         corrections = Corrections(half_time=edit.edit == "half_time", double_time=edit.edit == "double_time")
         return _in_bars_of(sheet, corrected(sheet, corrections))
     if isinstance(edit, FirstBeat):
-        return _given(corrected(sheet, Corrections(first_beat=edit.seconds)), "beats")
+        return corrected(sheet, Corrections(first_beat=edit.seconds))  # after which the bars are given
     if isinstance(edit, Meter):
         return _given(corrected(sheet, Corrections(meter=edit.meter)), "beats")
     if isinstance(edit, MoveBeat):
@@ -181,7 +181,12 @@ def sheet_of_chart(chords: str, *, bpm: float, meter: str) -> LeadSheet:
 
 
 def _given(sheet: LeadSheet, part: PartName) -> LeadSheet:
-    return replace(sheet, origins={**sheet.origins, part: Origin()})
+    origins = {**sheet.origins, part: Origin()}
+    if part == "beats" and sheet.origin("bars").source == "estimated":
+        origins["bars"] = sheet.origin(
+            "bars"
+        )  # which without a word of its own would be given with the beats
+    return replace(sheet, origins=origins)
 
 
 def _in_bars_of(before: LeadSheet, after: LeadSheet) -> LeadSheet:
