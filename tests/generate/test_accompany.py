@@ -18,7 +18,9 @@ from hafm.audio.loudness import integrated_lufs
 from hafm.audio.true_peak import true_peak_dbtp
 from hafm.errors import AudioContentError, BundleError, DeviceError, OutputError, UsageError
 from hafm.generate import steps
+from hafm.generate.record import GenerationRecord
 from hafm.generate.sampling import LIKELIEST, SamplingSettings
+from hafm.guide.corrections import Corrections
 from hafm.progress import Progress
 from hafm.rates import CODEC_RATE, SEMANTIC_RATE, frames_for
 from hafm.stages.bundle import Bundle
@@ -577,3 +579,22 @@ def test_the_gateways_notes_come_through(tiny_accompanist: Accompanist) -> None:
     expected = audio_from_array(vocal, RATE).notes
     assert expected
     assert tiny_accompanist.generate(vocal, sample_rate=RATE, skip_fine=True).notes == expected
+
+
+def test_numpys_numbers_give_a_record_that_is_read_again(
+    tiny_accompanist: Accompanist, tmp_path: Path
+) -> None:
+    with unchecked():
+        made = tiny_accompanist.generate(
+            sung(1.0),
+            sample_rate=RATE,
+            start_seconds=np.float32(0.25),  # type: ignore[arg-type]
+            seconds=np.float64(0.5),
+            seed=np.int64(3),  # type: ignore[arg-type]
+        )
+        made.save(tmp_path / "out")
+        assert type(Corrections(bpm=np.float32(92)).bpm) is float  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="start_seconds is '1'; give a number of seconds"):
+            tiny_accompanist.generate(sung(1.0), sample_rate=RATE, start_seconds="1")  # type: ignore[arg-type]
+    record = GenerationRecord.read(tmp_path / "out/generation.json")
+    assert (record.input.start_seconds, record.input.seconds, record.settings.seed) == (0.25, 0.5, 3)

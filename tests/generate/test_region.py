@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from hafm import Accompanist
 from hafm.audio.io import audio_from_array
 from hafm.errors import UsageError
+from hafm.generate.again import _changed_in
 from hafm.generate.record import Settings
 from hafm.generate.region import Region, make_again
+from hafm.guide.lead_sheet import ChordSpan, LeadSheet, Origin
 from tests.tiny import RATE, sung
+from tests.unchecked import unchecked
 
 SECONDS = 1.5
 SETTINGS = Settings(seed=1, take=0, temperature=1.0, top_k=8, guidance=1.5, skip_fine=False, level_lufs=-18.0)
@@ -24,6 +28,25 @@ def accompanist(tiny_accompanist: Accompanist) -> Accompanist:
 @pytest.fixture(scope="module")
 def old(accompanist: Accompanist) -> torch.Tensor:
     return accompanist.generate(sung(SECONDS), sample_rate=RATE).waveform
+
+
+def test_a_region_takes_numpys_numbers_and_nothing_else() -> None:
+    region = Region(start_seconds=np.float64(0.5), end_seconds=1)
+    assert (type(region.start_seconds), type(region.end_seconds)) == (float, int)
+    with unchecked(), pytest.raises(UsageError, match="start_seconds is '3'; give a number of seconds"):
+        Region(start_seconds="3", end_seconds=4)  # type: ignore[arg-type]
+
+
+def test_what_a_stretch_changes_is_no_more_given_elsewhere_than_it_was() -> None:
+    guessed = Origin(source="estimated", confidence=0.4)
+    then = LeadSheet(
+        duration_seconds=4.0, chords=(ChordSpan(0.0, 4.0, "A:min"),), origins={"chords": guessed}
+    )
+    now = replace(then, chords=(ChordSpan(0.0, 4.0, "F:maj"),), origins={"chords": Origin()})
+    changed = _changed_in(Region(start_seconds=1.0, end_seconds=2.0), then, now)
+    assert changed is not None
+    assert changed.origin("chords") == guessed
+    assert [span.label for span in changed.chords] == ["A:min", "F:maj", "A:min"]
 
 
 def made(

@@ -1,11 +1,13 @@
 """Corrections, one at a time."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from hafm.errors import HafmError
 from hafm.guide.corrections import Corrections, corrected
-from hafm.guide.lead_sheet import LeadSheet
+from hafm.guide.lead_sheet import LeadSheet, Origin
 from hafm.web.edits import Edit, edited
 from hafm.web.view import view
 from tests.web.stub import sheet_of
@@ -60,6 +62,16 @@ def test_a_tempo_is_exact_and_given_chords_stay_in_their_bars() -> None:
 def test_a_sound_without_beats_gets_some() -> None:
     after = with_edit(LeadSheet(duration_seconds=4.0), edit="tempo", bpm=120, first_beat=0.25)
     assert starts(after) == [0.25, 2.25]
+
+
+def test_an_edit_makes_given_what_it_says_and_no_more() -> None:
+    guessed = Origin(source="estimated", confidence=0.6)
+    for origins in ({"beats": guessed}, {"beats": guessed, "bars": guessed}):  # the first from before bars
+        sheet = replace(SHEET, origins=origins)
+        moved = with_edit(sheet, edit="first_beat", seconds=0.7)
+        assert (moved.origin("beats"), moved.origin("bars")) == (guessed, Origin())
+        beat = with_edit(sheet, edit="move_beat", beat=1, seconds=sheet.beats[0].seconds + 0.01)
+        assert (beat.origin("beats"), beat.origin("bars")) == (Origin(), guessed)
 
 
 def test_the_first_beat_moves_all_bars() -> None:

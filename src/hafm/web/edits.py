@@ -183,9 +183,7 @@ def sheet_of_chart(chords: str, *, bpm: float, meter: str) -> LeadSheet:
 def _given(sheet: LeadSheet, part: PartName) -> LeadSheet:
     origins = {**sheet.origins, part: Origin()}
     if part == "beats" and sheet.origin("bars").source == "estimated":
-        origins["bars"] = sheet.origin(
-            "bars"
-        )  # which without a word of its own would be given with the beats
+        origins["bars"] = sheet.origin("bars")  # or they would be given with the beats
     return replace(sheet, origins=origins)
 
 
