@@ -52,6 +52,7 @@ def test_a_dry_run_shows_what_is_to_come_and_leaves_nothing(
     assert files(tmp_path) == []
 
 
+@pytest.mark.long
 def test_a_stage_that_follows_sheets_is_not_trained_without_any(
     hafm: Hafm, tiny_shards: Path, tmp_path: Path
 ) -> None:
